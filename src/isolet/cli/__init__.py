@@ -1,0 +1,1 @@
+"""The `isolet` command: one file per group of commands."""

@@ -1,0 +1,91 @@
+"""`isolet serve`: every setting of the settings table is a flag."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isolet import settings
+from isolet.errors import IsoletError
+from isolet.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from isolet.server import Started
+
+
+def serve(**flags: Any) -> None:
+    """Start the platform."""
+    import uvloop
+
+    from isolet.server import serve as run
+
+    example = flags.pop("example")
+    try:
+        chosen = settings.load(os.environ, flags)
+        configure_logging(form=chosen.log_format, level=chosen.log_level)
+        if chosen.sandbox == "off":
+            typer.echo("Warning: --sandbox=off, functions run without bubblewrap around them.", err=True)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(chosen, example=example, on_started=_tell))
+    except IsoletError as exc:
+        typer.echo(f"isolet: {exc.message}", err=True)
+        raise typer.Exit(1) from exc
+
+
+def _tell(started: Started) -> None:
+    lines = ["", f"Isolet is ready at {started.url}", f"API pages: {started.url}/docs"]
+    key = started.new_key
+    if key is not None:
+        lines.append(f"API key: {key}")
+    elif started.root_key_file is not None:
+        lines.append(f"API key: in {started.root_key_file}")
+        key = f"$(cat {started.root_key_file})"
+    else:
+        key = "$ISOLET_API_KEY"
+    if started.example is not None:
+        lines += ["Try it:", "", _curl(started.url, started.example.id, key)]
+    sys.stdout.write("\n".join(lines) + "\n\n")
+    sys.stdout.flush()
+
+
+def _curl(url: str, function_id: str, key: str) -> str:
+    return (
+        f"  curl -X POST {url}/platform/v1/functions/{function_id}/invoke"
+        f' -H "X-API-Key: {key}" -H "Content-Type: application/json" -d \'{{"name": "world"}}\''
+    )
+
+
+def _signature() -> inspect.Signature:
+    """One option for each setting, from the settings table; values are checked there, not here."""
+    parameters = [
+        inspect.Parameter(
+            "example",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option("--example", help="Deploy an example function at start.")],
+        )
+    ]
+    for field in settings.fields():
+        kind = Path if settings.value_type(field) is Path else str
+        flag = "--" + field.name.replace("_", "-")
+        shown = "" if field.default is None else f" Default: {field.default}."
+        option = typer.Option(flag, help=field.metadata["doc"] + shown, show_default=False)
+        parameters.append(
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[kind | None, option],
+            )
+        )
+    return inspect.Signature(parameters)
+
+
+serve.__signature__ = _signature()  # type: ignore[attr-defined]
+serve.__annotations__ = {name: parameter.annotation for name, parameter in _signature().parameters.items()}

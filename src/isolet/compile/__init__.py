@@ -1,0 +1,5 @@
+"""Source text to the ES module that an instance loads. Knows esbuild; knows nothing of workerd or the store."""
+
+from isolet.compile.bundle import Bundle, Compiler
+
+__all__ = ["Bundle", "Compiler"]

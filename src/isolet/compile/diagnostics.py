@@ -1,0 +1,29 @@
+"""Reads esbuild's complaints."""
+
+from __future__ import annotations
+
+import re
+
+from isolet.errors import BuildFailed
+
+_MESSAGE = re.compile(r"\[ERROR\] (?P<message>.*)")
+_PLACE = re.compile(r"^\s+function\.\w+:(?P<line>\d+):(?P<column>\d+):$", re.MULTILINE)
+_TEXT_MAX_CHARS = 200
+
+
+def read_diagnostic(complaint: str, code: str) -> BuildFailed:
+    """The first error in esbuild's output, its line and column counted from 1 in characters of `code`."""
+    found = _MESSAGE.search(complaint)
+    message = found["message"].strip() if found else "the code does not compile"
+    place = _PLACE.search(complaint)
+    if place is None:
+        return BuildFailed(message)
+    lines = code.splitlines() or [""]
+    # An error at the very end may point past the author's last line, into the export that was added.
+    line = min(int(place["line"]), len(lines))
+    text = lines[line - 1]
+    if int(place["line"]) > len(lines):
+        column = len(text) + 1
+    else:
+        column = len(text.encode()[: int(place["column"])].decode(errors="ignore")) + 1
+    return BuildFailed(f"SyntaxError: {message}", line=line, column=column, text=text[:_TEXT_MAX_CHARS])

@@ -1,0 +1,191 @@
+"""What a function is, and the rules its members keep (`wire-facts.md` 1.2, `design.md` section 9)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
+from isolet.errors import InvalidInput
+from isolet.ids import FunctionId, ProjectId
+
+NAME_MAX_CHARS = 255
+DESCRIPTION_MAX_CHARS = 10_000
+SLUG_MAX_CHARS = 100
+_SLUG = re.compile(r"[a-z0-9-]+")
+
+
+class FunctionStatus(StrEnum):
+    DRAFT = "draft"
+    DEPLOYED = "deployed"
+    ERROR = "error"
+
+
+class FunctionType(StrEnum):
+    CLOUDFLARE_WORKER = "cloudflare_worker"
+    SUPABASE_FUNCTION = "supabase_function"
+
+
+class ResponseMode(StrEnum):
+    """`wrapped` nests a successful JSON result under `data`; only functions born wrapped may be so."""
+
+    PASSTHROUGH = "passthrough"
+    WRAPPED = "wrapped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployError:
+    """Why the last deploy failed. `line` and `column` count from 1."""
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+    text: str | None = None
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function as stored. `version` is the live one; `status` speaks of the last deploy."""
+
+    id: FunctionId
+    project_id: ProjectId
+    name: str
+    slug: str
+    code: str
+    description: str | None = None
+    function_type: FunctionType = FunctionType.CLOUDFLARE_WORKER
+    response_mode: ResponseMode = ResponseMode.PASSTHROUGH
+    public_endpoint: bool = False
+    runtime_config: dict[str, Any] | None = None
+    limits: Limits = field(default_factory=Limits)
+    status: FunctionStatus = FunctionStatus.DRAFT
+    deploy_error: DeployError | None = None
+    version: int | None = None
+    lock_version: int = 0
+    created_by_id: str | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    last_deployed_at_ms: int | None = None
+
+
+def check_text(label: str, value: object, *, max_chars: int, allow_empty: bool = False) -> str:
+    """The text itself. Raises InvalidInput when it is not text, blank, too long, or holds a NUL."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"{label} must be a string")
+    if not allow_empty and not value.strip():
+        raise InvalidInput(f"{label} can't be blank")
+    if len(value) > max_chars:
+        raise InvalidInput(f"{label} is too long (maximum is {max_chars} characters)")
+    if not is_storable(value):
+        raise InvalidInput(f"{label} holds characters that cannot be stored")
+    return value
+
+
+def is_storable(text: str) -> bool:
+    """False for NUL and lone surrogates, which no database and no UTF-8 file takes."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def check_name(value: object) -> str:
+    return check_text("name", value, max_chars=NAME_MAX_CHARS)
+
+
+def check_code(value: object) -> str:
+    """Source text of at most 1 MB. Raises InvalidInput."""
+    if not isinstance(value, str):
+        raise InvalidInput("code must be a string")
+    if not value.strip():
+        raise InvalidInput("code can't be blank")
+    if not is_storable(value):
+        raise InvalidInput("code holds characters that cannot be stored")
+    if len(value.encode()) > CODE_MAX_BYTES:
+        raise InvalidInput("code is too large (maximum is 1 MB)")
+    return value
+
+
+def check_slug(value: object) -> str:
+    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+        raise InvalidInput("slug may hold only lower case letters, digits and hyphens")
+    if len(value) > SLUG_MAX_CHARS:
+        raise InvalidInput(f"slug is too long (maximum is {SLUG_MAX_CHARS} characters)")
+    return value
+
+
+def slug_from(name: str) -> str:
+    """Lower case, accents dropped, everything else hyphens; `function` when nothing is left."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: SLUG_MAX_CHARS - 8].strip("-") or "function"
+
+
+def free_slug(wanted: str, taken: Container[str]) -> str:
+    """`wanted`, or `wanted-2`, `wanted-3` …, whichever is the first not taken."""
+    if wanted not in taken:
+        return wanted
+    number = 2
+    while f"{wanted}-{number}" in taken:
+        number += 1
+    return f"{wanted}-{number}"
+
+
+def changed(function: Function, changes: Mapping[str, Any]) -> Function:
+    """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
+
+    `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
+    runtime_config and limits (a mapping of the limits to change).
+    """
+    values = {name: _CHECKS[name](value) for name, value in changes.items() if name != "limits"}
+    limits = function.limits
+    if "runtime_config" in values:
+        limits = limits.changed(from_runtime_config(values["runtime_config"]))
+    limits = limits.changed(changes.get("limits", {}))
+    result = replace(function, **values, limits=limits)
+    # `wire-facts.md` item 18, and item 28: only what was born wrapped may be wrapped.
+    if result.public_endpoint and result.function_type is not FunctionType.CLOUDFLARE_WORKER:
+        raise InvalidInput("public_endpoint is only supported for cloudflare_worker functions")
+    if result.response_mode is ResponseMode.WRAPPED and function.response_mode is not ResponseMode.WRAPPED:
+        raise InvalidInput("invoke_response_mode can't be changed to wrapped")
+    return result
+
+
+def _check_description(value: object) -> str | None:
+    if value is None:
+        return None
+    return check_text("description", value, max_chars=DESCRIPTION_MAX_CHARS, allow_empty=True)
+
+
+def _check_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput("public_endpoint must be true or false")
+    return value
+
+
+def _check_config(value: object) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise InvalidInput("runtime_config must be an object or null")
+    return value
+
+
+def _check_choice(label: str, choices: type[StrEnum]) -> Callable[[object], StrEnum]:
+    def check(value: object) -> StrEnum:
+        if not isinstance(value, str) or value not in list(choices):
+            raise InvalidInput(f"{label} must be one of {', '.join(choices)}")
+        return choices(value)
+
+    return check
+
+
+_CHECKS: Mapping[str, Callable[[object], Any]] = {
+    "name": check_name,
+    "slug": check_slug,
+    "description": _check_description,
+    "code": check_code,
+    "function_type": _check_choice("function_type", FunctionType),
+    "response_mode": _check_choice("invoke_response_mode", ResponseMode),
+    "public_endpoint": _check_flag,
+    "runtime_config": _check_config,
+}

@@ -1,0 +1,81 @@
+"""The record of one call of a function, through whichever door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
+from isolet.ids import FunctionId, InvocationId, ProjectId
+
+
+class Door(StrEnum):
+    KAPSO = "kapso"
+    BUTTERBASE = "butterbase"
+    ALTAIR = "altair"
+    NATIVE = "native"
+
+
+class Kind(StrEnum):
+    SYNC = "sync"
+    ASYNC = "async"
+    CRON = "cron"
+    WEBSOCKET = "websocket"
+    FLOW = "flow"
+
+
+class Outcome(StrEnum):
+    """How a call ended. A reply of the function's own is `ok` whatever its status."""
+
+    OK = "ok"
+    HANDLER_FAILED = "handler_failed"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    DISCONNECTED = "disconnected"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleLine:
+    """One line a function printed. `level` is info, warn, error or debug; `stack` comes with errors."""
+
+    level: str
+    message: str
+    at_ms: int
+    stack: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut."""
+
+    id: InvocationId
+    project_id: ProjectId
+    function_id: FunctionId
+    function_name: str
+    version: int
+    door: Door
+    method: str
+    path: str
+    started_at_ms: int
+    kind: Kind = Kind.SYNC
+    status: int = 0
+    outcome: Outcome = Outcome.OK
+    duration_us: int = 0
+    cold_start_us: int = 0
+    error: str | None = None
+    request_body: bytes = b""
+    request_truncated: bool = False
+    response_body: bytes = b""
+    response_truncated: bool = False
+    console: list[ConsoleLine] = field(default_factory=list)
+
+
+def cut_error(text: str) -> str:
+    """Stored error text: at most 512 characters (`seeds/000`)."""
+    return text[:ERROR_MAX_CHARS]
+
+
+def cut_body(body: bytes) -> tuple[bytes, bool]:
+    """The first 16 KiB of a body, and whether more followed."""
+    return body[:RECORDED_BODY_MAX_BYTES], len(body) > RECORDED_BODY_MAX_BYTES

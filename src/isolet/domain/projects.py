@@ -1,0 +1,58 @@
+"""A project: the tenant that functions, keys and stores belong to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from isolet.errors import InvalidInput
+from isolet.ids import ProjectId
+
+DEFAULT_SLUG = "default"
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class Plan(StrEnum):
+    UNLIMITED = "unlimited"
+    FREE = "free"
+    PRO = "pro"
+    ENTERPRISE = "enterprise"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    id: ProjectId
+    slug: str
+    name: str
+    plan: Plan = Plan.UNLIMITED
+    allowed_origins: tuple[str, ...] = ("*",)
+    created_at_ms: int = 0
+
+
+def check_slug(value: object) -> str:
+    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+        raise InvalidInput(
+            "slug must be 1 to 63 lower case letters, digits and hyphens, not starting or ending with a hyphen"
+        )
+    return value
+
+
+def check_plan(value: object) -> Plan:
+    try:
+        return Plan(str(value))
+    except ValueError:
+        raise InvalidInput(f"plan must be one of {', '.join(Plan)}") from None
+
+
+def check_origins(value: object) -> tuple[str, ...]:
+    """Origins such as `https://app.example.com`, or `*`. Raises InvalidInput."""
+    if not isinstance(value, list) or not all(isinstance(origin, str) for origin in value):
+        raise InvalidInput("allowed_origins must be a list of strings")
+    for origin in value:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin):
+            raise InvalidInput(f"allowed_origins: {origin!r} is not an origin such as https://app.example.com")
+    return tuple(value)

@@ -1,0 +1,37 @@
+"""An immutable deployed build of a function, and a deploy that is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from isolet.domain.limits import Limits
+from isolet.ids import DeploymentId, FunctionId
+
+
+class Language(StrEnum):
+    JAVASCRIPT = "javascript"
+    TYPESCRIPT = "typescript"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """`bundle` is the ES module that an instance loads; `number` grows by one with each good deploy."""
+
+    function_id: FunctionId
+    number: int
+    code: str
+    bundle: str
+    language: Language
+    limits: Limits
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """An accepted deploy that has not ended: the code as it was when the deploy was asked for."""
+
+    id: DeploymentId
+    function_id: FunctionId
+    code: str
+    created_at_ms: int

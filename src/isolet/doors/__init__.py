@@ -1,0 +1,1 @@
+"""HTTP doors. Each dialect parses its requests, calls the core, and shapes the replies; nothing else is here."""

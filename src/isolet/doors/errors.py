@@ -1,0 +1,48 @@
+"""What every dialect shares when it tells an error: statuses by code, and a fault of our own with an id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.errors import IsoletError, MethodNotAllowed, PlatformError, TooManyRequests, Unavailable
+from isolet.ids import new_id
+from isolet.telemetry import get_logger
+
+log = get_logger("doors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReply:
+    """`body` is what is sent as JSON."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+def status_of(error: IsoletError, table: dict[str, int]) -> int:
+    return table.get(error.code, 500)
+
+
+def headers_of(error: IsoletError) -> dict[str, str]:
+    """`Allow`, `Retry-After` and `X-Invocation-Id`, where the error has them."""
+    headers = {}
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
+    if isinstance(error, TooManyRequests):
+        headers["retry-after"] = str(error.retry_after_s)
+    if "invocation_id" in error.details:
+        headers["x-invocation-id"] = str(error.details["invocation_id"])
+    return headers
+
+
+def public_error(error: Exception) -> IsoletError:
+    """The error to tell: our own faults become one sentence with an id that stands in the log."""
+    if isinstance(error, Unavailable):
+        return error
+    if isinstance(error, IsoletError) and not isinstance(error, PlatformError):
+        return error
+    fault = new_id()
+    log.error("request failed", fault=fault, exc_info=error)
+    return PlatformError(f"Internal server error ({fault})")

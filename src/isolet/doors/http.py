@@ -1,0 +1,135 @@
+"""Plain ASGI on the path of calls: read a bounded body, watch the caller, send a reply with back-pressure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from isolet.errors import ClientDisconnected, ExecutionError, RequestError, TooLarge
+from isolet.invoke.headers import get
+from isolet.invoke.invoker import Reply
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Body:
+    """A request's body, bounded to `limit` bytes, whole with `read` or in parts by iterating."""
+
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._read = 0
+        self._ended = False
+        length = get(scope["headers"], b"content-length")
+        if length is not None and int(length) > limit:
+            raise self._too_large()
+
+    async def read(self) -> bytes:
+        """Raises TooLarge, without holding more than the limit, and ClientDisconnected."""
+        first = await self._next()
+        if self._ended:
+            return first
+        parts = [first]
+        async for part in self:
+            parts.append(part)
+        return b"".join(parts)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not self._ended:
+            yield await self._next()
+
+    async def gone(self) -> None:
+        """Returns when the caller has left; to be called after the body's end."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected("the caller left before its request was complete")
+        chunk: bytes = message.get("body", b"")
+        self._ended = not message.get("more_body", False)
+        self._read += len(chunk)
+        if self._read > self._limit:
+            raise self._too_large()
+        return chunk
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"Request body is larger than {self._limit // (1024 * 1024)} MB")
+
+
+def check_json(body: bytes) -> None:
+    """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls."""
+    try:
+        from_json(body, allow_inf_nan=False, cache_strings="none")
+    except ValueError as exc:
+        raise RequestError("Invalid JSON in request") from exc
+
+
+def parse_json(body: bytes) -> Any:
+    """The value. Raises RequestError for anything but JSON in UTF-8, numbers beyond a double included."""
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as exc:
+        raise RequestError("Invalid JSON in request") from exc
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+async def send_json(send: Send, status: int, body: Any, headers: Headers | None = None) -> None:
+    content_type = (b"content-type", b"application/json")
+    await send_bytes(send, status, json.dumps(body).encode(), [content_type, *(headers or [])])
+
+
+async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Pass a function's reply on as it comes, with back-pressure.
+
+    Raises ExecutionError while nothing was sent yet, and BrokenReply after: then the server cuts the connection, so
+    that the caller cannot take the part for the whole.
+    """
+    chunk = b""
+    try:
+        if reply.has_chunk:
+            chunk = await reply.chunk()
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        while not reply.finish_if_read():
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await _next(reply)
+        await send({"type": "http.response.body", "body": chunk})
+    finally:
+        reply.close()
+
+
+async def _next(reply: Reply) -> bytes:
+    try:
+        return await reply.chunk()
+    except ExecutionError as exc:
+        raise BrokenReply from exc
+
+
+class BrokenReply(Exception):
+    """The reply had begun when the call broke off, so no error can be told any more."""

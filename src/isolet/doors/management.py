@@ -1,0 +1,122 @@
+"""The application for everything that is not a call: routes of all dialects, health, API pages, error shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from isolet import __version__
+from isolet.doors import kapso, native
+from isolet.doors.errors import ErrorReply
+from isolet.doors.http import Receive, Scope, Send
+from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
+
+_DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
+    (kapso.PLATFORM, kapso.error_reply),
+    (kapso.OLDER, kapso.error_reply),
+)
+
+
+def error_reply(path: str, error: Exception) -> ErrorReply:
+    """The error in the dialect of its path; the native one where no dialect claims it."""
+    for prefix, render in _DIALECTS:
+        if path.startswith(prefix + "/"):
+            return render(error)
+    return native.error_reply(error)
+
+
+def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], docs_assets: Path | None) -> FastAPI:
+    app = FastAPI(
+        title="Isolet",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in routers:
+        app.include_router(router)
+
+    @app.get("/healthz", tags=["operation"])
+    async def healthz() -> dict[str, Any]:
+        return health()
+
+    _add_pages(app, docs_assets)
+    app.add_exception_handler(IsoletError, _on_error)
+    app.add_exception_handler(HTTPException, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_error)
+    app.add_middleware(_Boundary)
+    return app
+
+
+def _add_pages(app: FastAPI, assets: Path | None) -> None:
+    """`/docs` with assets of our own: the page works without the internet."""
+    if assets is not None:
+        app.mount("/docs/assets", StaticFiles(directory=assets), name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def pages() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Isolet API",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+        )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return _render(request.scope["path"], _as_ours(error, request))
+
+
+def _render(path: str, error: Exception) -> Response:
+    told = error_reply(path, error)
+    return JSONResponse(told.body, status_code=told.status, headers=told.headers)
+
+
+def _as_ours(error: Exception, request: Request) -> Exception:
+    """What the web framework raises, in the house's words."""
+    if isinstance(error, RequestValidationError):
+        problems = error.errors()
+        if any(problem["type"] == "json_invalid" for problem in problems):
+            return RequestError("Invalid JSON in request")
+        first = problems[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body")
+        return InvalidInput(f"{place}: {first['msg']}" if place else str(first["msg"]))
+    if isinstance(error, HTTPException):
+        if error.status_code == 405:
+            allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
+            return MethodNotAllowed("Method not allowed", allowed=allowed)
+        if error.status_code == 404:
+            return NotFound(f"No such path: {request.scope['path']}")
+        return RequestError(str(error.detail))
+    return error
+
+
+class _Boundary:
+    """The last stop of an error nobody expected: told in the path's dialect with an id, and logged once."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as exc:
+            if started or scope["type"] != "http":
+                raise
+            await _render(scope["path"], exc)(scope, receive, send)

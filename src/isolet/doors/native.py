@@ -1,0 +1,195 @@
+"""The native API under `/isolet/v1`: projects, keys, functions (`design.md` section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from isolet.domain.access import Principal, Role
+from isolet.domain.functions import Function
+from isolet.domain.projects import Project
+from isolet.doors import native_shapes as shapes
+from isolet.doors.authentication import api_key, authenticate, bearer
+from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
+from isolet.errors import Forbidden, InvalidInput, NotFound
+from isolet.functions.deploy import Deployer
+from isolet.functions.service import Functions
+from isolet.invoke.routes import Routes
+from isolet.projects import Projects
+
+PREFIX = "/isolet/v1"
+_STATUS = {
+    "invalid_request": 400,
+    "invalid_input": 422,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "not_deployed": 409,
+    "build_failed": 422,
+    "too_large": 413,
+    "too_many_requests": 429,
+    "handler_failed": 500,
+    "function_timeout": 504,
+    "function_crashed": 502,
+    "unavailable": 503,
+}
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+def error_reply(error: Exception) -> ErrorReply:
+    """`{"error": {"code", "message", "details"?}}`."""
+    told = public_error(error)
+    body: dict[str, Any] = {"code": told.code, "message": told.message}
+    if told.details:
+        body["details"] = dict(told.details)
+    return ErrorReply(status=status_of(told, _STATUS), body={"error": body}, headers=headers_of(told))
+
+
+def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
+    """A part of a list that is held whole; the cursor is the place where the next part starts."""
+    try:
+        start = int(cursor) if cursor else 0
+    except ValueError:
+        raise InvalidInput("cursor is not one that this API gave") from None
+    rest = len(items) > start + limit
+    return list(items[start : start + limit]), str(start + limit) if rest else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeDoor:
+    routes: Routes
+    projects: Projects
+    functions: Functions
+    deployer: Deployer
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix=PREFIX)
+        self._add_projects(router)
+        self._add_functions(router)
+        return router
+
+    def _add_projects(self, router: APIRouter) -> None:
+        @router.post("/projects", status_code=201, tags=["projects"])
+        async def create_project(request: Request, body: shapes.ProjectCreate) -> dict[str, Any]:
+            self._root(request)
+            return shapes.project_object(await self.projects.create(body.model_dump(exclude_none=True)))
+
+        @router.get("/projects", tags=["projects"])
+        async def list_projects(request: Request, limit: Limit = 50, cursor: str | None = None) -> dict[str, Any]:
+            principal = self._principal(request)
+            seen = [project for project in await self.projects.list() if principal.sees(project.id)]
+            shown, next_cursor = page(seen, limit, cursor)
+            return {"data": [shapes.project_object(project) for project in shown], "next_cursor": next_cursor}
+
+        @router.get("/projects/{slug}", tags=["projects"])
+        async def get_project(request: Request, slug: str) -> dict[str, Any]:
+            return shapes.project_object(self._project(request, slug, Role.INVOKE))
+
+        @router.patch("/projects/{slug}", tags=["projects"])
+        async def update_project(request: Request, slug: str, body: shapes.ProjectUpdate) -> dict[str, Any]:
+            self._root(request)
+            project = self._project(request, slug, Role.ADMIN)
+            changes = body.model_dump(exclude_unset=True)
+            return shapes.project_object(await self.projects.update(project, changes))
+
+        @router.delete("/projects/{slug}", status_code=204, tags=["projects"])
+        async def delete_project(request: Request, slug: str) -> Response:
+            self._root(request)
+            project = self._project(request, slug, Role.ADMIN)
+            for function in await self.functions.list(project.id):
+                await self.functions.delete(project.id, function.id)
+            await self.projects.delete(project)
+            return Response(status_code=204)
+
+        @router.post("/projects/{slug}/keys", status_code=201, tags=["keys"])
+        async def create_key(request: Request, slug: str, body: shapes.KeyCreate) -> dict[str, Any]:
+            project = self._project(request, slug, Role.ADMIN)
+            key, text = await self.projects.create_key(project, body.model_dump())
+            return {**shapes.key_object(key), "key": text}
+
+        @router.get("/projects/{slug}/keys", tags=["keys"])
+        async def list_keys(
+            request: Request, slug: str, limit: Limit = 50, cursor: str | None = None
+        ) -> dict[str, Any]:
+            project = self._project(request, slug, Role.ADMIN)
+            shown, next_cursor = page(await self.projects.list_keys(project), limit, cursor)
+            return {"data": [shapes.key_object(key) for key in shown], "next_cursor": next_cursor}
+
+        @router.delete("/projects/{slug}/keys/{key_id}", status_code=204, tags=["keys"])
+        async def delete_key(request: Request, slug: str, key_id: str) -> Response:
+            await self.projects.delete_key(self._project(request, slug, Role.ADMIN), key_id)
+            return Response(status_code=204)
+
+    def _add_functions(self, router: APIRouter) -> None:
+        @router.get("/functions", tags=["functions"])
+        async def list_functions(
+            request: Request, project: str | None = None, limit: Limit = 50, cursor: str | None = None
+        ) -> dict[str, Any]:
+            principal = self._principal(request)
+            if project is not None:
+                project_id = self._project(request, project, Role.DEPLOY).id
+            else:
+                project_id = principal.project_id or self.routes.default_project.id
+                principal.require(Role.DEPLOY, project_id)
+            shown, next_cursor = page(await self.functions.list(project_id), limit, cursor)
+            return {"data": [self._shown(function) for function in shown], "next_cursor": next_cursor}
+
+        @router.get("/functions/{function_id}", tags=["functions"])
+        async def get_function(request: Request, function_id: str) -> dict[str, Any]:
+            return self._shown(await self._function(request, function_id))
+
+        @router.patch("/functions/{function_id}", tags=["functions"])
+        async def update_function(request: Request, function_id: str, body: shapes.FunctionUpdate) -> dict[str, Any]:
+            function = await self._function(request, function_id)
+            return self._shown(await self.functions.update(None, function.id, body.changes()))
+
+        @router.delete("/functions/{function_id}", status_code=204, tags=["functions"])
+        async def delete_function(request: Request, function_id: str) -> Response:
+            function = await self._function(request, function_id)
+            await self.functions.delete(None, function.id)
+            return Response(status_code=204)
+
+        @router.get("/functions/{function_id}/versions", tags=["functions"])
+        async def list_versions(
+            request: Request, function_id: str, limit: Limit = 50, cursor: str | None = None
+        ) -> dict[str, Any]:
+            function = await self._function(request, function_id)
+            shown, next_cursor = page(await self.functions.versions(function.id), limit, cursor)
+            data = [shapes.version_object(version, function.version) for version in shown]
+            return {"data": data, "next_cursor": next_cursor}
+
+        @router.post("/functions/{function_id}/rollback", tags=["functions"])
+        async def roll_back(request: Request, function_id: str, body: shapes.Rollback) -> dict[str, Any]:
+            function = await self._function(request, function_id)
+            return self._shown(await self.deployer.rollback(function, body.version))
+
+    def _principal(self, request: Request) -> Principal:
+        headers = request.scope["headers"]
+        return authenticate(self.routes, api_key(headers) or bearer(headers))
+
+    def _root(self, request: Request) -> None:
+        if not self._principal(request).is_root:
+            raise Forbidden("This needs the root key")
+
+    def _project(self, request: Request, slug: str, role: Role) -> Project:
+        principal = self._principal(request)
+        project = self.routes.project(slug)
+        if project is None:
+            raise NotFound("Project not found")
+        principal.require(role, project.id, missing="Project not found")
+        return project
+
+    async def _function(self, request: Request, function_id: str) -> Function:
+        principal = self._principal(request)
+        function = await self.functions.get(principal.project_id, function_id.lower())
+        principal.require(Role.DEPLOY, function.project_id, missing="Function not found")
+        return function
+
+    def _shown(self, function: Function) -> dict[str, Any]:
+        return shapes.function_object(function, self.routes.slug_of(function.project_id))

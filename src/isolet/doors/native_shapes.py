@@ -1,0 +1,113 @@
+"""The native API's JSON: what it takes and what it gives (`design.md` section 9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from isolet.clock import iso
+from isolet.domain.access import Key
+from isolet.domain.functions import Function
+from isolet.domain.projects import Project
+from isolet.domain.versions import Version
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProjectCreate(_Body):
+    slug: str
+    name: str | None = None
+    plan: str | None = None
+    allowed_origins: list[str] | None = None
+
+
+class ProjectUpdate(_Body):
+    name: str | None = None
+    plan: str | None = None
+    allowed_origins: list[str] | None = None
+
+
+class KeyCreate(_Body):
+    name: str
+    role: str
+
+
+class FunctionUpdate(_Body):
+    """Limits and settings of a function; only what is sent changes."""
+
+    name: str | None = None
+    slug: str | None = None
+    description: str | None = None
+    public_endpoint: bool | None = None
+    timeout_ms: int | None = None
+    cpu_ms: int | None = None
+    memory_limit_mb: int | None = None
+    concurrency: int | None = None
+    max_instances: int | None = None
+
+    def changes(self) -> dict[str, Any]:
+        sent = self.model_dump(exclude_unset=True)
+        limits = {name: sent.pop(name) for name in _LIMITS if name in sent}
+        return {**sent, "limits": limits} if limits else sent
+
+
+class Rollback(_Body):
+    version: int
+
+
+_LIMITS = ("timeout_ms", "cpu_ms", "memory_limit_mb", "concurrency", "max_instances")
+
+
+def project_object(project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "slug": project.slug,
+        "name": project.name,
+        "plan": project.plan.value,
+        "allowed_origins": list(project.allowed_origins),
+        "created_at": iso(project.created_at_ms),
+    }
+
+
+def key_object(key: Key) -> dict[str, Any]:
+    return {"id": key.id, "name": key.name, "role": key.role.value, "created_at": iso(key.created_at_ms)}
+
+
+def function_object(function: Function, project_slug: str) -> dict[str, Any]:
+    error = function.deploy_error
+    return {
+        "id": function.id,
+        "project": project_slug,
+        "name": function.name,
+        "slug": function.slug,
+        "description": function.description,
+        "status": function.status.value,
+        "version": function.version,
+        "public_endpoint": function.public_endpoint,
+        "deploy_error": error
+        and {
+            "message": error.message,
+            "line": error.line,
+            "column": error.column,
+            "text": error.text,
+            "at": iso(error.at_ms),
+        },
+        **function.limits.to_json(),
+        "lock_version": function.lock_version,
+        "created_at": iso(function.created_at_ms),
+        "updated_at": iso(function.updated_at_ms),
+        "last_deployed_at": None if function.last_deployed_at_ms is None else iso(function.last_deployed_at_ms),
+    }
+
+
+def version_object(version: Version, live: int | None) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "live": version.number == live,
+        "language": version.language.value,
+        "code": version.code,
+        "created_at": iso(version.created_at_ms),
+    }

@@ -1,0 +1,30 @@
+"""What management routes read from a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from isolet.doors.http import Body, parse_json
+from isolet.errors import InvalidInput
+from isolet.settings import Settings
+
+# A function's code may be 1 MB; JSON may write each of its characters as six.
+MANAGEMENT_BODY_MAX_BYTES = 8 * 1024 * 1024
+
+
+async def json_body(request: Request, settings: Settings) -> Any:
+    """The parsed body. Raises InvalidInput for none, RequestError for no JSON, TooLarge."""
+    limit = min(MANAGEMENT_BODY_MAX_BYTES, settings.max_body_bytes)
+    body = await Body(request.scope, request.receive, limit=limit).read()
+    if not body.strip():
+        raise InvalidInput("the request needs a JSON body")
+    return parse_json(body)
+
+
+def public_base(request: Request, settings: Settings) -> str:
+    """The address that clients use: as set, else as this request came."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    return f"{request.url.scheme}://{request.url.netloc}"

@@ -1,0 +1,150 @@
+"""The errors of the house, ordered by what a caller can do about them.
+
+No error here knows an HTTP status: each door maps `code` to its own dialect in one table.
+
+    IsoletError
+    ├── RequestError                 the caller's request cannot be served as it stands
+    │   ├── InvalidInput             a value breaks a rule; `details` may name the field
+    │   ├── Unauthenticated          no credentials, or credentials nobody issued
+    │   ├── Forbidden                known caller, not allowed to do this
+    │   ├── NotFound                 no such thing, or none that this caller may see
+    │   ├── MethodNotAllowed         the path exists, not with this method
+    │   ├── Conflict                 the thing exists, or changed since the caller read it
+    │   ├── NotDeployed              the function has no live version
+    │   ├── TooLarge                 the body is over the limit
+    │   └── TooManyRequests          try again after `retry_after_s`
+    ├── ExecutionError               the function ran, or tried to, and failed
+    │   ├── HandlerFailed            it threw, or returned no Response
+    │   ├── FunctionTimeout          over its time
+    │   ├── FunctionCrashed          its process died, or would not start
+    │   └── ClientDisconnected       the caller left before the reply was complete
+    ├── BuildFailed                  the code does not compile, load, or define a handler
+    └── PlatformError                our own fault, or the machine's
+        ├── SettingsError            the operator's settings cannot be used
+        ├── StoreError               the database cannot be used
+        └── Unavailable              stopping, or a part is not there yet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class IsoletError(Exception):
+    """Root of all errors. `code` is stable; `message` is for people and safe to show to the caller."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, details: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: Mapping[str, object] = details or {}
+
+
+class RequestError(IsoletError):
+    code = "invalid_request"
+
+
+class InvalidInput(RequestError):
+    code = "invalid_input"
+
+
+class Unauthenticated(RequestError):
+    code = "unauthenticated"
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+
+
+class NotFound(RequestError):
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
+        super().__init__(message, details={"allowed": list(allowed)})
+        self.allowed = allowed
+
+
+class Conflict(RequestError):
+    code = "conflict"
+
+
+class NotDeployed(RequestError):
+    code = "not_deployed"
+
+
+class TooLarge(RequestError):
+    code = "too_large"
+
+
+class TooManyRequests(RequestError):
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ExecutionError(IsoletError):
+    code = "execution_failed"
+
+
+class HandlerFailed(ExecutionError):
+    """The handler threw; `stack` names the user's own lines only."""
+
+    code = "handler_failed"
+
+    def __init__(self, message: str, *, stack: str | None = None) -> None:
+        super().__init__(message)
+        self.stack = stack
+
+
+class FunctionTimeout(ExecutionError):
+    code = "function_timeout"
+
+    def __init__(self, *, timeout_ms: int) -> None:
+        super().__init__(f"Function execution timeout ({timeout_ms}ms)")
+        self.timeout_ms = timeout_ms
+
+
+class FunctionCrashed(ExecutionError):
+    code = "function_crashed"
+
+
+class ClientDisconnected(ExecutionError):
+    code = "client_disconnected"
+
+
+class BuildFailed(IsoletError):
+    """Code that cannot be deployed. `line` and `column` count from 1; `text` is the offending line."""
+
+    code = "build_failed"
+
+    def __init__(
+        self, message: str, *, line: int | None = None, column: int | None = None, text: str | None = None
+    ) -> None:
+        super().__init__(message, details={"line": line, "column": column, "text": text})
+        self.line = line
+        self.column = column
+        self.text = text
+
+
+class PlatformError(IsoletError):
+    code = "internal_error"
+
+
+class SettingsError(PlatformError):
+    code = "invalid_settings"
+
+
+class StoreError(PlatformError):
+    code = "store_failed"
+
+
+class Unavailable(PlatformError):
+    code = "unavailable"

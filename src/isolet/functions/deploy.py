@@ -1,0 +1,201 @@
+"""Deploys: compile, prove, publish. A deploy is on disk once accepted, and goes on after a restart.
+
+Proving means that an instance of the new version has loaded its module; that very instance then takes over, so the new
+one is ready before the old one retires. What fails leaves the live version live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from isolet.clock import Clock
+from isolet.compile import Compiler
+from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
+from isolet.domain.versions import Deployment, Version
+from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, Unavailable
+from isolet.functions.events import FunctionEvents
+from isolet.functions.releases import Releases, release_name
+from isolet.ids import DeploymentId, FunctionId, new_id
+from isolet.runtime.instance import Instance
+from isolet.runtime.pool import Pool
+from isolet.store import functions as stored_functions
+from isolet.store import versions as stored
+from isolet.store.database import Connection, Database
+from isolet.tasks import Tasks
+from isolet.telemetry import get_logger
+
+log = get_logger("deploy")
+
+VERSIONS_KEPT = 20
+_PARALLEL = 4
+
+
+class Deployer:
+    """Deploys of one function happen in the order they were accepted; a few functions at a time."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        compiler: Compiler,
+        pool: Pool,
+        releases: Releases,
+        events: FunctionEvents,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._compiler = compiler
+        self._pool = pool
+        self._releases = releases
+        self._events = events
+        self._clock = clock
+        self._slots = asyncio.Semaphore(_PARALLEL)
+        self._locks: weakref.WeakValueDictionary[FunctionId, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._tasks = Tasks()
+
+    async def accept(self, function: Function) -> asyncio.Task[None]:
+        """Promise a deploy of the function's code as it stands; the task ends when the deploy has.
+
+        Raises InvalidInput for a type that cannot run here.
+        """
+        if function.function_type is FunctionType.SUPABASE_FUNCTION:
+            raise InvalidInput("Supabase project required for Supabase functions")
+        deployment = Deployment(
+            id=DeploymentId(new_id()),
+            function_id=function.id,
+            code=function.code,
+            created_at_ms=self._clock.now_ms(),
+        )
+        pending = await self._database.write(partial(_accept, deployment=deployment))
+        self._events.put_function(pending)
+        return self._schedule(deployment)
+
+    async def rollback(self, function: Function, number: int) -> Function:
+        """Make an earlier version live again, proven like a new one. Raises NotFound, BuildFailed."""
+        lock = self._locks.setdefault(function.id, asyncio.Lock())
+        async with lock, self._slots:
+            version = await self._database.read(stored.get_version, function.id, number)
+            instance = await self._pool.prove(self._releases.spec(function, version))
+            return await self._switch(instance, partial(_go_live, version=version, now_ms=self._clock.now_ms()))
+
+    async def resume(self) -> None:
+        """Go on with what an earlier run accepted and did not end."""
+        for deployment in await self._database.read(stored.list_deployments):
+            self._schedule(deployment)
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    def _schedule(self, deployment: Deployment) -> asyncio.Task[None]:
+        return self._tasks.spawn(self._run(deployment), name=f"deploy {deployment.function_id}")
+
+    async def _run(self, deployment: Deployment) -> None:
+        lock = self._locks.setdefault(deployment.function_id, asyncio.Lock())
+        async with lock, self._slots:
+            try:
+                await self._deploy(deployment)
+            except NotFound:
+                log.info("function deleted while it deployed", function=deployment.function_id)
+            except Unavailable:
+                log.info("the server stops; the deploy goes on at the next start", function=deployment.function_id)
+            except IsoletError as exc:
+                await self._fail(deployment, exc)
+
+    async def _deploy(self, deployment: Deployment) -> None:
+        bundle = await self._compiler.compile(deployment.code)
+        function = await self._database.read(stored_functions.get_function, deployment.function_id)
+        version = Version(
+            function_id=function.id,
+            number=await self._database.read(stored.next_number, function.id),
+            code=deployment.code,
+            bundle=bundle.module,
+            language=bundle.language,
+            limits=function.limits,
+            created_at_ms=self._clock.now_ms(),
+        )
+        instance = await self._pool.prove(self._releases.spec(function, version))
+        publish = partial(_publish, deployment=deployment, version=version, now_ms=self._clock.now_ms())
+        await self._switch(instance, publish)
+
+    async def _switch(self, instance: Instance, publish: Callable[[Connection], tuple[Function, Function]]) -> Function:
+        """Publish on disk, let the proven instance take the calls, retire the one before."""
+        try:
+            before, after = await self._database.write(publish)
+        except BaseException:
+            self._pool.discard(instance)
+            raise
+        self._pool.adopt(instance)
+        self._events.put_function(after)
+        if before.version is not None and before.version != after.version:
+            self._pool.retire(release_name(before.id, before.version))
+        log.info("deployed", function=after.id, version=after.version)
+        return after
+
+    async def _fail(self, deployment: Deployment, error: IsoletError) -> None:
+        found = error if isinstance(error, BuildFailed) else BuildFailed("The deploy failed: " + error.message)
+        failure = DeployError(
+            message=found.message,
+            line=found.line,
+            column=found.column,
+            text=found.text,
+            at_ms=self._clock.now_ms(),
+        )
+        try:
+            function = await self._database.write(partial(_fail, deployment=deployment, failure=failure))
+        except NotFound:
+            return
+        self._events.put_function(function)
+        log.info("deploy failed", function=function.id, error=failure.message)
+
+
+def _accept(connection: Connection, deployment: Deployment) -> Function:
+    """Until the deploy ends the status is no longer `deployed`, so that a client that polls sees the change."""
+    stored.insert_deployment(connection, deployment)
+    return stored_functions.modify_function(
+        connection, deployment.function_id, lambda function: replace(function, status=FunctionStatus.DRAFT)
+    )
+
+
+def _publish(
+    connection: Connection, deployment: Deployment, version: Version, now_ms: int
+) -> tuple[Function, Function]:
+    # The function may be gone; then nothing of this deploy is to stay.
+    stored_functions.get_function(connection, deployment.function_id, for_update=True)
+    stored.insert_version(connection, version)
+    stored.delete_deployment(connection, deployment.id)
+    before, after = _go_live(connection, version, now_ms)
+    stored.prune_versions(connection, version.function_id, keep=VERSIONS_KEPT, live=version.number)
+    return before, after
+
+
+def _go_live(connection: Connection, version: Version, now_ms: int) -> tuple[Function, Function]:
+    before = stored_functions.get_function(connection, version.function_id, for_update=True)
+    after = replace(
+        before,
+        status=_status(connection, before, FunctionStatus.DEPLOYED),
+        deploy_error=None,
+        version=version.number,
+        last_deployed_at_ms=now_ms,
+    )
+    stored_functions.replace_function(connection, after)
+    return before, after
+
+
+def _fail(connection: Connection, deployment: Deployment, failure: DeployError) -> Function:
+    stored.delete_deployment(connection, deployment.id)
+    return stored_functions.modify_function(
+        connection,
+        deployment.function_id,
+        lambda function: replace(
+            function, status=_status(connection, function, FunctionStatus.ERROR), deploy_error=failure
+        ),
+    )
+
+
+def _status(connection: Connection, function: Function, ended: FunctionStatus) -> FunctionStatus:
+    """How the last deploy ended; `draft` while a later one is still to come."""
+    return FunctionStatus.DRAFT if stored.has_deployment(connection, function.id) else ended

@@ -1,0 +1,16 @@
+"""What the use cases tell the rest of the house, so that memory follows the database."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from isolet.domain.functions import Function
+from isolet.ids import FunctionId
+
+
+class FunctionEvents(Protocol):
+    """Called after the change is on disk."""
+
+    def put_function(self, function: Function) -> None: ...
+
+    def drop_function(self, function_id: FunctionId) -> None: ...

@@ -1,0 +1,1 @@
+"""The one way to run a function, used by every door and by jobs."""

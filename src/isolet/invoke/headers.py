@@ -1,0 +1,56 @@
+"""Which headers pass between a caller and a function."""
+
+from __future__ import annotations
+
+from isolet.runtime.channel import Headers
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Lengths are told anew; our own credentials and headers stay here (`design.md` section 5).
+_NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
+_OURS = b"x-isolet-"
+
+
+def to_function(headers: Headers) -> list[bytes]:
+    """The header lines of a request that a function may see."""
+    lines = []
+    named = None
+    for name, value in headers:
+        if name in _NOT_TO_FUNCTION or name.startswith(_OURS):
+            if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+                named = {part.strip() for part in value.lower().split(b",")}
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if named:
+        lines = [line for line in lines if line.partition(b":")[0] not in named]
+    return lines
+
+
+def to_caller(headers: Headers, invocation_id: str) -> Headers:
+    """The headers of a reply that go back, with the id of the call."""
+    passed = [
+        (name, value)
+        for name, value in headers
+        if name not in _HOP_BY_HOP and not name.startswith(_OURS) and name != b"x-invocation-id"
+    ]
+    passed.append((b"x-invocation-id", invocation_id.encode()))
+    return passed
+
+
+def get(headers: Headers, wanted: bytes) -> bytes | None:
+    """The first value of a header whose name is given in lower case."""
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None

@@ -1,0 +1,136 @@
+"""The route table: what a door must know of functions, projects and keys, in memory, never asked of the database.
+
+A table is an immutable snapshot that is replaced whole; `Routes` holds the current one and applies changes.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from isolet.domain.access import Key, Principal, Role, digest
+from isolet.domain.functions import Function, FunctionType, ResponseMode
+from isolet.domain.limits import Limits
+from isolet.domain.projects import DEFAULT_SLUG, Project
+from isolet.functions.releases import release_name
+from isolet.ids import FunctionId, ProjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A function as a door sees it. `version` is None while nothing is live."""
+
+    function_id: FunctionId
+    project_id: ProjectId
+    name: str
+    slug: str
+    version: int | None
+    release: str
+    public: bool
+    response_mode: ResponseMode
+    limits: Limits
+
+
+def route_of(function: Function) -> Route:
+    return Route(
+        function_id=function.id,
+        project_id=function.project_id,
+        name=function.name,
+        slug=function.slug,
+        version=function.version,
+        release=release_name(function.id, function.version or 0),
+        public=function.public_endpoint and function.function_type is FunctionType.CLOUDFLARE_WORKER,
+        response_mode=function.response_mode,
+        limits=function.limits,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Snapshot:
+    functions: Mapping[str, Route] = field(default_factory=dict)
+    projects: Mapping[str, Project] = field(default_factory=dict)
+    keys: Mapping[bytes, Key] = field(default_factory=dict)
+
+
+class Routes:
+    """Lookups take the current snapshot; changes replace it."""
+
+    def __init__(self, root_key: str) -> None:
+        self._root_digest = digest(root_key)
+        self._root = Principal(role=Role.ADMIN)
+        self._now = _Snapshot()
+
+    def load(self, *, functions: Iterable[Function], projects: Iterable[Project], keys: Iterable[Key]) -> None:
+        self._now = _Snapshot(
+            functions=MappingProxyType({function.id: route_of(function) for function in functions}),
+            projects=MappingProxyType({project.slug: project for project in projects}),
+            keys=MappingProxyType({key.digest: key for key in keys}),
+        )
+
+    # Lookups.
+
+    def function(self, function_id: str) -> Route | None:
+        return self._now.functions.get(function_id)
+
+    def project(self, slug: str) -> Project | None:
+        return self._now.projects.get(slug)
+
+    def slug_of(self, project_id: ProjectId) -> str:
+        """The slug of a project that exists."""
+        return next(slug for slug, project in self._now.projects.items() if project.id == project_id)
+
+    @property
+    def default_project(self) -> Project:
+        return self._now.projects[DEFAULT_SLUG]
+
+    def principal(self, key: str | None) -> Principal | None:
+        """Who a key stands for; None for no key and for one that nobody issued."""
+        if not key:
+            return None
+        given = digest(key)
+        if hmac.compare_digest(given, self._root_digest):
+            return self._root
+        known = self._now.keys.get(given)
+        if known is None or not hmac.compare_digest(known.digest, given):
+            return None
+        return Principal(role=known.role, key_id=known.id, project_id=known.project_id)
+
+    # Changes.
+
+    def put_function(self, function: Function) -> None:
+        self._replace(functions={**self._now.functions, function.id: route_of(function)})
+
+    def drop_function(self, function_id: FunctionId) -> None:
+        self._replace(functions={id_: route for id_, route in self._now.functions.items() if id_ != function_id})
+
+    def put_project(self, project: Project) -> None:
+        self._replace(projects={**self._now.projects, project.slug: project})
+
+    def drop_project(self, project: Project) -> None:
+        self._replace(
+            projects={slug: other for slug, other in self._now.projects.items() if slug != project.slug},
+            functions={id_: route for id_, route in self._now.functions.items() if route.project_id != project.id},
+            keys={digest_: key for digest_, key in self._now.keys.items() if key.project_id != project.id},
+        )
+
+    def put_key(self, key: Key) -> None:
+        self._replace(keys={**self._now.keys, key.digest: key})
+
+    def drop_key(self, key_id: str) -> None:
+        self._replace(keys={digest_: key for digest_, key in self._now.keys.items() if key.id != key_id})
+
+    def _replace(
+        self,
+        *,
+        functions: Mapping[str, Route] | None = None,
+        projects: Mapping[str, Project] | None = None,
+        keys: Mapping[bytes, Key] | None = None,
+    ) -> None:
+        now = self._now
+        self._now = _Snapshot(
+            functions=now.functions if functions is None else MappingProxyType(functions),
+            projects=now.projects if projects is None else MappingProxyType(projects),
+            keys=now.keys if keys is None else MappingProxyType(keys),
+        )

@@ -1,0 +1,22 @@
+"""Keys that are made once and kept in the data directory, readable by the operator only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def load_or_create(path: Path, make: Callable[[], str]) -> tuple[str, bool]:
+    """The key in `path`, and whether it was made just now. It is on disk before it is used."""
+    try:
+        return path.read_text().strip(), False
+    except FileNotFoundError:
+        pass
+    key = make()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key, True

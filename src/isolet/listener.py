@@ -1,0 +1,113 @@
+"""uvicorn, with bounds on what a client may send before a door sees it, and no signal handling of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from isolet.errors import SettingsError
+
+_HEADERS_MAX = 200
+_HEADER_BYTES_MAX = 65_536
+_KEEP_ALIVE_S = 75
+_BACKLOG = 2048
+
+
+class _Protocol(HttpToolsProtocol):
+    """Refuses endless headers, and says in JSON what it refuses."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._header_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > _HEADER_BYTES_MAX or len(self.headers) >= _HEADERS_MAX:
+            raise ValueError("headers too large")
+
+    def send_400_response(self, msg: str) -> None:
+        too_large = self._header_bytes > _HEADER_BYTES_MAX or len(self.headers) >= _HEADERS_MAX
+        status = b"431 Request Header Fields Too Large" if too_large else b"400 Bad Request"
+        text = "Request headers are too large" if too_large else "The request is not valid HTTP"
+        body = json.dumps({"error": text}).encode()
+        self.transport.write(
+            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status, len(body), body)
+        )
+        self.transport.close()
+
+
+class Listener(uvicorn.Server):
+    """Serves `app` on a socket that was bound before, so that a taken port is told before anything starts."""
+
+    def __init__(self, app: Any, bound: socket.socket, *, drain_timeout_s: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
+                proxy_headers=False,
+            )
+        )
+        self._bound = bound
+        self.on_started: Callable[[], None] = lambda: None
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_started()
+
+    async def run_until_stopped(self) -> None:
+        await self.serve(sockets=[self._bound])
+
+    def stop(self) -> None:
+        """Refuse new connections and drain; the second time, cut what is left."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Raises SettingsError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as exc:
+        bound.close()
+        raise SettingsError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    bound.setblocking(False)
+    return bound
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Replies that break off and requests that are no HTTP are everyday; they are counted, not told."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "BrokenReply" and "Invalid HTTP request" not in record.getMessage()

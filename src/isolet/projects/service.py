@@ -1,0 +1,109 @@
+"""Projects and API keys: create, list, change, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from isolet.clock import Clock
+from isolet.domain.access import Key, check_role, digest, new_key
+from isolet.domain.functions import check_text
+from isolet.domain.projects import DEFAULT_SLUG, Project, check_origins, check_plan, check_slug
+from isolet.errors import Conflict, InvalidInput, NotFound
+from isolet.ids import KeyId, ProjectId, new_id
+from isolet.store import access as stored_keys
+from isolet.store import projects as stored
+from isolet.store.database import Database
+
+NAME_MAX_CHARS = 255
+_CHANGES = frozenset({"name", "plan", "allowed_origins"})
+
+
+class ProjectEvents(Protocol):
+    """Called after the change is on disk."""
+
+    def put_project(self, project: Project) -> None: ...
+
+    def drop_project(self, project: Project) -> None: ...
+
+    def put_key(self, key: Key) -> None: ...
+
+    def drop_key(self, key_id: str) -> None: ...
+
+
+class Projects:
+    def __init__(self, *, database: Database, events: ProjectEvents, clock: Clock) -> None:
+        self._database = database
+        self._events = events
+        self._clock = clock
+
+    async def ensure_default(self) -> Project:
+        """The `default` project, made when it is not there."""
+        for project in await self._database.read(stored.list_projects):
+            if project.slug == DEFAULT_SLUG:
+                return project
+        return await self.create({"slug": DEFAULT_SLUG, "name": "Default"})
+
+    async def create(self, values: Mapping[str, Any]) -> Project:
+        """`values` hold slug and perhaps name, plan, allowed_origins. Raises InvalidInput, Conflict."""
+        slug = check_slug(values.get("slug"))
+        project = Project(id=ProjectId(new_id()), slug=slug, name=slug, created_at_ms=self._clock.now_ms())
+        project = _changed(project, {name: value for name, value in values.items() if name != "slug"})
+        await self._database.write(stored.insert_project, project)
+        self._events.put_project(project)
+        return project
+
+    async def list(self) -> Sequence[Project]:
+        return await self._database.read(stored.list_projects)
+
+    async def update(self, project: Project, changes: Mapping[str, Any]) -> Project:
+        after = _changed(project, changes)
+        await self._database.write(stored.update_project, after)
+        self._events.put_project(after)
+        return after
+
+    async def delete(self, project: Project) -> None:
+        """The project with all it holds. Raises Conflict for `default`, which always exists."""
+        if project.slug == DEFAULT_SLUG:
+            raise Conflict("The default project cannot be deleted")
+        await self._database.write(stored.delete_project, project.id)
+        self._events.drop_project(project)
+
+    async def create_key(self, project: Project, values: Mapping[str, Any]) -> tuple[Key, str]:
+        """The key's record and its text, which is not to be had again. Raises InvalidInput."""
+        text = new_key()
+        key = Key(
+            id=KeyId(new_id()),
+            project_id=project.id,
+            name=check_text("name", values.get("name"), max_chars=NAME_MAX_CHARS),
+            role=check_role(values.get("role")),
+            digest=digest(text),
+            created_at_ms=self._clock.now_ms(),
+        )
+        await self._database.write(stored_keys.insert_key, key)
+        self._events.put_key(key)
+        return key, text
+
+    async def list_keys(self, project: Project) -> Sequence[Key]:
+        return await self._database.read(stored_keys.list_keys, project.id)
+
+    async def delete_key(self, project: Project, key_id: str) -> None:
+        """The key is refused from now on. Raises NotFound."""
+        if not await self._database.write(stored_keys.delete_key, project.id, KeyId(key_id)):
+            raise NotFound("Key not found")
+        self._events.drop_key(key_id)
+
+
+def _changed(project: Project, changes: Mapping[str, Any]) -> Project:
+    unknown = sorted(changes.keys() - _CHANGES)
+    if unknown:
+        raise InvalidInput(f"{unknown[0]} cannot be set")
+    values: dict[str, Any] = {}
+    if "name" in changes:
+        values["name"] = check_text("name", changes["name"], max_chars=NAME_MAX_CHARS)
+    if "plan" in changes:
+        values["plan"] = check_plan(changes["plan"])
+    if "allowed_origins" in changes:
+        values["allowed_origins"] = check_origins(changes["allowed_origins"])
+    return replace(project, **values)

@@ -1,0 +1,229 @@
+"""HTTP/1.1 to one instance over its unix socket: keep-alive connections, one exchange at a time on each.
+
+Bodies stream both ways with back-pressure. This is on the path of every call: no tasks, no copies, one future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import cast
+
+import httptools
+
+from isolet.errors import FunctionCrashed
+
+# workerd closes a connection that was idle for five seconds.
+_IDLE_MAX_S = 4.0
+_HIGH_WATER = 262_144
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Connection(asyncio.Protocol):
+    """One connection, and the exchange that runs on it. Header names are lower case."""
+
+    __slots__ = (
+        "_buffered",
+        "_can_write",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_transport",
+        "_waiter",
+        "chunks",
+        "complete",
+        "error",
+        "headers",
+        "idle_since",
+        "lost",
+        "started",
+        "status",
+        "uses",
+        "without_body",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._can_write: asyncio.Future[None] | None = None
+        self.error: BaseException | None = None
+        self.lost = False
+        self.uses = 0
+        self.idle_since = 0.0
+        self._reset(without_body=False)
+
+    def _reset(self, *, without_body: bool) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.chunks: deque[bytes] = deque()
+        self.complete = False
+        self.started = False
+        self.without_body = without_body
+        self._buffered = 0
+        self._paused = False
+
+    # What the owner of the exchange calls.
+
+    def begin(self, data: bytes, *, without_body: bool = False) -> None:
+        """Start an exchange by writing its head, and its body when that is whole. HEAD is `without_body`."""
+        self._reset(without_body=without_body)
+        self.uses += 1
+        self._live().write(data)
+
+    async def write(self, data: bytes) -> None:
+        """Write a part of the request's body, waiting while the instance does not keep up."""
+        self._live().write(data)
+        if self._can_write is not None:
+            await self._can_write
+
+    async def head(self) -> None:
+        """Wait until `status` and `headers` are there. Raises what ended the exchange instead."""
+        while not self.started:
+            await self._wait()
+
+    async def chunk(self) -> bytes:
+        """The next part of the reply's body, empty at its end."""
+        while True:
+            if self.chunks:
+                data = self.chunks.popleft() if len(self.chunks) == 1 else self._take_all()
+                self._buffered = 0
+                if self._paused:
+                    self._paused = False
+                    self._live().resume_reading()
+                return data
+            if self.complete:
+                return b""
+            await self._wait()
+
+    def abort(self, error: BaseException) -> None:
+        """End the exchange with `error`; the instance sees the client leave."""
+        if self.error is None:
+            self.error = error
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    @property
+    def reusable(self) -> bool:
+        return self.complete and not self.lost and not self.without_body and bool(self._parser.should_keep_alive())
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _take_all(self) -> bytes:
+        data = b"".join(self.chunks)
+        self.chunks.clear()
+        return data
+
+    async def _wait(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _live(self) -> asyncio.Transport:
+        if self.error is not None or self._transport is None:
+            raise self.error or ConnectionResetError("the connection is closed")
+        return self._transport
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self.abort(FunctionCrashed(f"the instance sent a reply that cannot be read: {exc}"))
+            return
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.error is None and not self.complete:
+            self.error = ConnectionResetError("the instance closed the connection")
+        self.resume_writing()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        if self._can_write is None:
+            self._can_write = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        waiting, self._can_write = self._can_write, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    # What the parser calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self.started = True
+        if self.without_body:
+            self.complete = True
+
+    def on_body(self, body: bytes) -> None:
+        self.chunks.append(body)
+        self._buffered += len(body)
+        if self._buffered > _HIGH_WATER and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class Channel:
+    """The connections to one instance: takes an idle one, newest first, or opens another."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def connect(self, *, fresh: bool = False) -> Connection:
+        """Raises FunctionCrashed when the instance does not take connections."""
+        if not fresh:
+            oldest = self._loop.time() - _IDLE_MAX_S
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.lost and connection.idle_since > oldest:
+                    return connection
+                connection.close()
+        try:
+            _, connection = await self._loop.create_unix_connection(lambda: Connection(self._loop), self._path)
+        except OSError as exc:
+            raise FunctionCrashed("the instance does not take connections") from exc
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back after its exchange; one that is not complete is cut."""
+        if connection.reusable and not self._closed:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+        elif connection.complete:
+            connection.close()
+        else:
+            connection.abort(ConnectionAbortedError("the exchange was given up"))
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()

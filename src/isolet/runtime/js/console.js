@@ -1,0 +1,52 @@
+// Captures what a function prints. It is loaded before the function's module, so `console` is ours from the first line.
+//
+// Every line goes to standard output at once, as RS + JSON [call id, level, ms, text, stack]: the host reads it even
+// when the loop of this process is stuck.
+
+import { AsyncLocalStorage } from "node:async_hooks";
+
+/** The call that is running: `{ id, lines }`. */
+export const calls = new AsyncLocalStorage();
+
+const MAX_LINES = 100;
+const MAX_CHARS = 10_000;
+const print = console.log.bind(console);
+
+function asText(value) {
+  if (typeof value === "string") return value;
+  if (value instanceof Error) return String(value);
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
+
+/** Stack lines of the function's own code only. */
+export function ownStack(error) {
+  const stack = error?.stack;
+  if (typeof stack !== "string") return undefined;
+  return stack
+    .split("\n")
+    .filter((line) => !line.includes("isolet/"))
+    .join("\n")
+    .slice(0, MAX_CHARS);
+}
+
+const loading = { id: "", lines: 0 };
+
+export function emit(level, values) {
+  const call = calls.getStore() ?? loading;
+  if (call.lines >= MAX_LINES) return;
+  call.lines += 1;
+  const text = values.map(asText).join(" ").slice(0, MAX_CHARS);
+  const error = values.find((value) => value instanceof Error);
+  print("\x1e" + JSON.stringify([call.id, level, Date.now(), text, error ? ownStack(error) : null]));
+}
+
+for (const [method, level] of Object.entries({
+  log: "log", info: "info", warn: "warn", error: "error", debug: "debug",
+  trace: "debug", dir: "log", table: "log", group: "log",
+})) {
+  console[method] = (...values) => emit(level, values);
+}

@@ -1,0 +1,75 @@
+// The main module of every instance. It finds the function's handler, calls it, and turns what goes wrong into a reply
+// that the host can tell from the function's own. The host describes each call in `request.cf`.
+
+import { calls, emit, ownStack } from "./console.js";
+import * as module from "../function.js";
+
+const MAX_CHARS = 4_096;
+
+function findHandler() {
+  const main = module.default;
+  if (typeof main === "function") return main;
+  if (main !== null && typeof main === "object" && typeof main.fetch === "function") {
+    return (request, env, ctx) => main.fetch(request, env, ctx);
+  }
+  if (typeof module.handler === "function") return module.handler;
+  throw new TypeError(
+    "Function must export a handler function: `async function handler(request, env)`, a default function, "
+      + "or a default object with `fetch`",
+  );
+}
+
+const handler = findHandler();
+
+// Promises given to waitUntil that have not settled: the host lets an instance finish them before it stops.
+let waiting = 0;
+
+function execution(ctx) {
+  return {
+    waitUntil(promise) {
+      waiting += 1;
+      const settled = Promise.resolve(promise).then(
+        () => {},
+        (error) => emit("error", ["waitUntil:", error]),
+      );
+      ctx.waitUntil(settled.finally(() => { waiting -= 1; }));
+    },
+    passThroughOnException() {},
+    props: ctx.props,
+  };
+}
+
+function describe(value) {
+  if (value === null || typeof value !== "object") return String(value);
+  return value.constructor?.name ? `an object of ${value.constructor.name}` : "an object";
+}
+
+function failure(error) {
+  let message;
+  try {
+    message = String(error);
+  } catch {
+    message = "the handler threw a value that cannot be shown";
+  }
+  const report = { message: message.slice(0, MAX_CHARS), stack: ownStack(error) ?? null };
+  return new Response(JSON.stringify(report), { status: 500, headers: { "x-isolet-error": "1" } });
+}
+
+async function run(request, env, ctx) {
+  const control = execution(ctx);
+  const reply = await handler(request, { ...env, env: { ...env }, waitUntil: control.waitUntil }, control);
+  if (reply instanceof Response) return reply;
+  throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
+}
+
+export default {
+  async fetch(request, env, ctx) {
+    const call = request.cf ?? {};
+    if (call.probe) return Response.json({ waiting });
+    try {
+      return await calls.run({ id: call.id, lines: 0 }, run, request, env, ctx);
+    } catch (error) {
+      return failure(error);
+    }
+  },
+};

@@ -1,0 +1,272 @@
+"""Child processes: started with everything they need on descriptors, watched, killed, reaped.
+
+A child gets its configuration on standard input from memory, so that neither code nor secrets touch a disk or a
+command line. It listens on a socket that the parent made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isolet.errors import PlatformError
+from isolet.runtime.config import SOCKET_NAME
+from isolet.runtime.sandbox import Sandbox
+
+_PR_SET_PDEATHSIG = 1
+_BACKLOG = 1024
+_CHUNK = 65_536
+_STDERR_KEPT = 16_384
+_LINE_MAX = 262_144
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """`listener` stays open in the parent when the caller keeps it; `folders` are bound read-only inside."""
+
+    name: str
+    config: bytes
+    listener: socket.socket
+    network: bool = False
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Child:
+    """A running workerd. `ready` resolves once it listens; `exited` with its exit status (negative: a signal)."""
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        sandbox: Sandbox,
+        pid_files: PidFiles,
+        *,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_line = on_line
+        self._pid_files = pid_files
+        self._out = b""
+        self._err = b""
+        self.name = spec.name
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.exited: asyncio.Future[int] = self._loop.create_future()
+        self._spawn(spec, sandbox)
+
+    @property
+    def complaint(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self._err.decode(errors="replace")
+
+    async def started(self, timeout_s: float) -> bool:
+        """Wait until it listens or has ended; whether it listens. Raises TimeoutError."""
+        either: set[asyncio.Future[Any]] = {self.ready, self.exited}
+        async with asyncio.timeout(timeout_s):
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return self.ready.done() and not self.ready.cancelled()
+
+    def kill(self) -> None:
+        """SIGKILL, to the program itself and to bubblewrap around it."""
+        for fd in (self._inner_fd, self._pid_fd):
+            if fd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+
+    def _spawn(self, spec: ChildSpec, sandbox: Sandbox) -> None:
+        (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
+        (ready_read, ready_write), (info_read, info_write) = os.pipe(), os.pipe()
+        config = os.memfd_create("config", os.MFD_CLOEXEC)
+        try:
+            os.write(config, spec.config)
+            os.lseek(config, 0, os.SEEK_SET)
+            command = sandbox.command(
+                network=spec.network,
+                folders=spec.folders,
+                info_fd=info_write,
+                arguments=[
+                    "serve",
+                    "--binary",
+                    "-",
+                    "--experimental",
+                    f"--socket-fd={SOCKET_NAME}={spec.listener.fileno()}",
+                    f"--control-fd={ready_write}",
+                ],
+            )
+            self._popen = subprocess.Popen(
+                command.arguments,
+                stdin=config,
+                stdout=out_write,
+                stderr=err_write,
+                pass_fds=(spec.listener.fileno(), ready_write, info_write),
+                env={},
+                cwd="/",
+                start_new_session=not command.sandboxed,
+                preexec_fn=None if command.sandboxed else _die_with_parent,
+            )
+        except OSError as exc:
+            for fd in (out_read, err_read, ready_read, info_read):
+                os.close(fd)
+            raise PlatformError(f"cannot start workerd: {exc.strerror}") from exc
+        finally:
+            for fd in (config, out_write, err_write, ready_write, info_write):
+                os.close(fd)
+        self._pid_files.add(self._popen.pid)
+        self._pid_fd = os.pidfd_open(self._popen.pid)
+        self._inner_fd = -1
+        self.pid = self._popen.pid
+        self._out_fd, self._err_fd = out_read, err_read
+        self._ready_fd, self._info_fd = ready_read, info_read
+        for fd, reader in (
+            (self._out_fd, self._read_out),
+            (self._err_fd, self._read_err),
+            (self._ready_fd, self._read_ready),
+            (self._info_fd, self._read_info),
+            (self._pid_fd, self._reap),
+        ):
+            os.set_blocking(fd, False)
+            self._loop.add_reader(fd, reader)
+
+    def _read_out(self) -> bool:
+        """Take in what was printed; whether there may be more."""
+        chunk = _read(self._out_fd)
+        if not chunk:
+            self._out_fd = self._ended(self._out_fd, chunk)
+            return False
+        *lines, rest = (self._out + chunk).split(b"\n")
+        # A line without end is cut, so that a function cannot fill our memory.
+        self._out = rest if len(rest) < _LINE_MAX else b""
+        if self._on_line is not None:
+            for line in lines:
+                self._on_line(line)
+        return True
+
+    def _read_err(self) -> bool:
+        chunk = _read(self._err_fd)
+        if not chunk:
+            self._err_fd = self._ended(self._err_fd, chunk)
+            return False
+        self._err = (self._err + chunk)[-_STDERR_KEPT:]
+        return True
+
+    def _ended(self, fd: int, chunk: bytes | None) -> int:
+        """Stop watching a pipe that is at its end."""
+        return fd if chunk is None else self._drop(fd)
+
+    def _read_ready(self) -> None:
+        chunk = _read(self._ready_fd)
+        if chunk is None:
+            return
+        self._ready_fd = self._drop(self._ready_fd)
+        if chunk and not self.ready.done():
+            self.ready.set_result(None)
+
+    def _read_info(self) -> None:
+        chunk = _read(self._info_fd)
+        if chunk is None:
+            return
+        self._info_fd = self._drop(self._info_fd)
+        # Bubblewrap reports the program's pid in our namespace; bare workerd closes the pipe without a word.
+        if chunk:
+            self.pid = json.loads(chunk)["child-pid"]
+            with contextlib.suppress(ProcessLookupError):
+                self._inner_fd = os.pidfd_open(self.pid)
+
+    def _reap(self) -> None:
+        status = self._popen.poll()
+        if status is None:
+            return
+        while self._read_out() or self._read_err():
+            pass
+        for fd in (self._out_fd, self._err_fd, self._ready_fd, self._info_fd, self._pid_fd):
+            self._drop(fd)
+        if self._inner_fd >= 0:
+            os.close(self._inner_fd)
+        self._out_fd = self._err_fd = self._ready_fd = self._info_fd = self._pid_fd = self._inner_fd = -1
+        self._pid_files.remove(self._popen.pid)
+        if not self.ready.done():
+            self.ready.cancel()
+        # Bubblewrap reports a signal as 128 + its number.
+        self.exited.set_result(128 - status if status > 128 else status)
+
+    def _drop(self, fd: int) -> int:
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+        return -1
+
+
+class PidFiles:
+    """Which children this server started, on disk, so that the next start can end what a crash left behind."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, pid: int) -> None:
+        (self._folder / str(pid)).write_text(_start_ticks(pid) or "")
+
+    def remove(self, pid: int) -> None:
+        (self._folder / str(pid)).unlink(missing_ok=True)
+
+    def kill_leftovers(self) -> int:
+        """How many processes of an earlier run were still there."""
+        count = 0
+        for file in self._folder.iterdir():
+            pid, ticks = int(file.name), file.read_text()
+            if ticks and _start_ticks(pid) == ticks:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    count += 1
+            file.unlink(missing_ok=True)
+        return count
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening unix socket at `path`, in place of whatever stood there."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _read(fd: int) -> bytes | None:
+    """What is there; None for nothing yet, empty at the end."""
+    if fd < 0:
+        return None
+    try:
+        return os.read(fd, _CHUNK)
+    except BlockingIOError:
+        return None
+    except OSError as exc:
+        if exc.errno == errno.EIO:
+            return b""
+        raise
+
+
+def _start_ticks(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot: with the pid, it names the process for good."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,111 @@
+"""The command that starts workerd: under bubblewrap, or bare where the operator said so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from isolet.errors import SettingsError
+from isolet.toolchain import Toolchain
+
+_LIBRARY = re.compile(r"(/\S+) \(0x")
+_NETWORK_FILES = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """`arguments` starts a program; `info_fd`, when given, is where bubblewrap reports the program's own pid."""
+
+    arguments: tuple[str, ...]
+    sandboxed: bool
+
+
+class Sandbox:
+    """Builds commands. An instance sees its program, the libraries that needs, and the folders bound for it."""
+
+    def __init__(self, toolchain: Toolchain, *, enabled: bool) -> None:
+        self.enabled = enabled
+        self._toolchain = toolchain
+        self._libraries = _libraries(toolchain.workerd)
+
+    def check(self) -> None:
+        """Raises SettingsError when this machine does not let bubblewrap make its namespaces."""
+        if not self.enabled:
+            return
+        bwrap = str(self._toolchain.bubblewrap)
+        probe = subprocess.run(
+            [*self._isolate(bwrap, network=False), "--", "/workerd", "--version"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+        if probe.returncode != 0:
+            raise SettingsError(
+                f"cannot make a sandbox: {probe.stderr.strip() or 'bubblewrap failed'}. Allow user namespaces on this "
+                "machine, or start with --sandbox=off to run functions without one"
+            )
+
+    def path(self, host: Path, inside: str) -> str:
+        """Where a bound folder is seen by the program."""
+        return inside if self.enabled else str(host)
+
+    def command(self, *, network: bool, folders: Mapping[str, Path], info_fd: int, arguments: Sequence[str]) -> Command:
+        """Starts workerd with `arguments`; `folders` maps a path inside to a host folder, bound read-only."""
+        if not self.enabled:
+            return Command(arguments=(str(self._toolchain.workerd), *arguments), sandboxed=False)
+        wrapped = self._isolate(str(self._toolchain.bubblewrap), network=network)
+        for inside, host in folders.items():
+            wrapped += ["--ro-bind", str(host), inside]
+        wrapped += ["--remount-ro", "/", "--info-fd", str(info_fd), "--", "/workerd", *arguments]
+        return Command(arguments=tuple(wrapped), sandboxed=True)
+
+    def _isolate(self, bwrap: str, *, network: bool) -> list[str]:
+        arguments = [bwrap, "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv"]
+        arguments += [
+            "--cap-drop",
+            "ALL",
+            "--uid",
+            "65534",
+            "--gid",
+            "65534",
+            "--hostname",
+            "isolet",
+            "--chdir",
+            "/",
+        ]
+        arguments += [
+            "--ro-bind",
+            str(self._toolchain.workerd),
+            "/workerd",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+        ]
+        for library in self._libraries:
+            arguments += ["--ro-bind", library, library]
+        if network:
+            arguments += ["--share-net"]
+            for path in _NETWORK_FILES:
+                arguments += ["--ro-bind-try", path, path]
+        return arguments
+
+
+def _libraries(program: Path) -> list[str]:
+    """The shared libraries that the loader names for a program."""
+    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=10, check=False)
+    return sorted(set(_LIBRARY.findall(listed.stdout)))

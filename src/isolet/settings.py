@@ -1,0 +1,145 @@
+"""The operator's settings: one table gives the dataclass, the variables, the flags and the docs.
+
+Every setting is a flag `--like-this` and a variable `ISOLET_LIKE_THIS`; the flag wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isolet.errors import SettingsError
+
+PREFIX = "ISOLET_"
+
+
+class Secret(str):
+    """Text that prints as `***`; `reveal()` gives it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        return str.__getitem__(self, slice(None))
+
+
+def _setting(default: Any, doc: str, *, choices: tuple[str, ...] = (), minimum: float | None = None) -> Any:
+    metadata = {"doc": doc, "choices": choices, "minimum": minimum}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(7878, "Port to listen on; 0 takes a free one.", minimum=0)
+    data_dir: Path = _setting(Path(".isolet"), "Directory of the database, the keys and the stores.")
+    api_key: Secret | None = _setting(
+        None, "Root API key. Without it one is generated once and kept in the data directory."
+    )
+    master_key: Secret | None = _setting(
+        None, "Key that encrypts secrets: 32 bytes in base64. Without it one is generated once likewise."
+    )
+    database_url: Secret | None = _setting(
+        None, "SQLAlchemy URL of the database. Without it SQLite in the data directory."
+    )
+    public_url: str | None = _setting(
+        None, "Base URL that clients use, shown in `endpoint_url`. Without it the request's own base."
+    )
+    egress_allow: str = _setting("", "Further networks that functions may reach: CIDRs, comma separated.")
+    idle_timeout_s: float = _setting(300.0, "Seconds without a call after which an instance stops.", minimum=0.05)
+    max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
+    metrics_public: bool = _setting(False, "Whether `/metrics` answers without the root key.")
+    sandbox: str = _setting(
+        "on",
+        "`off` runs instances without bubblewrap, where namespaces are not allowed.",
+        choices=("on", "off"),
+    )
+    start_timeout_s: float = _setting(15.0, "Seconds an instance may take to load its code.", minimum=0.1)
+    drain_timeout_s: float = _setting(
+        30.0, "Seconds that running calls get to finish when the server stops.", minimum=0
+    )
+    log_format: str = _setting("console", "Form of the platform's own log.", choices=("console", "json"))
+    log_level: str = _setting("info", "Least level logged.", choices=("debug", "info", "warning", "error"))
+    workerd: Path | None = _setting(None, "The workerd binary. Without it the one npm installed.")
+    esbuild: Path | None = _setting(None, "The esbuild binary. Without it the one npm installed.")
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb * 1024 * 1024
+
+    @property
+    def egress_networks(self) -> tuple[str, ...]:
+        """The allowed CIDRs in canonical form. Raises SettingsError."""
+        found = []
+        for part in filter(None, (part.strip() for part in self.egress_allow.split(","))):
+            try:
+                found.append(str(ipaddress.ip_network(part, strict=False)))
+            except ValueError as exc:
+                raise SettingsError(
+                    f"cannot read {PREFIX}EGRESS_ALLOW: {part!r} is not a network such as 10.0.0.0/8"
+                ) from exc
+        return tuple(found)
+
+
+def fields() -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(Settings)
+
+
+def value_type(field: dataclasses.Field[Any]) -> type:
+    """The field's type without `| None`."""
+    hint = typing.get_type_hints(Settings)[field.name]
+    if isinstance(hint, types.UnionType):
+        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
+    return typing.cast(type, hint)
+
+
+def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from flags, then variables, then defaults. Raises SettingsError naming the variable or flag."""
+    values: dict[str, Any] = {}
+    for field in fields():
+        variable = PREFIX + field.name.upper()
+        given = (flags or {}).get(field.name)
+        if given is not None:
+            values[field.name] = _parse(field, given, "--" + field.name.replace("_", "-"))
+        elif environment.get(variable, "") != "":
+            values[field.name] = _parse(field, environment[variable], variable)
+    settings = Settings(**values)
+    _ = settings.egress_networks
+    return settings
+
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def _parse(field: dataclasses.Field[Any], given: Any, source: str) -> Any:
+    wanted = value_type(field)
+    try:
+        value = _parse_bool(given) if wanted is bool else wanted(given)
+    except (TypeError, ValueError) as exc:
+        raise SettingsError(f"cannot read {source}: {given!r} is not a {wanted.__name__}") from exc
+    choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+    if choices and value not in choices:
+        raise SettingsError(f"cannot read {source}: {given!r} is not one of {', '.join(choices)}")
+    if minimum is not None and value < minimum:
+        raise SettingsError(f"cannot read {source}: {given!r} is below {minimum}")
+    return value
+
+
+def _parse_bool(given: Any) -> bool:
+    text = str(given).strip().lower()
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError(text)

@@ -1,0 +1,63 @@
+"""Runs store functions in database threads, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from isolet.errors import StoreError
+from isolet.store import migrate
+from isolet.store.engine import Engines, open_engines
+
+__all__ = ["Connection", "Database"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """`write` commits before it returns, so what it returns may be promised to a client."""
+
+    def __init__(self, url: str) -> None:
+        self._engines: Engines = open_engines(url)
+        self._writers = ThreadPoolExecutor(self._engines.writer_threads, thread_name_prefix="isolet-db-write")
+        self._readers = ThreadPoolExecutor(self._engines.reader_threads, thread_name_prefix="isolet-db-read")
+
+    async def open(self) -> None:
+        """Bring the schema up to date. Raises StoreError when it is newer than this code."""
+        await asyncio.get_running_loop().run_in_executor(self._writers, migrate.upgrade, self._engines.writer)
+
+    async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            try:
+                with self._engines.writer.begin() as connection:
+                    return function(connection, *args, **kwargs)
+            except DBAPIError as exc:
+                raise StoreError(f"cannot write to the database: {exc.orig}") from exc
+
+        return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            try:
+                with self._engines.reader.begin() as connection:
+                    return function(connection, *args, **kwargs)
+            except DBAPIError as exc:
+                raise StoreError(f"cannot read from the database: {exc.orig}") from exc
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def close(self) -> None:
+        """Finish what was begun, then close every connection."""
+
+        def work() -> None:
+            self._readers.shutdown(wait=True)
+            self._writers.shutdown(wait=True)
+            self._engines.dispose()
+
+        await asyncio.to_thread(work)

@@ -1,0 +1,80 @@
+"""Everything that differs between SQLite and PostgreSQL, behind one narrow object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+
+from isolet.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """`writer_threads` is how many transactions may write at once: one on SQLite, which has one writer."""
+
+    writer: Engine
+    reader: Engine
+    writer_threads: int
+    reader_threads: int = 4
+
+    def dispose(self) -> None:
+        self.reader.dispose()
+        self.writer.dispose()
+
+
+def open_engines(url: str) -> Engines:
+    """Engines for a SQLAlchemy URL. Raises SettingsError for a URL of another kind of database."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise SettingsError("cannot read ISOLET_DATABASE_URL: it is not a database URL") from exc
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(url)
+    if backend == "postgresql":
+        return _postgresql(url)
+    raise SettingsError(f"cannot use ISOLET_DATABASE_URL: {backend} is neither sqlite nor postgresql")
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.absolute()}"
+
+
+def _sqlite(url: str) -> Engines:
+    writer = create_engine(
+        url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
+    )
+    reader = create_engine(
+        url, poolclass=QueuePool, pool_size=4, max_overflow=0, connect_args={"check_same_thread": False}
+    )
+    _prepare(writer, begin="BEGIN IMMEDIATE", pragmas={"journal_mode": "WAL", "synchronous": "FULL"})
+    _prepare(reader, begin="BEGIN", pragmas={"query_only": "ON"})
+    return Engines(writer=writer, reader=reader, writer_threads=1)
+
+
+def _prepare(engine: Engine, *, begin: str, pragmas: dict[str, str]) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        # Transactions are begun by the listener below, not by the driver's guess.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for name, value in {"busy_timeout": "10000", "foreign_keys": "ON", **pragmas}.items():
+            cursor.execute(f"PRAGMA {name}={value}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def _postgresql(url: str) -> Engines:
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed, pool_size=12, max_overflow=4, pool_pre_ping=True)
+    return Engines(writer=engine, reader=engine, writer_threads=4)

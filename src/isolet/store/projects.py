@@ -1,0 +1,56 @@
+"""Projects in the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from isolet.domain.projects import Plan, Project
+from isolet.errors import Conflict
+from isolet.ids import ProjectId
+from isolet.store.schema import projects
+
+
+def insert_project(connection: Connection, project: Project) -> None:
+    """Raises Conflict when the slug is taken."""
+    try:
+        connection.execute(insert(projects).values(_values(project)))
+    except IntegrityError as exc:
+        raise Conflict(f"cannot create project {project.slug!r}: the slug is taken") from exc
+
+
+def update_project(connection: Connection, project: Project) -> None:
+    connection.execute(update(projects).where(projects.c.id == project.id).values(_values(project)))
+
+
+def delete_project(connection: Connection, project_id: ProjectId) -> None:
+    """The project with its functions, versions and keys."""
+    connection.execute(delete(projects).where(projects.c.id == project_id))
+
+
+def list_projects(connection: Connection) -> list[Project]:
+    return [_project(row) for row in connection.execute(select(projects).order_by(projects.c.slug))]
+
+
+def _values(project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "slug": project.slug,
+        "name": project.name,
+        "plan": project.plan.value,
+        "allowed_origins": list(project.allowed_origins),
+        "created_at_ms": project.created_at_ms,
+    }
+
+
+def _project(row: Row[Any]) -> Project:
+    return Project(
+        id=row.id,
+        slug=row.slug,
+        name=row.name,
+        plan=Plan(row.plan),
+        allowed_origins=tuple(row.allowed_origins),
+        created_at_ms=row.created_at_ms,
+    )

@@ -1,0 +1,132 @@
+"""The tables, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+
+def _id(name: str = "id", *, primary_key: bool = True) -> Column[str]:
+    return Column(name, String(36), primary_key=primary_key, nullable=False)
+
+
+def _owner(name: str, target: str, *, primary_key: bool = False) -> Column[str]:
+    return Column(name, String(36), ForeignKey(target, ondelete="CASCADE"), primary_key=primary_key, nullable=False)
+
+
+def _ms(name: str, *, nullable: bool = False) -> Column[int]:
+    """Milliseconds since the epoch."""
+    return Column(name, BigInteger, nullable=nullable)
+
+
+projects = Table(
+    "projects",
+    metadata,
+    _id(),
+    Column("slug", String(63), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("plan", String(20), nullable=False),
+    Column("allowed_origins", JSON, nullable=False),
+    _ms("created_at_ms"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    Column("name", Text, nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    _ms("created_at_ms"),
+    Index("api_keys_project", "project_id"),
+)
+
+functions = Table(
+    "functions",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    Column("name", Text, nullable=False),
+    Column("slug", String(100), nullable=False),
+    Column("description", Text),
+    Column("code", Text, nullable=False),
+    Column("function_type", String(40), nullable=False),
+    Column("response_mode", String(20), nullable=False),
+    Column("public_endpoint", Boolean, nullable=False),
+    Column("runtime_config", JSON(none_as_null=True)),
+    Column("limits", JSON, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("deploy_error", JSON(none_as_null=True)),
+    Column("version", Integer),
+    Column("lock_version", Integer, nullable=False),
+    Column("created_by_id", String(36)),
+    _ms("created_at_ms"),
+    _ms("updated_at_ms"),
+    _ms("last_deployed_at_ms", nullable=True),
+    UniqueConstraint("project_id", "slug", name="functions_project_slug"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    _owner("function_id", "functions.id", primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("bundle", Text, nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("limits", JSON, nullable=False),
+    _ms("created_at_ms"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    _id(),
+    _owner("function_id", "functions.id"),
+    Column("code", Text, nullable=False),
+    _ms("created_at_ms"),
+)
+
+# No foreign keys: records outlive their function until they age out.
+invocations = Table(
+    "invocations",
+    metadata,
+    _id(),
+    _id("project_id", primary_key=False),
+    _id("function_id", primary_key=False),
+    Column("function_name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("door", String(20), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("method", String(20), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("outcome", String(20), nullable=False),
+    _ms("started_at_ms"),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("cold_start_us", BigInteger, nullable=False),
+    Column("error", Text),
+    Column("request_body", LargeBinary, nullable=False),
+    Column("request_truncated", Boolean, nullable=False),
+    Column("response_body", LargeBinary, nullable=False),
+    Column("response_truncated", Boolean, nullable=False),
+    Column("console", Text, nullable=False),
+    Index("invocations_function", "function_id", "id"),
+    Index("invocations_project", "project_id", "id"),
+)

