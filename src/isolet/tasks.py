@@ -44,6 +44,6 @@ class Tasks:
             log.error("background task failed", task=task.get_name(), exc_info=error)
 
     def _loop_ended(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and self._on_fatal is not None:
+        if not task.cancelled() and task.exception() is not None and self._on_fatal is not None:
             log.error("background loop ended; the server stops", task=task.get_name())
             self._on_fatal()

@@ -48,6 +48,7 @@ class Egress:
         self.socket = socket
         self._listener = listen(socket)
         self._child: Child | None = None
+        self._closing = False
 
     async def start(self) -> None:
         """Raises PlatformError when it does not come up."""
@@ -71,6 +72,8 @@ class Egress:
         while True:
             began = asyncio.get_running_loop().time()
             status = await asyncio.shield(self._running().exited)
+            if self._closing:
+                return
             if asyncio.get_running_loop().time() - began > 30:
                 failures = 0
             log.error("egress process ended; starting it again", status=status)
@@ -87,6 +90,7 @@ class Egress:
         return self._child
 
     async def close(self) -> None:
+        self._closing = True
         if self._child is not None:
             self._child.kill()
             await asyncio.shield(self._child.exited)

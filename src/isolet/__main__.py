@@ -1,0 +1,5 @@
+"""`python -m isolet` is the `isolet` command."""
+
+from isolet.cli.main import main
+
+main()

@@ -1,0 +1,41 @@
+"""Fixtures of all tests: one shared server, and a project of its own for each test that wants one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.server import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that all tests share; a test that stops it, or needs other settings, starts its own."""
+    with Server(tmp_path_factory.mktemp("isolet") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def root(server: Server) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def project(server: Server, root: httpx.Client) -> Iterator[httpx.Client]:
+    """A client with an admin key of a new project, which leaves with the test."""
+    slug = f"p-{uuid.uuid4().hex[:12]}"
+    assert root.post("/isolet/v1/projects", json={"slug": slug}).status_code == 201
+    key = root.post(f"/isolet/v1/projects/{slug}/keys", json={"name": "test", "role": "admin"}).json()["key"]
+    with server.client(key) as client:
+        yield client
+    assert root.delete(f"/isolet/v1/projects/{slug}").status_code == 204
+
+
+@pytest.fixture
+def kapso(project: httpx.Client) -> Kapso:
+    return Kapso(project)

@@ -1,0 +1,56 @@
+"""A small client of the Kapso API, as its scripts use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tests.support.waiting import wait_until
+
+
+class Kapso:
+    """`base` is `/platform/v1` or `/api/v1`."""
+
+    def __init__(self, client: httpx.Client, base: str = "/platform/v1") -> None:
+        self.client = client
+        self.base = base
+
+    def create(self, code: str, name: str = "Test", **values: Any) -> dict[str, Any]:
+        reply = self.client.post(f"{self.base}/functions", json={"function": {"name": name, "code": code, **values}})
+        assert reply.status_code == 201, reply.text
+        return dict(reply.json()["data"])
+
+    def get(self, function_id: str) -> dict[str, Any]:
+        reply = self.client.get(f"{self.base}/functions/{function_id}")
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json()["data"])
+
+    def deploy(self, function_id: str) -> dict[str, Any]:
+        """Deploy and poll until the status is `deployed` or `error`."""
+        reply = self.client.post(f"{self.base}/functions/{function_id}/deploy")
+        assert reply.status_code == 202, reply.text
+
+        def ended() -> dict[str, Any] | None:
+            function = self.get(function_id)
+            return function if function["status"] != "draft" else None
+
+        function = wait_until(ended, timeout_s=30, what="the deploy")
+        assert function is not None
+        return function
+
+    def deployed(self, code: str, name: str = "Test", **values: Any) -> str:
+        """Create and deploy; the function's id."""
+        function = self.deploy(self.create(code, name, **values)["id"])
+        assert function["status"] == "deployed", function["deploy_error"]
+        return str(function["id"])
+
+    def invoke(self, function_id: str, body: Any = None, **options: Any) -> httpx.Response:
+        if body is not None:
+            options["json"] = body
+        return self.client.post(f"{self.base}/functions/{function_id}/invoke", **options)
+
+    def invocations(self, function_id: str, **query: Any) -> list[dict[str, Any]]:
+        reply = self.client.get(f"{self.base}/functions/{function_id}/invocations", params=query)
+        assert reply.status_code == 200, reply.text
+        return list(reply.json()["data"]["invocations"])

@@ -1,0 +1,112 @@
+"""A real `isolet serve` in a child process, on a free port of 127.0.0.1 and a data directory of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import psutil
+
+ROOT_KEY = "root-key-of-the-tests"
+_READY = re.compile(r"Isolet is ready at (\S+)")
+
+
+class Server:
+    """Use it as a context manager: it is stopped gracefully at the end, and what it printed is kept.
+
+    `settings` become ISOLET_* variables; `arguments` are added to the command line.
+    """
+
+    def __init__(self, data_dir: Path, *arguments: str, root_key: str | None = ROOT_KEY, **settings: object) -> None:
+        self.data_dir = data_dir
+        self.output = ""
+        self.url = ""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLET_")}
+        environment.update({f"ISOLET_{name.upper()}": str(value) for name, value in settings.items()})
+        if root_key is not None:
+            environment["ISOLET_API_KEY"] = root_key
+        self._log = data_dir.with_name(data_dir.name + ".log")
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "isolet", "serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+            )
+        self.root_key = root_key or ""
+
+    def wait_ready(self, timeout_s: float = 30.0) -> Self:
+        """Wait for the line that says where it listens. Fails with its log when it ends instead."""
+        stdout = self.process.stdout
+        assert stdout is not None
+        os.set_blocking(stdout.fileno(), False)
+        deadline = time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while not self.output.endswith("\n\n"):
+                if not selector.select(deadline - time.monotonic()):
+                    raise AssertionError(f"the server was not ready within {timeout_s} s: {self.log}")
+                chunk = os.read(stdout.fileno(), 65_536)
+                if not chunk:
+                    raise AssertionError(f"the server ended with {self.process.wait(10)}: {self.log}")
+                self.output += chunk.decode()
+        found = _READY.search(self.output)
+        assert found is not None, self.output
+        self.url = found[1]
+        return self
+
+    @property
+    def log(self) -> str:
+        """What it wrote to standard error."""
+        return self._log.read_text(errors="replace")
+
+    def client(self, key: str | None = None, **options: object) -> httpx.Client:
+        """A client with the root key, another key, or (empty text) none."""
+        key = self.root_key if key is None else key
+        headers = {"X-API-Key": key} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, **options)  # type: ignore[arg-type]
+
+    def children(self) -> list[psutil.Process]:
+        """Every process below the server."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """SIGTERM and wait; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL to the server alone."""
+        self.process.kill()
+        self.wait(10)
+
+    def wait(self, timeout_s: float) -> int:
+        status = self.process.wait(timeout_s)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
+
+    def __enter__(self) -> Self:
+        try:
+            return self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        else:
+            self.wait(1)
