@@ -43,6 +43,7 @@ from isolet.runtime.instance import Launcher
 from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.storage import Storages
 from isolet.settings import Settings
 from isolet.store import access as stored_access
 from isolet.store import functions as stored_functions
@@ -172,6 +173,17 @@ async def _house(
         await egress.start()
         loops.loop(egress.supervise(), name="egress")
 
+        storages = Storages(
+            configs=configs,
+            sandbox=sandbox,
+            pid_files=pid_files,
+            data=folder / "projects",
+            sockets=run / "storage",
+            idle_timeout_s=settings.idle_timeout_s,
+            database_max_bytes=settings.database_max_mb * 1024 * 1024,
+        )
+        stack.push_async_callback(storages.close)
+
         pool = Pool(
             Launcher(
                 configs=configs,
@@ -179,6 +191,7 @@ async def _house(
                 pid_files=pid_files,
                 sockets=sockets,
                 egress_socket=egress.socket,
+                storages=storages,
             ),
             on_line=recorder.print,
             start_timeout_s=settings.start_timeout_s,

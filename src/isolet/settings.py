@@ -59,6 +59,7 @@ class Settings:
     idle_timeout_s: float = _setting(300.0, "Seconds without a call after which an instance stops.", minimum=0.05)
     max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
     metrics_public: bool = _setting(False, "Whether `/metrics` answers without the root key.")
+    database_max_mb: int = _setting(10_240, "Largest SQL database, and KV index, of a project, in MiB.", minimum=1)
     sandbox: str = _setting(
         "on",
         "`off` runs instances without bubblewrap, where namespaces are not allowed.",

@@ -18,6 +18,9 @@ COMPATIBILITY_DATE = "2026-11-01"
 CALL_HEADER = "x-isolet-call"
 PROTO_HEADER = "x-isolet-proto"
 SOCKET_NAME = "http"
+KV_SOCKET = "kv"
+DATABASE_SOCKET = "d1"
+BINDING_NAMES = ("KV", "DB")
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64, 6to4, benchmarking, "this network".
 DENIED_NETWORKS = ("64:ff9b::/96", "2002::/16", "198.18.0.0/15", "0.0.0.0/8")
@@ -51,10 +54,14 @@ class ConfigBuilder:
             for name in ("entry.js", "console.js", "egress.js")
         }
 
-    def instance(self, spec: InstanceSpec, *, egress_address: str) -> bytes:
-        """A worker of our wrapper and the function's module; `fetch` leaves through `egress_address` only."""
+    def instance(self, spec: InstanceSpec, *, egress: str, storage: str) -> bytes:
+        """A worker of our wrapper and the function's module.
+
+        `egress` is the address that `fetch` leaves by; `storage` the folder of the project's storage sockets. Nothing
+        else can be reached.
+        """
         config = self._schema.Config.new_message()
-        main, internet = config.init("services", 2)
+        main, internet, kv, database = config.init("services", 4)
         main.name = "function"
         worker = main.init("worker")
         self._add_modules(
@@ -65,19 +72,18 @@ class ConfigBuilder:
                 "function.js": spec.module,
             },
         )
-        worker.compatibilityFlags = ["nodejs_compat"]
-        bindings = worker.init("bindings", len(spec.variables))
-        for binding, (name, value) in zip(bindings, spec.variables.items(), strict=True):
+        bindings = worker.init("bindings", len(spec.variables) + len(BINDING_NAMES))
+        self._bind_storage(*list(bindings)[-len(BINDING_NAMES) :])
+        for binding, (name, value) in zip(bindings, spec.variables.items(), strict=False):
             binding.name = name
             if isinstance(value, str):
                 binding.text = value
             else:
                 binding.json = json.dumps(value)
-        internet.name = "internet"
-        external = internet.init("external")
-        external.address = egress_address
-        external.init("http").style = "proxy"
-        options = self._listen(config, "function")
+        self._reach(internet, "internet", egress).style = "proxy"
+        self._reach(kv, KV_SOCKET, f"{storage}/{KV_SOCKET}")
+        self._reach(database, DATABASE_SOCKET, f"{storage}/{DATABASE_SOCKET}")
+        (options,) = self._listen(config, {SOCKET_NAME: "function"})
         options.cfBlobHeader = CALL_HEADER
         options.forwardedProtoHeader = PROTO_HEADER
         return bytes(config.to_bytes())
@@ -95,8 +101,64 @@ class ConfigBuilder:
         service.allow = list(allow)
         service.deny = list(deny)
         service.init("tlsOptions").trustBrowserCas = trust_system_cas
-        self._listen(config, "egress").style = "proxy"
+        (options,) = self._listen(config, {SOCKET_NAME: "egress"})
+        options.style = "proxy"
         return bytes(config.to_bytes())
+
+    def storage(self, *, folder: str) -> bytes:
+        """workerd's own KV and D1 workers, over SQLite files in `folder`; user code never runs here."""
+        config = self._schema.Config.new_message()
+        kv, database, objects, blobs, internet = config.init("services", 5)
+        kv_bindings = self._bundled(kv, KV_SOCKET, class_name="KVNamespace", bindings=("SHARD", "BLOBS"))
+        kv_bindings[1].init("service").name = "blobs"
+        self._bundled(database, DATABASE_SOCKET, class_name="D1Database", bindings=("DATABASE",))
+        for service, name in ((objects, "objects"), (blobs, "blobs")):
+            service.name = name
+            disk = service.init("disk")
+            disk.path = f"{folder}/{name}"
+            disk.writable = True
+        internet.name = "internet"
+        internet.init("network").allow = []
+        self._listen(config, {KV_SOCKET: KV_SOCKET, DATABASE_SOCKET: DATABASE_SOCKET})
+        for socket, props in zip(config.sockets, ({"namespace": "default"}, {"database": "default"}), strict=True):
+            socket.service.props.json = json.dumps(props)
+        return bytes(config.to_bytes())
+
+    def _bundled(self, service: Any, name: str, *, class_name: str, bindings: Sequence[str]) -> Any:
+        """A worker that comes with workerd; its first binding is its own Durable Object class."""
+        service.name = name
+        worker = service.init("worker")
+        (module,) = worker.init("modules", 1)
+        module.name = f"{name}.js"
+        module.bundled = f"/workerd/{name}.js"
+        worker.compatibilityDate = COMPATIBILITY_DATE
+        (namespace,) = worker.init("durableObjectNamespaces", 1)
+        namespace.className = class_name
+        # With the folder, this key is where the data lives: it never changes.
+        namespace.uniqueKey = f"isolet-{name}"
+        namespace.enableSql = True
+        worker.durableObjectStorage.localDisk = "objects"
+        made = worker.init("bindings", len(bindings))
+        for binding, binding_name in zip(made, bindings, strict=True):
+            binding.name = binding_name
+        made[0].init("durableObjectNamespace").className = class_name
+        return made
+
+    def _bind_storage(self, kv: Any, database: Any) -> None:
+        kv.name, database.name = BINDING_NAMES
+        kv.init("kvNamespace").name = KV_SOCKET
+        wrapped = database.init("wrapped")
+        wrapped.moduleName = "cloudflare-internal:d1-api"
+        (fetcher,) = wrapped.init("innerBindings", 1)
+        fetcher.name = "fetcher"
+        fetcher.init("service").name = DATABASE_SOCKET
+
+    def _reach(self, service: Any, name: str, path: str) -> Any:
+        """A server behind a unix socket."""
+        service.name = name
+        external = service.init("external")
+        external.address = f"unix:{path}"
+        return external.init("http")
 
     def _add_modules(self, worker: Any, modules: Mapping[str, str]) -> None:
         for module, (name, source) in zip(worker.init("modules", len(modules)), modules.items(), strict=True):
@@ -104,8 +166,11 @@ class ConfigBuilder:
             module.esModule = source
         worker.compatibilityDate = COMPATIBILITY_DATE
 
-    def _listen(self, config: Any, service: str) -> Any:
-        (socket,) = config.init("sockets", 1)
-        socket.name = SOCKET_NAME
-        socket.service.name = service
-        return socket.init("http")
+    def _listen(self, config: Any, services: Mapping[str, str]) -> list[Any]:
+        """One socket for each name, answered by its service; the sockets' HTTP options."""
+        options = []
+        for socket, (name, service) in zip(config.init("sockets", len(services)), services.items(), strict=True):
+            socket.name = name
+            socket.service.name = service
+            options.append(socket.init("http"))
+        return options

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isolet.errors import PlatformError
-from isolet.runtime.config import DENIED_NETWORKS, ConfigBuilder
+from isolet.runtime.config import DENIED_NETWORKS, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.telemetry import get_logger
@@ -53,7 +53,7 @@ class Egress:
     async def start(self) -> None:
         """Raises PlatformError when it does not come up."""
         child = Child(
-            ChildSpec(name="egress", config=self._config, listener=self._listener, network=True),
+            ChildSpec(name="egress", config=self._config, listeners={SOCKET_NAME: self._listener}, network=True),
             self._sandbox,
             self._pid_files,
         )

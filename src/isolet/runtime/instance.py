@@ -12,16 +12,18 @@ from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.ids import InvocationId
 from isolet.runtime.channel import Channel
 from isolet.runtime.complaints import load_failure
-from isolet.runtime.config import ConfigBuilder, InstanceSpec
+from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.storage import Storages
 from isolet.telemetry import get_logger
 
 log = get_logger("runtime")
 
 _CONSOLE_MARK = b"\x1e"
 _EGRESS_INSIDE = "/egress"
+_STORAGE_INSIDE = "/storage"
 LineSink = Callable[[InvocationId, ConsoleLine], None]
 
 
@@ -36,12 +38,14 @@ class Launcher:
         pid_files: PidFiles,
         sockets: Path,
         egress_socket: Path,
+        storages: Storages,
     ) -> None:
         self._configs = configs
         self._sandbox = sandbox
         self._pid_files = pid_files
         self._sockets = sockets
         self._egress_socket = egress_socket
+        self._storages = storages
         self._count = 0
 
     def launch(self, spec: InstanceSpec, on_line: LineSink) -> Instance:
@@ -49,20 +53,25 @@ class Launcher:
         self._count += 1
         path = self._sockets / f"{self._count:x}.sock"
         egress = self._sandbox.path(self._egress_socket.parent, _EGRESS_INSIDE)
-        config = self._configs.instance(spec, egress_address=f"unix:{egress}/{self._egress_socket.name}")
-        return Instance(
-            spec,
-            ChildSpec(
+        storage = self._storages.hold(spec.project_id)
+        try:
+            config = self._configs.instance(
+                spec,
+                egress=f"{egress}/{self._egress_socket.name}",
+                storage=self._sandbox.path(storage, _STORAGE_INSIDE),
+            )
+            child = ChildSpec(
                 name=f"function {spec.release}",
                 config=config,
-                listener=listen(path),
-                folders={_EGRESS_INSIDE: self._egress_socket.parent},
-            ),
-            self._sandbox,
-            self._pid_files,
-            path=path,
-            on_line=on_line,
-        )
+                listeners={SOCKET_NAME: listen(path)},
+                folders={_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage},
+            )
+            instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line)
+        except BaseException:
+            self._storages.release(spec.project_id)
+            raise
+        instance.exited.add_done_callback(lambda _: self._storages.release(spec.project_id))
+        return instance
 
 
 class Instance:
@@ -94,7 +103,8 @@ class Instance:
             path.unlink(missing_ok=True)
             raise
         finally:
-            child.listener.close()
+            for listener in child.listeners.values():
+                listener.close()
         self._child.exited.add_done_callback(lambda _: self.happened(Event.EXITED))
 
     @property

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from isolet.errors import PlatformError
-from isolet.runtime.config import SOCKET_NAME
 from isolet.runtime.sandbox import Sandbox
 
 _PR_SET_PDEATHSIG = 1
@@ -33,13 +33,20 @@ _LINE_MAX = 262_144
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """`listener` stays open in the parent when the caller keeps it; `folders` are bound read-only inside."""
+    """`listeners` maps a socket's name in the configuration to the socket, which the caller may keep open.
+
+    `folders` are bound inside, read-only unless they are in `writable`; `kept` descriptors stay open in the child.
+    No file that it writes may grow over `file_max_bytes`.
+    """
 
     name: str
     config: bytes
-    listener: socket.socket
+    listeners: Mapping[str, socket.socket]
     network: bool = False
     folders: Mapping[str, Path] = field(default_factory=dict)
+    writable: Mapping[str, Path] = field(default_factory=dict)
+    kept: tuple[int, ...] = ()
+    file_max_bytes: int | None = None
 
 
 class Child:
@@ -56,8 +63,10 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._on_line = on_line
         self._pid_files = pid_files
+        self._file_max_bytes = spec.file_max_bytes
         self._out = b""
         self._err = b""
+        self._info = b""
         self.name = spec.name
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.exited: asyncio.Future[int] = self._loop.create_future()
@@ -78,9 +87,14 @@ class Child:
     def kill(self) -> None:
         """SIGKILL, to the program itself and to bubblewrap around it."""
         for fd in (self._inner_fd, self._pid_fd):
-            if fd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            _signal(fd, signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop the program where it is, until `resume`."""
+        _signal(self._inner_fd if self._inner_fd >= 0 else self._pid_fd, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        _signal(self._inner_fd if self._inner_fd >= 0 else self._pid_fd, signal.SIGCONT)
 
     def _spawn(self, spec: ChildSpec, sandbox: Sandbox) -> None:
         (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
@@ -92,14 +106,15 @@ class Child:
             command = sandbox.command(
                 network=spec.network,
                 folders=spec.folders,
+                writable=spec.writable,
                 info_fd=info_write,
                 arguments=[
                     "serve",
                     "--binary",
                     "-",
                     "--experimental",
-                    f"--socket-fd={SOCKET_NAME}={spec.listener.fileno()}",
                     f"--control-fd={ready_write}",
+                    *(f"--socket-fd={name}={listener.fileno()}" for name, listener in spec.listeners.items()),
                 ],
             )
             self._popen = subprocess.Popen(
@@ -107,10 +122,17 @@ class Child:
                 stdin=config,
                 stdout=out_write,
                 stderr=err_write,
-                pass_fds=(spec.listener.fileno(), ready_write, info_write),
+                pass_fds=(
+                    ready_write,
+                    info_write,
+                    *(listener.fileno() for listener in spec.listeners.values()),
+                    *spec.kept,
+                ),
                 env={},
                 cwd="/",
                 start_new_session=not command.sandboxed,
+                # A file that would grow over its limit is an error to the program, not its death.
+                restore_signals=spec.file_max_bytes is None,
                 preexec_fn=None if command.sandboxed else _die_with_parent,
             )
         except OSError as exc:
@@ -168,16 +190,20 @@ class Child:
             return
         self._ready_fd = self._drop(self._ready_fd)
         if chunk and not self.ready.done():
+            self._read_info()
+            if self._file_max_bytes is not None:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (self._file_max_bytes, self._file_max_bytes))
             self.ready.set_result(None)
 
     def _read_info(self) -> None:
-        chunk = _read(self._info_fd)
-        if chunk is None:
+        """Bubblewrap reports the program's pid in our namespace, perhaps in pieces; bare workerd says nothing."""
+        while chunk := _read(self._info_fd):
+            self._info += chunk
+        if chunk is None and not self._info.rstrip().endswith(b"}"):
             return
         self._info_fd = self._drop(self._info_fd)
-        # Bubblewrap reports the program's pid in our namespace; bare workerd closes the pipe without a word.
-        if chunk:
-            self.pid = json.loads(chunk)["child-pid"]
+        if self._info:
+            self.pid = json.loads(self._info)["child-pid"]
             with contextlib.suppress(ProcessLookupError):
                 self._inner_fd = os.pidfd_open(self.pid)
 
@@ -257,6 +283,12 @@ def _read(fd: int) -> bytes | None:
         if exc.errno == errno.EIO:
             return b""
         raise
+
+
+def _signal(fd: int, number: signal.Signals) -> None:
+    if fd >= 0:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, number)
 
 
 def _start_ticks(pid: int) -> str | None:

@@ -63,13 +63,23 @@ class Sandbox:
         """Where a bound folder is seen by the program."""
         return inside if self.enabled else str(host)
 
-    def command(self, *, network: bool, folders: Mapping[str, Path], info_fd: int, arguments: Sequence[str]) -> Command:
-        """Starts workerd with `arguments`; `folders` maps a path inside to a host folder, bound read-only."""
+    def command(
+        self,
+        *,
+        network: bool,
+        folders: Mapping[str, Path],
+        writable: Mapping[str, Path],
+        info_fd: int,
+        arguments: Sequence[str],
+    ) -> Command:
+        """Starts workerd with `arguments`; `folders` and `writable` map a path inside to a host folder."""
         if not self.enabled:
             return Command(arguments=(str(self._toolchain.workerd), *arguments), sandboxed=False)
         wrapped = self._isolate(str(self._toolchain.bubblewrap), network=network)
         for inside, host in folders.items():
             wrapped += ["--ro-bind", str(host), inside]
+        for inside, host in writable.items():
+            wrapped += ["--bind", str(host), inside]
         wrapped += ["--remount-ro", "/", "--info-fd", str(info_fd), "--", "/workerd", *arguments]
         return Command(arguments=tuple(wrapped), sandboxed=True)
 

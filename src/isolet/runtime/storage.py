@@ -1,0 +1,325 @@
+"""The storage of projects: one workerd process each, holding KV and SQL over files in the data directory.
+
+The parent listens on a project's two sockets and starts the process when the first connection waits there, so a
+project that uses no storage costs nothing, and calls wait through a restart. A lock that the process itself holds
+makes a second owner of the files impossible. The process stops when no instance of the project is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from socket import socket
+
+from isolet.errors import FunctionCrashed, PlatformError
+from isolet.ids import ProjectId
+from isolet.runtime.channel import Channel
+from isolet.runtime.config import DATABASE_SOCKET, KV_SOCKET, ConfigBuilder
+from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.usage import anonymous_bytes, cpu_seconds
+from isolet.tasks import Tasks
+from isolet.telemetry import get_logger
+
+log = get_logger("storage")
+
+_DATA_INSIDE = "/data"
+_FOLDERS = ("objects", "blobs")
+_BACK_OFF_S = (0.0, 0.1, 0.5, 2.0, 5.0)
+_STEADY_S = 30.0
+_WATCH_EVERY_S = 1.0
+# `design.md` section 9: a statement may run 10 s; a process that does not answer for 5 s, and does not work, is stuck.
+_STATEMENT_MAX_S = 10.0
+_STUCK_S = 5.0
+_MEMORY_MAX_BYTES = 1024**3
+_LOCK_TIMEOUT_S = 5.0
+
+
+class Storage:
+    """One project's process and its sockets. `users` counts the instances and requests that may need it."""
+
+    def __init__(self, owner: Storages, project_id: ProjectId) -> None:
+        self._owner = owner
+        self._project_id = project_id
+        self._loop = asyncio.get_running_loop()
+        self.folder = owner.data / project_id
+        for name in _FOLDERS:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.sockets = owner.sockets / project_id.replace("-", "")[:20]
+        self.sockets.mkdir(exist_ok=True)
+        self._listeners = {name: listen(self.sockets / name) for name in (KV_SOCKET, DATABASE_SOCKET)}
+        self.kv = Channel(str(self.sockets / KV_SOCKET))
+        self.database = Channel(str(self.sockets / DATABASE_SOCKET))
+        self.users = 0
+        self.patient = 0
+        self._child: Child | None = None
+        self._failures = 0
+        self._began = 0.0
+        self._closed = False
+        self._watching = False
+        self._held = asyncio.Event()
+        self._held.set()
+        self._rewatch: asyncio.TimerHandle | None = None
+        self._watch()
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the running process."""
+        return self._child.pid if self._child is not None else None
+
+    # Starting on demand.
+
+    def _watch(self) -> None:
+        """Wait for the first connection."""
+        self._rewatch = None
+        if not self._closed and not self._watching and self._held.is_set():
+            self._watching = True
+            for listener in self._listeners.values():
+                self._loop.add_reader(listener.fileno(), self._activate)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            for listener in self._listeners.values():
+                self._loop.remove_reader(listener.fileno())
+
+    def _activate(self) -> None:
+        self._unwatch()
+        self._owner.tasks.spawn(self._start(), name=f"start storage {self._project_id}")
+
+    async def _start(self) -> None:
+        try:
+            lock = await self._take_lock()
+        except PlatformError as exc:
+            log.error("storage did not start", project=self._project_id, error=exc.message)
+            self._watch_later()
+            return
+        try:
+            if self._closed or not self._held.is_set():
+                return
+            self._child = child = self._owner.spawn(self, self._listeners, lock)
+        except PlatformError as exc:
+            log.error("storage did not start", project=self._project_id, error=exc.message)
+            self._watch_later()
+            return
+        finally:
+            os.close(lock)
+        self._began = self._loop.time()
+        child.exited.add_done_callback(lambda _: self._ended(child))
+        self._owner.tasks.spawn(self._guard(child), name=f"guard storage {self._project_id}")
+
+    async def _take_lock(self) -> int:
+        """The lock on the files; the child inherits it and keeps it as long as it lives."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = self._loop.time() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return lock
+            except BlockingIOError:
+                if self._loop.time() > deadline:
+                    os.close(lock)
+                    raise PlatformError("cannot take the lock of the storage: another process owns it") from None
+                await asyncio.sleep(0.02)
+
+    def _ended(self, child: Child) -> None:
+        self._child = None
+        if self._closed:
+            return
+        if self._loop.time() - self._began > _STEADY_S:
+            self._failures = 0
+        if self._held.is_set():
+            log.error(
+                "storage process ended; it starts again when it is needed",
+                project=self._project_id,
+                status=child.exited.result(),
+                complaint=child.complaint[-500:],
+            )
+            self._watch_later()
+
+    def _watch_later(self) -> None:
+        pause = _BACK_OFF_S[min(self._failures, len(_BACK_OFF_S) - 1)]
+        self._failures += 1
+        self._rewatch = self._loop.call_later(pause, self._watch)
+
+    # Guarding.
+
+    async def _guard(self, child: Child) -> None:
+        """Kill the process when it runs away, gets stuck or grows too large; it starts again on demand."""
+        seen = -1.0
+        asked_at: float | None = None
+        asked_cpu = 0.0
+        probe: asyncio.Task[None] | None = None
+        while not child.exited.done():
+            await asyncio.wait({child.exited}, timeout=_WATCH_EVERY_S)
+            now, cpu = self._loop.time(), cpu_seconds(child.pid)
+            if probe is not None and probe.done():
+                probe, asked_at = None, None
+            if asked_at is not None and not self.patient and self._held.is_set():
+                waited, worked = now - asked_at, cpu - asked_cpu
+                if waited > _STATEMENT_MAX_S or (waited > _STUCK_S and worked < waited / 2):
+                    self._end(child, "a statement ran over its time" if worked >= waited / 2 else "no answer")
+            elif probe is None and cpu != seen:
+                # Only a process that did something since the last look is asked.
+                seen, asked_at, asked_cpu = cpu, now, cpu
+                probe = self._owner.tasks.spawn(self._probe(), name=f"probe storage {self._project_id}")
+            if anonymous_bytes(child.pid) > _MEMORY_MAX_BYTES:
+                self._end(child, "over its memory")
+        if probe is not None:
+            probe.cancel()
+
+    def _end(self, child: Child, reason: str) -> None:
+        log.error("storage process killed", project=self._project_id, reason=reason)
+        child.kill()
+
+    async def _probe(self) -> None:
+        """Any answer will do."""
+        with contextlib.suppress(OSError, FunctionCrashed):
+            connection = await self.kv.connect()
+            try:
+                connection.begin(b"PATCH / HTTP/1.1\r\nhost: probe\r\ncontent-length: 0\r\n\r\n")
+                await connection.head()
+                while await connection.chunk():
+                    pass
+            finally:
+                self.kv.release(connection)
+
+    # Standing still, for backups.
+
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[Path]:
+        """The files, while nobody writes them; calls wait meanwhile."""
+        self.patient += 1
+        child = self._child
+        if child is not None:
+            child.pause()
+        try:
+            yield self.folder
+        finally:
+            if child is not None:
+                child.resume()
+            self.patient -= 1
+
+    @contextlib.asynccontextmanager
+    async def stopped(self) -> AsyncIterator[Path]:
+        """The files, with no process on them; calls wait meanwhile, those under way fail."""
+        self._held.clear()
+        self._unwatch()
+        try:
+            await self._kill()
+            yield self.folder
+        finally:
+            self._held.set()
+            self._failures = 0
+            self._watch()
+
+    async def _kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            await asyncio.wait({self._child.exited})
+
+    def detach(self) -> None:
+        """Give the sockets up at once, so that the next use of the project makes new ones."""
+        self._closed = True
+        self._unwatch()
+        if self._rewatch is not None:
+            self._rewatch.cancel()
+        self.kv.close()
+        self.database.close()
+        for listener in self._listeners.values():
+            listener.close()
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self.detach()
+        await self._kill()
+
+
+class Storages:
+    """Every project's storage that is in use."""
+
+    def __init__(
+        self,
+        *,
+        configs: ConfigBuilder,
+        sandbox: Sandbox,
+        pid_files: PidFiles,
+        data: Path,
+        sockets: Path,
+        idle_timeout_s: float,
+        database_max_bytes: int,
+    ) -> None:
+        self._configs = configs
+        self._sandbox = sandbox
+        self._pid_files = pid_files
+        self._idle_timeout_s = idle_timeout_s
+        self._file_max_bytes = database_max_bytes
+        self._open: dict[ProjectId, Storage] = {}
+        self.data = data
+        self.sockets = sockets
+        self.tasks = Tasks()
+        self._loop = asyncio.get_running_loop()
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(sockets, ignore_errors=True)
+        sockets.mkdir(parents=True)
+
+    def hold(self, project_id: ProjectId) -> Path:
+        """The folder of a project's sockets, kept working until `release`."""
+        storage = self._open.get(project_id)
+        if storage is None:
+            storage = self._open[project_id] = Storage(self, project_id)
+        storage.users += 1
+        return storage.sockets
+
+    def release(self, project_id: ProjectId) -> None:
+        storage = self._open[project_id]
+        storage.users -= 1
+        if storage.users == 0:
+            self._loop.call_later(self._idle_timeout_s, self._stop_if_idle, storage, project_id)
+
+    @contextlib.asynccontextmanager
+    async def use(self, project_id: ProjectId) -> AsyncIterator[Storage]:
+        """A project's storage, for a request of the host's own."""
+        self.hold(project_id)
+        try:
+            yield self._open[project_id]
+        finally:
+            self.release(project_id)
+
+    async def delete(self, project_id: ProjectId) -> None:
+        """Everything the project stored, for good."""
+        storage = self._open.pop(project_id, None)
+        if storage is not None:
+            await storage.close()
+        await asyncio.to_thread(shutil.rmtree, self.data / project_id, ignore_errors=True)
+
+    async def close(self) -> None:
+        for storage in list(self._open.values()):
+            await storage.close()
+        self._open.clear()
+        await self.tasks.close()
+
+    def spawn(self, storage: Storage, listeners: Mapping[str, socket], lock: int) -> Child:
+        """Start the process on a project's files. Raises PlatformError."""
+        config = self._configs.storage(folder=self._sandbox.path(storage.folder, _DATA_INSIDE))
+        spec = ChildSpec(
+            name=f"storage {storage.folder.name}",
+            config=config,
+            listeners=listeners,
+            writable={_DATA_INSIDE: storage.folder},
+            kept=(lock,),
+            file_max_bytes=self._file_max_bytes,
+        )
+        return Child(spec, self._sandbox, self._pid_files)
+
+    def _stop_if_idle(self, storage: Storage, project_id: ProjectId) -> None:
+        if storage.users == 0 and self._open.get(project_id) is storage:
+            del self._open[project_id]
+            storage.detach()
+            self.tasks.spawn(storage.close(), name=f"stop storage {project_id}")
