@@ -14,9 +14,21 @@ def load_or_create(path: Path, make: Callable[[], str]) -> tuple[str, bool]:
     except FileNotFoundError:
         pass
     key = make()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    write(path, key)
+    return key, True
+
+
+def write(path: Path, key: str) -> None:
+    """Put a key in place of what was there, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key + "\n")
         file.flush()
         os.fsync(file.fileno())
-    return key, True
+    partial.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

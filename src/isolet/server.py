@@ -6,17 +6,13 @@ Stopping: refuse new connections, drain the running calls, stop the loops, kill 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import hashlib
-import os
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from isolet import __version__
+from isolet import __version__, datadir, keyfile
 from isolet.clock import SystemClock
 from isolet.compile import Compiler
 from isolet.domain.access import new_key
@@ -25,16 +21,20 @@ from isolet.doors import management
 from isolet.doors.gateway import Gateway
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
 from isolet.doors.native import NativeDoor
-from isolet.errors import FunctionCrashed, SettingsError
+from isolet.doors.native_access import NativeAccess
+from isolet.doors.native_storage import StorageDoor
+from isolet.errors import FunctionCrashed
 from isolet.functions.deploy import Deployer
 from isolet.functions.example import ensure_example
+from isolet.functions.masters import open_vault
 from isolet.functions.releases import Releases
+from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
+from isolet.ids import ProjectId
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.records import Records
 from isolet.invoke.routes import Route, Routes
-from isolet.keyfile import load_or_create
 from isolet.listener import Listener, bind
 from isolet.projects import Projects
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
@@ -45,6 +45,9 @@ from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 from isolet.settings import Settings
+from isolet.storage.backup import Backups
+from isolet.storage.kv import Kv
+from isolet.storage.sql import Sql
 from isolet.store import access as stored_access
 from isolet.store import functions as stored_functions
 from isolet.store import projects as stored_projects
@@ -56,7 +59,6 @@ from isolet.toolchain import Toolchain, find
 
 log = get_logger("server")
 
-_SOCKET_PATH_MAX = 100
 _FLUSH_TIMEOUT_S = 10.0
 
 
@@ -75,22 +77,22 @@ async def serve(
 ) -> None:
     """Run until SIGINT or SIGTERM. Raises SettingsError, StoreError or PlatformError when it cannot start."""
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(_data_folder(settings.data_dir))
+        folder = stack.enter_context(datadir.locked(settings.data_dir))
         toolchain = find(workerd=settings.workerd, esbuild=settings.esbuild)
         sandbox = Sandbox(toolchain, enabled=settings.sandbox == "on")
         sandbox.check()
         bound = stack.enter_context(bind(settings.host, settings.port))
-        root_key, made, key_file = _root_key(settings)
-        house = await stack.enter_async_context(_house(settings, toolchain, sandbox, folder, root_key))
-        shown = await house.example() if example else None
+        root_key, made, key_file = _root_key(settings, folder)
+        house = _House(settings, toolchain, sandbox, folder, stack)
+        await house.build(root_key)
         listener = Listener(house.app, bound, drain_timeout_s=settings.drain_timeout_s)
-        house.on_fatal(listener.stop)
+        house.stop = listener.stop
         host, port = bound.getsockname()[:2]
         started = Started(
             url=settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}",
             root_key_file=key_file,
             new_key=root_key if made else None,
-            example=shown,
+            example=await house.example() if example else None,
         )
         listener.on_started = lambda: on_started(started)
         loop = asyncio.get_running_loop()
@@ -101,195 +103,161 @@ async def serve(
         log.info("draining")
 
 
-class House:
-    """The parts that the listener needs of a running house."""
+def _root_key(settings: Settings, folder: Path) -> tuple[str, bool, Path | None]:
+    """The root key, whether it is new, and the file it is in unless a variable gave it."""
+    if settings.api_key is not None:
+        return settings.api_key.reveal(), False, None
+    path = folder / "root-key"
+    key, made = keyfile.load_or_create(path, new_key)
+    return key, made, path
+
+
+class _House:
+    """Builds the layers from below; what must be closed goes on the stack as it is opened."""
+
+    app: Gateway
 
     def __init__(
-        self,
-        *,
-        app: Gateway,
-        functions: Functions,
-        deployer: Deployer,
-        routes: Routes,
-        fatal: list[Callable[[], None]],
+        self, settings: Settings, toolchain: Toolchain, sandbox: Sandbox, folder: Path, stack: AsyncExitStack
     ) -> None:
-        self.app = app
-        self._functions = functions
-        self._deployer = deployer
-        self._routes = routes
-        self._fatal = fatal
+        self.stop: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._toolchain = toolchain
+        self._sandbox = sandbox
+        self._folder = folder
+        self._stack = stack
+        self._clock = SystemClock()
+        self._loops = Tasks(on_fatal=lambda: self.stop())
+
+    async def build(self, root_key: str) -> None:
+        self._routes = Routes(root_key)
+        await self._open_store()
+        await self._start_runtime()
+        await self._build_core()
+        self._build_doors()
+        await self._deployer.resume()
 
     async def example(self) -> Function:
+        """The example function, deployed."""
         return await ensure_example(self._functions, self._deployer, self._routes.default_project.id)
 
-    def on_fatal(self, stop: Callable[[], None]) -> None:
-        """What to do when a background loop dies."""
-        self._fatal.append(stop)
+    async def _open_store(self) -> None:
+        url = self._settings.database_url
+        self._database = Database(url.reveal() if url else sqlite_url(self._folder / "isolet.db"))
+        self._stack.push_async_callback(self._database.close)
+        await self._database.open()
+        self._vault, self._masters = await open_vault(self._settings, self._database, self._folder)
+        self._stack.push_async_callback(self._loops.close)
+        self._recorder = Recorder(self._database)
+        self._loops.loop(self._recorder.run(), name="recorder")
+        self._stack.push_async_callback(self._recorder.flush, _FLUSH_TIMEOUT_S)
 
-
-@asynccontextmanager
-async def _house(
-    settings: Settings, toolchain: Toolchain, sandbox: Sandbox, folder: Path, root_key: str
-) -> AsyncIterator[House]:
-    clock = SystemClock()
-    async with AsyncExitStack() as stack:
-        url = settings.database_url.reveal() if settings.database_url else sqlite_url(folder / "isolet.db")
-        database = Database(url)
-        stack.push_async_callback(database.close)
-        await database.open()
-
-        fatal: list[Callable[[], None]] = []
-
-        def stop_all() -> None:
-            for stop in fatal:
-                stop()
-
-        loops = Tasks(on_fatal=stop_all)
-        stack.push_async_callback(loops.close)
-
-        recorder = Recorder(database)
-        loops.loop(recorder.run(), name="recorder")
-        stack.push_async_callback(recorder.flush, _FLUSH_TIMEOUT_S)
-
-        run = _run_folder(folder)
+    async def _start_runtime(self) -> None:
+        settings, run = self._settings, datadir.run_folder(self._folder)
         pid_files = PidFiles(run / "pids")
         leftovers = pid_files.kill_leftovers()
         if leftovers:
             log.warning("ended processes of an earlier run", count=leftovers)
-        sockets = run / "sockets"
-        sockets.mkdir(exist_ok=True)
-        for stale in sockets.iterdir():
-            stale.unlink()
-        configs = ConfigBuilder(toolchain.workerd_schema)
+        configs = ConfigBuilder(self._toolchain.workerd_schema)
         egress = Egress(
             configs=configs,
-            sandbox=sandbox,
+            sandbox=self._sandbox,
             pid_files=pid_files,
             socket=run / "egress" / "socket",
             allowed=settings.egress_networks,
             start_timeout_s=settings.start_timeout_s,
         )
-        stack.push_async_callback(egress.close)
+        self._stack.push_async_callback(egress.close)
         await egress.start()
-        loops.loop(egress.supervise(), name="egress")
-
-        storages = Storages(
+        self._loops.loop(egress.supervise(), name="egress")
+        self._storages = Storages(
             configs=configs,
-            sandbox=sandbox,
+            sandbox=self._sandbox,
             pid_files=pid_files,
-            data=folder / "projects",
+            data=self._folder / "projects",
             sockets=run / "storage",
             idle_timeout_s=settings.idle_timeout_s,
             database_max_bytes=settings.database_max_mb * 1024 * 1024,
         )
-        stack.push_async_callback(storages.close)
-
-        pool = Pool(
-            Launcher(
-                configs=configs,
-                sandbox=sandbox,
-                pid_files=pid_files,
-                sockets=sockets,
-                egress_socket=egress.socket,
-                storages=storages,
-            ),
-            on_line=recorder.print,
+        self._stack.push_async_callback(self._storages.close)
+        launcher = Launcher(
+            configs=configs,
+            sandbox=self._sandbox,
+            pid_files=pid_files,
+            sockets=run / "sockets",
+            egress_socket=egress.socket,
+            storages=self._storages,
+        )
+        self._pool = Pool(
+            launcher,
+            on_line=self._recorder.print,
             start_timeout_s=settings.start_timeout_s,
             idle_timeout_s=settings.idle_timeout_s,
         )
-        stack.push_async_callback(pool.close, settings.drain_timeout_s)
+        self._stack.push_async_callback(self._pool.close, settings.drain_timeout_s)
 
-        routes = Routes(root_key)
-        projects = Projects(database=database, events=routes, clock=clock)
-        await projects.ensure_default()
-        routes.load(
-            functions=await database.read(stored_functions.list_functions),
-            projects=await database.read(stored_projects.list_projects),
-            keys=await database.read(stored_access.list_keys),
-        )
-        releases = Releases(database)
+    async def _build_core(self) -> None:
+        database, routes, clock, pool = self._database, self._routes, self._clock, self._pool
+        releases = Releases(database, self._vault)
+
+        async def forget(project_id: ProjectId) -> None:
+            self._vault.forget(project_id)
+            await self._storages.delete(project_id)
 
         async def load_spec(route: Route) -> InstanceSpec:
             if route.version is None:
                 raise FunctionCrashed("the function has no live version")
             return await releases.load(route.function_id, route.version)
 
-        invoker = Invoker(pool=pool, recorder=recorder, clock=clock, load_spec=load_spec)
-        stack.push_async_callback(invoker.close)
-        functions = Functions(database=database, pool=pool, events=routes, clock=clock)
-        deployer = Deployer(
+        self._projects = Projects(database=database, events=routes, clock=clock, on_delete=forget)
+        await self._projects.ensure_default()
+        routes.load(
+            functions=await database.read(stored_functions.list_functions),
+            projects=await database.read(stored_projects.list_projects),
+            keys=await database.read(stored_access.list_keys),
+        )
+        self._invoker = Invoker(pool=pool, recorder=self._recorder, clock=clock, load_spec=load_spec)
+        self._stack.push_async_callback(self._invoker.close)
+        self._functions = Functions(database=database, pool=pool, events=routes, clock=clock)
+        self._secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        self._deployer = Deployer(
             database=database,
-            compiler=Compiler(toolchain.esbuild),
+            compiler=Compiler(self._toolchain.esbuild),
             pool=pool,
             releases=releases,
             events=routes,
             clock=clock,
         )
-        stack.push_async_callback(deployer.close)
-        await deployer.resume()
+        self._stack.push_async_callback(self._deployer.close)
 
+    def _build_doors(self) -> None:
+        settings, access = self._settings, NativeAccess(self._routes)
         kapso = KapsoDoor(
-            routes=routes,
-            invoker=invoker,
-            functions=functions,
-            deployer=deployer,
-            records=Records(database, recorder),
+            routes=self._routes,
+            invoker=self._invoker,
+            functions=self._functions,
+            deployer=self._deployer,
+            secrets=self._secrets,
+            records=Records(self._database, self._recorder),
             settings=settings,
         )
-        native = NativeDoor(routes=routes, projects=projects, functions=functions, deployer=deployer)
-        app = management.build(
-            [kapso.router(PLATFORM), kapso.router(OLDER), native.router()],
+        native = NativeDoor(
+            access=access,
+            projects=self._projects,
+            functions=self._functions,
+            deployer=self._deployer,
+            masters=self._masters,
+        )
+        storage = StorageDoor(
+            access=access,
+            kv=Kv(self._storages),
+            sql=Sql(self._storages),
+            backups=Backups(self._storages),
+            settings=settings,
+        )
+        application = management.build(
+            [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()],
             health=lambda: {"status": "ok", "version": __version__, "sandbox": settings.sandbox},
-            docs_assets=toolchain.docs_assets,
+            docs_assets=self._toolchain.docs_assets,
         )
-        yield House(
-            app=Gateway(kapso=kapso, management=app),
-            functions=functions,
-            deployer=deployer,
-            routes=routes,
-            fatal=fatal,
-        )
-
-
-def _root_key(settings: Settings) -> tuple[str, bool, Path | None]:
-    """The root key, whether it is new, and the file it is in unless a variable gave it."""
-    if settings.api_key is not None:
-        return settings.api_key.reveal(), False, None
-    path = settings.data_dir.absolute() / "root-key"
-    key, made = load_or_create(path, new_key)
-    return key, made, path
-
-
-class _data_folder:
-    """The data directory, made when missing and locked against a second server."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
-        self._lock = -1
-
-    def __enter__(self) -> Path:
-        try:
-            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise SettingsError(f"cannot use {self._path}: another Isolet server runs on it") from None
-        except OSError as exc:
-            raise SettingsError(f"cannot use {self._path} as data directory: {exc.strerror}") from exc
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._lock)
-
-
-def _run_folder(data: Path) -> Path:
-    """Where sockets and pids live: in the data directory, unless its path is too long for a socket's address."""
-    run = data / "run"
-    if len(str(run)) > _SOCKET_PATH_MAX - 30:
-        run = Path(tempfile.gettempdir()) / f"isolet-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}"
-    run.mkdir(mode=0o700, exist_ok=True)
-    owner = run.stat()
-    if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
-        raise SettingsError(f"cannot use {run}: it must belong to this user and be closed to others")
-    return run
+        self.app = Gateway(kapso=kapso, management=application)

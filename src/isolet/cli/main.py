@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from isolet import __version__
+from isolet.cli import secrets
 from isolet.cli.serve import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(serve)
+app.add_typer(secrets.app, name="secrets")
 
 
 def _version(wanted: bool) -> None:

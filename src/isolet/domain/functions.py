@@ -50,7 +50,10 @@ class DeployError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function as stored. `version` is the live one; `status` speaks of the last deploy."""
+    """A function as stored. `version` is the live one; `status` speaks of the last deploy.
+
+    `env_revision` grows with each change of its variables.
+    """
 
     id: FunctionId
     project_id: ProjectId
@@ -66,6 +69,7 @@ class Function:
     status: FunctionStatus = FunctionStatus.DRAFT
     deploy_error: DeployError | None = None
     version: int | None = None
+    env_revision: int = 0
     lock_version: int = 0
     created_by_id: str | None = None
     created_at_ms: int = 0

@@ -25,6 +25,7 @@ from isolet.errors import (
     Unauthenticated,
 )
 from isolet.functions.deploy import Deployer
+from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
 from isolet.invoke.headers import get
@@ -73,6 +74,7 @@ class KapsoDoor:
     invoker: Invoker
     functions: Functions
     deployer: Deployer
+    secrets: Secrets
     records: Records
     settings: Settings
 
@@ -193,6 +195,20 @@ class KapsoDoor:
             }
             return JSONResponse({"data": data})
 
+        async def list_secrets(request: Request, function_id: str) -> Response:
+            found = await self.secrets.list(await self._function(request, function_id))
+            return JSONResponse({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})
+
+        async def create_secret(request: Request, function_id: str) -> Response:
+            function = await self._function(request, function_id)
+            name, value = shapes.secret(await json_body(request, self.settings))
+            await self.secrets.create(function, name, value)
+            return JSONResponse({"message": "Secret created successfully"}, status_code=201)
+
+        async def delete_secret(request: Request, function_id: str, name: str) -> Response:
+            await self.secrets.delete(await self._function(request, function_id), name)
+            return Response(status_code=204)
+
         add("", list_functions, methods=["GET"])
         add("", create_function, methods=["POST"], status_code=201)
         add("/{function_id}", get_function, methods=["GET"])
@@ -200,6 +216,9 @@ class KapsoDoor:
         add("/{function_id}", delete_function, methods=["DELETE"], status_code=204)
         add("/{function_id}/deploy", deploy_function, methods=["POST"], status_code=202)
         add("/{function_id}/invocations", list_invocations, methods=["GET"])
+        add("/{function_id}/secrets", list_secrets, methods=["GET"])
+        add("/{function_id}/secrets", create_secret, methods=["POST"], status_code=201)
+        add("/{function_id}/secrets/{name}", delete_secret, methods=["DELETE"], status_code=204)
         return router
 
     def _principal(self, request: Request, role: Role) -> Principal:

@@ -40,6 +40,14 @@ def update(body: Any) -> tuple[dict[str, Any], object]:
     return {ours: sent[theirs] for theirs, ours in _UPDATES.items() if theirs in sent}, sent.get("lock_version")
 
 
+def secret(body: Any) -> tuple[object, object]:
+    """The name and the value of a `{"secret": {…}}`."""
+    sent = _envelope(body, "secret")
+    if "value" not in sent:
+        raise InvalidInput("value is required")
+    return sent.get("name"), sent["value"]
+
+
 def _envelope(body: Any, name: str) -> dict[str, Any]:
     inner = body.get(name) if isinstance(body, dict) else None
     if not isinstance(inner, dict):

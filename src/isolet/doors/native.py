@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from isolet.domain.access import Principal, Role
+from isolet.domain.access import Role
 from isolet.domain.functions import Function
-from isolet.domain.projects import Project
 from isolet.doors import native_shapes as shapes
-from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
-from isolet.errors import Forbidden, InvalidInput, NotFound
+from isolet.doors.native_access import PREFIX, Limit, NativeAccess, page
 from isolet.functions.deploy import Deployer
+from isolet.functions.masters import Masters
 from isolet.functions.service import Functions
-from isolet.invoke.routes import Routes
 from isolet.projects import Projects
 
-PREFIX = "/isolet/v1"
 _STATUS = {
     "invalid_request": 400,
     "invalid_input": 422,
@@ -39,8 +35,6 @@ _STATUS = {
     "unavailable": 503,
 }
 
-Limit = Annotated[int, Query(ge=1, le=500)]
-
 
 def error_reply(error: Exception) -> ErrorReply:
     """`{"error": {"code", "message", "details"?}}`."""
@@ -51,57 +45,49 @@ def error_reply(error: Exception) -> ErrorReply:
     return ErrorReply(status=status_of(told, _STATUS), body={"error": body}, headers=headers_of(told))
 
 
-def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
-    """A part of a list that is held whole; the cursor is the place where the next part starts."""
-    try:
-        start = int(cursor) if cursor else 0
-    except ValueError:
-        raise InvalidInput("cursor is not one that this API gave") from None
-    rest = len(items) > start + limit
-    return list(items[start : start + limit]), str(start + limit) if rest else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeDoor:
-    routes: Routes
+    access: NativeAccess
     projects: Projects
     functions: Functions
     deployer: Deployer
+    masters: Masters
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix=PREFIX)
         self._add_projects(router)
         self._add_functions(router)
+        self._add_operation(router)
         return router
 
     def _add_projects(self, router: APIRouter) -> None:
         @router.post("/projects", status_code=201, tags=["projects"])
         async def create_project(request: Request, body: shapes.ProjectCreate) -> dict[str, Any]:
-            self._root(request)
+            self.access.root(request)
             return shapes.project_object(await self.projects.create(body.model_dump(exclude_none=True)))
 
         @router.get("/projects", tags=["projects"])
         async def list_projects(request: Request, limit: Limit = 50, cursor: str | None = None) -> dict[str, Any]:
-            principal = self._principal(request)
+            principal = self.access.principal(request)
             seen = [project for project in await self.projects.list() if principal.sees(project.id)]
             shown, next_cursor = page(seen, limit, cursor)
             return {"data": [shapes.project_object(project) for project in shown], "next_cursor": next_cursor}
 
         @router.get("/projects/{slug}", tags=["projects"])
         async def get_project(request: Request, slug: str) -> dict[str, Any]:
-            return shapes.project_object(self._project(request, slug, Role.INVOKE))
+            return shapes.project_object(self.access.project(request, slug, Role.INVOKE))
 
         @router.patch("/projects/{slug}", tags=["projects"])
         async def update_project(request: Request, slug: str, body: shapes.ProjectUpdate) -> dict[str, Any]:
-            self._root(request)
-            project = self._project(request, slug, Role.ADMIN)
+            self.access.root(request)
+            project = self.access.project(request, slug, Role.ADMIN)
             changes = body.model_dump(exclude_unset=True)
             return shapes.project_object(await self.projects.update(project, changes))
 
         @router.delete("/projects/{slug}", status_code=204, tags=["projects"])
         async def delete_project(request: Request, slug: str) -> Response:
-            self._root(request)
-            project = self._project(request, slug, Role.ADMIN)
+            self.access.root(request)
+            project = self.access.project(request, slug, Role.ADMIN)
             for function in await self.functions.list(project.id):
                 await self.functions.delete(project.id, function.id)
             await self.projects.delete(project)
@@ -109,7 +95,7 @@ class NativeDoor:
 
         @router.post("/projects/{slug}/keys", status_code=201, tags=["keys"])
         async def create_key(request: Request, slug: str, body: shapes.KeyCreate) -> dict[str, Any]:
-            project = self._project(request, slug, Role.ADMIN)
+            project = self.access.project(request, slug, Role.ADMIN)
             key, text = await self.projects.create_key(project, body.model_dump())
             return {**shapes.key_object(key), "key": text}
 
@@ -117,13 +103,13 @@ class NativeDoor:
         async def list_keys(
             request: Request, slug: str, limit: Limit = 50, cursor: str | None = None
         ) -> dict[str, Any]:
-            project = self._project(request, slug, Role.ADMIN)
+            project = self.access.project(request, slug, Role.ADMIN)
             shown, next_cursor = page(await self.projects.list_keys(project), limit, cursor)
             return {"data": [shapes.key_object(key) for key in shown], "next_cursor": next_cursor}
 
         @router.delete("/projects/{slug}/keys/{key_id}", status_code=204, tags=["keys"])
         async def delete_key(request: Request, slug: str, key_id: str) -> Response:
-            await self.projects.delete_key(self._project(request, slug, Role.ADMIN), key_id)
+            await self.projects.delete_key(self.access.project(request, slug, Role.ADMIN), key_id)
             return Response(status_code=204)
 
     def _add_functions(self, router: APIRouter) -> None:
@@ -131,11 +117,11 @@ class NativeDoor:
         async def list_functions(
             request: Request, project: str | None = None, limit: Limit = 50, cursor: str | None = None
         ) -> dict[str, Any]:
-            principal = self._principal(request)
+            principal = self.access.principal(request)
             if project is not None:
-                project_id = self._project(request, project, Role.DEPLOY).id
+                project_id = self.access.project(request, project, Role.DEPLOY).id
             else:
-                project_id = principal.project_id or self.routes.default_project.id
+                project_id = principal.project_id or self.access.default_project_id
                 principal.require(Role.DEPLOY, project_id)
             shown, next_cursor = page(await self.functions.list(project_id), limit, cursor)
             return {"data": [self._shown(function) for function in shown], "next_cursor": next_cursor}
@@ -169,27 +155,18 @@ class NativeDoor:
             function = await self._function(request, function_id)
             return self._shown(await self.deployer.rollback(function, body.version))
 
-    def _principal(self, request: Request) -> Principal:
-        headers = request.scope["headers"]
-        return authenticate(self.routes, api_key(headers) or bearer(headers))
-
-    def _root(self, request: Request) -> None:
-        if not self._principal(request).is_root:
-            raise Forbidden("This needs the root key")
-
-    def _project(self, request: Request, slug: str, role: Role) -> Project:
-        principal = self._principal(request)
-        project = self.routes.project(slug)
-        if project is None:
-            raise NotFound("Project not found")
-        principal.require(role, project.id, missing="Project not found")
-        return project
+    def _add_operation(self, router: APIRouter) -> None:
+        @router.post("/master-key/rotate", tags=["operation"])
+        async def rotate_master_key(request: Request, body: shapes.MasterKeyRotation) -> dict[str, Any]:
+            self.access.root(request)
+            key_id, count = await self.masters.rotate(body.new_key)
+            return {"key_id": key_id, "data_keys": count}
 
     async def _function(self, request: Request, function_id: str) -> Function:
-        principal = self._principal(request)
+        principal = self.access.principal(request)
         function = await self.functions.get(principal.project_id, function_id.lower())
         principal.require(Role.DEPLOY, function.project_id, missing="Function not found")
         return function
 
     def _shown(self, function: Function) -> dict[str, Any]:
-        return shapes.function_object(function, self.routes.slug_of(function.project_id))
+        return shapes.function_object(function, self.access.slug_of(function.project_id))

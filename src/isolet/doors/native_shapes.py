@@ -58,6 +58,19 @@ class Rollback(_Body):
     version: int
 
 
+class SqlQuery(_Body):
+    """`params` take the places of `?`; a blob is an array of its bytes."""
+
+    sql: str
+    params: list[Any] = []
+
+
+class MasterKeyRotation(_Body):
+    """`new_key` is 32 bytes in base64; without it the server makes one, when it keeps the key itself."""
+
+    new_key: str | None = None
+
+
 _LIMITS = ("timeout_ms", "cpu_ms", "memory_limit_mb", "concurrency", "max_instances")
 
 

@@ -18,7 +18,7 @@ from isolet.domain.functions import DeployError, Function, FunctionStatus, Funct
 from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, Unavailable
 from isolet.functions.events import FunctionEvents
-from isolet.functions.releases import Releases, release_name
+from isolet.functions.releases import Releases, release_of
 from isolet.ids import DeploymentId, FunctionId, new_id
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
@@ -79,7 +79,7 @@ class Deployer:
         lock = self._locks.setdefault(function.id, asyncio.Lock())
         async with lock, self._slots:
             version = await self._database.read(stored.get_version, function.id, number)
-            instance = await self._pool.prove(self._releases.spec(function, version))
+            instance = await self._pool.prove(await self._releases.prepare(version))
             return await self._switch(instance, partial(_go_live, version=version, now_ms=self._clock.now_ms()))
 
     async def resume(self) -> None:
@@ -117,7 +117,7 @@ class Deployer:
             limits=function.limits,
             created_at_ms=self._clock.now_ms(),
         )
-        instance = await self._pool.prove(self._releases.spec(function, version))
+        instance = await self._pool.prove(await self._releases.prepare(version))
         publish = partial(_publish, deployment=deployment, version=version, now_ms=self._clock.now_ms())
         await self._switch(instance, publish)
 
@@ -131,7 +131,7 @@ class Deployer:
         self._pool.adopt(instance)
         self._events.put_function(after)
         if before.version is not None and before.version != after.version:
-            self._pool.retire(release_name(before.id, before.version))
+            self._pool.retire(release_of(before))
         log.info("deployed", function=after.id, version=after.version)
         return after
 

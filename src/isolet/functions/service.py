@@ -12,7 +12,7 @@ from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.versions import Version
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions.events import FunctionEvents
-from isolet.functions.releases import release_name
+from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.runtime.pool import Pool
 from isolet.store import functions as stored
@@ -112,7 +112,7 @@ class Functions:
             raise NotFound("Function not found")
         self._events.drop_function(function.id)
         if function.version is not None:
-            self._pool.retire(release_name(function.id, function.version))
+            self._pool.retire(release_of(function))
 
 
 def _insert(connection: Connection, draft: Function) -> Function:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from isolet.clock import Clock
-from isolet.domain.invocations import Door, Invocation, Outcome, cut_error
+from isolet.domain.invocations import Door, Invocation, Outcome, cut_body, cut_error
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
     ClientDisconnected,
@@ -170,7 +170,7 @@ class _Run:
         self._timer = self._host.loop.call_later(min(_WATCH_AFTER_S, timeout_s), self._tick)
         connection = await self._exchange(instance)
         if connection.status == 500:
-            await self._check_failure(connection)
+            await self._check_failure(instance, connection)
 
     async def _cold_start(self) -> Instance:
         began = time.perf_counter_ns()
@@ -242,17 +242,32 @@ class _Run:
         except IsoletError as exc:
             connection.abort(exc)
 
+    def _recordable(self, body: bytes) -> tuple[bytes, bool]:
+        """What is kept of a body, without the values of secrets, and whether it was cut."""
+        if self.instance is not None and self.instance.redactor.longest:
+            redacted = self.instance.redactor.data(body)
+            return redacted[:RECORDED_BODY_MAX_BYTES], len(body) > RECORDED_BODY_MAX_BYTES
+        return cut_body(body)
+
+    @property
+    def _keep_bytes(self) -> int:
+        """How much of a body is held: enough to see a secret that begins in the part that is kept."""
+        longest = self.instance.redactor.longest if self.instance is not None else 0
+        return RECORDED_BODY_MAX_BYTES + longest + 1
+
     def _keep_request(self, chunk: bytes) -> None:
         kept = self.invocation
-        room = RECORDED_BODY_MAX_BYTES - len(kept.request_body)
+        room = self._keep_bytes - len(kept.request_body)
         kept.request_body += chunk[:room]
         kept.request_truncated = kept.request_truncated or len(chunk) > room
 
-    async def _check_failure(self, connection: Connection) -> None:
+    async def _check_failure(self, instance: Instance, connection: Connection) -> None:
         """Tell our wrapper's report and workerd's own bare 500 from a function's reply."""
         if header_rules.get(connection.headers, _ERROR_HEADER) is not None:
             report = json.loads(await self._read_all(connection))
-            raise HandlerFailed(str(report["message"]), stack=report["stack"])
+            redact = instance.redactor.text
+            stack = report["stack"]
+            raise HandlerFailed(redact(str(report["message"])), stack=redact(stack) if stack else None)
         bare = (
             header_rules.get(connection.headers, b"connection") == b"close"
             and header_rules.get(connection.headers, b"content-type") is None
@@ -301,8 +316,8 @@ class _Run:
             raise error from exc
         if not data:
             self.finish(None)
-        elif len(self._response) < RECORDED_BODY_MAX_BYTES:
-            self._response += data[: RECORDED_BODY_MAX_BYTES + 1 - len(self._response)]
+        elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
+            self._response += data[: self._keep_bytes - len(self._response)]
         return data
 
     def translate(self, exc: BaseException) -> BaseException:
@@ -330,8 +345,9 @@ class _Run:
             invocation.outcome = _outcome(error)
             invocation.status = _STATUS[invocation.outcome]
             invocation.error = cut_error(str(error))
-        invocation.response_truncated = len(self._response) > RECORDED_BODY_MAX_BYTES
-        invocation.response_body = bytes(self._response[:RECORDED_BODY_MAX_BYTES])
+        invocation.request_body, cut = self._recordable(invocation.request_body)
+        invocation.request_truncated = invocation.request_truncated or cut
+        invocation.response_body, invocation.response_truncated = self._recordable(bytes(self._response))
         if self.instance is not None:
             if self.connection is not None:
                 self.instance.channel.release(self.connection)

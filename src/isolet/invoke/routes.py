@@ -14,7 +14,7 @@ from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
 from isolet.domain.projects import DEFAULT_SLUG, Project
-from isolet.functions.releases import release_name
+from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
 
 
@@ -40,7 +40,7 @@ def route_of(function: Function) -> Route:
         name=function.name,
         slug=function.slug,
         version=function.version,
-        release=release_name(function.id, function.version or 0),
+        release=release_of(function),
         public=function.public_endpoint and function.function_type is FunctionType.CLOUDFLARE_WORKER,
         response_mode=function.response_mode,
         limits=function.limits,

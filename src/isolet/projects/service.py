@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -33,8 +33,18 @@ class ProjectEvents(Protocol):
 
 
 class Projects:
-    def __init__(self, *, database: Database, events: ProjectEvents, clock: Clock) -> None:
+    """`on_delete` is awaited with the id of a project that is gone, so that others drop what they hold of it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        events: ProjectEvents,
+        clock: Clock,
+        on_delete: Callable[[ProjectId], Awaitable[None]],
+    ) -> None:
         self._database = database
+        self._on_delete = on_delete
         self._events = events
         self._clock = clock
 
@@ -69,6 +79,7 @@ class Projects:
             raise Conflict("The default project cannot be deleted")
         await self._database.write(stored.delete_project, project.id)
         self._events.drop_project(project)
+        await self._on_delete(project.id)
 
     async def create_key(self, project: Project, values: Mapping[str, Any]) -> tuple[Key, str]:
         """The key's record and its text, which is not to be had again. Raises InvalidInput."""

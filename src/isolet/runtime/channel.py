@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
         "headers",
         "idle_since",
         "lost",
+        "reason",
         "started",
         "status",
         "uses",
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self, *, without_body: bool) -> None:
         self.status = 0
+        self.reason = b""
         self.headers: Headers = []
         self.chunks: deque[bytes] = deque()
         self.complete = False
@@ -168,6 +170,9 @@ class Connection(asyncio.Protocol):
             waiting.set_result(None)
 
     # What the parser calls.
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason = reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))

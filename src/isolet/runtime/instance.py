@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isolet.domain.invocations import ConsoleLine
+from isolet.domain.secrets import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.ids import InvocationId
 from isolet.runtime.channel import Channel
@@ -44,6 +45,9 @@ class Launcher:
         self._sandbox = sandbox
         self._pid_files = pid_files
         self._sockets = sockets
+        sockets.mkdir(exist_ok=True)
+        for stale in sockets.iterdir():
+            stale.unlink()
         self._egress_socket = egress_socket
         self._storages = storages
         self._count = 0
@@ -58,19 +62,19 @@ class Launcher:
             config = self._configs.instance(
                 spec,
                 egress=f"{egress}/{self._egress_socket.name}",
-                storage=self._sandbox.path(storage, _STORAGE_INSIDE),
+                storage=self._sandbox.path(storage.sockets, _STORAGE_INSIDE),
             )
             child = ChildSpec(
                 name=f"function {spec.release}",
                 config=config,
                 listeners={SOCKET_NAME: listen(path)},
-                folders={_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage},
+                folders={_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage.sockets},
             )
             instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line)
         except BaseException:
-            self._storages.release(spec.project_id)
+            self._storages.release(storage)
             raise
-        instance.exited.add_done_callback(lambda _: self._storages.release(spec.project_id))
+        instance.exited.add_done_callback(lambda _: self._storages.release(storage))
         return instance
 
 
@@ -90,6 +94,7 @@ class Instance:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._on_line = on_line
+        self.redactor = Redactor(spec.variables.values())
         self.spec = spec
         self.state = State.STARTING
         self.active = 0
@@ -202,7 +207,12 @@ class Instance:
             return
         try:
             call, level, at_ms, message, stack = json.loads(line[1:])
-            parsed = ConsoleLine(level=str(level), message=str(message), at_ms=int(at_ms), stack=stack)
+            parsed = ConsoleLine(
+                level=str(level),
+                message=self.redactor.text(str(message)),
+                at_ms=int(at_ms),
+                stack=self.redactor.text(stack) if stack else None,
+            )
         except (ValueError, TypeError):
             return
         self._on_line(call, parsed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError, Unavailable
 from isolet.runtime.config import InstanceSpec
@@ -68,7 +68,7 @@ class Pool:
         if group.live is not None:
             return group.live
         if group.starting is None:
-            group.starting = self._tasks.spawn(self._start(group, load), name=f"start {release}")
+            group.starting = self._tasks.spawn(self._start(release, group, load), name=f"start {release}")
             group.starting.add_done_callback(lambda _: setattr(group, "starting", None))
         # The start serves every caller that waits; one that leaves does not end it.
         return await asyncio.shield(group.starting)
@@ -127,12 +127,12 @@ class Pool:
         self._all.add(instance)
         return instance
 
-    async def _start(self, group: _Group, load: LoadSpec) -> Instance:
+    async def _start(self, release: str, group: _Group, load: LoadSpec) -> Instance:
         pause = group.not_before - self._loop.time()
         if pause > 0:
             await asyncio.sleep(pause)
-        spec = await load()
-        instance = self._launch(spec)
+        # What is stored may have moved on since the caller looked; its release is retired in a moment then.
+        instance = self._launch(replace(await load(), release=release))
         try:
             await instance.started(self._start_timeout_s)
         except IsoletError as exc:

@@ -45,7 +45,7 @@ class Storage:
 
     def __init__(self, owner: Storages, project_id: ProjectId) -> None:
         self._owner = owner
-        self._project_id = project_id
+        self.project_id = project_id
         self._loop = asyncio.get_running_loop()
         self.folder = owner.data / project_id
         for name in _FOLDERS:
@@ -90,13 +90,13 @@ class Storage:
 
     def _activate(self) -> None:
         self._unwatch()
-        self._owner.tasks.spawn(self._start(), name=f"start storage {self._project_id}")
+        self._owner.tasks.spawn(self._start(), name=f"start storage {self.project_id}")
 
     async def _start(self) -> None:
         try:
             lock = await self._take_lock()
         except PlatformError as exc:
-            log.error("storage did not start", project=self._project_id, error=exc.message)
+            log.error("storage did not start", project=self.project_id, error=exc.message)
             self._watch_later()
             return
         try:
@@ -104,14 +104,14 @@ class Storage:
                 return
             self._child = child = self._owner.spawn(self, self._listeners, lock)
         except PlatformError as exc:
-            log.error("storage did not start", project=self._project_id, error=exc.message)
+            log.error("storage did not start", project=self.project_id, error=exc.message)
             self._watch_later()
             return
         finally:
             os.close(lock)
         self._began = self._loop.time()
         child.exited.add_done_callback(lambda _: self._ended(child))
-        self._owner.tasks.spawn(self._guard(child), name=f"guard storage {self._project_id}")
+        self._owner.tasks.spawn(self._guard(child), name=f"guard storage {self.project_id}")
 
     async def _take_lock(self) -> int:
         """The lock on the files; the child inherits it and keeps it as long as it lives."""
@@ -136,7 +136,7 @@ class Storage:
         if self._held.is_set():
             log.error(
                 "storage process ended; it starts again when it is needed",
-                project=self._project_id,
+                project=self.project_id,
                 status=child.exited.result(),
                 complaint=child.complaint[-500:],
             )
@@ -167,14 +167,14 @@ class Storage:
             elif probe is None and cpu != seen:
                 # Only a process that did something since the last look is asked.
                 seen, asked_at, asked_cpu = cpu, now, cpu
-                probe = self._owner.tasks.spawn(self._probe(), name=f"probe storage {self._project_id}")
+                probe = self._owner.tasks.spawn(self._probe(), name=f"probe storage {self.project_id}")
             if anonymous_bytes(child.pid) > _MEMORY_MAX_BYTES:
                 self._end(child, "over its memory")
         if probe is not None:
             probe.cancel()
 
     def _end(self, child: Child, reason: str) -> None:
-        log.error("storage process killed", project=self._project_id, reason=reason)
+        log.error("storage process killed", project=self.project_id, reason=reason)
         child.kill()
 
     async def _probe(self) -> None:
@@ -269,28 +269,27 @@ class Storages:
         shutil.rmtree(sockets, ignore_errors=True)
         sockets.mkdir(parents=True)
 
-    def hold(self, project_id: ProjectId) -> Path:
-        """The folder of a project's sockets, kept working until `release`."""
+    def hold(self, project_id: ProjectId) -> Storage:
+        """A project's storage, kept working until `release`."""
         storage = self._open.get(project_id)
         if storage is None:
             storage = self._open[project_id] = Storage(self, project_id)
         storage.users += 1
-        return storage.sockets
+        return storage
 
-    def release(self, project_id: ProjectId) -> None:
-        storage = self._open[project_id]
+    def release(self, storage: Storage) -> None:
         storage.users -= 1
         if storage.users == 0:
-            self._loop.call_later(self._idle_timeout_s, self._stop_if_idle, storage, project_id)
+            self._loop.call_later(self._idle_timeout_s, self._stop_if_idle, storage)
 
     @contextlib.asynccontextmanager
     async def use(self, project_id: ProjectId) -> AsyncIterator[Storage]:
         """A project's storage, for a request of the host's own."""
-        self.hold(project_id)
+        storage = self.hold(project_id)
         try:
-            yield self._open[project_id]
+            yield storage
         finally:
-            self.release(project_id)
+            self.release(storage)
 
     async def delete(self, project_id: ProjectId) -> None:
         """Everything the project stored, for good."""
@@ -318,8 +317,8 @@ class Storages:
         )
         return Child(spec, self._sandbox, self._pid_files)
 
-    def _stop_if_idle(self, storage: Storage, project_id: ProjectId) -> None:
-        if storage.users == 0 and self._open.get(project_id) is storage:
-            del self._open[project_id]
+    def _stop_if_idle(self, storage: Storage) -> None:
+        if storage.users == 0 and self._open.get(storage.project_id) is storage:
+            del self._open[storage.project_id]
             storage.detach()
-            self.tasks.spawn(storage.close(), name=f"stop storage {project_id}")
+            self.tasks.spawn(storage.close(), name=f"stop storage {storage.project_id}")

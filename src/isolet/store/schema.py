@@ -74,6 +74,7 @@ functions = Table(
     Column("status", String(20), nullable=False),
     Column("deploy_error", JSON(none_as_null=True)),
     Column("version", Integer),
+    Column("env_revision", Integer, nullable=False, server_default="0"),
     Column("lock_version", Integer, nullable=False),
     Column("created_by_id", String(36)),
     _ms("created_at_ms"),
@@ -100,6 +101,24 @@ deployments = Table(
     _id(),
     _owner("function_id", "functions.id"),
     Column("code", Text, nullable=False),
+    _ms("created_at_ms"),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("master_key_id", String(16), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    _owner("function_id", "functions.id", primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("type", String(20), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
     _ms("created_at_ms"),
 )
 

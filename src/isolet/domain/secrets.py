@@ -1,0 +1,109 @@
+"""A function's secrets: their names, their values, and keeping the values out of what is recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from isolet.errors import InvalidInput
+from isolet.ids import FunctionId
+
+NAME_MAX_CHARS = 128
+VALUE_MAX_BYTES = 65_536
+RESERVED_NAMES = frozenset({"KV", "DB"})
+_NAME = re.compile(r"[A-Z0-9_]+")
+_REDACTED = "[redacted]"
+# Shorter values would blank out half of what a function says.
+_REDACT_MIN_CHARS = 4
+
+
+class SecretType(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSecret:
+    """A secret as it is on disk: `sealed` is ciphertext."""
+
+    function_id: FunctionId
+    name: str
+    type: SecretType
+    sealed: bytes
+    created_at_ms: int
+
+
+def check_name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidInput("Secret name must be uppercase alphanumeric with underscores")
+    if len(value) > NAME_MAX_CHARS:
+        raise InvalidInput(f"Secret name is too long (maximum is {NAME_MAX_CHARS} characters)")
+    if value in RESERVED_NAMES:
+        raise InvalidInput(f"{value} is the name of a binding and cannot be a secret")
+    return value
+
+
+def encode_value(value: object) -> tuple[SecretType, str]:
+    """The type and the text to seal: a string as it is, an object or array as JSON. Raises InvalidInput."""
+    if isinstance(value, str):
+        kind, text = SecretType.TEXT, value
+    elif isinstance(value, dict | list):
+        kind, text = SecretType.JSON, json.dumps(value)
+    else:
+        raise InvalidInput("Secret value must be a string, an object or an array")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput("Secret value holds characters that cannot be stored") from None
+    if "\x00" in text:
+        raise InvalidInput("Secret value holds characters that cannot be stored")
+    if size > VALUE_MAX_BYTES:
+        raise InvalidInput(f"Secret value is too large (maximum is {VALUE_MAX_BYTES} bytes)")
+    return kind, text
+
+
+def decode_value(kind: SecretType, text: str) -> Any:
+    """What a function finds in `env`."""
+    return text if kind is SecretType.TEXT else json.loads(text)
+
+
+class Redactor:
+    """Blanks the values of secrets, as they are and as JSON writes them."""
+
+    __slots__ = ("_patterns", "longest")
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        texts = {text for value in values for text in _texts(value) if len(text) >= _REDACT_MIN_CHARS}
+        written = texts | {json.dumps(text)[1:-1] for text in texts}
+        written |= {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts}
+        # Longer ones first: one value may be a part of another.
+        self._patterns = tuple((text, text.encode()) for text in sorted(written, key=len, reverse=True))
+        self.longest = max((len(encoded) for _, encoded in self._patterns), default=0)
+
+    def text(self, text: str) -> str:
+        for pattern, _ in self._patterns:
+            if pattern in text:
+                text = text.replace(pattern, _REDACTED)
+        return text
+
+    def data(self, data: bytes) -> bytes:
+        for _, pattern in self._patterns:
+            if pattern in data:
+                data = data.replace(pattern, _REDACTED.encode())
+        return data
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """Every string in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

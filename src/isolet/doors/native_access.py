@@ -1,0 +1,61 @@
+"""What the native routes share: who asks, for which project, and pages of lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+
+from isolet.domain.access import Principal, Role
+from isolet.domain.projects import Project
+from isolet.doors.authentication import api_key, authenticate, bearer
+from isolet.errors import Forbidden, InvalidInput, NotFound
+from isolet.ids import ProjectId
+from isolet.invoke.routes import Routes
+
+PREFIX = "/isolet/v1"
+Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
+    """A part of a list that is held whole; the cursor is the place where the next part starts."""
+    try:
+        start = int(cursor) if cursor else 0
+    except ValueError:
+        raise InvalidInput("cursor is not one that this API gave") from None
+    rest = len(items) > start + limit
+    return list(items[start : start + limit]), str(start + limit) if rest else None
+
+
+class NativeAccess:
+    """`X-API-Key`, or `Authorization: Bearer` with a key."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    @property
+    def default_project_id(self) -> ProjectId:
+        return self._routes.default_project.id
+
+    def slug_of(self, project_id: ProjectId) -> str:
+        return self._routes.slug_of(project_id)
+
+    def principal(self, request: Request) -> Principal:
+        """Raises Unauthenticated."""
+        headers = request.scope["headers"]
+        return authenticate(self._routes, api_key(headers) or bearer(headers))
+
+    def root(self, request: Request) -> None:
+        """Raises Forbidden for every key but the root key."""
+        if not self.principal(request).is_root:
+            raise Forbidden("This needs the root key")
+
+    def project(self, request: Request, slug: str, role: Role) -> Project:
+        """The project, for a key that has the role there. Raises NotFound, Forbidden."""
+        principal = self.principal(request)
+        project = self._routes.project(slug)
+        if project is None:
+            raise NotFound("Project not found")
+        principal.require(role, project.id, missing="Project not found")
+        return project

@@ -1,0 +1,145 @@
+"""The native API of a project's stores: KV, SQL, backup (`design.md` section 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from isolet.domain.access import Role
+from isolet.doors.http import Body
+from isolet.doors.native_access import PREFIX, Limit, NativeAccess
+from isolet.doors.native_shapes import SqlQuery
+from isolet.errors import InvalidInput
+from isolet.settings import Settings
+from isolet.storage.backup import Backups
+from isolet.storage.kv import Kv, KvKey
+from isolet.storage.sql import Sql
+
+_CHUNK = 1024 * 1024
+_METADATA_HEADER = "x-kv-metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageDoor:
+    """Reading and writing data needs the role `deploy`; a backup holds everything, and it and a restore `admin`."""
+
+    access: NativeAccess
+    kv: Kv
+    sql: Sql
+    backups: Backups
+    settings: Settings
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix=PREFIX + "/projects/{slug}")
+        self._add_kv(router)
+        self._add_sql(router)
+        self._add_backups(router)
+        return router
+
+    def _add_kv(self, router: APIRouter) -> None:
+        @router.get("/kv", tags=["kv"])
+        async def list_keys(
+            request: Request, slug: str, prefix: str = "", limit: Limit = 50, cursor: str | None = None
+        ) -> dict[str, Any]:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
+            return {"data": [_key(key) for key in keys], "next_cursor": following}
+
+        @router.get("/kv/{key:path}", tags=["kv"])
+        async def get_value(request: Request, slug: str, key: str) -> Response:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            found = await self.kv.get(project.id, key)
+            headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
+            return Response(found.data, media_type="application/octet-stream", headers=headers)
+
+        @router.put("/kv/{key:path}", status_code=204, tags=["kv"])
+        async def put_value(request: Request, slug: str, key: str, expiration_ttl: int | None = None) -> Response:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            value = await self._body(request)
+            metadata = request.headers.get(_METADATA_HEADER)
+            await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
+            return Response(status_code=204)
+
+        @router.delete("/kv/{key:path}", status_code=204, tags=["kv"])
+        async def delete_value(request: Request, slug: str, key: str) -> Response:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            await self.kv.delete(project.id, key)
+            return Response(status_code=204)
+
+    def _add_sql(self, router: APIRouter) -> None:
+        @router.get("/database", tags=["database"])
+        async def figures(request: Request, slug: str) -> dict[str, Any]:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            found = await self.sql.figures(project.id)
+            tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
+            return {"size_bytes": found.size_bytes, "tables": tables}
+
+        @router.post("/database/query", tags=["database"])
+        async def query(request: Request, slug: str, body: SqlQuery) -> dict[str, Any]:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            return asdict(await self.sql.query(project.id, body.sql, body.params))
+
+        @router.get("/database/export", tags=["database"])
+        async def export(request: Request, slug: str) -> Response:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            return PlainTextResponse(await self.sql.export(project.id), media_type="application/sql")
+
+        @router.post("/database/import", tags=["database"])
+        async def import_text(request: Request, slug: str) -> dict[str, Any]:
+            project = self.access.project(request, slug, Role.DEPLOY)
+            try:
+                text = (await self._body(request)).decode()
+            except UnicodeDecodeError as exc:
+                raise InvalidInput("the SQL text is not UTF-8") from exc
+            return {"statements": await self.sql.import_text(project.id, text)}
+
+    def _add_backups(self, router: APIRouter) -> None:
+        @router.get("/backup", tags=["backup"])
+        async def backup(request: Request, slug: str) -> Response:
+            project = self.access.project(request, slug, Role.ADMIN)
+            stack = AsyncExitStack()
+            file = await stack.enter_async_context(self.backups.create(project.id))
+            headers = {
+                "content-disposition": f'attachment; filename="{slug}.backup.tar"',
+                "content-length": str(file.stat().st_size),
+            }
+            return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
+
+        @router.post("/restore", status_code=204, tags=["backup"])
+        async def restore(request: Request, slug: str) -> Response:
+            project = self.access.project(request, slug, Role.ADMIN)
+            # A backup may be as large as the stores are: it goes to disk as it comes.
+            limit = 2 * self.settings.database_max_mb * 1024 * 1024
+            with tempfile.NamedTemporaryFile(dir=self.settings.data_dir, prefix=".upload-") as upload:
+                async for part in Body(request.scope, request.receive, limit=limit):
+                    await asyncio.to_thread(upload.write, part)
+                upload.flush()
+                await self.backups.restore(project.id, Path(upload.name))
+            return Response(status_code=204)
+
+    async def _body(self, request: Request) -> bytes:
+        return await Body(request.scope, request.receive, limit=self.settings.max_body_bytes).read()
+
+
+def _key(key: KvKey) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": key.name}
+    if key.expiration is not None:
+        shown["expiration"] = key.expiration
+    if key.metadata is not None:
+        shown["metadata"] = key.metadata
+    return shown
+
+
+async def _parts(file: Path, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    async with stack:
+        with file.open("rb") as opened:
+            while part := await asyncio.to_thread(opened.read, _CHUNK):
+                yield part

@@ -1,0 +1,81 @@
+"""A function's secrets: set, list, delete. A change is live on the next call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from isolet.clock import Clock
+from isolet.domain.functions import Function
+from isolet.domain.secrets import StoredSecret, check_name, encode_value
+from isolet.errors import InvalidInput, NotFound
+from isolet.functions.events import FunctionEvents
+from isolet.functions.releases import purpose, release_of
+from isolet.functions.vault import Vault
+from isolet.ids import FunctionId
+from isolet.runtime.pool import Pool
+from isolet.store import functions as stored_functions
+from isolet.store import secrets as stored
+from isolet.store.database import Connection, Database
+
+
+class Secrets:
+    def __init__(self, *, database: Database, vault: Vault, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._pool = pool
+        self._events = events
+        self._clock = clock
+
+    async def list(self, function: Function) -> Sequence[StoredSecret]:
+        """By name, without values; none while nothing is deployed."""
+        if function.version is None:
+            return []
+        return await self._database.read(stored.list_secrets, function.id)
+
+    async def create(self, function: Function, name: object, value: object) -> None:
+        """Raises InvalidInput for a bad or taken name, a bad value, and a function that is not deployed."""
+        if function.version is None:
+            raise InvalidInput("Function must be deployed before creating secrets")
+        checked = check_name(name)
+        kind, text = encode_value(value)
+        secret = StoredSecret(
+            function_id=function.id,
+            name=checked,
+            type=kind,
+            sealed=await self._vault.seal(function.project_id, text, purpose=purpose(function.id, checked)),
+            created_at_ms=self._clock.now_ms(),
+        )
+        self._switch(*await self._database.write(partial(_insert, secret=secret)))
+
+    async def delete(self, function: Function, name: str) -> None:
+        """Raises NotFound, and InvalidInput for a function that is not deployed."""
+        if function.version is None:
+            raise InvalidInput("Function must be deployed to manage secrets")
+        self._switch(*await self._database.write(partial(_delete, function_id=function.id, name=name)))
+
+    def _switch(self, before: Function, after: Function) -> None:
+        """The next call runs on an instance with the new values; the one before drains."""
+        self._events.put_function(after)
+        self._pool.retire(release_of(before))
+
+
+def _insert(connection: Connection, secret: StoredSecret) -> tuple[Function, Function]:
+    before, after = _bump(connection, secret.function_id)
+    stored.insert_secret(connection, secret)
+    return before, after
+
+
+def _delete(connection: Connection, function_id: FunctionId, name: str) -> tuple[Function, Function]:
+    before, after = _bump(connection, function_id)
+    if not stored.delete_secret(connection, function_id, name):
+        raise NotFound("Secret not found")
+    return before, after
+
+
+def _bump(connection: Connection, function_id: FunctionId) -> tuple[Function, Function]:
+    before = stored_functions.get_function(connection, function_id, for_update=True)
+    after = replace(before, env_revision=before.env_revision + 1)
+    stored_functions.replace_function(connection, after)
+    return before, after

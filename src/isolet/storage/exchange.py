@@ -1,0 +1,62 @@
+"""One request to a project's storage process, from the host."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from isolet.errors import FunctionCrashed, Unavailable
+from isolet.runtime.channel import Channel, Headers
+
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    reason: str
+    headers: Headers
+    body: bytes
+
+    def header(self, wanted: bytes) -> str | None:
+        """A header's value; `wanted` is lower case."""
+        for name, value in self.headers:
+            if name == wanted:
+                return value.decode("latin-1")
+        return None
+
+
+async def ask(
+    channel: Channel,
+    method: str,
+    target: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+    timeout_s: float = _TIMEOUT_S,
+) -> Answer:
+    """Raises Unavailable when the process ends, or does not answer in time."""
+    lines = [f"{method} {target} HTTP/1.1", "host: storage", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    try:
+        async with asyncio.timeout(timeout_s):
+            connection = await channel.connect()
+            try:
+                connection.begin(head + body)
+                await connection.head()
+                parts = []
+                while part := await connection.chunk():
+                    parts.append(part)
+                return Answer(
+                    status=connection.status,
+                    reason=connection.reason.decode("latin-1"),
+                    headers=connection.headers,
+                    body=b"".join(parts),
+                )
+            finally:
+                channel.release(connection)
+    except TimeoutError:
+        raise Unavailable(f"the project's storage did not answer within {timeout_s:g} s") from None
+    except (OSError, FunctionCrashed) as exc:
+        raise Unavailable("the project's storage ended while it worked on this; try again") from exc

@@ -1,0 +1,119 @@
+"""A project's KV namespace, as its functions see it in `env.KV`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from isolet.errors import InvalidInput, NotFound, TooLarge
+from isolet.ids import ProjectId
+from isolet.runtime.storage import Storages
+from isolet.storage.exchange import Answer, ask
+
+KEY_MAX_BYTES = 512
+VALUE_MAX_BYTES = 25 * 1024 * 1024
+METADATA_MAX_BYTES = 1024
+_METADATA = "cf-kv-metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvKey:
+    """`expiration` is in seconds since the epoch; `metadata` is a JSON value."""
+
+    name: str
+    expiration: int | None
+    metadata: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvValue:
+    """`metadata` is JSON text."""
+
+    data: bytes
+    metadata: str | None
+
+
+class Kv:
+    def __init__(self, storages: Storages) -> None:
+        self._storages = storages
+
+    async def list(
+        self, project_id: ProjectId, *, prefix: str, limit: int, cursor: str | None
+    ) -> tuple[Sequence[KvKey], str | None]:
+        """A page of keys in order, and the cursor of the next one."""
+        query = {"prefix": prefix, "key_count_limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        answer = await self._ask(project_id, "GET", "/?" + urlencode(query))
+        page = json.loads(answer.body)
+        keys = [
+            KvKey(
+                name=key["name"],
+                expiration=key.get("expiration"),
+                metadata=json.loads(key["metadata"]) if "metadata" in key else None,
+            )
+            for key in page["keys"]
+        ]
+        return keys, page.get("cursor")
+
+    async def get(self, project_id: ProjectId, key: str) -> KvValue:
+        """Raises NotFound."""
+        answer = await self._ask(project_id, "GET", _path(key))
+        return KvValue(data=answer.body, metadata=answer.header(_METADATA.encode()))
+
+    async def put(
+        self,
+        project_id: ProjectId,
+        key: str,
+        value: bytes,
+        *,
+        expiration_ttl: int | None = None,
+        metadata: str | None = None,
+    ) -> None:
+        """`expiration_ttl` in seconds, at least 60; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
+        if len(value) > VALUE_MAX_BYTES:
+            raise TooLarge(f"value is larger than {VALUE_MAX_BYTES} bytes")
+        query = "" if expiration_ttl is None else f"?expiration_ttl={expiration_ttl}"
+        headers = {} if metadata is None else {_METADATA: _check_metadata(metadata)}
+        await self._ask(project_id, "PUT", _path(key) + query, headers=headers, body=value)
+
+    async def delete(self, project_id: ProjectId, key: str) -> None:
+        """Also when there is none."""
+        await self._ask(project_id, "DELETE", _path(key))
+
+    async def _ask(
+        self,
+        project_id: ProjectId,
+        method: str,
+        target: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        async with self._storages.use(project_id) as storage:
+            answer = await ask(storage.kv, method, target, headers=headers, body=body)
+        if answer.status == 404:
+            raise NotFound("Key not found")
+        if not 200 <= answer.status < 300:
+            raise InvalidInput(answer.reason or f"the store answered {answer.status}")
+        return answer
+
+
+def _path(key: str) -> str:
+    if not key or key in (".", ".."):
+        raise InvalidInput(f"{key!r} cannot be a key")
+    if len(key.encode()) > KEY_MAX_BYTES:
+        raise InvalidInput(f"key is longer than {KEY_MAX_BYTES} bytes")
+    return "/" + quote(key, safe="")
+
+
+def _check_metadata(text: str) -> str:
+    """The metadata as it travels in a header: ASCII only."""
+    try:
+        value = json.loads(text)
+    except ValueError as exc:
+        raise InvalidInput("metadata is not JSON") from exc
+    if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > METADATA_MAX_BYTES:
+        raise InvalidInput(f"metadata is larger than {METADATA_MAX_BYTES} bytes")
+    return json.dumps(value, separators=(",", ":"))
