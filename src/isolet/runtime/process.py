@@ -23,12 +23,18 @@ from typing import Any
 
 from isolet.errors import PlatformError
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.seccomp import program
+from isolet.runtime.usage import data_bytes
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 1024
 _CHUNK = 65_536
 _STDERR_KEPT = 16_384
 _LINE_MAX = 262_144
+_OPEN_FILES_MAX = 4096
+# What a program may print before we stop listening for a while; then its pipe fills and it waits.
+_OUTPUT_BURST_BYTES = 2 * 1024 * 1024
+_OUTPUT_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,7 @@ class ChildSpec:
     """`listeners` maps a socket's name in the configuration to the socket, which the caller may keep open.
 
     `folders` are bound inside, read-only unless they are in `writable`; `kept` descriptors stay open in the child.
-    No file that it writes may grow over `file_max_bytes`.
+    No file that it writes may grow over `file_max_bytes`, nor its own memory by `memory_max_bytes` once it listens.
     """
 
     name: str
@@ -47,6 +53,7 @@ class ChildSpec:
     writable: Mapping[str, Path] = field(default_factory=dict)
     kept: tuple[int, ...] = ()
     file_max_bytes: int | None = None
+    memory_max_bytes: int | None = None
 
 
 class Child:
@@ -63,10 +70,12 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._on_line = on_line
         self._pid_files = pid_files
-        self._file_max_bytes = spec.file_max_bytes
+        self._spec = spec
         self._out = b""
         self._err = b""
         self._info = b""
+        self._burst = 0
+        self._listen_again: asyncio.TimerHandle | None = None
         self.name = spec.name
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.exited: asyncio.Future[int] = self._loop.create_future()
@@ -99,15 +108,14 @@ class Child:
     def _spawn(self, spec: ChildSpec, sandbox: Sandbox) -> None:
         (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
         (ready_read, ready_write), (info_read, info_write) = os.pipe(), os.pipe()
-        config = os.memfd_create("config", os.MFD_CLOEXEC)
+        config, seccomp = _in_memory("config", spec.config), _in_memory("seccomp", program(network=spec.network))
         try:
-            os.write(config, spec.config)
-            os.lseek(config, 0, os.SEEK_SET)
             command = sandbox.command(
                 network=spec.network,
                 folders=spec.folders,
                 writable=spec.writable,
                 info_fd=info_write,
+                seccomp_fd=seccomp,
                 arguments=[
                     "serve",
                     "--binary",
@@ -125,6 +133,7 @@ class Child:
                 pass_fds=(
                     ready_write,
                     info_write,
+                    seccomp,
                     *(listener.fileno() for listener in spec.listeners.values()),
                     *spec.kept,
                 ),
@@ -140,7 +149,7 @@ class Child:
                 os.close(fd)
             raise PlatformError(f"cannot start workerd: {exc.strerror}") from exc
         finally:
-            for fd in (config, out_write, err_write, ready_write, info_write):
+            for fd in (config, seccomp, out_write, err_write, ready_write, info_write):
                 os.close(fd)
         self._pid_files.add(self._popen.pid)
         self._pid_fd = os.pidfd_open(self._popen.pid)
@@ -164,6 +173,7 @@ class Child:
         if not chunk:
             self._out_fd = self._ended(self._out_fd, chunk)
             return False
+        self._spend(len(chunk))
         *lines, rest = (self._out + chunk).split(b"\n")
         # A line without end is cut, so that a function cannot fill our memory.
         self._out = rest if len(rest) < _LINE_MAX else b""
@@ -177,8 +187,25 @@ class Child:
         if not chunk:
             self._err_fd = self._ended(self._err_fd, chunk)
             return False
+        self._spend(len(chunk))
         self._err = (self._err + chunk)[-_STDERR_KEPT:]
         return True
+
+    def _spend(self, size: int) -> None:
+        """Count output; over the burst, stop listening for a while, so that printing cannot take our time."""
+        self._burst += size
+        if self._listen_again is None:
+            self._listen_again = self._loop.call_later(_OUTPUT_PAUSE_S, self._refill)
+        if self._burst > _OUTPUT_BURST_BYTES:
+            for fd in (self._out_fd, self._err_fd):
+                if fd >= 0:
+                    self._loop.remove_reader(fd)
+
+    def _refill(self) -> None:
+        self._burst, self._listen_again = 0, None
+        for fd, reader in ((self._out_fd, self._read_out), (self._err_fd, self._read_err)):
+            if fd >= 0:
+                self._loop.add_reader(fd, reader)
 
     def _ended(self, fd: int, chunk: bytes | None) -> int:
         """Stop watching a pipe that is at its end."""
@@ -191,8 +218,7 @@ class Child:
         self._ready_fd = self._drop(self._ready_fd)
         if chunk and not self.ready.done():
             self._read_info()
-            if self._file_max_bytes is not None:
-                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (self._file_max_bytes, self._file_max_bytes))
+            self._limit()
             self.ready.set_result(None)
 
     def _read_info(self) -> None:
@@ -207,12 +233,25 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._inner_fd = os.pidfd_open(self.pid)
 
+    def _limit(self) -> None:
+        """What the kernel itself holds the program to from now on, as a last line behind what is watched."""
+        limits = {resource.RLIMIT_NOFILE: _OPEN_FILES_MAX, resource.RLIMIT_CORE: 0}
+        if self._spec.file_max_bytes is not None:
+            limits[resource.RLIMIT_FSIZE] = self._spec.file_max_bytes
+        if self._spec.memory_max_bytes is not None:
+            limits[resource.RLIMIT_DATA] = data_bytes(self.pid) + self._spec.memory_max_bytes
+        with contextlib.suppress(ProcessLookupError):
+            for name, value in limits.items():
+                resource.prlimit(self.pid, name, (value, value))
+
     def _reap(self) -> None:
         status = self._popen.poll()
         if status is None:
             return
         while self._read_out() or self._read_err():
             pass
+        if self._listen_again is not None:
+            self._listen_again.cancel()
         for fd in (self._out_fd, self._err_fd, self._ready_fd, self._info_fd, self._pid_fd):
             self._drop(fd)
         if self._inner_fd >= 0:
@@ -283,6 +322,14 @@ def _read(fd: int) -> bytes | None:
         if exc.errno == errno.EIO:
             return b""
         raise
+
+
+def _in_memory(name: str, data: bytes) -> int:
+    """A descriptor to read `data` from, backed by memory alone."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _signal(fd: int, number: signal.Signals) -> None:

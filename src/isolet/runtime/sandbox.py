@@ -25,6 +25,12 @@ _NETWORK_FILES = (
 )
 
 
+_ISOLATION = (
+    "--unshare-all --unshare-user --disable-userns --as-pid-1 --die-with-parent --new-session --clearenv "
+    "--cap-drop ALL --uid 65534 --gid 65534 --hostname isolet --chdir / --proc /proc --dev /dev"
+).split()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """`arguments` starts a program; `info_fd`, when given, is where bubblewrap reports the program's own pid."""
@@ -70,6 +76,7 @@ class Sandbox:
         folders: Mapping[str, Path],
         writable: Mapping[str, Path],
         info_fd: int,
+        seccomp_fd: int,
         arguments: Sequence[str],
     ) -> Command:
         """Starts workerd with `arguments`; `folders` and `writable` map a path inside to a host folder."""
@@ -80,32 +87,22 @@ class Sandbox:
             wrapped += ["--ro-bind", str(host), inside]
         for inside, host in writable.items():
             wrapped += ["--bind", str(host), inside]
-        wrapped += ["--remount-ro", "/", "--info-fd", str(info_fd), "--", "/workerd", *arguments]
+        wrapped += [
+            "--seccomp",
+            str(seccomp_fd),
+            "--remount-ro",
+            "/",
+            "--info-fd",
+            str(info_fd),
+            "--",
+            "/workerd",
+            *arguments,
+        ]
         return Command(arguments=tuple(wrapped), sandboxed=True)
 
     def _isolate(self, bwrap: str, *, network: bool) -> list[str]:
-        arguments = [bwrap, "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv"]
-        arguments += [
-            "--cap-drop",
-            "ALL",
-            "--uid",
-            "65534",
-            "--gid",
-            "65534",
-            "--hostname",
-            "isolet",
-            "--chdir",
-            "/",
-        ]
-        arguments += [
-            "--ro-bind",
-            str(self._toolchain.workerd),
-            "/workerd",
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-        ]
+        """Empty namespaces of every kind, no capabilities, no way to more of either, another user and host name."""
+        arguments = [bwrap, *_ISOLATION, "--ro-bind", str(self._toolchain.workerd), "/workerd"]
         for library in self._libraries:
             arguments += ["--ro-bind", library, library]
         if network:
