@@ -6,6 +6,7 @@ Stopping: refuse new connections, drain the running calls, stop the loops, kill 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -30,7 +31,7 @@ from isolet.functions.masters import open_vault
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
-from isolet.ids import ProjectId
+from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.records import Records
@@ -39,8 +40,9 @@ from isolet.listener import Listener, bind
 from isolet.projects import Projects
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egress
+from isolet.runtime.guard import Guard
 from isolet.runtime.instance import Launcher
-from isolet.runtime.pool import Pool
+from isolet.runtime.pool import Budget, Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
@@ -112,6 +114,13 @@ def _root_key(settings: Settings, folder: Path) -> tuple[str, bool, Path | None]
     return key, made, path
 
 
+def _memory_budget(settings: Settings) -> int:
+    """In bytes: as set, else three quarters of the machine's memory."""
+    if settings.memory_budget_mb:
+        return settings.memory_budget_mb * 1024 * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
+
+
 class _House:
     """Builds the layers from below; what must be closed goes on the stack as it is opened."""
 
@@ -127,6 +136,7 @@ class _House:
         self._folder = folder
         self._stack = stack
         self._clock = SystemClock()
+        self._health = Tasks()
         self._loops = Tasks(on_fatal=lambda: self.stop())
 
     async def build(self, root_key: str) -> None:
@@ -145,6 +155,7 @@ class _House:
         url = self._settings.database_url
         self._database = Database(url.reveal() if url else sqlite_url(self._folder / "isolet.db"))
         self._stack.push_async_callback(self._database.close)
+        self._stack.push_async_callback(self._health.close)
         await self._database.open()
         self._vault, self._masters = await open_vault(self._settings, self._database, self._folder)
         self._stack.push_async_callback(self._loops.close)
@@ -192,9 +203,18 @@ class _House:
             launcher,
             on_line=self._recorder.print,
             start_timeout_s=settings.start_timeout_s,
+            on_health=self._on_health,
             idle_timeout_s=settings.idle_timeout_s,
+            queue_timeout_s=settings.queue_timeout_s,
+            budget=Budget(instances=settings.max_instances, memory_bytes=_memory_budget(settings)),
         )
+        self._guard = Guard(watched=lambda: self._pool.instances, on_busy=self._pool.busy, clock=self._clock)
+        self._loops.loop(self._guard.run(), name="guard")
+        self._stack.push_async_callback(self._guard.close)
         self._stack.push_async_callback(self._pool.close, settings.drain_timeout_s)
+
+    def _on_health(self, function_id: FunctionId, reason: str | None) -> None:
+        self._health.spawn(self._functions.set_health(function_id, reason), name=f"health {function_id}")
 
     async def _build_core(self) -> None:
         database, routes, clock, pool = self._database, self._routes, self._clock, self._pool
@@ -216,7 +236,9 @@ class _House:
             projects=await database.read(stored_projects.list_projects),
             keys=await database.read(stored_access.list_keys),
         )
-        self._invoker = Invoker(pool=pool, recorder=self._recorder, clock=clock, load_spec=load_spec)
+        self._invoker = Invoker(
+            pool=pool, recorder=self._recorder, clock=clock, load_spec=load_spec, on_call=self._guard.wake
+        )
         self._stack.push_async_callback(self._invoker.close)
         self._functions = Functions(database=database, pool=pool, events=routes, clock=clock)
         self._secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)

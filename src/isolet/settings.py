@@ -57,6 +57,13 @@ class Settings:
     )
     egress_allow: str = _setting("", "Further networks that functions may reach: CIDRs, comma separated.")
     idle_timeout_s: float = _setting(300.0, "Seconds without a call after which an instance stops.", minimum=0.05)
+    queue_timeout_s: float = _setting(
+        10.0, "Seconds a call waits while its function runs as many as it may; then 429.", minimum=0
+    )
+    max_instances: int = _setting(500, "Instances of all functions together.", minimum=1)
+    memory_budget_mb: int = _setting(
+        0, "Memory that all instances together may use, in MiB; 0 takes three quarters of the machine's.", minimum=0
+    )
     max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
     metrics_public: bool = _setting(False, "Whether `/metrics` answers without the root key.")
     database_max_mb: int = _setting(10_240, "Largest SQL database, and KV index, of a project, in MiB.", minimum=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from isolet.domain.kills import KillReport
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
 from isolet.ids import FunctionId, InvocationId, ProjectId
 
@@ -47,7 +48,10 @@ class ConsoleLine:
 
 @dataclass(slots=True, kw_only=True)
 class Invocation:
-    """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut."""
+    """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut.
+
+    `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.
+    """
 
     id: InvocationId
     project_id: ProjectId
@@ -63,6 +67,8 @@ class Invocation:
     outcome: Outcome = Outcome.OK
     duration_us: int = 0
     cold_start_us: int = 0
+    queue_us: int = 0
+    kill_report: KillReport | None = None
     error: str | None = None
     request_body: bytes = b""
     request_truncated: bool = False

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from isolet.clock import Clock
-from isolet.domain.functions import Function, ResponseMode, changed, slug_from
+from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
 from isolet.domain.versions import Version
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions.events import FunctionEvents
@@ -104,6 +104,21 @@ class Functions:
         function = await self._database.write(stored.modify_function, FunctionId(function_id), modify)
         self._events.put_function(function)
         return function
+
+    async def set_health(self, function_id: FunctionId, reason: str | None) -> None:
+        """A live version does not start any more, or (None) does again; `status` says so until a deploy ends."""
+
+        def modify(before: Function) -> Function:
+            if reason is None:
+                return replace(before, status=FunctionStatus.DEPLOYED, deploy_error=None)
+            error = DeployError(message=f"The live version does not start: {reason}", at_ms=self._clock.now_ms())
+            return replace(before, status=FunctionStatus.ERROR, deploy_error=error)
+
+        try:
+            function = await self._database.write(stored.modify_function, function_id, modify)
+        except NotFound:
+            return
+        self._events.put_function(function)
 
     async def delete(self, project_id: ProjectId | None, function_id: str) -> None:
         """The function with its versions; running calls finish, records of calls stay. Raises NotFound."""

@@ -49,6 +49,10 @@ class Recorder:
         if len(self._ended) >= _BATCH_ROWS:
             self._full.set()
 
+    def drop(self, invocation: Invocation) -> None:
+        """The call never ran: it leaves no record."""
+        del self._open[invocation.id]
+
     def print(self, invocation_id: InvocationId, line: ConsoleLine) -> None:
         """A line that a call printed, while it ran or after its reply."""
         invocation = self._open.get(invocation_id)

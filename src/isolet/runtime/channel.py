@@ -6,6 +6,9 @@ Bodies stream both ways with back-pressure. This is on the path of every call: n
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections import deque
 from typing import cast
 
@@ -16,6 +19,8 @@ from isolet.errors import FunctionCrashed
 # workerd closes a connection that was idle for five seconds.
 _IDLE_MAX_S = 4.0
 _HIGH_WATER = 262_144
+# workerd reads a request's head in one piece up to this size: one that is queued whole was not looked at.
+_UNREAD_MAX_BYTES = 4096
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -29,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_paused",
+        "_sent",
         "_transport",
         "_waiter",
         "chunks",
@@ -53,6 +59,7 @@ class Connection(asyncio.Protocol):
         self.error: BaseException | None = None
         self.lost = False
         self.uses = 0
+        self._sent = 0
         self.idle_since = 0.0
         self._reset(without_body=False)
 
@@ -73,10 +80,12 @@ class Connection(asyncio.Protocol):
         """Start an exchange by writing its head, and its body when that is whole. HEAD is `without_body`."""
         self._reset(without_body=without_body)
         self.uses += 1
+        self._sent = len(data)
         self._live().write(data)
 
     async def write(self, data: bytes) -> None:
         """Write a part of the request's body, waiting while the instance does not keep up."""
+        self._sent += len(data)
         self._live().write(data)
         if self._can_write is not None:
             await self._can_write
@@ -107,6 +116,15 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._wake()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the instance has not read a byte of the request yet; only told of small ones, else False."""
+        if self._transport is None or self.started or self._sent > _UNREAD_MAX_BYTES:
+            return False
+        socket = self._transport.get_extra_info("socket")
+        queued = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        return int.from_bytes(queued, sys.byteorder) > 0
 
     @property
     def reusable(self) -> bool:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from isolet.domain.invocations import ConsoleLine
+from isolet.domain.kills import KillReport, Limit
 from isolet.domain.secrets import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.ids import InvocationId
-from isolet.runtime.channel import Channel
+from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
+from isolet.runtime.usage import anonymous_bytes, cpu_seconds
 from isolet.telemetry import get_logger
 
 log = get_logger("runtime")
@@ -25,7 +28,24 @@ log = get_logger("runtime")
 _CONSOLE_MARK = b"\x1e"
 _EGRESS_INSIDE = "/egress"
 _STORAGE_INSIDE = "/storage"
+# The kernel's own limit stands behind the one that is watched: it counts address space, so it leaves more room.
+_MEMORY_SLACK_BYTES = 256 * 1024 * 1024
+_POST_MORTEM_S = 1.0
+_MB = 1024 * 1024
+_OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
 LineSink = Callable[[InvocationId, ConsoleLine], None]
+
+
+class InstanceEnded(ConnectionError):
+    """The process was killed while it ran the call."""
+
+    def __init__(self, report: KillReport) -> None:
+        super().__init__(report.message)
+        self.report = report
+
+
+class NeverSeen(ConnectionError):
+    """The process ended, or could not be reached, before it read the first byte of the call."""
 
 
 class Launcher:
@@ -69,6 +89,7 @@ class Launcher:
                 config=config,
                 listeners={SOCKET_NAME: listen(path)},
                 folders={_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage.sockets},
+                memory_max_bytes=2 * spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES,
             )
             instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line)
         except BaseException:
@@ -79,7 +100,7 @@ class Launcher:
 
 
 class Instance:
-    """`active` counts the calls it runs. Its owner hears of its end through `on_stopped`."""
+    """`active` counts the calls it runs. Its owner hears that it stops, and that it has."""
 
     def __init__(
         self,
@@ -98,7 +119,12 @@ class Instance:
         self.spec = spec
         self.state = State.STARTING
         self.active = 0
-        self.born = self.last_used = self._loop.time()
+        self.served = False
+        self.calls: set[Connection] = set()
+        self.last_used = self._loop.time()
+        self.ended: KillReport | None = None
+        self._init_watch()
+        self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None
         self.emptied = asyncio.Event()
         self.channel = Channel(str(path))
@@ -134,10 +160,25 @@ class Instance:
         if listening:
             self.happened(Event.LISTENED)
             if self.state is State.READY:
+                self.looked_at, self.cpu_seen_s = self._loop.time(), cpu_seconds(self.pid)
+                self.base_memory_bytes = anonymous_bytes(self.pid)
                 return
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
         raise load_failure(self._child.complaint, self.spec.module) or self._start_failure()
+
+    def _init_watch(self) -> None:
+        """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
+        self.looked_at = self._loop.time()
+        self.cpu_seen_s = 0.0
+        self.cpu_share = 0.0
+        self.asked_at: float | None = None
+        self.asked_cpu_s = 0.0
+        self.stalled = False
+        self.busy = False
+        self.base_memory_bytes = 0
+        self.memory_bytes = 0
+        self.peak_memory_bytes = 0
 
     def _start_failure(self) -> IsoletError:
         log.error(
@@ -150,12 +191,48 @@ class Instance:
 
     def begin_call(self) -> None:
         self.active += 1
+        self.served = True
+        self.emptied.clear()
 
-    def end_call(self) -> None:
+    def end_call(self, connection: Connection | None) -> None:
         self.active -= 1
+        if connection is not None:
+            self.calls.discard(connection)
+            self.channel.release(connection)
         self.last_used = self._loop.time()
         if self.active == 0:
             self.emptied.set()
+
+    def end(self, report: KillReport) -> None:
+        """Kill the process for what `report` says. Calls whose bytes it has not read are told so, to run elsewhere."""
+        if self.state not in (State.READY, State.DRAINING):
+            return
+        # Stopped first, so that what it has read and what not stays as it is while we look.
+        self._child.pause()
+        unseen = {connection for connection in self.calls if connection.unread}
+        self.ended = report.counting(hit=max(len(self.calls) - len(unseen) - 1, 0), rerun=len(unseen))
+        log.warning("instance killed", release=self.spec.release, **self.ended.to_json())
+        for connection in list(self.calls):
+            connection.abort(NeverSeen() if connection in unseen else InstanceEnded(self.ended))
+        self.happened(Event.KILLED)
+
+    async def post_mortem(self, at_ms: int) -> KillReport:
+        """Why the process is gone, once it is; after a second, that it broke a call off without ending."""
+        if self.ended is None:
+            await asyncio.wait({self.exited}, timeout=_POST_MORTEM_S)
+        if self.ended is None:
+            self.ended = self._explain_exit(at_ms)
+        return self.ended
+
+    def _explain_exit(self, at_ms: int) -> KillReport:
+        hit = max(self.active - 1, 0)
+        if not self.exited.done():
+            return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail="it broke the call off", hit=hit)
+        if _OUT_OF_MEMORY.search(self._child.complaint):
+            allowed = self.spec.limits.memory_limit_mb
+            used = max(self.peak_memory_bytes // _MB, allowed)
+            return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
+        return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail=describe_exit(self.exited.result()), hit=hit)
 
     async def probe(self, timeout_s: float) -> int:
         """How many `waitUntil` promises it still works on. Raises OSError or TimeoutError when it does not answer."""
@@ -179,6 +256,8 @@ class Instance:
         self.state, action = transition(self.state, event)
         if action is Action.KILL:
             self._child.kill()
+            if self.on_stopping is not None:
+                self.on_stopping(self)
         elif action is Action.DRAIN and self.active == 0:
             self.emptied.set()
         elif action in (Action.FAIL_START, Action.REPORT_CRASH, Action.RELEASE):
@@ -190,6 +269,7 @@ class Instance:
         return self._child.exited
 
     def _release(self, *, crashed: bool) -> None:
+        self.emptied.set()
         self._path.unlink(missing_ok=True)
         self.channel.close()
         if crashed:

@@ -1,13 +1,16 @@
-"""Which instances serve which release: started on demand, restarted with back-off, retired, stopped when idle."""
+"""Owns every instance from spawn to reaping: starts them on demand, scales, retires, makes room, stops the idle."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from isolet.errors import BuildFailed, FunctionCrashed, IsoletError, Unavailable
+from isolet.domain.limits import Limits
+from isolet.errors import BuildFailed, FunctionCrashed, IsoletError, TooManyRequests, Unavailable
+from isolet.ids import FunctionId
 from isolet.runtime.config import InstanceSpec
+from isolet.runtime.group import QUARANTINE_AFTER, Group
 from isolet.runtime.instance import Instance, Launcher, LineSink
 from isolet.runtime.lifecycle import Event, State
 from isolet.tasks import Tasks
@@ -16,34 +19,47 @@ from isolet.telemetry import get_logger
 log = get_logger("runtime")
 
 LoadSpec = Callable[[], Awaitable[InstanceSpec]]
+# Hears that a function does not start any more, with the reason, or (None) that it does again.
+HealthSink = Callable[[FunctionId, str | None], None]
 
-_BACK_OFF_S = (0.0, 0.1, 0.5, 2.0, 10.0, 60.0)
-_STEADY_S = 60.0
+# A start that is further away than this fails the call at once.
+_START_WAIT_MAX_S = 5.0
+_EXTRA_IDLE_S = 15.0
 _BACKGROUND_S = 30.0
 _PROBE_TIMEOUT_S = 2.0
 _PROBE_INTERVAL_S = 0.1
 
 
-@dataclass(slots=True)
-class _Group:
-    """The instances of one release. `failures` counts crashes in a row; `not_before` is loop time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the instances of all functions together may use."""
 
-    live: Instance | None = None
-    starting: asyncio.Future[Instance] | None = None
-    failures: int = 0
-    not_before: float = 0.0
-    draining: set[Instance] = field(default_factory=set)
+    instances: int
+    memory_bytes: int
 
 
 class Pool:
-    """Owns every instance from spawn to reaping."""
+    """`on_line` gets what functions print; `on_call` hears that a call begins."""
 
-    def __init__(self, launcher: Launcher, *, on_line: LineSink, start_timeout_s: float, idle_timeout_s: float) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        *,
+        on_line: LineSink,
+        on_health: HealthSink,
+        start_timeout_s: float,
+        idle_timeout_s: float,
+        queue_timeout_s: float,
+        budget: Budget,
+    ) -> None:
         self._launcher = launcher
         self._on_line = on_line
+        self._on_health = on_health
         self._start_timeout_s = start_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._groups: dict[str, _Group] = {}
+        self._queue_timeout_s = queue_timeout_s
+        self._budget = budget
+        self._groups: dict[str, Group] = {}
         self._all: set[Instance] = set()
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
@@ -54,24 +70,60 @@ class Pool:
         """Every process that has not ended."""
         return frozenset(self._all)
 
-    def ready(self, release: str) -> Instance | None:
-        """The instance that takes calls of a release, when there is one: the fast path."""
+    # Taking calls.
+
+    def ready(self, release: str, limits: Limits) -> Instance | None:
+        """An instance that takes the call at once, when there is one: the fast path."""
         group = self._groups.get(release)
-        return group.live if group is not None else None
+        if group is None or group.waiting:
+            return None
+        instance = group.free(limits)
+        return None if instance is None or instance.stalled else instance
 
-    async def acquire(self, release: str, load: LoadSpec) -> Instance:
-        """An instance that takes calls; started when there is none, after a pause when it crashed lately.
+    async def acquire(self, release: str, limits: Limits, load: LoadSpec) -> Instance:
+        """An instance that takes the call: started when there is none, waited for when all are full.
 
-        Raises FunctionCrashed when it does not start.
+        Raises FunctionCrashed when none starts, TooManyRequests when none has room in time.
         """
-        group = self._groups.setdefault(release, _Group())
-        if group.live is not None:
-            return group.live
-        if group.starting is None:
-            group.starting = self._tasks.spawn(self._start(release, group, load), name=f"start {release}")
-            group.starting.add_done_callback(lambda _: setattr(group, "starting", None))
-        # The start serves every caller that waits; one that leaves does not end it.
-        return await asyncio.shield(group.starting)
+        deadline = self._loop.time() + self._queue_timeout_s
+        while True:
+            group = self._groups.setdefault(release, Group(release))
+            instance = group.free(limits)
+            if instance is not None and not instance.stalled:
+                return instance
+            if not group.instances or (instance is not None and self._may_grow(group, limits)):
+                # The start serves every caller that waits; one that leaves does not end it.
+                await asyncio.shield(self._start(group, load))
+            elif instance is not None:
+                return instance
+            else:
+                if self._may_grow(group, limits):
+                    self._start(group, load)
+                await group.wait_for_room(deadline - self._loop.time())
+
+    def freed(self, instance: Instance, *, succeeded: bool) -> None:
+        """A call has ended: the next one that waits gets its place."""
+        group = self._groups.get(instance.spec.release)
+        if group is not None:
+            if succeeded and group.crashes:
+                group.count_success()
+            if group.waiting:
+                group.wake()
+
+    def busy(self, instance: Instance) -> None:
+        """An instance is short of time: start another, when all of its release are and calls wait."""
+        group = self._groups.get(instance.spec.release)
+        limits = instance.spec.limits
+        if group is not None and group.all_busy and self._may_grow(group, limits):
+            spec = instance.spec
+
+            async def again() -> InstanceSpec:
+                return spec
+
+            log.info("another instance starts", release=group.release, instances=len(group.instances) + 1)
+            self._start(group, again)
+
+    # Deploys.
 
     async def prove(self, spec: InstanceSpec) -> Instance:
         """Start an instance of a release that is not live yet. Raises BuildFailed for code that does not load."""
@@ -84,28 +136,31 @@ class Pool:
 
     def adopt(self, instance: Instance) -> None:
         """Let a proven instance take the calls of its release."""
-        group = self._groups.setdefault(instance.spec.release, _Group())
-        if group.live is not None or instance.state is not State.READY:
-            self.discard(instance)
-            return
-        self._serve(group, instance)
+        group = self._groups.setdefault(instance.spec.release, Group(instance.spec.release))
+        if instance.state is State.READY:
+            self._serve(group, instance)
+
+    def _serve(self, group: Group, instance: Instance) -> None:
+        instance.last_used = self._loop.time()
+        group.serve(instance)
+        self._watch_idle(instance)
 
     def discard(self, instance: Instance) -> None:
         instance.happened(Event.KILLED)
 
     def retire(self, release: str) -> None:
-        """No new calls to this release; the running ones finish, then its process stops."""
+        """No new calls to this release; the running ones finish, then its processes stop."""
         group = self._groups.get(release)
         if group is None:
             return
-        group.failures = 0
-        if group.live is not None:
-            self._drain(group, group.live)
+        group.start_failures = 0
+        for instance in list(group.instances):
+            self._drain(group, instance)
         if group.starting is not None:
             group.starting.add_done_callback(
                 lambda start: None if start.cancelled() or start.exception() else self.retire(release)
             )
-        self._forget_if_empty(release)
+        self._forget_if_empty(group)
 
     async def close(self, grace_s: float) -> None:
         """Refuse new starts, let running calls finish for `grace_s`, kill and reap everything."""
@@ -119,45 +174,97 @@ class Pool:
                 instance.happened(Event.KILLED)
         await self._tasks.close()
 
+    # Starting.
+
+    def _start(self, group: Group, load: LoadSpec) -> asyncio.Future[Instance]:
+        if group.starting is None:
+            start = self._tasks.spawn(self._start_one(group, load), name=f"start {group.release}")
+            group.starting = start
+            start.add_done_callback(lambda _: self._start_ended(group))
+        return group.starting
+
+    def _start_ended(self, group: Group) -> None:
+        group.starting = None
+        group.wake_all()
+
+    async def _start_one(self, group: Group, load: LoadSpec) -> Instance:
+        pause = group.pause_s
+        if pause > _START_WAIT_MAX_S:
+            raise FunctionCrashed(
+                f"The function did not start {group.start_failures} times in a row ({group.reason}); "
+                f"the next try is in {pause:.0f} s"
+            )
+        if pause > 0:
+            await asyncio.sleep(pause)
+        # What is stored may have moved on since the caller looked; its release is retired in a moment then.
+        spec = replace(await load(), release=group.release)
+        instance = self._launch(spec)
+        try:
+            await instance.started(self._start_timeout_s)
+        except IsoletError as exc:
+            group.count_start_failure(exc.message)
+            if group.start_failures == QUARANTINE_AFTER:
+                self._on_health(spec.function_id, exc.message)
+            raise FunctionCrashed(f"The function did not start: {exc.message}") from exc
+        if group.start_failures >= QUARANTINE_AFTER:
+            self._on_health(spec.function_id, None)
+        self._serve(group, instance)
+        return instance
+
     def _launch(self, spec: InstanceSpec) -> Instance:
         if self._closing:
             raise Unavailable("the server is stopping")
+        self._make_room()
         instance = self._launcher.launch(spec, self._on_line)
+        instance.on_stopping = self._stopping
         instance.on_stopped = self._stopped
         self._all.add(instance)
         return instance
 
-    async def _start(self, release: str, group: _Group, load: LoadSpec) -> Instance:
-        pause = group.not_before - self._loop.time()
-        if pause > 0:
-            await asyncio.sleep(pause)
-        # What is stored may have moved on since the caller looked; its release is retired in a moment then.
-        instance = self._launch(replace(await load(), release=release))
-        try:
-            await instance.started(self._start_timeout_s)
-        except IsoletError as exc:
-            self._count_failure(group)
-            raise FunctionCrashed(f"the function did not start: {exc.message}") from exc
-        self._serve(group, instance)
-        return instance
+    # Room.
 
-    def _serve(self, group: _Group, instance: Instance) -> None:
-        group.live = instance
-        self._watch_idle(instance)
+    def _may_grow(self, group: Group, limits: Limits) -> bool:
+        """Whether another instance of a release that has some may start: extras never push others out."""
+        return (
+            group.starting is None
+            and len(group.instances) < limits.max_instances
+            and group.pause_s == 0
+            and not self._is_full()
+        )
+
+    def _is_full(self) -> bool:
+        serving = [instance for instance in self._all if instance.state in (State.STARTING, State.READY)]
+        used = sum(instance.base_memory_bytes + instance.memory_bytes for instance in serving)
+        return len(serving) >= self._budget.instances or used >= self._budget.memory_bytes
+
+    def _make_room(self) -> None:
+        """Let the least recently used idle instances go. Raises TooManyRequests when all are at work."""
+        while self._is_full():
+            idle = [instance for instance in self._all if instance.state is State.READY and not instance.active]
+            if not idle:
+                raise TooManyRequests("The machine has no room for another instance; try again later", retry_after_s=5)
+            oldest = min(idle, key=lambda instance: instance.last_used)
+            self._drain(self._groups[oldest.spec.release], oldest)
+
+    # Stopping.
 
     def _watch_idle(self, instance: Instance) -> None:
-        if instance.state is not State.READY:
+        group = self._groups.get(instance.spec.release)
+        if instance.state is not State.READY or group is None:
             return
-        rest = instance.last_used + self._idle_timeout_s - self._loop.time()
-        if instance.active or rest > 0:
-            self._loop.call_later(max(rest, 0.05), self._watch_idle, instance)
+        extra = len(group.instances) > 1
+        limit_s = min(self._idle_timeout_s, _EXTRA_IDLE_S) if extra else self._idle_timeout_s
+        rest_s = instance.last_used + limit_s - self._loop.time()
+        if not instance.active and rest_s <= 0:
+            self._drain(group, instance)
+            self._forget_if_empty(group)
             return
-        self.retire(instance.spec.release)
+        # An instance may become an extra one later, so nobody sleeps longer than extras do.
+        self._loop.call_later(min(max(rest_s, 0.05), _EXTRA_IDLE_S), self._watch_idle, instance)
 
-    def _drain(self, group: _Group, instance: Instance) -> None:
-        group.live = None
+    def _drain(self, group: Group, instance: Instance) -> None:
+        group.drop(instance)
         group.draining.add(instance)
-        instance.emptied.clear()
         instance.happened(Event.RETIRED)
         self._tasks.spawn(self._finish(instance), name=f"drain {instance.spec.release}")
 
@@ -174,26 +281,25 @@ class Pool:
             log.debug("instance stops with work left", release=instance.spec.release, error=str(exc))
         instance.happened(Event.EMPTIED)
 
+    def _stopping(self, instance: Instance) -> None:
+        """It was killed: no call goes there any more, though it has not ended yet."""
+        group = self._groups.get(instance.spec.release)
+        if group is not None and instance in group.instances:
+            group.drop(instance)
+            group.draining.add(instance)
+            group.wake_all()
+
     def _stopped(self, instance: Instance, crashed: bool) -> None:
         self._all.discard(instance)
-        release = instance.spec.release
-        group = self._groups.get(release)
+        group = self._groups.get(instance.spec.release)
         if group is None:
             return
-        group.draining.discard(instance)
-        if group.live is instance:
-            group.live = None
-        if crashed:
-            self._count_failure(group, lived_s=self._loop.time() - instance.born)
-        else:
-            self._forget_if_empty(release)
+        group.drop(instance)
+        if crashed or instance.ended is not None:
+            group.count_crash()
+        group.wake_all()
+        self._forget_if_empty(group)
 
-    def _count_failure(self, group: _Group, *, lived_s: float = 0.0) -> None:
-        group.failures = 1 if lived_s > _STEADY_S else group.failures + 1
-        pause = _BACK_OFF_S[min(group.failures, len(_BACK_OFF_S)) - 1]
-        group.not_before = self._loop.time() + pause
-
-    def _forget_if_empty(self, release: str) -> None:
-        group = self._groups.get(release)
-        if group and not (group.live or group.starting or group.draining or group.failures):
-            del self._groups[release]
+    def _forget_if_empty(self, group: Group) -> None:
+        if group.is_empty and not group.crashes and self._groups.get(group.release) is group:
+            del self._groups[group.release]

@@ -25,10 +25,13 @@ _NETWORK_FILES = (
 )
 
 
+# fmt: off
 _ISOLATION = (
-    "--unshare-all --unshare-user --disable-userns --as-pid-1 --die-with-parent --new-session --clearenv "
-    "--cap-drop ALL --uid 65534 --gid 65534 --hostname isolet --chdir / --proc /proc --dev /dev"
-).split()
+    "--unshare-all", "--unshare-user", "--disable-userns", "--as-pid-1", "--die-with-parent", "--new-session",
+    "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "isolet",
+    "--chdir", "/", "--proc", "/proc", "--dev", "/dev",
+)
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
+from isolet.domain.kills import KillReport
 from isolet.ids import FunctionId, InvocationId
 from isolet.store.schema import invocations
 
 _PLAIN = tuple(
-    column.name for column in invocations.columns if column.name not in ("door", "kind", "outcome", "console")
+    column.name
+    for column in invocations.columns
+    if column.name not in ("door", "kind", "outcome", "console", "kill_report")
 )
 
 
@@ -53,6 +56,7 @@ def _values(invocation: Invocation) -> dict[str, Any]:
     values["kind"] = invocation.kind.value
     values["outcome"] = invocation.outcome.value
     values["console"] = _dump(invocation.console)
+    values["kill_report"] = invocation.kill_report.to_json() if invocation.kill_report else None
     return values
 
 
@@ -67,6 +71,7 @@ def _invocation(row: Row[Any]) -> Invocation:
     values["door"] = Door(row.door)
     values["kind"] = Kind(row.kind)
     values["outcome"] = Outcome(row.outcome)
+    values["kill_report"] = KillReport.from_json(row.kill_report) if row.kill_report else None
     values["request_body"] = bytes(row.request_body)
     values["response_body"] = bytes(row.response_body)
     values["console"] = [

@@ -140,6 +140,8 @@ invocations = Table(
     _ms("started_at_ms"),
     Column("duration_us", BigInteger, nullable=False),
     Column("cold_start_us", BigInteger, nullable=False),
+    Column("queue_us", BigInteger, nullable=False, server_default="0"),
+    Column("kill_report", JSON(none_as_null=True)),
     Column("error", Text),
     Column("request_body", LargeBinary, nullable=False),
     Column("request_truncated", Boolean, nullable=False),

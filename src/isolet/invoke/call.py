@@ -1,0 +1,396 @@
+"""One call while it runs: takes an instance, sends the request, streams the reply, and ends exactly once.
+
+Whatever ends it — the reply's last byte, the deadline, a limit, a crash, the caller's leaving — goes through
+`Call.finish`, which gives everything back and hands over the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isolet.domain.invocations import Door, Invocation, Outcome, cut_body, cut_error
+from isolet.domain.kills import KillReport, Limit
+from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
+from isolet.errors import (
+    ClientDisconnected,
+    FunctionCrashed,
+    FunctionTimeout,
+    HandlerFailed,
+    IsoletError,
+    TooManyRequests,
+    Unavailable,
+)
+from isolet.invoke import headers as header_rules
+from isolet.invoke.routes import Route
+from isolet.runtime.channel import Connection, Headers
+from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
+from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
+from isolet.runtime.lifecycle import State
+
+if TYPE_CHECKING:
+    from isolet.invoke.invoker import Invoker
+
+# Calls shorter than this never pay for watching whether their caller is still there.
+_WATCH_AFTER_S = 0.05
+# A loop that does not answer for so long after a deadline is stuck.
+_STUCK_AFTER_S = 0.25
+_RUNS_MAX = 4
+_ERROR_HEADER = b"x-isolet-error"
+_BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
+_NEVER_SETTLED = (
+    "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
+)
+_BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
+_STATUS = {
+    Outcome.HANDLER_FAILED: 500,
+    Outcome.TIMEOUT: 504,
+    Outcome.CRASHED: 502,
+    Outcome.DISCONNECTED: 499,
+    Outcome.INTERNAL: 500,
+}
+_HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
+_ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRequest:
+    """What a door hands over. `target` is the path and query that the function sees in `request.url`.
+
+    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case.
+    """
+
+    door: Door
+    method: bytes
+    target: bytes
+    path: str
+    headers: Headers
+    body: bytes | AsyncIterator[bytes]
+    scheme: str = "http"
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+
+class Call:
+    __slots__ = (
+        "_aborted",
+        "_began",
+        "_done",
+        "_host",
+        "_request",
+        "_response",
+        "_route",
+        "_timer",
+        "_watch",
+        "connection",
+        "instance",
+        "invocation",
+    )
+
+    def __init__(self, host: Invoker, route: Route, request: CallRequest, invocation: Invocation) -> None:
+        self._host = host
+        self._route = route
+        self._request = request
+        self._began = time.perf_counter_ns()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: list[asyncio.Task[None]] | None = None
+        self._done = False
+        self._aborted: IsoletError | None = None
+        self._response = b""
+        self.invocation = invocation
+        self.instance: Instance | None = None
+        self.connection: Connection | None = None
+
+    @property
+    def live_connection(self) -> Connection:
+        """The connection of a call that has one. Raises FunctionCrashed when it has none."""
+        if self.connection is None:
+            raise FunctionCrashed("the call has no connection")
+        return self.connection
+
+    # Running.
+
+    async def start(self) -> None:
+        """Until the head of the function's reply is there. Raises what ends the call instead."""
+        self._host.recorder.begin(self.invocation)
+        timeout_s = self._route.limits.timeout_ms / 1000
+        self._timer = self._host.loop.call_later(min(_WATCH_AFTER_S, timeout_s), self._tick)
+        try:
+            await self._run()
+        except (TooManyRequests, Unavailable):
+            # Nothing ran, so nothing is recorded.
+            self._host.recorder.drop(self.invocation)
+            self._end_watch()
+            self._done = True
+            raise
+        except BaseException as exc:
+            await self._fail(exc)
+
+    async def _run(self) -> None:
+        """Once, and again elsewhere while the instance had not read a byte of it."""
+        for run in range(1, _RUNS_MAX + 1):
+            self.instance = instance = (
+                self._host.pool.ready(self._route.release, self._route.limits) or await self._acquire()
+            )
+            instance.begin_call()
+            self._host.on_call()
+            try:
+                connection = await self._exchange(instance)
+                if connection.status == 500:
+                    await self._check_failure(instance, connection)
+                return
+            except NeverSeen as exc:
+                self._give_back()
+                if run == _RUNS_MAX or not isinstance(self._request.body, bytes):
+                    raise FunctionCrashed("The function's process ended before it took this call") from exc
+
+    async def _acquire(self) -> Instance:
+        began = time.perf_counter_ns()
+        acquire = self._host.pool.acquire(
+            self._route.release, self._route.limits, lambda: self._host.load_spec(self._route)
+        )
+        rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
+        try:
+            async with asyncio.timeout(max(rest_s, 0)):
+                instance = await acquire
+        except TimeoutError:
+            raise FunctionTimeout(timeout_ms=self._route.limits.timeout_ms) from None
+        waited_us = (time.perf_counter_ns() - began) // 1000
+        if instance.served:
+            self.invocation.queue_us += waited_us
+        else:
+            self.invocation.cold_start_us += waited_us
+        return instance
+
+    async def _exchange(self, instance: Instance) -> Connection:
+        """Send the request and wait for the head; once more when an idle connection had just been closed."""
+        body = self._request.body
+        fresh = False
+        while True:
+            try:
+                connection = self.connection = await instance.channel.connect(fresh=fresh)
+            except FunctionCrashed as exc:
+                raise NeverSeen from exc
+            if self._aborted is not None:
+                raise self._aborted
+            instance.calls.add(connection)
+            try:
+                if isinstance(body, bytes):
+                    self._keep_request(body)
+                    connection.begin(self._head(body) + body, without_body=self._request.method == b"HEAD")
+                else:
+                    connection.begin(self._head(None), without_body=self._request.method == b"HEAD")
+                    self._spawn(self._pump(connection, body), "request body")
+                await connection.head()
+                return connection
+            except ConnectionResetError:
+                stale = connection.uses > 1 and instance.state is State.READY and isinstance(body, bytes)
+                if not stale or connection.started:
+                    raise
+                instance.calls.discard(connection)
+                fresh = True
+
+    def _head(self, body: bytes | None) -> bytes:
+        request = self._request
+        lines = header_rules.to_function(request.headers)
+        if body is not None:
+            if body or request.method not in _BODYLESS:
+                lines.append(b"content-length: %d\r\n" % len(body))
+        elif (length := header_rules.get(request.headers, b"content-length")) is not None:
+            lines.append(b"content-length: %b\r\n" % length)
+        else:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if request.scheme == "https":
+            lines.append(_HTTPS_LINE)
+        lines.append(_ID_LINE % self.invocation.id.encode())
+        return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.target, b"".join(lines))
+
+    async def _pump(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
+        """Send the caller's body as it comes."""
+        chunked = header_rules.get(self._request.headers, b"content-length") is None
+        try:
+            async for chunk in body:
+                if chunk:
+                    self._keep_request(chunk)
+                    await connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+            if chunked:
+                await connection.write(b"0\r\n\r\n")
+        except OSError:
+            # The function may answer without reading its whole request; the reply decides.
+            return
+        except IsoletError as exc:
+            connection.abort(exc)
+
+    async def _check_failure(self, instance: Instance, connection: Connection) -> None:
+        """Tell our wrapper's report and workerd's own bare 500 from a function's reply."""
+        headers = connection.headers
+        if header_rules.get(headers, _ERROR_HEADER) is not None:
+            body = b""
+            while chunk := await connection.chunk():
+                body += chunk
+            report = json.loads(body)
+            redact, stack = instance.redactor.text, report["stack"]
+            raise HandlerFailed(redact(str(report["message"])), stack=redact(stack) if stack else None)
+        if (
+            header_rules.get(headers, b"connection") == b"close"
+            and header_rules.get(headers, b"content-type") is None
+            and header_rules.get(headers, b"content-length") == _BARE_500_LENGTH
+        ):
+            raise HandlerFailed(_NEVER_SETTLED)
+
+    async def chunk(self) -> bytes:
+        """The next part of the reply's body; its end finishes the call."""
+        try:
+            data = await self.live_connection.chunk()
+        except BaseException as exc:
+            await self._fail(exc)
+            raise
+        if not data:
+            self.finish(None)
+        elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
+            self._response += data[: self._keep_bytes - len(self._response)]
+        return data
+
+    # Watching.
+
+    def _tick(self) -> None:
+        """The call is not a short one: watch its caller, and its deadline."""
+        rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
+        self._timer = self._host.loop.call_later(max(rest_s, 0), self._time_out)
+        if self._request.gone is not None:
+            self._spawn(self._watch_caller(self._request.gone), "watch caller")
+
+    async def _watch_caller(self, gone: Callable[[], Awaitable[None]]) -> None:
+        await gone()
+        self._abort(ClientDisconnected("the caller left"))
+
+    def _time_out(self) -> None:
+        self._abort(FunctionTimeout(timeout_ms=self._route.limits.timeout_ms))
+
+    def _abort(self, error: IsoletError) -> None:
+        self._aborted = error
+        if self.connection is not None and not self._done:
+            self.connection.abort(error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._host.tasks.spawn(work, name=f"{name} {self.invocation.id}")
+        self._watch = [*(self._watch or ()), task]
+
+    def _elapsed_s(self) -> float:
+        return (time.perf_counter_ns() - self._began) / 1e9
+
+    # Ending.
+
+    async def _fail(self, exc: BaseException) -> None:
+        """End the call with an error in the house's words, and raise it."""
+        error: BaseException = exc
+        if isinstance(exc, OSError):
+            report = await self._explain(exc)
+            self.invocation.kill_report = report
+            error = FunctionCrashed(report.message)
+        if isinstance(error, IsoletError):
+            error.details = {**error.details, "invocation_id": self.invocation.id}
+        self.finish(error)
+        if error is exc:
+            raise exc
+        raise error from exc
+
+    async def _explain(self, exc: OSError) -> KillReport:
+        if isinstance(exc, InstanceEnded):
+            return exc.report
+        if self.instance is None:
+            return KillReport(limit=Limit.CRASH, at_ms=self._host.clock.now_ms(), detail="it did not start")
+        return await self.instance.post_mortem(self._host.clock.now_ms())
+
+    def finish(self, error: BaseException | None) -> None:
+        """Give everything back and hand over the record; only the first time counts."""
+        if self._done:
+            return
+        self._done = True
+        self._end_watch()
+        invocation = self.invocation
+        invocation.duration_us = (time.perf_counter_ns() - self._began) // 1000
+        if error is not None:
+            invocation.outcome = _outcome(error)
+            invocation.status = _STATUS[invocation.outcome]
+            invocation.error = cut_error(str(error))
+        elif self.connection is not None:
+            invocation.status = self.connection.status
+        self._record_bodies()
+        instance = self.instance
+        self._give_back(succeeded=error is None)
+        if isinstance(error, FunctionTimeout):
+            # The caller has its answer; the record waits for what became of the instance.
+            self._host.tasks.spawn(self._conclude_timeout(instance), name=f"conclude {invocation.id}")
+        else:
+            self._host.recorder.end(invocation)
+
+    async def _conclude_timeout(self, instance: Instance | None) -> None:
+        """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
+        limits = self._route.limits
+        used_ms = self.invocation.duration_us // 1000
+        now_ms = self._host.clock.now_ms()
+        report = KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms)
+        if instance is not None and instance.state in (State.READY, State.DRAINING):
+            try:
+                await instance.probe(_STUCK_AFTER_S)
+            except (OSError, TimeoutError):
+                instance.end(
+                    KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms, stuck=True)
+                )
+                report = instance.ended or report
+        self.invocation.kill_report = report
+        self._host.recorder.end(self.invocation)
+
+    def _end_watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._watch or ():
+            task.cancel()
+
+    def _give_back(self, *, succeeded: bool = False) -> None:
+        instance, connection = self.instance, self.connection
+        self.instance = self.connection = None
+        if instance is not None:
+            instance.end_call(connection)
+            self._host.pool.freed(instance, succeeded=succeeded)
+
+    # Recording.
+
+    @property
+    def _keep_bytes(self) -> int:
+        """How much of a body is held: enough to see a secret that begins in the part that is kept."""
+        longest = self.instance.redactor.longest if self.instance is not None else 0
+        return RECORDED_BODY_MAX_BYTES + longest + 1
+
+    def _keep_request(self, chunk: bytes) -> None:
+        kept = self.invocation
+        kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
+
+    def _record_bodies(self) -> None:
+        """What is kept of the bodies, without the values of secrets, and whether they were cut."""
+        kept, response = self.invocation, self._response
+        kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
+        kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
+        if self.instance is not None and self.instance.redactor.longest:
+            kept.request_body = self.instance.redactor.data(kept.request_body)
+            response = self.instance.redactor.data(response)
+        kept.request_body, _ = cut_body(kept.request_body)
+        kept.response_body, _ = cut_body(response)
+
+
+def _outcome(error: BaseException) -> Outcome:
+    match error:
+        case HandlerFailed():
+            return Outcome.HANDLER_FAILED
+        case FunctionTimeout():
+            return Outcome.TIMEOUT
+        case FunctionCrashed():
+            return Outcome.CRASHED
+        case ClientDisconnected() | asyncio.CancelledError():
+            return Outcome.DISCONNECTED
+        case _:
+            return Outcome.INTERNAL

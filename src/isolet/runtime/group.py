@@ -1,0 +1,115 @@
+"""The instances of one release: which one takes the next call, who waits, when to start another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from isolet.domain.limits import Limits
+from isolet.errors import TooManyRequests
+from isolet.runtime.instance import Instance
+from isolet.runtime.lifecycle import State
+
+# The first crash costs nothing; a release that goes on crashing waits longer and longer, up to a minute.
+_START_PAUSE_S = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
+_CRASH_PAUSE_S = (0.0, 0.0, 0.1, 0.5, 1.0)
+QUARANTINE_AFTER = 3
+_RETRY_AFTER_S = 1
+
+
+class Group:
+    """Pure bookkeeping: who starts and stops processes is the pool."""
+
+    def __init__(self, release: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.release = release
+        self.instances: list[Instance] = []
+        self.draining: set[Instance] = set()
+        self.starting: asyncio.Future[Instance] | None = None
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.start_failures = 0
+        self.crashes = 0
+        self.not_before = 0.0
+        self.reason = ""
+
+    def free(self, limits: Limits) -> Instance | None:
+        """The instance that takes the next call: one whose loop turns, with the fewest calls, and room."""
+        best: Instance | None = None
+        for instance in self.instances:
+            if instance.active < limits.concurrency and (
+                best is None or (instance.stalled, instance.active) < (best.stalled, best.active)
+            ):
+                best = instance
+        return best
+
+    async def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until a call has ended. Raises TooManyRequests at the deadline."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self.waiting.append(turn)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await turn
+        except TimeoutError:
+            raise TooManyRequests(
+                "The function runs as many calls as it may; try again later", retry_after_s=_RETRY_AFTER_S
+            ) from None
+        finally:
+            if turn in self.waiting:
+                self.waiting.remove(turn)
+
+    def wake(self) -> None:
+        """Let the first that waits try again."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def wake_all(self) -> None:
+        for turn in self.waiting:
+            if not turn.done():
+                turn.set_result(None)
+        self.waiting.clear()
+
+    def serve(self, instance: Instance) -> None:
+        """A started instance takes calls."""
+        self.start_failures = 0
+        self.instances.append(instance)
+        self.wake_all()
+
+    def drop(self, instance: Instance) -> None:
+        if instance in self.instances:
+            self.instances.remove(instance)
+        self.draining.discard(instance)
+
+    def count_start_failure(self, reason: str) -> None:
+        self.start_failures += 1
+        self.reason = reason
+        self._pause(_START_PAUSE_S, self.start_failures)
+
+    def count_crash(self) -> None:
+        self.crashes += 1
+        self._pause(_CRASH_PAUSE_S, self.crashes)
+
+    def count_success(self) -> None:
+        self.crashes = 0
+
+    def _pause(self, pauses: tuple[float, ...], failures: int) -> None:
+        self.not_before = self._loop.time() + pauses[min(failures, len(pauses)) - 1]
+
+    @property
+    def pause_s(self) -> float:
+        """How long a start has to wait yet."""
+        return max(0.0, self.not_before - self._loop.time())
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.instances or self.draining or self.starting or self.waiting or self.start_failures)
+
+    @property
+    def all_busy(self) -> bool:
+        """Every instance is short of time, and calls wait for it."""
+        return bool(self.instances) and all(
+            instance.state is State.READY and instance.busy and (instance.active > 1 or self.waiting)
+            for instance in self.instances
+        )

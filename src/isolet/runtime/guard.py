@@ -1,0 +1,108 @@
+"""Holds instances to their limits from outside: CPU, memory, a loop that does not turn.
+
+workerd enforces nothing by itself, and a busy loop blocks its whole process. So the processes are looked at while they
+run calls: their CPU clock, their memory, and whether they still answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from isolet.clock import Clock
+from isolet.domain.kills import KillReport, Limit
+from isolet.runtime.instance import Instance
+from isolet.runtime.lifecycle import State
+from isolet.runtime.usage import anonymous_bytes, cpu_seconds
+from isolet.tasks import Tasks
+
+# A breach of memory is ended within 200 ms: four looks.
+_LOOK_EVERY_S = 0.05
+_REST_S = 0.5
+_BUSY_SHARE = 0.7
+_STALLED_S = 0.1
+_MB = 1024 * 1024
+
+
+class Guard:
+    """Looks at the instances that `watched` gives; `on_busy` hears of each one that is short of time."""
+
+    def __init__(
+        self, *, watched: Callable[[], Iterable[Instance]], on_busy: Callable[[Instance], None], clock: Clock
+    ) -> None:
+        self._watched = watched
+        self._on_busy = on_busy
+        self._clock = clock
+        self._tasks = Tasks()
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """A call began: look closely from now on."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """The background loop: quick while calls run, slow otherwise."""
+        while True:
+            running = False
+            for instance in list(self._watched()):
+                if instance.state in (State.READY, State.DRAINING):
+                    running = running or instance.active > 0
+                    self._look(instance)
+            self._wake.clear()
+            if running:
+                await asyncio.sleep(_LOOK_EVERY_S)
+                continue
+            try:
+                async with asyncio.timeout(_REST_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    def _look(self, instance: Instance) -> None:
+        memory = anonymous_bytes(instance.pid) - instance.base_memory_bytes
+        instance.memory_bytes = max(memory, 0)
+        instance.peak_memory_bytes = max(instance.peak_memory_bytes, memory)
+        limits = instance.spec.limits
+        if memory > limits.memory_limit_mb * _MB:
+            self._kill(instance, Limit.MEMORY, limits.memory_limit_mb, memory // _MB)
+            return
+        now, cpu = self._loop.time(), cpu_seconds(instance.pid)
+        share = (cpu - instance.cpu_seen_s) / max(now - instance.looked_at, 0.001)
+        # A moving average over some ten looks.
+        instance.cpu_share += (share - instance.cpu_share) * 0.1
+        if instance.asked_at is not None:
+            self._check_answer(instance, now, cpu)
+        elif share > _BUSY_SHARE:
+            instance.asked_at, instance.asked_cpu_s = instance.looked_at, instance.cpu_seen_s
+            self._tasks.spawn(self._ask(instance), name=f"probe {instance.spec.release}")
+        instance.looked_at, instance.cpu_seen_s = now, cpu
+        instance.busy = instance.stalled or instance.cpu_share > _BUSY_SHARE
+        if instance.busy:
+            self._on_busy(instance)
+
+    def _check_answer(self, instance: Instance, now: float, cpu: float) -> None:
+        """The loop has not turned since `asked_at`."""
+        asked_at = instance.asked_at
+        if asked_at is None:
+            return
+        instance.stalled = now - asked_at > _STALLED_S
+        used_ms = round((cpu - instance.asked_cpu_s) * 1000)
+        if used_ms > instance.spec.limits.cpu_ms:
+            self._kill(instance, Limit.CPU, instance.spec.limits.cpu_ms, used_ms)
+
+    async def _ask(self, instance: Instance) -> None:
+        try:
+            await instance.probe(instance.spec.limits.timeout_ms / 1000 + 1)
+        except (OSError, TimeoutError):
+            return
+        finally:
+            instance.asked_at, instance.stalled = None, False
+
+    def _kill(self, instance: Instance, limit: Limit, allowed: int, used: int) -> None:
+        instance.end(
+            KillReport(limit=limit, at_ms=self._clock.now_ms(), allowed=allowed, used=used, stuck=limit is Limit.CPU)
+        )
