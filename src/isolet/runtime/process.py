@@ -58,6 +58,7 @@ class Child:
         self._pid_files = pid_files
         self._out = b""
         self._err = b""
+        self._info = b""
         self.name = spec.name
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.exited: asyncio.Future[int] = self._loop.create_future()
@@ -174,10 +175,14 @@ class Child:
         chunk = _read(self._info_fd)
         if chunk is None:
             return
-        self._info_fd = self._drop(self._info_fd)
-        # Bubblewrap reports the program's pid in our namespace; bare workerd closes the pipe without a word.
+        self._info += chunk
+        # Bubblewrap writes its report in several parts, and dies of a pipe that closes between them.
         if chunk:
-            self.pid = json.loads(chunk)["child-pid"]
+            return
+        self._info_fd = self._drop(self._info_fd)
+        # It is the program's pid in our namespace; bare workerd closes the pipe without a word.
+        if self._info:
+            self.pid = json.loads(self._info)["child-pid"]
             with contextlib.suppress(ProcessLookupError):
                 self._inner_fd = os.pidfd_open(self.pid)
 
