@@ -9,8 +9,8 @@ from tests.bench.report import Figure, compared
 from tests.bench.sides import BareWorkerd, deployed, isolet_server
 
 _ROUNDS = 5
-_SECONDS = 3.0
-_WARM_UP_S = 1.0
+_SECONDS = 3
+_WARM_UP_S = 1
 # Design aims at 2.0; the first version may cost 20 % more.
 _TARGET = 2.4
 

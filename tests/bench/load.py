@@ -29,7 +29,7 @@ class Load:
     cpu_us_per_request: float
 
 
-def measure(target: Target, pid: int, seconds: float) -> Load:
+def measure(target: Target, pid: int, seconds: int) -> Load:
     """Load `target`, which the tree below `pid` serves. Fails when any reply is not a success."""
     before = _quiet_cpu_s(pid)
     seen = _wrk(target, seconds)
@@ -44,9 +44,9 @@ def measure(target: Target, pid: int, seconds: float) -> Load:
     )
 
 
-def _wrk(target: Target, seconds: float) -> dict[str, float]:
+def _wrk(target: Target, seconds: int) -> dict[str, float]:
     headers = [text for name, value in target.headers.items() for text in (name, value)]
-    command = ["wrk", f"-c{_CONNECTIONS}", f"-t{_THREADS}", f"-d{seconds:g}s", "-s", str(_SCRIPT), target.url]
+    command = ["wrk", f"-c{_CONNECTIONS}", f"-t{_THREADS}", f"-d{seconds}s", "-s", str(_SCRIPT), target.url]
     done = subprocess.run(
         [*command, "--", BODY.decode(), *headers], capture_output=True, text=True, timeout=seconds + 30, check=False
     )

@@ -17,6 +17,8 @@ from rich.table import Table
 
 from isolet import __version__
 
+_WIDTH_MIN = 110
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -74,7 +76,9 @@ def show(results: Mapping[str, Sequence[Figure]]) -> None:
                 "" if figure.target is None else f"≤ {figure.target:g}× {'met' if figure.met else 'missed'}",
             )
         table.add_section()
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, _WIDTH_MIN)
+    console.print(table)
 
 
 def write(results: Mapping[str, Sequence[Figure]], path: Path) -> None:
@@ -92,6 +96,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "isolet": __version__,
