@@ -31,6 +31,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_buffered",
         "_can_write",
+        "_keep_alive",
         "_loop",
         "_parser",
         "_paused",
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self.complete = False
         self.started = False
         self.without_body = without_body
+        self._keep_alive = False
         self._buffered = 0
         self._paused = False
 
@@ -128,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and not self.lost and not self.without_body and bool(self._parser.should_keep_alive())
+        return self._keep_alive and not self.lost and not self.without_body
 
     def close(self) -> None:
         if self._transport is not None:
@@ -210,6 +212,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self.complete = True
+        # The parser knows it only here: it forgets the message's framing right after.
+        self._keep_alive = self._parser.should_keep_alive()
 
 
 class Channel:

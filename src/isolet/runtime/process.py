@@ -222,16 +222,18 @@ class Child:
             self.ready.set_result(None)
 
     def _read_info(self) -> None:
-        """Bubblewrap reports the program's pid in our namespace, perhaps in pieces; bare workerd says nothing."""
+        """Bubblewrap reports the program's pid in our namespace, in pieces; bare workerd says nothing.
+
+        The pipe stays open to its end: bubblewrap dies of one that closes between its pieces.
+        """
         while chunk := _read(self._info_fd):
             self._info += chunk
-        if chunk is None and not self._info.rstrip().endswith(b"}"):
-            return
-        self._info_fd = self._drop(self._info_fd)
-        if self._info:
+        if self._inner_fd < 0 and self._info.rstrip().endswith(b"}"):
             self.pid = json.loads(self._info)["child-pid"]
             with contextlib.suppress(ProcessLookupError):
                 self._inner_fd = os.pidfd_open(self.pid)
+        if chunk is not None:
+            self._info_fd = self._drop(self._info_fd)
 
     def _limit(self) -> None:
         """What the kernel itself holds the program to from now on, as a last line behind what is watched."""

@@ -1,0 +1,14 @@
+"""The list of benchmarks. A new one is a file with a `run` that gives figures, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.bench import cold_start, deploy, invoke
+from tests.bench.report import Figure
+
+BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
+    "invoke": invoke.run,
+    "cold-start": cold_start.run,
+    "deploy": deploy.run,
+}

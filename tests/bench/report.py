@@ -1,0 +1,113 @@
+"""What benchmarks give, and how it is shown: a table on the terminal and a file of JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from isolet import __version__
+
+_WIDTH_MIN = 110
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """Medians of one quantity. `ratio` is the median of the ratios of neighbouring rounds, not of the medians.
+
+    `bare` is the same for bare workerd, where there is such a thing; `target` is the ratio aimed at.
+    """
+
+    name: str
+    unit: str
+    isolet: float
+    bare: float | None = None
+    ratio: float | None = None
+    target: float | None = None
+    rounds: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.ratio is None or self.target is None else self.ratio <= self.target
+
+
+def single(name: str, unit: str, values: Sequence[float]) -> Figure:
+    """A quantity that only Isolet has."""
+    return Figure(name=name, unit=unit, isolet=statistics.median(values), rounds={"isolet": values})
+
+
+def compared(
+    name: str, unit: str, *, isolet: Sequence[float], bare: Sequence[float], target: float | None = None
+) -> Figure:
+    """A quantity that was measured on both sides in turn: the rounds at one index ran one after the other."""
+    return Figure(
+        name=name,
+        unit=unit,
+        isolet=statistics.median(isolet),
+        bare=statistics.median(bare),
+        ratio=statistics.median(ours / theirs for ours, theirs in zip(isolet, bare, strict=True)),
+        target=target,
+        rounds={"isolet": isolet, "bare": bare},
+    )
+
+
+def show(results: Mapping[str, Sequence[Figure]]) -> None:
+    table = Table("benchmark", "figure", "unit")
+    for title in ("isolet", "bare workerd", "ratio", "target"):
+        table.add_column(title, justify="right")
+    for benchmark, figures in results.items():
+        for figure in figures:
+            table.add_row(
+                benchmark,
+                figure.name,
+                figure.unit,
+                _number(figure.isolet),
+                _number(figure.bare),
+                "" if figure.ratio is None else f"{figure.ratio:.2f}×",
+                "" if figure.target is None else f"≤ {figure.target:g}× {'met' if figure.met else 'missed'}",
+            )
+        table.add_section()
+    console = Console()
+    console.width = max(console.width, _WIDTH_MIN)
+    console.print(table)
+
+
+def write(results: Mapping[str, Sequence[Figure]], path: Path) -> None:
+    """Everything that was measured, each round of it, and the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "machine": machine(),
+        "results": {name: [dataclasses.asdict(figure) for figure in figures] for name, figures in results.items()},
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    models = [line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "isolet": __version__,
+    }
+
+
+def _cpu_info() -> list[str]:
+    return Path("/proc/cpuinfo").read_text().splitlines()
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
