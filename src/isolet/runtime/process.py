@@ -228,7 +228,8 @@ class Child:
         if chunk is None and not self._info.rstrip().endswith(b"}"):
             return
         self._info_fd = self._drop(self._info_fd)
-        if self._info:
+        # A report that is cut short means that bubblewrap was killed.
+        if self._info.rstrip().endswith(b"}"):
             self.pid = json.loads(self._info)["child-pid"]
             with contextlib.suppress(ProcessLookupError):
                 self._inner_fd = os.pidfd_open(self.pid)
