@@ -9,7 +9,6 @@ from enum import StrEnum
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
 from isolet.ids import FunctionId, InvocationId, ProjectId
 
-
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

@@ -25,7 +25,7 @@ def test_a_role_may_do_what_smaller_ones_may(held: Role, needed: Role) -> None:
     if order.index(held) >= order.index(needed):
         principal.require(needed, OURS)
     else:
-        with pytest.raises(Forbidden, match=f"^This key has the role {held}; this needs {needed}$"):
+        with pytest.raises(Forbidden, match=rf"^This key has the role {held}; this needs {needed}$"):
             principal.require(needed, OURS)
 
 
@@ -34,7 +34,7 @@ def test_anothers_project_is_not_there(role: Role) -> None:
     principal = Principal(role=role, project_id=OURS)
     assert not principal.is_root
     assert not principal.sees(OTHERS)
-    with pytest.raises(NotFound, match="^Project not found$"):
+    with pytest.raises(NotFound, match=r"^Project not found$"):
         principal.require(Role.ADMIN, OTHERS, missing="Project not found")
 
 
@@ -55,5 +55,5 @@ def test_roles_are_known_by_name(role: Role) -> None:
 
 @pytest.mark.parametrize("value", ["owner", "", None, 1, ["admin"]])
 def test_other_roles_are_refused(value: object) -> None:
-    with pytest.raises(InvalidInput, match="^role must be one of invoke, deploy, admin$"):
+    with pytest.raises(InvalidInput, match=r"^role must be one of invoke, deploy, admin$"):
         check_role(value)

@@ -107,7 +107,7 @@ def test_one_bad_value_refuses_all_changes() -> None:
     ],
 )
 def test_only_workers_have_a_public_endpoint(function: Function, changes: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="^public_endpoint is only supported for cloudflare_worker functions$"):
+    with pytest.raises(InvalidInput, match=r"^public_endpoint is only supported for cloudflare_worker functions$"):
         changed(function, changes)
 
 

@@ -30,13 +30,13 @@ def test_a_limit_holds_within_its_bounds(name: str, low: int, high: int) -> None
     for value in (low, high):
         assert getattr(Limits().changed({name: value}), name) == value
     for value in (low - 1, high + 1):
-        with pytest.raises(InvalidInput, match=f"^{name} must be a whole number from {low} to {high}$"):
+        with pytest.raises(InvalidInput, match=rf"^{name} must be a whole number from {low} to {high}$"):
             Limits().changed({name: value})
 
 
 @pytest.mark.parametrize("value", [True, False, 100.0, "100", None, [100]])
 def test_a_limit_is_a_whole_number(value: object) -> None:
-    with pytest.raises(InvalidInput, match="^timeout_ms must be a whole number"):
+    with pytest.raises(InvalidInput, match=r"^timeout_ms must be a whole number"):
         check_bound("timeout_ms", value)
 
 

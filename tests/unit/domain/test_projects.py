@@ -11,7 +11,7 @@ def test_a_slug_is_a_host_label(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", ["", "-a", "a-", "a" * 64, "A", "a.b", "a\n", "ä", None, 5])
 def test_other_slugs_are_refused(slug: object) -> None:
-    with pytest.raises(InvalidInput, match="^slug must be 1 to 63 lower case letters"):
+    with pytest.raises(InvalidInput, match=r"^slug must be 1 to 63 lower case letters"):
         check_slug(slug)
 
 
@@ -22,7 +22,7 @@ def test_plans_are_known_by_name(plan: Plan) -> None:
 
 @pytest.mark.parametrize("plan", ["gold", "", None, 1])
 def test_other_plans_are_refused(plan: object) -> None:
-    with pytest.raises(InvalidInput, match="^plan must be one of unlimited, free, pro, enterprise, platform$"):
+    with pytest.raises(InvalidInput, match=r"^plan must be one of unlimited, free, pro, enterprise, platform$"):
         check_plan(plan)
 
 
@@ -61,5 +61,5 @@ def test_what_is_no_origin_is_named(origin: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "*", ["*", 5], {"*": 1}])
 def test_origins_are_a_list_of_strings(value: object) -> None:
-    with pytest.raises(InvalidInput, match="^allowed_origins must be a list of strings$"):
+    with pytest.raises(InvalidInput, match=r"^allowed_origins must be a list of strings$"):
         check_origins(value)
