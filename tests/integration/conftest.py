@@ -1,0 +1,35 @@
+"""Fixtures of the integration tests: databases, and the parts of the runtime around the real workerd."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from isolet.store.database import Database
+from isolet.store.engine import sqlite_url
+from isolet.toolchain import Toolchain, find
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database. Every store test runs on each kind that is named here."""
+    assert request.param == "sqlite"
+    return sqlite_url(tmp_path / "isolet.db")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database at the newest schema."""
+    opened = Database(database_url)
+    try:
+        await opened.open()
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> Toolchain:
+    return find()
