@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from isolet.runtime.config import ConfigBuilder
+from isolet.runtime.process import PidFiles
+from isolet.runtime.sandbox import Sandbox
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
 from isolet.toolchain import Toolchain, find
@@ -33,3 +37,25 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 def toolchain() -> Toolchain:
     return find()
+
+
+@pytest.fixture(scope="session")
+def sandbox(toolchain: Toolchain) -> Sandbox:
+    return Sandbox(toolchain, enabled=True)
+
+
+@pytest.fixture(scope="session")
+def configs(toolchain: Toolchain) -> ConfigBuilder:
+    return ConfigBuilder(toolchain.workerd_schema)
+
+
+@pytest.fixture
+def run_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="isolet-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def pid_files(run_folder: Path) -> PidFiles:
+    return PidFiles(run_folder / "pids")

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from isolet.errors import FunctionCrashed, FunctionTimeout
-from isolet.runtime import channel as channel_module
 from isolet.runtime.channel import Channel, Connection
 from tests.support.peer import Listener, Peer, listening
 
@@ -154,11 +153,11 @@ async def test_a_fresh_connection_can_be_asked_for(channel: Channel, listener: L
     assert listener.count == 2
 
 
-async def test_a_connection_that_was_idle_for_long_is_not_used_again(
-    channel: Channel, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(channel: Channel, listener: Listener) -> None:
     peer = await exchange(channel, listener)
-    monkeypatch.setattr(channel_module, "_IDLE_MAX_S", 0.0)
+    idle = await channel.connect()
+    channel.release(idle)
+    idle.idle_since -= 5.0
     connection = await begin(channel)
     await (await listener.accept()).answer(OK)
     assert await read(connection) == (200, b"ok")
@@ -203,12 +202,8 @@ async def test_an_instance_that_closes_before_its_head_is_told(
     assert not connection.reusable
 
 
-@pytest.mark.parametrize(
-    "head", [b"content-length: 5\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"]
-)
-async def test_a_body_that_breaks_off_is_not_taken_for_whole(
-    channel: Channel, listener: Listener, head: bytes
-) -> None:
+@pytest.mark.parametrize("head", [b"content-length: 5\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"])
+async def test_a_body_that_breaks_off_is_not_taken_for_whole(channel: Channel, listener: Listener, head: bytes) -> None:
     connection = await begin(channel)
     peer = await listener.accept()
     await peer.answer(b"HTTP/1.1 200 OK\r\n" + head)
@@ -229,9 +224,7 @@ async def test_a_body_that_breaks_off_is_not_taken_for_whole(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_garbage_is_a_crash_and_cuts_the_connection(
-    channel: Channel, listener: Listener, garbage: bytes
-) -> None:
+async def test_garbage_is_a_crash_and_cuts_the_connection(channel: Channel, listener: Listener, garbage: bytes) -> None:
     connection = await begin(channel)
     peer = await listener.accept()
     await peer.answer(garbage)
