@@ -226,6 +226,8 @@ class Child:
 
     def _read_info(self) -> None:
         """Bubblewrap reports the program's pid in our namespace, perhaps in pieces; bare workerd says nothing."""
+        if self._info_fd < 0:
+            return
         while chunk := _read(self._info_fd):
             self._info += chunk
         if chunk is None and not self._info.rstrip().endswith(b"}"):
