@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from isolet.runtime.config import ConfigBuilder
+from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
 from isolet.toolchain import Toolchain, find
+from tests.support.runtime import Lines, Runtime
 
 
 @pytest.fixture(params=["sqlite"])
@@ -59,3 +61,19 @@ def run_folder() -> Iterator[Path]:
 @pytest.fixture
 def pid_files(run_folder: Path) -> PidFiles:
     return PidFiles(run_folder / "pids")
+
+
+@pytest.fixture
+def runtime(run_folder: Path, configs: ConfigBuilder, sandbox: Sandbox, pid_files: PidFiles) -> Runtime:
+    return Runtime(folder=run_folder, configs=configs, sandbox=sandbox, pid_files=pid_files)
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+async def pool(runtime: Runtime, lines: Lines) -> AsyncIterator[Pool]:
+    async with runtime.pool(lines) as opened:
+        yield opened
