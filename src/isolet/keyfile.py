@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,9 @@ from pathlib import Path
 
 def load_or_create(path: Path, make: Callable[[], str]) -> tuple[str, bool]:
     """The key in `path`, and whether it was made just now. It is on disk before it is used."""
-    try:
-        return path.read_text().strip(), False
-    except FileNotFoundError:
-        pass
+    with contextlib.suppress(FileNotFoundError):
+        if key := path.read_text().strip():
+            return key, False
     key = make()
     write(path, key)
     return key, True

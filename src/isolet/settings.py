@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,22 @@ class Secret(str):
         return str.__getitem__(self, slice(None))
 
 
-def _setting(default: Any, doc: str, *, choices: tuple[str, ...] = (), minimum: float | None = None) -> Any:
-    metadata = {"doc": doc, "choices": choices, "minimum": minimum}
+def _setting(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    metadata = {"doc": doc, "choices": choices, "minimum": minimum, "maximum": maximum}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(7878, "Port to listen on; 0 takes a free one.", minimum=0)
+    port: int = _setting(7878, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
     data_dir: Path = _setting(Path(".isolet"), "Directory of the database, the keys and the stores.")
     api_key: Secret | None = _setting(
         None, "Root API key. Without it one is generated once and kept in the data directory."
@@ -133,14 +141,16 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 def _parse(field: dataclasses.Field[Any], given: Any, source: str) -> Any:
     wanted = value_type(field)
     try:
-        value = _parse_bool(given) if wanted is bool else wanted(given)
+        value = _PARSERS.get(wanted, wanted)(given)
     except (TypeError, ValueError) as exc:
         raise SettingsError(f"cannot read {source}: {given!r} is not a {wanted.__name__}") from exc
-    choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+    choices, minimum, maximum = (field.metadata[name] for name in ("choices", "minimum", "maximum"))
     if choices and value not in choices:
         raise SettingsError(f"cannot read {source}: {given!r} is not one of {', '.join(choices)}")
     if minimum is not None and value < minimum:
         raise SettingsError(f"cannot read {source}: {given!r} is below {minimum}")
+    if maximum is not None and value > maximum:
+        raise SettingsError(f"cannot read {source}: {given!r} is above {maximum}")
     return value
 
 
@@ -151,3 +161,13 @@ def _parse_bool(given: Any) -> bool:
     if text in _FALSE:
         return False
     raise ValueError(text)
+
+
+def _parse_float(given: Any) -> float:
+    value = float(given)
+    if math.isnan(value):
+        raise ValueError(given)
+    return value
+
+
+_PARSERS: Mapping[type, Callable[[Any], Any]] = {bool: _parse_bool, float: _parse_float}

@@ -67,6 +67,9 @@ class Compiler:
             try:
                 return await self._in_language(code, Language.TYPESCRIPT)
             except BuildFailed as as_typescript:
+                if as_typescript.line is None:
+                    # All of it was TypeScript, and what is wrong is none of its syntax.
+                    raise as_typescript from None
                 # The language that understood more of the text is the one it was written in.
                 furthest = max(as_javascript, as_typescript, key=_position)
                 raise furthest from None
@@ -77,6 +80,9 @@ class Compiler:
         if not output.exports & {"default", "handler"}:
             module = code + _EXPORT_HANDLER
             output = await self._esbuild_run(module, code, language)
+            # In TypeScript an export of what is not there may be a type, and is dropped without a word.
+            if "handler" not in output.exports:
+                raise BuildFailed(_NO_HANDLER)
         for path in output.imports:
             if path.startswith((".", "/", "file:")):
                 raise BuildFailed(f"cannot import {path!r}: a function is one file, relative imports do not resolve")

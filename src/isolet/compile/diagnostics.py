@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from isolet.domain.versions import lines_of
 from isolet.errors import BuildFailed
 
 _MESSAGE = re.compile(r"\[ERROR\] (?P<message>.*)")
@@ -18,7 +19,7 @@ def read_diagnostic(complaint: str, code: str) -> BuildFailed:
     place = _PLACE.search(complaint)
     if place is None:
         return BuildFailed(message)
-    lines = code.splitlines() or [""]
+    lines = lines_of(code)
     # An error at the very end may point past the author's last line, into the export that was added.
     line = min(int(place["line"]), len(lines))
     text = lines[line - 1]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from isolet.domain.kills import KillReport
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
 from isolet.ids import FunctionId, InvocationId, ProjectId
+
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Door(StrEnum):
@@ -78,8 +81,13 @@ class Invocation:
 
 
 def cut_error(text: str) -> str:
-    """Stored error text: at most 512 characters (`seeds/000`)."""
-    return text[:ERROR_MAX_CHARS]
+    """Stored error text: at most 512 characters (`seeds/000`), whatever the function threw."""
+    return storable(text[:ERROR_MAX_CHARS])
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD for NUL and lone surrogates, which functions can print and throw but nothing can store."""
+    return _NOT_STORABLE.sub("\ufffd", text)
 
 
 def cut_body(body: bytes) -> tuple[bytes, bool]:

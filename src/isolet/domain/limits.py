@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -68,9 +69,10 @@ def from_runtime_config(config: Mapping[str, Any] | None) -> dict[str, int]:
         if name == "timeout":
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InvalidInput("runtime_config.timeout must be a number of seconds")
-            changes["timeout_ms"] = check_bound(
-                "timeout_ms", round(value * 1000), shown_as="runtime_config.timeout in milliseconds"
-            )
+            # What overflows, or is no number of milliseconds, is out of bounds like any other.
+            milliseconds = value * 1000
+            whole = round(milliseconds) if isinstance(milliseconds, int) or math.isfinite(milliseconds) else 0
+            changes["timeout_ms"] = check_bound("timeout_ms", whole, shown_as="runtime_config.timeout in milliseconds")
         elif name == "memory":
             changes["memory_limit_mb"] = check_bound("memory_limit_mb", value, shown_as="runtime_config.memory")
         elif name in ("timeout_ms", "cpu_ms", "memory_limit_mb"):

@@ -52,7 +52,17 @@ def check_origins(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(origin, str) for origin in value):
         raise InvalidInput("allowed_origins must be a list of strings")
     for origin in value:
-        parts = urlsplit(origin)
-        if origin != "*" and (parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin):
+        if origin != "*" and not _is_origin(origin):
             raise InvalidInput(f"allowed_origins: {origin!r} is not an origin such as https://app.example.com")
     return tuple(value)
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https") or not host or f"{parts.scheme}://{parts.netloc}" != text:
+        return False
+    return not re.search(r"[\s@\\]", text)

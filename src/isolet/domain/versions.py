@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from isolet.domain.limits import Limits
 from isolet.ids import DeploymentId, FunctionId
+
+_LINE_END = re.compile("\r\n|[\n\r\u2028\u2029]")
 
 
 class Language(StrEnum):
@@ -35,3 +38,9 @@ class Deployment:
     function_id: FunctionId
     code: str
     created_at_ms: int
+
+
+def lines_of(code: str) -> list[str]:
+    """The lines of source text as JavaScript ends them, at least one; an end after the last begins no other."""
+    lines = _LINE_END.split(code)
+    return lines[:-1] if len(lines) > 1 and not lines[-1] else lines

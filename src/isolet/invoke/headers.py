@@ -25,11 +25,11 @@ _OURS = b"x-isolet-"
 def to_function(headers: Headers) -> list[bytes]:
     """The header lines of a request that a function may see."""
     lines = []
-    named = None
+    named: set[bytes] = set()
     for name, value in headers:
         if name in _NOT_TO_FUNCTION or name.startswith(_OURS):
             if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-                named = {part.strip() for part in value.lower().split(b",")}
+                named.update(part.strip() for part in value.lower().split(b","))
             continue
         lines.append(b"%b: %b\r\n" % (name, value))
     if named:

@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_buffered",
         "_can_write",
-        "_keep_alive",
+        "_keeps_alive",
         "_loop",
         "_parser",
         "_paused",
@@ -71,8 +71,8 @@ class Connection(asyncio.Protocol):
         self.chunks: deque[bytes] = deque()
         self.complete = False
         self.started = False
+        self._keeps_alive = False
         self.without_body = without_body
-        self._keep_alive = False
         self._buffered = 0
         self._paused = False
 
@@ -130,7 +130,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self._keep_alive and not self.lost and not self.without_body
+        """Whether another exchange may follow: nothing of this one is left to come, or held back."""
+        return self._keeps_alive and not self.lost and not self.without_body and not self._paused
 
     def close(self) -> None:
         if self._transport is not None:
@@ -212,8 +213,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self.complete = True
-        # The parser knows it only here: it forgets the message's framing right after.
-        self._keep_alive = self._parser.should_keep_alive()
+        # Once this callback has returned the parser no longer knows.
+        self._keeps_alive = self._parser.should_keep_alive()
 
 
 class Channel:

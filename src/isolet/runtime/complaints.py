@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from isolet.domain.versions import lines_of
 from isolet.errors import BuildFailed
 
 _UNCAUGHT = re.compile(r"^service function: (?:Uncaught )?(?P<message>.+)$", re.MULTILINE)
@@ -18,7 +19,7 @@ def load_failure(complaint: str, module: str) -> BuildFailed | None:
         return None
     message = found["message"][:_MESSAGE_MAX_CHARS]
     place = _PLACE.search(complaint)
-    lines = module.splitlines()
+    lines = lines_of(module)
     if place is None or not 0 < int(place["line"]) <= len(lines):
         return BuildFailed(message)
     line = int(place["line"])

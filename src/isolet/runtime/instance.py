@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from isolet.domain.invocations import ConsoleLine
+from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.secrets import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
@@ -289,9 +289,9 @@ class Instance:
             call, level, at_ms, message, stack = json.loads(line[1:])
             parsed = ConsoleLine(
                 level=str(level),
-                message=self.redactor.text(str(message)),
+                message=storable(self.redactor.text(str(message))),
                 at_ms=int(at_ms),
-                stack=self.redactor.text(stack) if stack else None,
+                stack=storable(self.redactor.text(stack)) if stack else None,
             )
         except (ValueError, TypeError):
             return

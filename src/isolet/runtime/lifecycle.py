@@ -51,6 +51,8 @@ _TABLE: dict[tuple[State, Event], tuple[State, Action]] = {
     (State.STOPPING, Event.EMPTIED): (State.STOPPING, Action.NONE),
     (State.STOPPING, Event.KILLED): (State.STOPPING, Action.NONE),
     (State.STOPPING, Event.EXITED): (State.STOPPED, Action.RELEASE),
+    # It may also have died by itself right after it said so.
+    (State.STOPPED, Event.LISTENED): (State.STOPPED, Action.NONE),
     (State.STOPPED, Event.RETIRED): (State.STOPPED, Action.NONE),
     (State.STOPPED, Event.EMPTIED): (State.STOPPED, Action.NONE),
     (State.STOPPED, Event.KILLED): (State.STOPPED, Action.NONE),

@@ -272,11 +272,16 @@ class Pool:
         """Wait for the running calls, then for what they left to `waitUntil`, then stop."""
         longest_s = instance.spec.limits.timeout_ms / 1000 + 1
         try:
-            async with asyncio.timeout(longest_s):
-                await instance.emptied.wait()
-            async with asyncio.timeout(_BACKGROUND_S):
-                while await instance.probe(_PROBE_TIMEOUT_S):
-                    await asyncio.sleep(_PROBE_INTERVAL_S)
+            while True:
+                async with asyncio.timeout(longest_s):
+                    await instance.emptied.wait()
+                async with asyncio.timeout(_BACKGROUND_S):
+                    while await instance.probe(_PROBE_TIMEOUT_S):
+                        await asyncio.sleep(_PROBE_INTERVAL_S)
+                # A caller that waited for the start may have begun its call only now.
+                if not instance.active:
+                    break
+                instance.emptied.clear()
         except (TimeoutError, OSError) as exc:
             log.debug("instance stops with work left", release=instance.spec.release, error=str(exc))
         instance.happened(Event.EMPTIED)

@@ -94,16 +94,19 @@ class Child:
         return self.ready.done() and not self.ready.cancelled()
 
     def kill(self) -> None:
-        """SIGKILL, to the program itself and to bubblewrap around it."""
-        for fd in (self._inner_fd, self._pid_fd):
-            _signal(fd, signal.SIGKILL)
+        """SIGKILL to the program. Bubblewrap reaps it and ends; killed itself, it would leave a zombie to init."""
+        _signal(self._target, signal.SIGKILL)
 
     def pause(self) -> None:
         """Stop the program where it is, until `resume`."""
-        _signal(self._inner_fd if self._inner_fd >= 0 else self._pid_fd, signal.SIGSTOP)
+        _signal(self._target, signal.SIGSTOP)
 
     def resume(self) -> None:
-        _signal(self._inner_fd if self._inner_fd >= 0 else self._pid_fd, signal.SIGCONT)
+        _signal(self._target, signal.SIGCONT)
+
+    @property
+    def _target(self) -> int:
+        return self._inner_fd if self._inner_fd >= 0 else self._pid_fd
 
     def _spawn(self, spec: ChildSpec, sandbox: Sandbox) -> None:
         (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
@@ -289,6 +292,8 @@ class PidFiles:
         """How many processes of an earlier run were still there."""
         count = 0
         for file in self._folder.iterdir():
+            if not file.name.isdecimal():
+                continue
             pid, ticks = int(file.name), file.read_text()
             if ticks and _start_ticks(pid) == ticks:
                 with contextlib.suppress(ProcessLookupError):

@@ -29,16 +29,23 @@ class Database:
         self._readers = ThreadPoolExecutor(self._engines.reader_threads, thread_name_prefix="isolet-db-read")
 
     async def open(self) -> None:
-        """Bring the schema up to date. Raises StoreError when it is newer than this code."""
-        await asyncio.get_running_loop().run_in_executor(self._writers, migrate.upgrade, self._engines.writer)
+        """Bring the schema up to date. Raises StoreError when it is newer than this code, or cannot be reached."""
+
+        def work() -> None:
+            try:
+                migrate.upgrade(self._engines.writer)
+            except DBAPIError as exc:
+                raise StoreError(f"cannot open the database: {exc.orig}") from exc
+
+        await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work() -> T:
             try:
                 with self._engines.writer.begin() as connection:
                     return function(connection, *args, **kwargs)
-            except DBAPIError as exc:
-                raise StoreError(f"cannot write to the database: {exc.orig}") from exc
+            except (DBAPIError, UnicodeEncodeError) as exc:
+                raise StoreError(f"cannot write to the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
@@ -47,8 +54,8 @@ class Database:
             try:
                 with self._engines.reader.begin() as connection:
                     return function(connection, *args, **kwargs)
-            except DBAPIError as exc:
-                raise StoreError(f"cannot read from the database: {exc.orig}") from exc
+            except (DBAPIError, UnicodeEncodeError) as exc:
+                raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
@@ -61,3 +68,8 @@ class Database:
             self._engines.dispose()
 
         await asyncio.to_thread(work)
+
+
+def _cause(error: DBAPIError | UnicodeEncodeError) -> object:
+    """SQLAlchemy passes on as it is what a driver says of text with lone surrogates."""
+    return error.orig if isinstance(error, DBAPIError) else error

@@ -1,0 +1,79 @@
+"""Fixtures of the integration tests: databases, and the parts of the runtime around the real workerd."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from isolet.runtime.config import ConfigBuilder
+from isolet.runtime.pool import Pool
+from isolet.runtime.process import PidFiles
+from isolet.runtime.sandbox import Sandbox
+from isolet.store.database import Database
+from isolet.store.engine import sqlite_url
+from isolet.toolchain import Toolchain, find
+from tests.support.runtime import Lines, Runtime
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database. Every store test runs on each kind that is named here."""
+    assert request.param == "sqlite"
+    return sqlite_url(tmp_path / "isolet.db")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database at the newest schema."""
+    opened = Database(database_url)
+    try:
+        await opened.open()
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> Toolchain:
+    return find()
+
+
+@pytest.fixture(scope="session")
+def sandbox(toolchain: Toolchain) -> Sandbox:
+    return Sandbox(toolchain, enabled=True)
+
+
+@pytest.fixture(scope="session")
+def configs(toolchain: Toolchain) -> ConfigBuilder:
+    return ConfigBuilder(toolchain.workerd_schema)
+
+
+@pytest.fixture
+def run_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="isolet-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def pid_files(run_folder: Path) -> PidFiles:
+    return PidFiles(run_folder / "pids")
+
+
+@pytest.fixture
+def runtime(run_folder: Path, configs: ConfigBuilder, sandbox: Sandbox, pid_files: PidFiles) -> Runtime:
+    return Runtime(folder=run_folder, configs=configs, sandbox=sandbox, pid_files=pid_files)
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+async def pool(runtime: Runtime, lines: Lines) -> AsyncIterator[Pool]:
+    async with runtime.pool(lines) as opened:
+        yield opened

@@ -1,0 +1,364 @@
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+
+from isolet.domain.limits import Limits
+from isolet.errors import BuildFailed, FunctionCrashed, Unavailable
+from isolet.runtime.config import InstanceSpec
+from isolet.runtime.lifecycle import State
+from isolet.runtime.pool import Pool
+from tests.support.runtime import Lines, Runtime, a_loader, a_spec, fetch
+
+HELLO = "export default () => new Response('hello');"
+# Answers /wait only once /go was asked for, and /later at once while a promise of it is still open.
+GATE = """
+let open = false;
+export default {
+  async fetch(request, env, ctx) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/go") { open = true; return new Response("gone"); }
+    if (pathname === "/wait") {
+      console.log("waiting");
+      while (!open) await scheduler.wait(5);
+      return new Response("waited");
+    }
+    if (pathname === "/later") {
+      ctx.waitUntil(scheduler.wait(300).then(() => console.log("finished")));
+      return new Response("now");
+    }
+    return new Response("ready");
+  },
+};
+"""
+
+
+async def until(look: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+    """Wait for what another process brings about."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not look():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not happen within {timeout_s} s") from None
+
+
+async def test_an_instance_starts_when_it_is_asked_for(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    assert pool.ready(spec.release) is None
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    assert instance.state is State.READY
+    assert pool.ready(spec.release) is instance
+    assert await fetch(instance) == (200, b"hello")
+
+
+async def test_many_callers_wait_for_one_start(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    loads = 0
+
+    async def load() -> InstanceSpec:
+        nonlocal loads
+        loads += 1
+        return spec
+
+    found = await asyncio.gather(*(pool.acquire(spec.release, load) for _ in range(50)))
+    assert (len(set(found)), loads, len(pool.instances)) == (1, 1, 1)
+    assert await pool.acquire(spec.release, load) is found[0]
+    assert loads == 1
+
+
+async def test_a_caller_that_leaves_does_not_end_the_start_for_others(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    leaving, staying = (asyncio.ensure_future(pool.acquire(spec.release, a_loader(spec))) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await fetch(await staying) == (200, b"hello")
+    assert leaving.cancelled()
+
+
+async def test_each_release_has_a_process_of_its_own(pool: Pool) -> None:
+    specs = [a_spec(f"let count = 0; export default () => new Response('{name}' + ++count);") for name in "ab"]
+    instances = [await pool.acquire(spec.release, a_loader(spec)) for spec in specs]
+    assert len({instance.pid for instance in instances}) == 2
+    replies = [await fetch(instance) for instance in [*instances, *instances]]
+    assert replies == [(200, b"a1"), (200, b"b1"), (200, b"a2"), (200, b"b2")]
+
+
+async def test_a_crashed_instance_is_replaced_at_the_next_call(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    first = await pool.acquire(spec.release, a_loader(spec))
+    with capture_logs() as logs:
+        os.kill(first.pid, signal.SIGKILL)
+        await asyncio.wait_for(asyncio.shield(first.exited), 10)
+        await until(lambda: pool.ready(spec.release) is None, "the crash")
+    assert [(entry["event"], entry["status"]) for entry in logs] == [("instance crashed", "signal 9")]
+    assert first.state is State.STOPPED
+
+    second = await pool.acquire(spec.release, a_loader(spec))
+    assert second is not first
+    assert await fetch(second) == (200, b"hello")
+    assert pool.instances == {second}
+
+
+async def test_an_instance_that_keeps_crashing_is_started_ever_later(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    loop = asyncio.get_running_loop()
+    pauses = []
+    for _ in range(4):
+        began = loop.time()
+        instance = await pool.acquire(spec.release, a_loader(spec))
+        pauses.append(loop.time() - began)
+        os.kill(instance.pid, signal.SIGKILL)
+        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+        await until(lambda: pool.ready(spec.release) is None, "the crash")
+    # After the first crash at once, then after 100 ms, then after 500 ms; starting itself takes some time too.
+    assert pauses[2] >= 0.1
+    assert pauses[3] >= 0.5
+    assert pauses[1] < 0.5
+
+
+async def test_retiring_forgives_earlier_crashes(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    for _ in range(3):
+        instance = await pool.acquire(spec.release, a_loader(spec))
+        os.kill(instance.pid, signal.SIGKILL)
+        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+        await until(lambda: pool.ready(spec.release) is None, "the crash")
+        pool.retire(spec.release)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await pool.acquire(spec.release, a_loader(replace(spec, release=spec.release)))
+    assert loop.time() - began < 2.0
+
+
+async def test_code_that_does_not_load_is_told_to_every_caller(pool: Pool) -> None:
+    spec = a_spec("throw new Error('on purpose');")
+    calls = [asyncio.ensure_future(pool.acquire(spec.release, a_loader(spec))) for _ in range(3)]
+    with capture_logs():
+        for call in calls:
+            with pytest.raises(FunctionCrashed, match=r"^the function did not start: Error: on purpose$"):
+                await call
+    assert pool.ready(spec.release) is None
+    await until(lambda: not pool.instances, "the end of the process")
+
+
+async def test_code_that_does_not_load_in_time_is_told(runtime: Runtime, lines: Lines) -> None:
+    async with runtime.pool(lines, start_timeout_s=0.3) as pool:
+        with pytest.raises(BuildFailed, match=r"^the code did not load within 0\.3 s$"):
+            await pool.prove(a_spec("for (;;) {}"))
+        await until(lambda: not pool.instances, "the end of the process")
+
+
+async def test_proving_tells_what_is_wrong_with_the_code(pool: Pool) -> None:
+    with pytest.raises(BuildFailed) as told:
+        await pool.prove(a_spec("const a = 1;\nconst b = missing;\nexport default () => {};"))
+    assert told.value.message == "ReferenceError: missing is not defined"
+    assert (told.value.line, told.value.column, told.value.text) == (2, 11, "const b = missing;")
+
+
+async def test_a_proven_instance_takes_over_its_release(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    instance = await pool.prove(spec)
+    assert pool.ready(spec.release) is None
+    pool.adopt(instance)
+    assert pool.ready(spec.release) is instance
+
+    another = await pool.prove(spec)
+    pool.adopt(another)
+    assert pool.ready(spec.release) is instance
+    await asyncio.wait_for(asyncio.shield(another.exited), 10)
+
+
+async def test_a_proven_instance_that_is_not_wanted_ends(pool: Pool) -> None:
+    instance = await pool.prove(a_spec(HELLO))
+    pool.discard(instance)
+    assert await asyncio.wait_for(asyncio.shield(instance.exited), 10) == -signal.SIGKILL
+    assert not pool.instances
+
+
+async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool: Pool, lines: Lines) -> None:
+    spec = a_spec(GATE)
+    old = await pool.acquire(spec.release, a_loader(spec))
+    waiting = asyncio.ensure_future(fetch(old, "/wait", call='{"id":"c1"}'))
+    await until(lambda: lines.messages == ["waiting"], "the call")
+
+    pool.retire(spec.release)
+    pool.retire(spec.release)
+
+    assert pool.ready(spec.release) is None
+    assert old.state is State.DRAINING
+    new = await pool.acquire(spec.release, a_loader(spec))
+    assert new is not old
+    assert await fetch(new) == (200, b"ready")
+    assert await fetch(old, "/go") == (200, b"gone")
+    assert await waiting == (200, b"waited")
+    await asyncio.wait_for(asyncio.shield(old.exited), 10)
+    assert pool.instances == {new}
+
+
+async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops(pool: Pool, lines: Lines) -> None:
+    spec = a_spec(GATE)
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    assert await fetch(instance, "/later", call='{"id":"c1"}') == (200, b"now")
+    assert lines.messages == []
+
+    pool.retire(spec.release)
+    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+
+    assert [(call, line.message) for call, line in lines.printed] == [("c1", "finished")]
+
+
+async def test_a_retired_instance_does_not_wait_for_a_call_longer_than_it_may_run(pool: Pool, lines: Lines) -> None:
+    spec = a_spec(GATE, limits=Limits(timeout_ms=1))
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    waiting = asyncio.ensure_future(fetch(instance, "/wait"))
+    await until(lambda: lines.messages == ["waiting"], "the call")
+    pool.retire(spec.release)
+    with pytest.raises(ConnectionResetError):
+        await waiting
+    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+
+
+async def test_a_caller_of_a_release_that_retires_while_it_starts_is_served(pool: Pool, lines: Lines) -> None:
+    spec = a_spec(GATE)
+
+    async def call() -> tuple[int, bytes]:
+        return await fetch(await pool.acquire(spec.release, a_loader(spec)), "/wait")
+
+    calling = asyncio.ensure_future(call())
+    await until(lambda: pool.instances, "the start")
+    pool.retire(spec.release)
+    await until(lambda: lines.messages == ["waiting"], "the call")
+    (instance,) = pool.instances
+    assert instance.state is State.DRAINING
+    # It was asked whether it has work left, before the call is let go.
+    await asyncio.sleep(0.3)
+    assert await fetch(instance, "/go") == (200, b"gone")
+    assert await calling == (200, b"waited")
+    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+
+
+async def test_an_idle_instance_stops_and_starts_again_on_demand(runtime: Runtime, lines: Lines) -> None:
+    spec = a_spec(HELLO)
+    async with runtime.pool(lines, idle_timeout_s=0.1) as pool:
+        first = await pool.acquire(spec.release, a_loader(spec))
+        await asyncio.wait_for(asyncio.shield(first.exited), 10)
+        assert pool.ready(spec.release) is None
+        assert not pool.instances
+        second = await pool.acquire(spec.release, a_loader(spec))
+        assert await fetch(second) == (200, b"hello")
+
+
+async def test_an_instance_with_a_call_is_not_idle(runtime: Runtime, lines: Lines) -> None:
+    spec = a_spec(GATE)
+    async with runtime.pool(lines, idle_timeout_s=0.05) as pool:
+        instance = await pool.acquire(spec.release, a_loader(spec))
+        waiting = asyncio.ensure_future(fetch(instance, "/wait", call='{"id":"c1"}'))
+        await until(lambda: lines.messages == ["waiting"], "the call")
+        loop = asyncio.get_running_loop()
+        await until(lambda: loop.time() > instance.last_used + 0.2, "some time")
+        assert instance.state is State.READY
+        assert await fetch(instance, "/go") == (200, b"gone")
+        assert await waiting == (200, b"waited")
+        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+
+
+async def test_closing_lets_calls_finish_and_leaves_no_process(runtime: Runtime, lines: Lines) -> None:
+    specs = [a_spec(GATE), a_spec(HELLO)]
+    async with runtime.pool(lines) as pool:
+        busy, idle = [await pool.acquire(spec.release, a_loader(spec)) for spec in specs]
+        proven = await pool.prove(a_spec(HELLO))
+        pids = [instance.pid for instance in (busy, idle, proven)]
+        waiting = asyncio.ensure_future(fetch(busy, "/wait", call='{"id":"c1"}'))
+        await until(lambda: lines.messages == ["waiting"], "the call")
+        pool.discard(proven)
+
+        closing = asyncio.ensure_future(pool.close(10.0))
+        await asyncio.wait_for(asyncio.shield(idle.exited), 10)
+        assert not closing.done()
+        with pytest.raises(Unavailable, match=r"^the server is stopping$"), capture_logs():
+            await pool.acquire("another", a_loader(a_spec(HELLO)))
+        assert await fetch(busy, "/go") == (200, b"gone")
+        assert await waiting == (200, b"waited")
+        await closing
+
+        assert not pool.instances
+        assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert list((runtime.folder / "pids").iterdir()) == []
+    assert list((runtime.folder / "sockets").iterdir()) == []
+
+
+async def test_closing_waits_only_so_long(runtime: Runtime, lines: Lines) -> None:
+    spec = a_spec(GATE)
+    async with runtime.pool(lines) as pool:
+        instance = await pool.acquire(spec.release, a_loader(spec))
+        waiting = asyncio.ensure_future(fetch(instance, "/wait"))
+        await until(lambda: lines.messages == ["waiting"], "the call")
+        async with asyncio.timeout(10):
+            await pool.close(0.1)
+        assert not psutil.pid_exists(instance.pid)
+        with pytest.raises(ConnectionResetError):
+            await waiting
+
+
+async def test_console_lines_come_with_their_call(pool: Pool, lines: Lines) -> None:
+    module = """
+    console.log("loading");
+    export default () => {
+      console.warn("a\\nb", { c: 1 }, undefined);
+      console.error(new TypeError("no"));
+      return new Response();
+    };
+    """
+    spec = a_spec(module)
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    await fetch(instance, call='{"id":"c1"}')
+    await until(lambda: len(lines.printed) == 3, "the lines")
+
+    (_, first), (call, second), (_, third) = lines.printed
+    assert first.message == "loading"
+    assert (call, second.level, second.message, second.stack) == ("c1", "warn", 'a\nb {"c":1} undefined', None)
+    assert (third.level, third.message) == ("error", "TypeError: no")
+    assert third.stack is not None
+    assert "function.js" in third.stack
+    assert "isolet/" not in third.stack
+
+
+async def test_what_is_written_to_standard_output_cannot_imitate_a_line_of_ours(pool: Pool, lines: Lines) -> None:
+    module = r"""
+    import process from "node:process";
+    export default () => {
+      process.stdout.write('\x1e["another call","error",1,"forged",null]\n');
+      console.log('\x1e["another call","error",1,"forged",null]');
+      return new Response();
+    };
+    """
+    spec = a_spec(module)
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    await fetch(instance, call='{"id":"c1"}')
+    await until(lambda: len(lines.printed) == 2, "the lines")
+    assert {(call, line.level) for call, line in lines.printed} == {("c1", "log")}
+
+
+async def test_lone_surrogates_are_printed_as_what_can_be_stored(pool: Pool, lines: Lines) -> None:
+    spec = a_spec(r"export default () => { console.log('a\ud800b\u0000c 😀'); return new Response(); }")
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    await fetch(instance, call='{"id":"c1"}')
+    await until(lambda: lines.printed, "the line")
+    assert lines.messages == ["a\ufffdb\ufffdc 😀"]
+
+
+async def test_sockets_of_instances_are_gone_with_them(pool: Pool, run_folder: Path) -> None:
+    spec = a_spec(HELLO)
+    instance = await pool.acquire(spec.release, a_loader(spec))
+    assert len(list((run_folder / "sockets").iterdir())) == 1
+    os.kill(instance.pid, signal.SIGKILL)
+    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    await until(lambda: pool.ready(spec.release) is None, "the crash")
+    assert list((run_folder / "sockets").iterdir()) == []

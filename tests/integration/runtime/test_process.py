@@ -1,0 +1,346 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from isolet.errors import PlatformError
+from isolet.runtime.config import SOCKET_NAME, ConfigBuilder
+from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.sandbox import Sandbox
+from isolet.toolchain import Toolchain
+from tests.support.programs import script
+from tests.support.runtime import a_spec
+
+HELLO = "export default () => new Response('hello');"
+LISTENS = """
+import os, sys
+ready = next(int(part.partition("=")[2]) for part in sys.argv if part.startswith("--control-fd="))
+os.write(ready, b'{"event":"listen"}\\n')
+"""
+SHOWS_DESCRIPTORS = """
+import os
+for fd in map(int, os.listdir("/proc/self/fd")):
+    try:
+        print(fd > 2, os.readlink(f"/proc/self/fd/{fd}").split(":")[0])
+    except OSError:
+        pass
+"""
+Spawn = Callable[..., Child]
+
+
+@pytest.fixture
+async def spawn(
+    sandbox: Sandbox, configs: ConfigBuilder, pid_files: PidFiles, run_folder: Path
+) -> AsyncIterator[Spawn]:
+    """Starts children; each is gone when the test ends."""
+    children: list[Child] = []
+    listeners: list[socket.socket] = []
+
+    def start(
+        module: str = HELLO, *, within: Sandbox = sandbox, on_line: Callable[[bytes], None] | None = None
+    ) -> Child:
+        listener = listen(run_folder / f"{len(children)}.sock")
+        listeners.append(listener)
+        config = configs.instance(a_spec(module), egress="/nowhere/egress", storage="/nowhere")
+        spec = ChildSpec(name="test", config=config, listeners={SOCKET_NAME: listener})
+        child = Child(spec, within, pid_files, on_line=on_line)
+        children.append(child)
+        return child
+
+    try:
+        yield start
+    finally:
+        for child in children:
+            child.kill()
+            await asyncio.wait_for(asyncio.shield(child.exited), 10)
+        for listener in listeners:
+            listener.close()
+
+
+@pytest.fixture
+def scripted(toolchain: Toolchain, tmp_path: Path) -> Callable[[str], Sandbox]:
+    """No sandbox, and a program of the test in place of workerd."""
+
+    def make(source: str) -> Sandbox:
+        return Sandbox(replace(toolchain, workerd=script(tmp_path / "workerd", source)), enabled=False)
+
+    return make
+
+
+async def get(path: Path) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+    async with asyncio.timeout(10):
+        reply = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return reply
+
+
+async def ended(child: Child) -> int:
+    async with asyncio.timeout(10):
+        return await asyncio.shield(child.exited)
+
+
+@pytest.fixture(params=["sandboxed", "bare"])
+def either(request: pytest.FixtureRequest, sandbox: Sandbox, toolchain: Toolchain) -> Sandbox:
+    return sandbox if request.param == "sandboxed" else Sandbox(toolchain, enabled=False)
+
+
+async def test_a_child_is_ready_once_it_answers(spawn: Spawn, either: Sandbox, run_folder: Path) -> None:
+    child = spawn(within=either)
+    assert await child.started(15) is True
+    reply = await get(run_folder / "0.sock")
+    assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert reply.endswith(b"hello")
+
+
+async def test_the_pid_is_that_of_workerd_itself(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn(within=either)
+    await child.started(15)
+    assert psutil.Process(child.pid).name() == "workerd"
+
+
+async def test_a_module_that_does_not_load_is_complained_of(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn("throw new Error('on purpose');", within=either)
+    assert await child.started(15) is False
+    assert await ended(child) > 0
+    assert "Uncaught Error: on purpose" in child.complaint
+
+
+async def test_a_killed_child_ends_by_the_signal(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn(within=either)
+    await child.started(15)
+    pid = child.pid
+    child.kill()
+    assert await ended(child) == -signal.SIGKILL
+    assert not psutil.pid_exists(pid), "not even a zombie is left"
+    child.kill()
+
+
+async def test_a_child_can_be_killed_before_it_is_ready(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn(within=either)
+    child.kill()
+    assert await child.started(10) is False
+    assert await ended(child) == -signal.SIGKILL
+
+
+async def test_killing_workerd_from_outside_is_seen(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn(within=either)
+    await child.started(15)
+    os.kill(child.pid, signal.SIGKILL)
+    assert await ended(child) == -signal.SIGKILL
+
+
+async def test_killing_bubblewrap_takes_workerd_along(spawn: Spawn, pid_files: PidFiles, run_folder: Path) -> None:
+    child = spawn()
+    await child.started(15)
+    (outer,) = (int(file.name) for file in (run_folder / "pids").iterdir())
+    inner = psutil.Process(child.pid)
+    assert outer != child.pid
+    os.kill(outer, signal.SIGKILL)
+    assert await ended(child) == -signal.SIGKILL
+    inner.wait(10)
+    assert not inner.is_running()
+
+
+async def test_a_child_that_says_nothing_is_waited_for_only_so_long(
+    spawn: Spawn, scripted: Callable[[str], Sandbox]
+) -> None:
+    child = spawn(within=scripted("import time\ntime.sleep(60)\n"))
+    with pytest.raises(TimeoutError):
+        await child.started(0.05)
+    assert not child.exited.done()
+
+
+@pytest.mark.parametrize(
+    ("source", "status"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 15)", -15)]
+)
+async def test_the_exit_status_is_told(
+    spawn: Spawn, scripted: Callable[[str], Sandbox], source: str, status: int
+) -> None:
+    child = spawn(within=scripted(source))
+    assert await child.started(10) is False
+    assert await ended(child) == status
+
+
+async def test_a_child_that_listened_and_ended_did_listen(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
+    child = spawn(within=scripted(LISTENS))
+    assert await child.started(10) is True
+    assert await ended(child) == 0
+
+
+async def test_the_configuration_comes_on_standard_input_from_memory(
+    spawn: Spawn, scripted: Callable[[str], Sandbox]
+) -> None:
+    lines: list[bytes] = []
+    source = "import os, sys\nprint(os.readlink('/proc/self/fd/0'), b'hello' in sys.stdin.buffer.read())"
+    child = spawn(within=scripted(source), on_line=lines.append)
+    await ended(child)
+    assert lines == [b"/memfd:config (deleted) True"]
+
+
+async def test_a_child_sees_nothing_of_our_environment(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn(within=either)
+    await child.started(15)
+    assert set(psutil.Process(child.pid).environ()) <= {"PWD"}
+
+
+async def test_neither_code_nor_secrets_stand_on_a_command_line(spawn: Spawn, either: Sandbox) -> None:
+    child = spawn("export default () => new Response('a secret');", within=either)
+    await child.started(15)
+    assert "a secret" not in " ".join(psutil.Process(child.pid).cmdline())
+
+
+async def test_a_child_inherits_only_what_it_was_given(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
+    lines: list[bytes] = []
+    with await asyncio.to_thread(open, os.devnull, "rb") as held:
+        os.set_inheritable(held.fileno(), True)
+        await ended(spawn(within=scripted(SHOWS_DESCRIPTORS), on_line=lines.append))
+    # The filter of system calls, the pipes to say that it is ready and which pid it has, and its listening socket.
+    given = sorted(line for line in lines if line.startswith(b"True"))
+    assert given == [b"True /memfd", b"True pipe", b"True pipe", b"True socket"]
+
+
+async def test_output_comes_in_lines_to_the_last(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
+    lines: list[bytes] = []
+    source = "import os\nfor n in range(20000): os.write(1, b'%d\\n' % n)\nos.write(1, b'cut')"
+    await ended(spawn(within=scripted(source), on_line=lines.append))
+    assert lines == [b"%d" % number for number in range(20_000)]
+
+
+async def test_a_line_without_end_is_not_kept(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
+    lines: list[bytes] = []
+    source = "import os\nfor _ in range(64): os.write(1, b'x' * 65536)\nos.write(1, b'\\nlast\\n')"
+    child = spawn(within=scripted(source), on_line=lines.append)
+    await ended(child)
+    assert len(lines) == 2
+    assert len(lines[0]) <= 262_144 + 65_536
+    assert lines[1] == b"last"
+
+
+async def test_only_the_end_of_endless_complaints_is_kept(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
+    source = "import os\nfor n in range(2000): os.write(2, b'%9d ' % n + b'x' * 990)"
+    child = spawn(within=scripted(source))
+    await ended(child)
+    assert len(child.complaint) == 16_384
+    assert child.complaint.endswith("     1999 " + "x" * 990)
+
+
+async def test_a_report_of_bubblewrap_that_comes_in_parts_is_read_to_its_end(
+    spawn: Spawn, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    source = """
+import fcntl, os, signal, struct, sys, termios, time
+info = int(sys.argv[sys.argv.index("--info-fd") + 1])
+inside = os.fork()
+if not inside:
+    time.sleep(60)
+for part in (b'{\\n    "child-pid": %d' % inside, b',\\n    "net-namespace": 5', b'\\n}\\n'):
+    os.write(info, part)
+    while struct.unpack("i", fcntl.ioctl(info, termios.FIONREAD, b"....")) != (0,): pass
+os.close(info)
+ready = next(int(part.partition("=")[2]) for part in sys.argv if part.startswith("--control-fd="))
+os.write(ready, b"listening")
+os.close(ready)
+_, status = os.waitpid(inside, 0)
+sys.exit(128 + os.WTERMSIG(status))
+"""
+    bubblewrap = script(tmp_path / "bwrap", source)
+    child = spawn(within=Sandbox(replace(toolchain, bubblewrap=bubblewrap), enabled=True))
+    assert await child.started(10) is True
+    parent = psutil.Process(child.pid).parent()
+    assert parent is not None
+    assert parent.ppid() == os.getpid()
+    child.kill()
+    assert await ended(child) == -signal.SIGKILL
+
+
+async def test_a_program_that_is_not_there_is_told(spawn: Spawn, toolchain: Toolchain, run_folder: Path) -> None:
+    missing = Sandbox(replace(toolchain, workerd=Path("/nowhere/workerd")), enabled=False)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(PlatformError, match=r"^cannot start workerd: No such file or directory$"):
+        spawn(within=missing)
+    # One more is the listening socket, which belongs to the test.
+    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+
+
+async def test_no_descriptor_is_left_of_a_child(spawn: Spawn, either: Sandbox) -> None:
+    await ended_after_kill(spawn(within=either))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        await ended_after_kill(spawn(within=either))
+    # Each of the three left its listening socket, which belongs to the test.
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+
+
+async def ended_after_kill(child: Child) -> None:
+    await child.started(15)
+    child.kill()
+    await ended(child)
+
+
+async def test_a_running_child_has_a_pid_file_until_it_ended(spawn: Spawn, run_folder: Path) -> None:
+    child = spawn()
+    await child.started(15)
+    (file,) = (run_folder / "pids").iterdir()
+    assert psutil.Process(child.pid).parent().pid == int(file.name)  # type: ignore[union-attr]
+    child.kill()
+    await ended(child)
+    assert list((run_folder / "pids").iterdir()) == []
+
+
+def test_processes_of_an_earlier_run_are_killed(pid_files: PidFiles, run_folder: Path) -> None:
+    left = subprocess.Popen(["/bin/sleep", "60"])
+    pid_files.add(left.pid)
+
+    assert PidFiles(run_folder / "pids").kill_leftovers() == 1
+
+    assert left.wait(10) == -signal.SIGKILL
+    assert list((run_folder / "pids").iterdir()) == []
+
+
+def test_a_process_that_only_took_an_old_pid_is_left_alone(pid_files: PidFiles, run_folder: Path) -> None:
+    other = subprocess.Popen(["/bin/sleep", "60"])
+    try:
+        (run_folder / "pids" / str(other.pid)).write_text("12345")
+        assert pid_files.kill_leftovers() == 0
+        assert other.poll() is None
+        assert list((run_folder / "pids").iterdir()) == []
+    finally:
+        other.kill()
+        other.wait(10)
+
+
+def test_a_process_that_is_gone_is_no_leftover(pid_files: PidFiles, run_folder: Path) -> None:
+    gone = subprocess.Popen(["/bin/true"])
+    pid_files.add(gone.pid)
+    gone.wait(10)
+    assert pid_files.kill_leftovers() == 0
+    assert list((run_folder / "pids").iterdir()) == []
+
+
+def test_a_file_that_names_no_process_stops_nobody(pid_files: PidFiles, run_folder: Path) -> None:
+    (run_folder / "pids" / "notes.txt").write_text("by hand")
+    assert pid_files.kill_leftovers() == 0
+
+
+def test_listening_takes_the_place_of_what_stood_there(run_folder: Path) -> None:
+    (run_folder / "s").write_text("a file")
+    with listen(run_folder / "s"), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(run_folder / "s"))
+        assert client.getpeername() == str(run_folder / "s")
+
+
+def test_a_path_that_cannot_be_listened_on_leaves_no_socket(run_folder: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="too long"):
+        listen(run_folder / ("x" * 200))
+    assert os.listdir("/proc/self/fd") == before

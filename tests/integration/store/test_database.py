@@ -1,0 +1,111 @@
+import asyncio
+import threading
+
+import pytest
+from sqlalchemy import Connection, insert, text
+
+from isolet.errors import StoreError
+from isolet.store import projects as stored
+from isolet.store.database import Database
+from isolet.store.schema import api_keys, projects
+from tests.integration.store.rows import a_key, a_project
+
+
+async def test_a_write_is_there_for_the_next_reader(database: Database) -> None:
+    project = a_project()
+    await database.write(stored.insert_project, project)
+    assert await database.read(stored.list_projects) == [project]
+
+
+async def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    def insert_and_fail(connection: Connection) -> None:
+        stored.insert_project(connection, a_project())
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        await database.write(insert_and_fail)
+    assert await database.read(stored.list_projects) == []
+
+
+async def test_a_reader_cannot_write(database: Database) -> None:
+    if database_is_shared(database):
+        pytest.skip("one engine reads and writes on this database")
+    with pytest.raises(StoreError, match=r"^cannot read from the database: attempt to write a readonly database$"):
+        await database.read(stored.insert_project, a_project())
+
+
+def database_is_shared(database: Database) -> bool:
+    return database._engines.reader is database._engines.writer
+
+
+async def test_foreign_keys_hold(database: Database) -> None:
+    key = a_key(a_project())
+    values = {"id": key.id, "project_id": key.project_id, "name": "n", "role": "r", "digest": b"d", "created_at_ms": 0}
+    with pytest.raises(StoreError, match="cannot write to the database: "):
+        await database.write(lambda connection: connection.execute(insert(api_keys).values(values)))
+
+
+async def test_what_the_database_cannot_hold_is_told_as_its_fault(database: Database) -> None:
+    with pytest.raises(StoreError, match="cannot write to the database: "):
+        await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
+    assert await database.read(stored.list_projects) == []
+
+
+async def test_many_writers_take_turns(database: Database) -> None:
+    await database.write(stored.insert_project, a_project())
+
+    def count_up(connection: Connection) -> None:
+        connection.execute(projects.update().values(created_at_ms=projects.c.created_at_ms + 1))
+
+    before = (await database.read(stored.list_projects))[0].created_at_ms
+    await asyncio.gather(*(database.write(count_up) for _ in range(50)))
+    assert (await database.read(stored.list_projects))[0].created_at_ms == before + 50
+
+
+async def test_readers_go_on_while_a_writer_works(database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write_slowly(connection: Connection) -> bool:
+        stored.insert_project(connection, a_project())
+        begun.set()
+        return go_on.wait(10)
+
+    writing = asyncio.ensure_future(database.write(write_slowly))
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert await database.read(stored.list_projects) == []
+    go_on.set()
+    assert await writing
+    assert len(await database.read(stored.list_projects)) == 1
+
+
+async def test_a_caller_that_leaves_does_not_undo_its_write(database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write_slowly(connection: Connection) -> None:
+        stored.insert_project(connection, a_project())
+        begun.set()
+        go_on.wait(10)
+
+    writing = asyncio.ensure_future(database.write(write_slowly))
+    assert await asyncio.to_thread(begun.wait, 10)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    go_on.set()
+
+    await database.write(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+    assert len(await database.read(stored.list_projects)) == 1
+
+
+async def test_closing_finishes_what_was_begun(database_url: str) -> None:
+    first = Database(database_url)
+    await first.open()
+    writing = asyncio.ensure_future(first.write(stored.insert_project, a_project()))
+    await asyncio.sleep(0)
+    await first.close()
+    await writing
+
+    second = Database(database_url)
+    await second.open()
+    assert len(await second.read(stored.list_projects)) == 1
+    await second.close()

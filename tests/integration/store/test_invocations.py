@@ -1,0 +1,75 @@
+import pytest
+
+from isolet.domain.functions import Function
+from isolet.domain.invocations import ConsoleLine, Door, Kind, Outcome
+from isolet.ids import InvocationId, new_id
+from isolet.store import invocations as stored
+from isolet.store.database import Database
+from tests.integration.store.rows import AT_MS, a_function, a_project, an_invocation
+
+
+@pytest.fixture
+def function() -> Function:
+    """Records need no function: they outlive theirs."""
+    return a_function(a_project())
+
+
+async def test_a_record_is_read_as_it_was_stored(database: Database, function: Function) -> None:
+    lines = [
+        ConsoleLine(level="log", message='quoted "text"\nof two lines\u2028and \ud800', at_ms=AT_MS),
+        ConsoleLine(level="error", message="", at_ms=AT_MS + 1, stack="Error: no\n    at handler"),
+    ]
+    plain = an_invocation(function)
+    full = an_invocation(
+        function,
+        version=3,
+        door=Door.ALTAIR,
+        kind=Kind.CRON,
+        method="DELETE",
+        path="/ü",
+        status=504,
+        outcome=Outcome.TIMEOUT,
+        duration_us=2**40,
+        cold_start_us=7,
+        error="Function execution timeout (1ms)",
+        request_body=bytes(range(256)),
+        request_truncated=True,
+        response_body=b"\x00",
+        response_truncated=True,
+        console=lines,
+    )
+    await database.write(stored.insert_invocations, [plain, full])
+    assert await database.read(stored.list_invocations, function.id, limit=10) == [full, plain]
+
+
+async def test_records_are_listed_newest_first_up_to_a_limit(database: Database, function: Function) -> None:
+    made = [an_invocation(function, status=status) for status in (199, 200, 299, 300, 404, 500)]
+    other = an_invocation(a_function(a_project()))
+    await database.write(stored.insert_invocations, [*made, other])
+
+    async def statuses(limit: int, succeeded: bool | None) -> list[int]:
+        found = await database.read(stored.list_invocations, function.id, limit=limit, succeeded=succeeded)
+        return [invocation.status for invocation in found]
+
+    assert await statuses(10, None) == [500, 404, 300, 299, 200, 199]
+    assert await statuses(2, None) == [500, 404]
+    assert await statuses(10, True) == [299, 200]
+    assert await statuses(3, False) == [500, 404, 300]
+
+
+async def test_late_lines_are_added_to_their_records(database: Database, function: Function) -> None:
+    first = ConsoleLine(level="log", message="first", at_ms=1)
+    late = [ConsoleLine(level="warn", message=f"late {number}", at_ms=number) for number in (2, 3)]
+    printed, silent, untouched = (an_invocation(function, console=lines) for lines in ([first], [], [first]))
+    await database.write(stored.insert_invocations, [printed, silent, untouched])
+
+    nobody = InvocationId(new_id())
+    await database.write(stored.append_console, {printed.id: late, silent.id: late[:1], nobody: late})
+
+    found = {
+        invocation.id: invocation for invocation in await database.read(stored.list_invocations, function.id, limit=10)
+    }
+    assert found[printed.id].console == [first, *late]
+    assert found[silent.id].console == late[:1]
+    assert found[untouched.id].console == [first]
+    assert len(found) == 3

@@ -1,0 +1,50 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from isolet.keyfile import load_or_create
+
+
+def _never() -> str:
+    raise AssertionError("a key was made although there is one")
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    assert load_or_create(path, lambda: "isk_made") == ("isk_made", True)
+    assert load_or_create(path, _never) == ("isk_made", False)
+
+
+def test_a_key_is_for_the_operators_eyes_only(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    load_or_create(path, lambda: "isk_made")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_key_that_the_operator_wrote_is_taken_without_its_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("  by-hand \n")
+    assert load_or_create(path, _never) == ("by-hand", False)
+
+
+@pytest.mark.parametrize("left", ["", "\n"])
+def test_a_file_without_a_key_gets_one(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(left)
+    assert load_or_create(path, lambda: "isk_made") == ("isk_made", True)
+    assert path.read_text() == "isk_made\n"
+
+
+def test_a_key_that_could_not_be_made_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> str:
+        raise RuntimeError("no entropy")
+
+    with pytest.raises(RuntimeError, match="no entropy"):
+        load_or_create(tmp_path / "key", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_key_is_left_in_the_folder(tmp_path: Path) -> None:
+    load_or_create(tmp_path / "key", lambda: "isk_made")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]

@@ -1,0 +1,72 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from isolet.tasks import Tasks
+
+
+async def test_a_task_has_its_name_and_gives_its_result() -> None:
+    async def work() -> int:
+        return 42
+
+    tasks = Tasks()
+    task = tasks.spawn(work(), name="answer")
+
+    assert (await task, task.get_name()) == (42, "answer")
+
+
+async def test_a_task_that_fails_is_logged_and_ends_nobody_else() -> None:
+    told: list[str] = []
+
+    async def fail() -> None:
+        raise RuntimeError("broken")
+
+    tasks = Tasks(on_fatal=lambda: told.append("fatal"))
+    with capture_logs() as logs:
+        with pytest.raises(RuntimeError, match="broken"):
+            await tasks.spawn(fail(), name="work")
+        await asyncio.sleep(0)
+
+    assert [(entry["event"], entry["task"]) for entry in logs] == [("background task failed", "work")]
+    assert told == []
+
+
+async def test_a_loop_that_dies_tells_the_owner_of_the_process() -> None:
+    told = asyncio.Event()
+
+    async def loop() -> None:
+        raise RuntimeError("broken")
+
+    with capture_logs() as logs:
+        Tasks(on_fatal=told.set).loop(loop(), name="heart")
+        async with asyncio.timeout(5):
+            await told.wait()
+
+    assert "background loop ended; the server stops" in [entry["event"] for entry in logs]
+
+
+async def test_closing_ends_every_task_and_waits_for_it() -> None:
+    ended: list[str] = []
+    told: list[str] = []
+    begun = asyncio.Event()
+
+    async def forever(name: str) -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(name)
+
+    tasks = Tasks(on_fatal=lambda: told.append("fatal"))
+    spawned = tasks.spawn(forever("task"), name="task")
+    tasks.loop(forever("loop"), name="loop")
+    await begun.wait()
+
+    with capture_logs() as logs:
+        await tasks.close()
+
+    assert sorted(ended) == ["loop", "task"]
+    assert spawned.cancelled()
+    assert (told, logs) == ([], [])
