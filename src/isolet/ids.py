@@ -13,6 +13,7 @@ KeyId = NewType("KeyId", str)
 InvocationId = NewType("InvocationId", str)
 DeploymentId = NewType("DeploymentId", str)
 
+_POOL_BYTES = 4096
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -21,6 +22,15 @@ class _Uuid7:
 
     def __init__(self) -> None:
         self._last = 0
+        self._pool = b""
+        self._used = 0
+
+    def _random(self) -> int:
+        """64 random bits; the system is asked for many at once, since each asking costs more than an id."""
+        if self._used == len(self._pool):
+            self._pool, self._used = os.urandom(_POOL_BYTES), 0
+        self._used += 8
+        return int.from_bytes(self._pool[self._used - 8 : self._used], "big")
 
     def __call__(self) -> str:
         # 48 bits of milliseconds, then 12 bits of the fraction of one, as RFC 9562 allows in rand_a.
@@ -31,7 +41,7 @@ class _Uuid7:
             stamp = self._last + 1
         self._last = stamp
         high = f"{stamp:015x}"
-        low = f"{(int.from_bytes(os.urandom(8), 'big') & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000:016x}"
+        low = f"{(self._random() & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000:016x}"
         return f"{high[:8]}-{high[8:12]}-7{high[12:]}-{low[:4]}-{low[4:]}"
 
 

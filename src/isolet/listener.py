@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,10 +19,49 @@ _HEADERS_MAX = 200
 _HEADER_BYTES_MAX = 65_536
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
+_GATHERED_MAX_BYTES = 16_384
+
+
+class _Gathering:
+    """A transport that keeps what is written in one turn of the loop, so that a head and its body leave together."""
+
+    __slots__ = ("_kept", "_loop", "_transport", "get_extra_info", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._kept: list[bytes] = []
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if len(data) > _GATHERED_MAX_BYTES:
+            self.flush()
+            self._transport.write(data)
+            return
+        if not self._kept:
+            self._loop.call_soon(self.flush)
+        self._kept.append(data)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        if self._kept:
+            data = b"".join(self._kept)
+            self._kept.clear()
+            self._transport.write(data)
 
 
 class _Protocol(HttpToolsProtocol):
     """Refuses endless headers, and says in JSON what it refuses."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, _Gathering(transport)))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

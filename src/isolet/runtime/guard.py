@@ -19,7 +19,9 @@ from isolet.tasks import Tasks
 # A breach of memory is ended within 200 ms: four looks.
 _LOOK_EVERY_S = 0.05
 _REST_S = 0.5
-_BUSY_SHARE = 0.7
+_WORKING_SHARE = 0.7
+# Almost all of a core, over half a second: more calls than one loop can turn.
+_BUSY_SHARE = 0.92
 _STALLED_S = 0.1
 _MB = 1024 * 1024
 
@@ -76,7 +78,7 @@ class Guard:
         instance.cpu_share += (share - instance.cpu_share) * 0.1
         if instance.asked_at is not None:
             self._check_answer(instance, now, cpu)
-        elif share > _BUSY_SHARE:
+        elif share > _WORKING_SHARE:
             instance.asked_at, instance.asked_cpu_s = instance.looked_at, instance.cpu_seen_s
             self._tasks.spawn(self._ask(instance), name=f"probe {instance.spec.release}")
         instance.looked_at, instance.cpu_seen_s = now, cpu

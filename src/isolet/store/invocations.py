@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
 from isolet.ids import FunctionId, InvocationId
 from isolet.store.schema import invocations
 
-_PLAIN = tuple(
-    column.name
-    for column in invocations.columns
-    if column.name not in ("door", "kind", "outcome", "console", "kill_report")
-)
+_COLUMNS = tuple(column.name for column in invocations.columns)
+_fields = attrgetter(*_COLUMNS)
+# One statement for many rows: the driver gives up Python's lock for each statement, and to have it back from a busy
+# main thread costs more than a row.
+_ROWS_A_STATEMENT = 50
 
 
 def insert_invocations(connection: Connection, batch: Sequence[Invocation]) -> None:
-    connection.execute(insert(invocations), [_values(invocation) for invocation in batch])
+    """Past SQLAlchemy's own insert, which takes several times the CPU of the rows."""
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    row = f"({', '.join([mark] * len(_COLUMNS))})"
+    start = f"INSERT INTO {invocations.name} ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 – names of our own table
+    for first in range(0, len(batch), _ROWS_A_STATEMENT):
+        part = batch[first : first + _ROWS_A_STATEMENT]
+        values = tuple(_plain(value) for invocation in part for value in _fields(invocation))
+        connection.exec_driver_sql(start + ", ".join([row] * len(part)), values)
+
+
+def _plain(value: Any) -> Any:
+    """A member of an invocation as the drivers take it."""
+    if isinstance(value, list):
+        return _dump(value)
+    if isinstance(value, KillReport):
+        return json.dumps(value.to_json())
+    return value
 
 
 def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[ConsoleLine]]) -> None:
@@ -48,16 +65,6 @@ def list_invocations(
     if succeeded is not None:
         query = query.where(good if succeeded else ~good)
     return [_invocation(row) for row in connection.execute(query)]
-
-
-def _values(invocation: Invocation) -> dict[str, Any]:
-    values = {name: getattr(invocation, name) for name in _PLAIN}
-    values["door"] = invocation.door.value
-    values["kind"] = invocation.kind.value
-    values["outcome"] = invocation.outcome.value
-    values["console"] = _dump(invocation.console)
-    values["kill_report"] = invocation.kill_report.to_json() if invocation.kill_report else None
-    return values
 
 
 def _dump(lines: Sequence[ConsoleLine]) -> str:
