@@ -84,7 +84,7 @@ class Compiler:
             if "handler" not in output.exports:
                 raise BuildFailed(_NO_HANDLER)
         for path in output.imports:
-            if path.startswith((".", "/", "file:")):
+            if path.startswith((".", "/", "file:", "isolet/")):
                 raise BuildFailed(f"cannot import {path!r}: a function is one file, relative imports do not resolve")
         return Bundle(module=module if language is Language.JAVASCRIPT else output.code, language=language)
 

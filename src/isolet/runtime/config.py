@@ -83,7 +83,8 @@ class ConfigBuilder:
         self._reach(internet, "internet", egress).style = "proxy"
         self._reach(kv, KV_SOCKET, f"{storage}/{KV_SOCKET}")
         self._reach(database, DATABASE_SOCKET, f"{storage}/{DATABASE_SOCKET}")
-        config.v8Flags = [f"--max-heap-size={spec.limits.memory_limit_mb}"]
+        # The wrapper takes `gc` away before the function is loaded, and uses it when the guard asks.
+        config.v8Flags = [f"--max-heap-size={spec.limits.memory_limit_mb}", "--expose-gc"]
         (options,) = self._listen(config, {SOCKET_NAME: "function"})
         options.cfBlobHeader = CALL_HEADER
         options.forwardedProtoHeader = PROTO_HEADER

@@ -30,6 +30,8 @@ _EGRESS_INSIDE = "/egress"
 _STORAGE_INSIDE = "/storage"
 # The kernel's own limit stands behind the one that is watched: it counts address space, so it leaves more room.
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
+_PROBE = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n'
+_COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"collect":true}\r\n\r\n'
 _POST_MORTEM_S = 1.0
 _MB = 1024 * 1024
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
@@ -179,6 +181,9 @@ class Instance:
         self.base_memory_bytes = 0
         self.memory_bytes = 0
         self.peak_memory_bytes = 0
+        self.collecting = False
+        self.collect_from_bytes = 0
+        self.over_since: float | None = None
 
     def _start_failure(self) -> IsoletError:
         log.error(
@@ -234,13 +239,16 @@ class Instance:
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
         return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail=describe_exit(self.exited.result()), hit=hit)
 
-    async def probe(self, timeout_s: float) -> int:
-        """How many `waitUntil` promises it still works on. Raises OSError or TimeoutError when it does not answer."""
+    async def probe(self, timeout_s: float, *, collect: bool = False) -> int:
+        """How many `waitUntil` promises it still works on; with `collect` it collects garbage first.
+
+        Raises OSError or TimeoutError when it does not answer.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 connection = await self.channel.connect()
                 try:
-                    connection.begin(b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n')
+                    connection.begin(_COLLECT if collect else _PROBE)
                     await connection.head()
                     body = b""
                     while chunk := await connection.chunk():

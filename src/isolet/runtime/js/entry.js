@@ -1,7 +1,7 @@
 // The main module of every instance. It finds the function's handler, calls it, and turns what goes wrong into a reply
 // that the host can tell from the function's own. The host describes each call in `request.cf`.
 
-import { calls, emit, ownStack } from "./console.js";
+import { calls, collectGarbage, emit, ownStack } from "./console.js";
 import * as module from "../function.js";
 
 const MAX_CHARS = 4_096;
@@ -65,7 +65,10 @@ async function run(request, env, ctx) {
 export default {
   async fetch(request, env, ctx) {
     const call = request.cf ?? {};
-    if (call.probe) return Response.json({ waiting });
+    if (call.probe) {
+      if (call.collect) collectGarbage();
+      return Response.json({ waiting });
+    }
     try {
       return await calls.run({ id: call.id, lines: 0 }, run, request, env, ctx);
     } catch (error) {
