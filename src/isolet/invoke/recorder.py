@@ -84,8 +84,11 @@ class Recorder:
                 await self._idle.wait()
 
     async def _write(self) -> None:
-        while self._ended:
-            batch = [self._ended.popleft() for _ in range(min(_BATCH_ROWS, len(self._ended)))]
+        # What ends meanwhile waits for the next round, so that a busy server writes large batches.
+        rest = len(self._ended)
+        while rest > 0:
+            batch = [self._ended.popleft() for _ in range(min(_BATCH_ROWS, rest))]
+            rest -= len(batch)
             for invocation in batch:
                 del self._open[invocation.id]
             try:
@@ -102,5 +105,7 @@ class Recorder:
                 await self._database.write(stored.append_console, late)
             except StoreError as exc:
                 log.error("cannot write console lines", calls=len(late), error=exc.message)
-        if not self._ended and not self._late:
+        if self._ended or self._late:
+            self._wake.set()
+        else:
             self._idle.set()

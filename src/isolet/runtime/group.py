@@ -23,6 +23,7 @@ class Group:
     def __init__(self, release: str) -> None:
         self._loop = asyncio.get_running_loop()
         self.release = release
+        self.limits = Limits()
         self.instances: list[Instance] = []
         self.draining: set[Instance] = set()
         self.starting: asyncio.Future[Instance] | None = None
@@ -34,6 +35,7 @@ class Group:
 
     def free(self, limits: Limits) -> Instance | None:
         """The instance that takes the next call: one whose loop turns, with the fewest calls, and room."""
+        self.limits = limits
         best: Instance | None = None
         for instance in self.instances:
             if instance.active < limits.concurrency and (

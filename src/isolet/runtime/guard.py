@@ -20,8 +20,8 @@ from isolet.tasks import Tasks
 _LOOK_EVERY_S = 0.05
 _REST_S = 0.5
 _WORKING_SHARE = 0.7
-# Almost all of a core, over half a second: more calls than one loop can turn.
-_BUSY_SHARE = 0.92
+# An answer that takes so long on average means that calls queue up in the instance.
+_LAG_S = 0.02
 _STALLED_S = 0.1
 # Over its limit an instance has this long to collect its garbage, unless it is far over.
 _OVER_S = 0.1
@@ -76,15 +76,15 @@ class Guard:
         if self._check_memory(instance, memory, now):
             return
         share = (cpu - instance.cpu_seen_s) / max(now - instance.looked_at, 0.001)
-        # A moving average over some ten looks.
-        instance.cpu_share += (share - instance.cpu_share) * 0.1
         if instance.asked_at is not None:
             self._check_answer(instance, now, cpu)
         elif share > _WORKING_SHARE:
             instance.asked_at, instance.asked_cpu_s = instance.looked_at, instance.cpu_seen_s
             self._tasks.spawn(self._ask(instance), name=f"probe {instance.spec.release}")
+        else:
+            instance.lag_s *= 0.8
         instance.looked_at, instance.cpu_seen_s = now, cpu
-        instance.busy = instance.stalled or instance.cpu_share > _BUSY_SHARE
+        instance.busy = instance.stalled or instance.lag_s > _LAG_S
         if instance.busy:
             self._on_busy(instance)
 
@@ -130,8 +130,11 @@ class Guard:
             self._kill(instance, Limit.CPU, instance.spec.limits.cpu_ms, used_ms)
 
     async def _ask(self, instance: Instance) -> None:
+        began = self._loop.time()
         try:
             await instance.probe(instance.spec.limits.timeout_ms / 1000 + 1)
+            # A moving average over some five answers.
+            instance.lag_s += (self._loop.time() - began - instance.lag_s) * 0.2
         except (OSError, TimeoutError):
             return
         finally:

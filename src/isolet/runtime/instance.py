@@ -173,7 +173,7 @@ class Instance:
         """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
         self.looked_at = self._loop.time()
         self.cpu_seen_s = 0.0
-        self.cpu_share = 0.0
+        self.lag_s = 0.0
         self.asked_at: float | None = None
         self.asked_cpu_s = 0.0
         self.stalled = False

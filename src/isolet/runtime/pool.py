@@ -113,8 +113,7 @@ class Pool:
     def busy(self, instance: Instance) -> None:
         """An instance is short of time: start another, when all of its release are and calls wait."""
         group = self._groups.get(instance.spec.release)
-        limits = instance.spec.limits
-        if group is not None and group.all_busy and self._may_grow(group, limits):
+        if group is not None and group.all_busy and self._may_grow(group, group.limits):
             spec = instance.spec
 
             async def again() -> InstanceSpec:
