@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from isolet.errors import SettingsError
 
 _HEADERS_MAX = 200
-_HEADER_BYTES_MAX = 65_536
+_HEAD_MAX_BYTES = 65_536
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
 _GATHERED_MAX_BYTES = 16_384
@@ -60,28 +60,32 @@ class _Gathering:
 class _Protocol(HttpToolsProtocol):
     """Refuses endless headers, and says in JSON what it refuses."""
 
+    _head_bytes = 0
+    _in_head = False
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, _Gathering(transport)))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes = 0
+        self._head_bytes, self._in_head = 0, True
 
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count(len(url))
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.headers) > _HEADERS_MAX:
+            raise ValueError("too many headers")
+        super().on_headers_complete()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > _HEADER_BYTES_MAX or len(self.headers) >= _HEADERS_MAX:
-            raise ValueError("headers too large")
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Most heads come whole in one piece, and cost nothing here.
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_MAX_BYTES:
+                self.send_400_response("")
 
     def send_400_response(self, msg: str) -> None:
-        too_large = self._header_bytes > _HEADER_BYTES_MAX or len(self.headers) >= _HEADERS_MAX
+        too_large = self._head_bytes > _HEAD_MAX_BYTES or len(self.headers) > _HEADERS_MAX
         status = b"431 Request Header Fields Too Large" if too_large else b"400 Bad Request"
         text = "Request headers are too large" if too_large else "The request is not valid HTTP"
         body = json.dumps({"error": text}).encode()
