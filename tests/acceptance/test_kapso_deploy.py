@@ -6,8 +6,7 @@ import uuid
 
 import pytest
 
-from tests.acceptance.test_kapso_transport import error_of
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, error_of
 
 HELLO = 'async function handler() { return new Response("hello"); }'
 BROKEN = 'async function handler() {\n  return new Response("broken";\n}'
@@ -19,7 +18,8 @@ def change(api: Kapso, function_id: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"json": {}}, {"content": b"", "headers": {"content-type": "application/json"}}]
+    "options",
+    [{}, {"json": {}}, {"content": b"", "headers": {"content-type": "application/json"}}],
 )
 def test_a_deploy_is_accepted_with_and_without_a_body(platform: Kapso, options: dict[str, object]) -> None:
     """Items 32, 33."""

@@ -7,8 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.acceptance.test_kapso_transport import error_of
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, error_of
 
 HELLO = 'async function handler() { return new Response("hello"); }'
 BY_STATUS = """

@@ -9,8 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from tests.acceptance.test_kapso_transport import error_of
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, error_of
 from tests.support.projects import Project
 
 HELLO = 'async function handler() { return new Response("hello"); }'

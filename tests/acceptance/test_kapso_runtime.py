@@ -9,19 +9,19 @@ from tests.support.waiting import wait_until
 
 SHAPES = {
     # Items 82 and 90.
-    "plain": "async function handler(request, env) { return Response.json((await request.json()).n + 1); }",
-    "plain, not async": "function handler(request) { return request.json().then((body) => Response.json(body.n + 1)); }",
-    "constant": "const handler = async (request) => Response.json((await request.json()).n + 1);",
+    "plain": "async function handler(r, env) { return Response.json((await r.json()).n + 1); }",
+    "plain, not async": "function handler(r) { return r.json().then((body) => Response.json(body.n + 1)); }",
+    "constant": "const handler = async (r) => Response.json((await r.json()).n + 1);",
     # Item 83, and the design's section 6.
-    "default": "export default async function handler(request, env) { return Response.json((await request.json()).n + 1); }",
-    "default without a name": "export default async function(request) { return Response.json((await request.json()).n + 1); }",
-    "default arrow": "export default async (request) => Response.json((await request.json()).n + 1);",
-    "named": "export async function handler(request, context) { return Response.json((await request.json()).n + 1); }",
-    "named later": "async function other(request) { return Response.json((await request.json()).n + 1); }\n"
+    "default": "export default async function handler(r, env) { return Response.json((await r.json()).n + 1); }",
+    "default without a name": "export default async function(r) { return Response.json((await r.json()).n + 1); }",
+    "default arrow": "export default async (r) => Response.json((await r.json()).n + 1);",
+    "named": "export async function handler(r, context) { return Response.json((await r.json()).n + 1); }",
+    "named later": "async function other(r) { return Response.json((await r.json()).n + 1); }\n"
     "export { other as handler };",
-    "worker": "export default { n: 1, async fetch(request, env, ctx) "
-    "{ return Response.json((await request.json()).n + this.n); } };",
-    "worker by name": "const worker = { async fetch(request) { return Response.json((await request.json()).n + 1); } };\n"
+    "worker": "export default { n: 1, async fetch(r, env, ctx) "
+    "{ return Response.json((await r.json()).n + this.n); } };",
+    "worker by name": "const worker = { async fetch(r) { return Response.json((await r.json()).n + 1); } };\n"
     "export default worker;",
 }
 TYPED = {

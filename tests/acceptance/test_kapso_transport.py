@@ -7,7 +7,7 @@ import uuid
 import httpx
 import pytest
 
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, error_of
 from tests.support.projects import Project
 
 HELLO = 'async function handler() { return new Response("hello"); }'
@@ -23,15 +23,6 @@ ON_ONE = {
     "invocations": ("GET", "/functions/{id}/invocations", None),
 }
 MANAGEMENT = {"list": ("GET", "/functions", None), "create": ("POST", "/functions", FUNCTION), **ON_ONE}
-
-
-def error_of(reply: httpx.Response) -> str:
-    """The text of an error in Kapso's shape."""
-    assert reply.headers["content-type"] == "application/json"
-    error = reply.json()["error"]
-    assert isinstance(error, str)
-    assert error
-    return error
 
 
 def ask(
@@ -123,7 +114,7 @@ def test_another_projects_function_is_like_an_unknown_one(
     unknown = ask(stranger.client, api.base, route, str(uuid.uuid4()))
 
     assert (others.status_code, others.content) == (404, unknown.content)
-    assert {name for name in others.headers} == {name for name in unknown.headers}
+    assert set(others.headers) == set(unknown.headers)
     assert api.get(mine)["name"] == "Test"
 
 
