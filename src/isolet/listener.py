@@ -17,6 +17,8 @@ from isolet.errors import SettingsError
 
 _HEADERS_MAX = 200
 _HEADER_BYTES_MAX = 65_536
+# What a caller may still send of a body that nobody reads, before it is cut off.
+_UNREAD_BYTES_MAX = 16 * 1024 * 1024
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
 _GATHERED_MAX_BYTES = 16_384
@@ -58,14 +60,29 @@ class _Gathering:
 
 
 class _Protocol(HttpToolsProtocol):
-    """Refuses endless headers, and says in JSON what it refuses."""
+    """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply."""
+
+    _in_head = False
+    _header_bytes = 0
+    _unread_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        in_head = self._in_head
+        super().data_received(data)
+        # The parser tells a header when it is complete, so one without end is counted here.
+        if in_head and self._in_head and not self.transport.is_closing():
+            self._pending_bytes += len(data)
+            if self._pending_bytes > _HEADER_BYTES_MAX:
+                self._header_bytes = self._pending_bytes
+                self.send_400_response("")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, _Gathering(transport)))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes = 0
+        self._in_head = True
+        self._header_bytes = self._pending_bytes = self._unread_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -74,6 +91,17 @@ class _Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value))
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            self._unread_bytes += len(body)
+            if self._unread_bytes > _UNREAD_BYTES_MAX:
+                self.transport.close()
+        super().on_body(body)
 
     def _count(self, size: int) -> None:
         self._header_bytes += size
