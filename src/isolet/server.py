@@ -92,7 +92,7 @@ async def serve(
         house.stop = listener.stop
         host, port = bound.getsockname()[:2]
         started = Started(
-            url=settings.public_url or f"http://{'[' + host + ']' if ':' in host else host}:{port}",
+            url=(settings.public_url or "").rstrip("/") or f"http://{'[' + host + ']' if ':' in host else host}:{port}",
             root_key_file=key_file,
             new_key=root_key if made else None,
             example=await house.example() if example else None,

@@ -12,7 +12,7 @@ from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function, ResponseMode
 from isolet.domain.invocations import Door
 from isolet.doors import kapso_shapes as shapes
-from isolet.doors.authentication import api_key, authenticate
+from isolet.doors.authentication import api_key, authenticate, without_keys
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
 from isolet.doors.request import json_body, public_base
@@ -98,7 +98,7 @@ class KapsoDoor:
                     method=b"POST",
                     target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
                     path=path,
-                    headers=scope["headers"],
+                    headers=without_keys(self.routes, scope["headers"]),
                     body=payload,
                     scheme=scope["scheme"],
                     gone=body.gone,

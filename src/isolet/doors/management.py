@@ -91,6 +91,9 @@ def _as_ours(error: Exception, request: Request) -> Exception:
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return InvalidInput(f"{place}: {first['msg']}" if place else str(first["msg"]))
     if isinstance(error, HTTPException):
+        # What broke off the reading of a body comes wrapped.
+        if isinstance(error.__cause__, IsoletError):
+            return error.__cause__
         if error.status_code == 405:
             allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
             return MethodNotAllowed("Method not allowed", allowed=allowed)

@@ -23,7 +23,9 @@ def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any
     try:
         start = int(cursor) if cursor else 0
     except ValueError:
-        raise InvalidInput("cursor is not one that this API gave") from None
+        start = -1
+    if start < 0:
+        raise InvalidInput("cursor is not one that this API gave")
     rest = len(items) > start + limit
     return list(items[start : start + limit]), str(start + limit) if rest else None
 
