@@ -3,6 +3,8 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,8 +15,10 @@ from isolet.runtime.egress import Egress, denied_networks
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
 from isolet.runtime.sandbox import Sandbox
+from isolet.toolchain import Toolchain
 from tests.support.outside import Outside, outside
-from tests.support.runtime import Runtime, a_loader, a_spec, fetch
+from tests.support.programs import script
+from tests.support.runtime import Runtime, a_spec, acquire, fetch
 
 FETCHES = """
 export default async (request) => {
@@ -37,7 +41,7 @@ async def web() -> AsyncIterator[Outside]:
 
 async def an_instance(pool: Pool) -> Instance:
     spec = a_spec(FETCHES)
-    return await pool.acquire(spec.release, a_loader(spec))
+    return await acquire(pool, spec)
 
 
 async def ask(instance: Instance, url: str) -> dict[str, object]:
@@ -117,6 +121,12 @@ async def test_a_redirect_is_not_followed_behind_the_filter(runtime: Runtime, po
     assert (seen["status"], len(web.requests)) == (302, 1)
 
 
+async def test_a_name_that_does_not_resolve_is_told(runtime: Runtime, pool: Pool) -> None:
+    async with runtime.egress():
+        seen = await ask(await an_instance(pool), "http://no-such-host.invalid/")
+    assert str(seen["text"]).startswith("cannot fetch no-such-host.invalid: its name is unknown, or its address is ")
+
+
 async def test_nobody_listening_is_told_apart_from_a_refusal(runtime: Runtime, pool: Pool, web: Outside) -> None:
     async with runtime.egress("127.0.0.0/8"):
         seen = await ask(await an_instance(pool), "http://127.0.0.1:1/")
@@ -177,16 +187,17 @@ async def test_closing_leaves_neither_process_nor_socket(runtime: Runtime) -> No
     assert list((runtime.folder / "pids").iterdir()) == []
 
 
-async def test_a_way_out_that_does_not_come_up_is_told(runtime: Runtime, sandbox: Sandbox) -> None:
+async def test_a_way_out_that_does_not_come_up_is_told(runtime: Runtime, toolchain: Toolchain, tmp_path: Path) -> None:
+    broken = script(tmp_path / "workerd", "raise SystemExit('no way out')")
     egress = Egress(
         configs=runtime.configs,
-        sandbox=sandbox,
+        sandbox=Sandbox(replace(toolchain, workerd=broken), enabled=False),
         pid_files=runtime.pid_files,
         socket=runtime.folder / "egress" / "socket",
-        allowed=["no network"],
+        allowed=[],
         start_timeout_s=10,
     )
-    with pytest.raises(PlatformError, match=r"^cannot start the egress process: "):
+    with pytest.raises(PlatformError, match=r"^cannot start the egress process: no way out$"):
         await egress.start()
     await egress.close()
 

@@ -10,7 +10,7 @@ from isolet.runtime.instance import Instance
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain
 from tests.support.programs import script
-from tests.support.runtime import Lines, Runtime, a_loader, a_spec, fetch
+from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch
 
 HELLO = "export default () => new Response('hello');"
 
@@ -19,7 +19,7 @@ HELLO = "export default () => new Response('hello');"
 async def instance(runtime: Runtime, lines: Lines) -> AsyncIterator[Instance]:
     spec = a_spec(HELLO)
     async with runtime.pool(lines) as pool:
-        yield await pool.acquire(spec.release, a_loader(spec))
+        yield await acquire(pool, spec)
 
 
 def _proc(instance: Instance, name: str) -> Path:
@@ -71,7 +71,7 @@ async def test_an_instance_without_a_sandbox_works(runtime: Runtime, lines: Line
     bare = Sandbox(toolchain, enabled=False)
     bare.check()
     async with replace(runtime, sandbox=bare).pool(lines) as pool:
-        instance = await pool.acquire(spec.release, a_loader(spec))
+        instance = await acquire(pool, spec)
         assert await fetch(instance) == (200, b"hello")
         assert os.readlink(_proc(instance, "ns/net")) == os.readlink("/proc/self/ns/net")
 
