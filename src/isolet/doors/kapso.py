@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function, ResponseMode
@@ -15,6 +14,7 @@ from isolet.doors import kapso_shapes as shapes
 from isolet.doors.authentication import api_key, authenticate, without_keys
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
+from isolet.doors.reply import Json
 from isolet.doors.request import json_body, public_base
 from isolet.errors import (
     ExecutionError,
@@ -146,7 +146,7 @@ class KapsoDoor:
         async def list_functions(request: Request) -> Response:
             project_id = self._project(self._principal(request, Role.DEPLOY))
             found = await self.functions.list(project_id)
-            return JSONResponse({"data": [self._object(request, function, prefix) for function in found]})
+            return Json({"data": [self._object(request, function, prefix) for function in found]})
 
         async def create_function(request: Request) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -157,14 +157,14 @@ class KapsoDoor:
                 created_by_id=principal.key_id,
                 may_be_wrapped=prefix == OLDER,
             )
-            return JSONResponse({"data": self._object(request, function, prefix)}, status_code=201)
+            return Json({"data": self._object(request, function, prefix)}, status_code=201)
 
         async def get_function(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             latest = await self.records.latest(function.id, limit=_LATEST)
             shown = self._object(request, function, prefix)
             shown["invocations"] = [shapes.invocation_object(invocation) for invocation in latest]
-            return JSONResponse({"data": shown})
+            return Json({"data": shown})
 
         async def update_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -172,7 +172,7 @@ class KapsoDoor:
             function = await self.functions.update(
                 principal.project_id, function_id.lower(), changes, lock_version=lock_version
             )
-            return JSONResponse({"data": self._object(request, function, prefix)})
+            return Json({"data": self._object(request, function, prefix)})
 
         async def delete_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -182,7 +182,7 @@ class KapsoDoor:
         async def deploy_function(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             await self.deployer.accept(function)
-            return JSONResponse(_deploy_reply(function, prefix), status_code=202)
+            return Json(_deploy_reply(function, prefix), status_code=202)
 
         async def list_invocations(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
@@ -194,17 +194,17 @@ class KapsoDoor:
                 "invocations": [shapes.invocation_object(invocation) for invocation in found],
                 "total": len(found),
             }
-            return JSONResponse({"data": data})
+            return Json({"data": data})
 
         async def list_secrets(request: Request, function_id: str) -> Response:
             found = await self.secrets.list(await self._function(request, function_id))
-            return JSONResponse({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})
+            return Json({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})
 
         async def create_secret(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             name, value = shapes.secret(await json_body(request, self.settings))
             await self.secrets.create(function, name, value)
-            return JSONResponse({"message": "Secret created successfully"}, status_code=201)
+            return Json({"message": "Secret created successfully"}, status_code=201)
 
         async def delete_secret(request: Request, function_id: str, name: str) -> Response:
             await self.secrets.delete(await self._function(request, function_id), name)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -17,6 +17,7 @@ from isolet import __version__
 from isolet.doors import kapso, native
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Receive, Scope, Send
+from isolet.doors.reply import Json
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
 
 _DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
@@ -78,7 +79,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 def _render(path: str, error: Exception) -> Response:
     told = error_reply(path, error)
-    return JSONResponse(told.body, status_code=told.status, headers=told.headers)
+    return Json(told.body, status_code=told.status, headers=told.headers)
 
 
 def _as_ours(error: Exception, request: Request) -> Exception:

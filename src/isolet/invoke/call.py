@@ -41,6 +41,7 @@ _WATCH_AFTER_S = 0.05
 _STUCK_AFTER_S = 0.25
 _RUNS_MAX = 4
 _ERROR_HEADER = b"x-isolet-error"
+_REPORT_MAX_BYTES = 262_144
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
@@ -179,7 +180,8 @@ class Call:
             instance.calls.add(connection)
             try:
                 if isinstance(body, bytes):
-                    self._keep_request(body)
+                    # Not added to what an earlier try kept.
+                    self.invocation.request_body = body[: self._keep_bytes]
                     connection.begin(self._head(body) + body, without_body=self._request.method == b"HEAD")
                 else:
                     connection.begin(self._head(None), without_body=self._request.method == b"HEAD")
@@ -228,18 +230,29 @@ class Call:
         """Tell our wrapper's report and workerd's own bare 500 from a function's reply."""
         headers = connection.headers
         if header_rules.get(headers, _ERROR_HEADER) is not None:
-            body = b""
-            while chunk := await connection.chunk():
-                body += chunk
-            report = json.loads(body)
-            redact, stack = instance.redactor.text, report["stack"]
-            raise HandlerFailed(redact(str(report["message"])), stack=redact(stack) if stack else None)
+            message, stack = await self._read_report(connection)
+            redact = instance.redactor.text
+            raise HandlerFailed(redact(message), stack=redact(stack) if stack else None)
         if (
             header_rules.get(headers, b"connection") == b"close"
             and header_rules.get(headers, b"content-type") is None
             and header_rules.get(headers, b"content-length") == _BARE_500_LENGTH
         ):
             raise HandlerFailed(_NEVER_SETTLED)
+
+    async def _read_report(self, connection: Connection) -> tuple[str, str | None]:
+        """Message and stack of our wrapper's report. A function that imitates one has failed as well."""
+        body = b""
+        while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
+            body += chunk
+        try:
+            report = json.loads(body)
+            message, stack = report["message"], report["stack"]
+        except (ValueError, KeyError, TypeError):
+            message = stack = None
+        if not isinstance(message, str) or not isinstance(stack, str | None):
+            return "The reply has a header that is reserved: x-isolet-error", None
+        return message, stack
 
     async def chunk(self) -> bytes:
         """The next part of the reply's body; its end finishes the call."""

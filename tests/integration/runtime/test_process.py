@@ -126,10 +126,19 @@ async def test_a_killed_child_ends_by_the_signal(spawn: Spawn, either: Sandbox) 
 
 
 async def test_a_child_can_be_killed_before_it_is_ready(spawn: Spawn, either: Sandbox) -> None:
-    child = spawn(within=either)
-    child.kill()
-    assert await child.started(10) is False
-    assert await ended(child) == -signal.SIGKILL
+    before = {process.pid for process in orphans()}
+    for _ in range(10):
+        child = spawn(within=either)
+        child.kill()
+        assert await child.started(10) is False
+        assert await ended(child) == -signal.SIGKILL
+    assert [process for process in orphans() if process.pid not in before] == []
+
+
+def orphans() -> list[psutil.Process]:
+    """Processes of bubblewrap that nobody waits for."""
+    found = psutil.process_iter(["name", "ppid"])
+    return [process for process in found if process.info["ppid"] == 1 and process.info["name"] == "bwrap"]
 
 
 async def test_killing_workerd_from_outside_is_seen(spawn: Spawn, either: Sandbox) -> None:
