@@ -53,8 +53,9 @@ const cases = {
   },
   async putEveryKind(env, key) {
     const data = bytes(256, 7);
-    const chunks = new ReadableStream({ start(c) { c.enqueue(data); c.close(); } });
-    const inputs = { buffer: data.buffer, view: data.subarray(10, 20), text: "tëxt ☃", stream: new Response(data).body };
+    const inputs = {
+      buffer: data.buffer, view: data.subarray(10, 20), text: "tëxt ☃", stream: new Response(data).body,
+    };
     const found = {};
     for (const [name, value] of Object.entries(inputs)) {
       await env.KV.put(key + name, value);

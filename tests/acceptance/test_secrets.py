@@ -1,4 +1,4 @@
-"""Secrets: the Kapso endpoints on both bases, live changes, encryption at rest, and no value anywhere it does not belong."""
+"""Secrets: the Kapso endpoints on both bases, live changes, encryption at rest, no value where it does not belong."""
 
 import base64
 import contextlib
@@ -26,7 +26,8 @@ from tests.support.waiting import wait_until
 SHOW = """
 async function handler(request, env) {
   const { names } = await request.json();
-  return Response.json(Object.fromEntries(names.map((name) => [name, env[name] === undefined ? "undefined" : env[name]])));
+  const shown = (value) => (value === undefined ? "undefined" : value);
+  return Response.json(Object.fromEntries(names.map((name) => [name, shown(env[name])])));
 }
 """
 
@@ -129,7 +130,10 @@ def test_a_name_that_is_not_upper_case_is_refused(secrets: Secrets, name: object
 @pytest.mark.parametrize("name", ["KV", "DB"])
 def test_a_secret_cannot_take_the_place_of_a_binding(both: Kapso, name: str) -> None:
     secrets = Secrets(
-        both, both.deployed("async function handler(r, env) { return Response.json(typeof env.KV.get + typeof env.DB.prepare) }")
+        both,
+        both.deployed(
+            "async function handler(r, env) { return Response.json(typeof env.KV.get + typeof env.DB.prepare) }"
+        ),
     )
     status, message = told(secrets.create(name, "v"))
     assert status == 422
@@ -174,7 +178,11 @@ def test_secrets_want_a_key_and_a_function_of_its_project(
     secrets.create("API_KEY", "s3cret-text")
     requests = [("GET", ""), ("POST", ""), ("DELETE", "/API_KEY")]
     body = {"secret": {"name": "NEW", "value": "v"}}
-    with new_project(server, root) as stranger, server.client("") as nobody, server.client(home.key("invoke")) as caller:
+    with (
+        new_project(server, root) as stranger,
+        server.client("") as nobody,
+        server.client(home.key("invoke")) as caller,
+    ):
         for client, status in ((stranger.client, 404), (nobody, 401), (caller, 403)):
             for method, path in requests:
                 reply = client.request(method, secrets.path + path, json=body)
@@ -279,7 +287,7 @@ def test_a_sealed_value_put_in_anothers_place_does_not_open(tmp_path: Path) -> N
 
 def test_no_value_is_in_any_log_reply_process_or_file(tmp_path: Path) -> None:
     """The function does all it can to spill its secrets; only its own replies may hold them."""
-    text = f"s3cret-{uuid.uuid4()}-\"quoted\"\\\n☃"
+    text = f's3cret-{uuid.uuid4()}-"quoted"\\\n☃'
     inner = f"s3cret-{uuid.uuid4()}"
     key = base64.b64encode(os.urandom(32)).decode()
     code = """
@@ -297,7 +305,11 @@ def test_no_value_is_in_any_log_reply_process_or_file(tmp_path: Path) -> None:
       if (how === "json") return Response.json({ all: [env.TEXT, env.JSON] }, { status: 502 });
       if (how === "never") return new Promise(() => {});
       if (how === "cut") return new Response(new ReadableStream({
-        async start(c) { c.enqueue(new TextEncoder().encode(env.TEXT.slice(0, 30))); await new Promise((f) => setTimeout(f, 100)); c.error(new Error(env.TEXT)); },
+        async start(c) {
+          c.enqueue(new TextEncoder().encode(env.TEXT.slice(0, 30)));
+          await new Promise((done) => setTimeout(done, 100));
+          c.error(new Error(env.TEXT));
+        },
       }));
       return new Response(env.TEXT, { headers: { "x-secret": env.JSON.inner } });
     }
@@ -309,7 +321,18 @@ def test_no_value_is_in_any_log_reply_process_or_file(tmp_path: Path) -> None:
         secrets = Secrets(kapso, kapso.deployed(code, runtime_config={"timeout": 1}))
         told += [secrets.create("TEXT", text).text, secrets.create("JSON", {"inner": inner}).text]
         told += [secrets.create("TEXT", text).text, secrets.create("lower", text).text, secrets.create("KV", text).text]
-        ways = ["plain", "throw", "throw-much", "throw-value", "return-nothing", "much", "json", "never", "late", "plain"]
+        ways = [
+            "plain",
+            "throw",
+            "throw-much",
+            "throw-value",
+            "return-nothing",
+            "much",
+            "json",
+            "never",
+            "late",
+            "plain",
+        ]
         for how in ways:
             reply = kapso.invoke(secrets.function_id, {"how": how, "echo": text})
             if reply.status_code == 500:
@@ -319,7 +342,9 @@ def test_no_value_is_in_any_log_reply_process_or_file(tmp_path: Path) -> None:
         processes = [server.process.pid, *(child.pid for child in server.children())]
         assert len(processes) >= 5
         for pid in processes:
-            told += [Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace") for file in ("cmdline", "environ")]
+            told += [
+                Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace") for file in ("cmdline", "environ")
+            ]
         kapso.client.patch(f"{kapso.base}/functions/{secrets.function_id}", json={"function": {"code": broken}})
         failed = kapso.deploy(secrets.function_id)
         assert failed["status"] == "error"

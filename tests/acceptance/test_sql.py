@@ -91,15 +91,15 @@ def db(home: Project) -> Cases:
 
 
 @pytest.fixture(scope="module")
-def people(db: Cases) -> str:
+def people(db: Cases) -> None:
     """A table of three rows."""
     db.run("exec", "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, age INTEGER)")
     db.run("run", "INSERT INTO people (name, age) VALUES ('Ada', 36), ('Bob', NULL), ('Cyd', 20)")
-    return "people"
 
 
-def test_all_gives_the_rows_and_facts_about_the_query(db: Cases, people: str) -> None:
-    found = db.run("all", f"SELECT name, age FROM {people} WHERE age > ? ORDER BY age", [10])
+@pytest.mark.usefixtures("people")
+def test_all_gives_the_rows_and_facts_about_the_query(db: Cases) -> None:
+    found = db.run("all", "SELECT name, age FROM people WHERE age > ? ORDER BY age", [10])
     assert found["success"] is True
     assert found["results"] == [{"name": "Cyd", "age": 20}, {"name": "Ada", "age": 36}]
     assert found["meta"]["changes"] == 0
@@ -116,8 +116,9 @@ def test_run_tells_changes_and_the_last_row_id(db: Cases) -> None:
     assert db.run("run", "DELETE FROM runs WHERE id = 9")["meta"]["changes"] == 0
 
 
-def test_first_gives_a_row_a_column_or_null(db: Cases, people: str) -> None:
-    query = f"SELECT * FROM {people} WHERE name = ?"
+@pytest.mark.usefixtures("people")
+def test_first_gives_a_row_a_column_or_null(db: Cases) -> None:
+    query = "SELECT * FROM people WHERE name = ?"
     assert db.run("first", query, ["Ada"]) == {"id": 1, "name": "Ada", "age": 36}
     assert db.run("first", query, ["Ada"], "age") == 36
     assert db.run("first", query, ["Nobody"]) is None
@@ -125,8 +126,9 @@ def test_first_gives_a_row_a_column_or_null(db: Cases, people: str) -> None:
         db.run("first", query, ["Ada"], "height")
 
 
-def test_raw_gives_arrays_and_the_names_of_columns_on_demand(db: Cases, people: str) -> None:
-    query = f"SELECT id, name FROM {people} ORDER BY id LIMIT 2"
+@pytest.mark.usefixtures("people")
+def test_raw_gives_arrays_and_the_names_of_columns_on_demand(db: Cases) -> None:
+    query = "SELECT id, name FROM people ORDER BY id LIMIT 2"
     assert db.run("raw", query) == [[1, "Ada"], [2, "Bob"]]
     assert db.run("raw", query, None, {"columnNames": True}) == [["id", "name"], [1, "Ada"], [2, "Bob"]]
     assert db.run("raw", "SELECT 1 AS x, 2 AS x") == [[1, 2]]
@@ -166,6 +168,7 @@ def test_undefined_cannot_be_bound(db: Cases) -> None:
         db.run("undefinedValue")
 
 
+@pytest.mark.usefixtures("people")
 @pytest.mark.parametrize(
     ("sql", "params", "text"),
     [
@@ -180,12 +183,12 @@ def test_undefined_cannot_be_bound(db: Cases) -> None:
     ],
 )
 def test_a_failing_statement_throws_what_sqlite_says(
-    db: Cases, people: str, sql: str, params: list[object] | None, text: str
+    db: Cases, sql: str, params: list[object] | None, text: str
 ) -> None:
     with pytest.raises(CaseFailed) as failed:
         db.run("run", sql, params)
     assert text in str(failed.value)
-    assert db.run("first", f"SELECT count(*) AS n FROM {people}", None, "n") == 3
+    assert db.run("first", "SELECT count(*) AS n FROM people", None, "n") == 3
 
 
 def test_an_error_carries_its_cause(db: Cases) -> None:
@@ -224,7 +227,9 @@ def test_a_failing_statement_in_a_batch_rolls_all_back(db: Cases) -> None:
 
 
 def test_exec_runs_a_statement_a_line_and_counts_them(db: Cases) -> None:
-    done = db.run("exec", "CREATE TABLE lines (n INTEGER);\nINSERT INTO lines VALUES (1);\nINSERT INTO lines VALUES (2);")
+    done = db.run(
+        "exec", "CREATE TABLE lines (n INTEGER);\nINSERT INTO lines VALUES (1);\nINSERT INTO lines VALUES (2);"
+    )
     assert done["count"] == 3
     assert db.run("first", "SELECT sum(n) AS n FROM lines", None, "n") == 3
     with pytest.raises(CaseFailed, match=r"D1_EXEC_ERROR: Error in line 1: SELEC: near \"SELEC\": syntax error"):

@@ -99,12 +99,14 @@ def _blank(text: AnyStr, patterns: Sequence[AnyStr], mark: AnyStr, *, cut: bool)
     places = sorted(place for pattern in patterns for place in _places(text, pattern, cut=cut))
     if not places:
         return text
-    parts, done = [], 0
+    parts: list[AnyStr] = []
+    done = 0
     for begin, end in places:
         if begin >= done:
             parts += [text[done:begin], mark]
         done = max(done, end)
-    return text[:0].join([*parts, text[done:]])
+    parts.append(text[done:])
+    return text[:0].join(parts)
 
 
 def _places(text: AnyStr, pattern: AnyStr, *, cut: bool) -> Iterator[tuple[int, int]]:

@@ -115,7 +115,9 @@ def _is_ours(member: tarfile.TarInfo) -> bool:
 
 def _check(database: Path) -> None:
     """Raises InvalidInput, or sqlite3.Error, for a file that is not a sound database."""
-    with contextlib.closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro&immutable=1", uri=True)) as connection:
+    with contextlib.closing(
+        sqlite3.connect(f"file:{quote(str(database))}?mode=ro&immutable=1", uri=True)
+    ) as connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if sound != "ok":

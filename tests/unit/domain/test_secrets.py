@@ -121,8 +121,8 @@ def test_what_was_cut_in_the_midst_of_a_value_loses_that_part() -> None:
 
 
 @given(
-    st.lists(st.text(alphabet="ab\"\\é", min_size=4, max_size=12), min_size=1, max_size=4),
-    st.lists(st.text(alphabet="ab\"\\é \n", max_size=6), min_size=1, max_size=8),
+    st.lists(st.text(alphabet='ab"\\é', min_size=4, max_size=12), min_size=1, max_size=4),
+    st.lists(st.text(alphabet='ab"\\é \n', max_size=6), min_size=1, max_size=8),
     st.data(),
 )
 def test_no_value_is_ever_left(values: list[str], fillers: list[str], data: st.DataObject) -> None:

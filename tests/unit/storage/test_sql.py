@@ -23,7 +23,10 @@ TRIGGER = "CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO l VALUES (';'); 
         ("SELECT 'it''s; fine'; SELECT 2", ["SELECT 'it''s; fine';", "SELECT 2"]),
         ("SELECT 1 -- one; \n + 1; SELECT /* ; */ 2", ["SELECT 1 -- one; \n + 1;", "SELECT /* ; */ 2"]),
         (f"{TRIGGER} SELECT 1;", [TRIGGER, "SELECT 1;"]),
-        (TRIGGER.replace("CREATE", "create temp").lower() + "x", [TRIGGER.replace("CREATE", "create temp").lower(), "x"]),
+        (
+            TRIGGER.replace("CREATE", "create temp").lower() + "x",
+            [TRIGGER.replace("CREATE", "create temp").lower(), "x"],
+        ),
         (f"/* why */ {TRIGGER}", [f"/* why */ {TRIGGER}"]),
         ("CREATE TABLE trigger_end (n); SELECT 1", ["CREATE TABLE trigger_end (n);", "SELECT 1"]),
         ("SELECT 'unfinished; text", ["SELECT 'unfinished; text"]),
