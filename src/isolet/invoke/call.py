@@ -231,8 +231,7 @@ class Call:
         headers = connection.headers
         if header_rules.get(headers, _ERROR_HEADER) is not None:
             message, stack = await self._read_report(connection)
-            redact = instance.redactor.text
-            raise HandlerFailed(redact(message), stack=redact(stack) if stack else None)
+            raise HandlerFailed(instance.redact(message), stack=instance.redact(stack) if stack else None)
         if (
             header_rules.get(headers, b"connection") == b"close"
             and header_rules.get(headers, b"content-type") is None
@@ -332,7 +331,7 @@ class Call:
             invocation.error = cut_error(str(error))
         elif self.connection is not None:
             invocation.status = self.connection.status
-        self._record_bodies()
+        self._record_bodies(whole=error is None)
         instance = self.instance
         self._give_back(succeeded=error is None)
         if isinstance(error, FunctionTimeout):
@@ -383,14 +382,15 @@ class Call:
         kept = self.invocation
         kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
 
-    def _record_bodies(self) -> None:
+    def _record_bodies(self, *, whole: bool) -> None:
         """What is kept of the bodies, without the values of secrets, and whether they were cut."""
         kept, response = self.invocation, self._response
         kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
         kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
         if self.instance is not None and self.instance.redactor.longest:
-            kept.request_body = self.instance.redactor.data(kept.request_body)
-            response = self.instance.redactor.data(response)
+            redact = self.instance.redactor.data
+            kept.request_body = redact(kept.request_body, cut=kept.request_truncated or not whole)
+            response = redact(response, cut=kept.response_truncated or not whole)
         kept.request_body, _ = cut_body(kept.request_body)
         kept.response_body, _ = cut_body(response)
 

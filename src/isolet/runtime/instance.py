@@ -35,6 +35,8 @@ _COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"coll
 _POST_MORTEM_S = 1.0
 _MB = 1024 * 1024
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
+# `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
+_MAY_BE_CUT_CHARS = 2_000
 LineSink = Callable[[InvocationId, ConsoleLine], None]
 
 
@@ -147,7 +149,12 @@ class Instance:
 
     @property
     def complaint(self) -> str:
-        return self._child.complaint
+        """The end of what it wrote to standard error, without the values of secrets."""
+        return self.redactor.text(self._child.complaint)
+
+    def redact(self, text: str) -> str:
+        """What the wrapper reports, without the values of secrets; a long text may have been cut there."""
+        return self.redactor.text(text, cut=len(text) >= _MAY_BE_CUT_CHARS)
 
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
@@ -167,7 +174,7 @@ class Instance:
                 return
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
-        raise load_failure(self._child.complaint, self.spec.module) or self._start_failure()
+        raise load_failure(self.complaint, self.spec.module) or self._start_failure()
 
     def _init_watch(self) -> None:
         """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
@@ -190,7 +197,7 @@ class Instance:
             "instance did not start",
             release=self.spec.release,
             status=self._child.exited.result(),
-            complaint=self._child.complaint[-2000:],
+            complaint=self.complaint[-2000:],
         )
         return FunctionCrashed(f"the instance ended with {describe_exit(self._child.exited.result())} as it started")
 
@@ -297,9 +304,9 @@ class Instance:
             call, level, at_ms, message, stack = json.loads(line[1:])
             parsed = ConsoleLine(
                 level=str(level),
-                message=storable(self.redactor.text(str(message))),
+                message=storable(self.redact(str(message))),
                 at_ms=int(at_ms),
-                stack=storable(self.redactor.text(stack)) if stack else None,
+                stack=storable(self.redact(stack)) if stack else None,
             )
         except (ValueError, TypeError):
             return

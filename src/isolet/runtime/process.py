@@ -85,8 +85,9 @@ class Child:
 
     @property
     def complaint(self) -> str:
-        """The end of what it wrote to standard error."""
-        return self._err.decode(errors="replace")
+        """The end of what it wrote to standard error, in whole lines."""
+        kept = self._err if len(self._err) < _STDERR_KEPT else self._err.partition(b"\n")[2]
+        return kept.decode(errors="replace")
 
     async def started(self, timeout_s: float) -> bool:
         """Wait until it listens or has ended; whether it listens. Raises TimeoutError."""
