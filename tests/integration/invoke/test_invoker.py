@@ -311,7 +311,7 @@ async def test_a_call_over_its_time_is_ended(harness: Harness) -> None:
 
 async def test_a_call_whose_loop_never_turns_is_ended_with_its_process(harness: Harness) -> None:
     module = "export default async (r) => { if (new URL(r.url).search) for (;;) {} return new Response('ok'); };"
-    route = harness.route(module, timeout_ms=300)
+    route = harness.route(module, timeout_ms=2_000)
     with capture_logs(), pytest.raises(FunctionTimeout):
         await harness.call(route)
     reply = await harness.call(route, target=b"/")

@@ -236,11 +236,11 @@ async def test_a_line_without_end_is_not_kept(spawn: Spawn, scripted: Callable[[
 
 
 async def test_only_the_end_of_endless_complaints_is_kept(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
-    source = "import os\nfor n in range(2000): os.write(2, b'%9d ' % n + b'x' * 990)"
+    source = "import os\nfor n in range(18000): os.write(2, b'%9d ' % n + b'x' * 89 + b'\\n')"
     child = spawn(within=scripted(source))
     await ended(child)
-    assert len(child.complaint) == 16_384
-    assert child.complaint.endswith("     1999 " + "x" * 990)
+    # As many whole lines of 100 bytes as 16 KiB hold.
+    assert child.complaint == "".join(f"{number:9} {'x' * 89}\n" for number in range(18_000 - 163, 18_000))
 
 
 async def test_a_report_of_bubblewrap_that_comes_in_parts_is_read_to_its_end(
