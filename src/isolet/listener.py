@@ -20,6 +20,8 @@ _HEAD_MAX_BYTES = 65_536
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
 _KEEP_ALIVE_S = 75
+# A client that does not finish the head of a request in this time is cut off.
+_HEAD_TIMEOUT_S = 30.0
 _BACKLOG = 2048
 _GATHERED_MAX_BYTES = 16_384
 
@@ -66,9 +68,20 @@ class _Protocol(HttpToolsProtocol):
     _in_head = False
     _piece_bytes = 0
     _unread_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, _Gathering(transport)))
+        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head_timer()
+        super().connection_lost(exc)
+
+    def _end_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
@@ -78,6 +91,8 @@ class _Protocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_MAX_BYTES:
                 self.send_400_response("")
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -86,6 +101,8 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._head_timer is not None:
+            self._end_head_timer()
         if self._head_bytes + self._piece_bytes > _HEAD_MAX_BYTES:
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if self._is_head_too_large:

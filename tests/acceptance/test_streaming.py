@@ -123,7 +123,7 @@ def test_a_stream_that_breaks_is_cut_and_recorded_as_failed(platform: Kapso) -> 
 
     (item,) = platform.invocations(function_id, status="failed")
     assert item["id"] == reply.headers["x-invocation-id"]
-    assert (item["response_body"], "broke the call off" in item["error_message"]) == ("part", True)
+    assert (item["response_body"], "broke its reply off" in item["error_message"]) == ("part", True)
 
 
 def test_a_caller_that_leaves_cancels_its_call(platform: Kapso, server: Server) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
@@ -55,7 +55,7 @@ class NativeDoor:
     masters: Masters
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX, route_class=BoundedRoute)
+        router = APIRouter(prefix=PREFIX, route_class=BoundedRoute, dependencies=[Depends(self.access.authenticated)])
         self._add_projects(router)
         self._add_functions(router)
         self._add_operation(router)

@@ -48,6 +48,10 @@ class NativeAccess:
         headers = request.scope["headers"]
         return authenticate(self._routes, api_key(headers) or bearer(headers))
 
+    async def authenticated(self, request: Request) -> None:
+        """A dependency of every native route: credentials are looked at before anything the request says."""
+        self.principal(request)
+
     def root(self, request: Request) -> None:
         """Raises Forbidden for every key but the root key."""
         if not self.principal(request).is_root:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from isolet.domain.access import Role
@@ -39,7 +39,11 @@ class StorageDoor:
     settings: Settings
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX + "/projects/{slug}", route_class=BoundedRoute)
+        router = APIRouter(
+            prefix=PREFIX + "/projects/{slug}",
+            route_class=BoundedRoute,
+            dependencies=[Depends(self.access.authenticated)],
+        )
         self._add_kv(router)
         self._add_sql(router)
         self._add_backups(router)

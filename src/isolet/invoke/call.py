@@ -46,6 +46,7 @@ _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
+_BROKEN_OFF = "The function broke its reply off before it was complete"
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _STATUS = {
     Outcome.HANDLER_FAILED: 500,
@@ -81,6 +82,7 @@ class Call:
         "_began",
         "_done",
         "_host",
+        "_last",
         "_request",
         "_response",
         "_route",
@@ -99,6 +101,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
+        self._last: Instance | None = None
         self._aborted: IsoletError | None = None
         self._response = b""
         self.invocation = invocation
@@ -300,9 +303,8 @@ class Call:
         """End the call with an error in the house's words, and raise it."""
         error: BaseException = exc
         if isinstance(exc, OSError):
-            report = await self._explain(exc)
-            self.invocation.kill_report = report
-            error = FunctionCrashed(report.message)
+            report = self.invocation.kill_report = await self._explain(exc)
+            error = FunctionCrashed(report.message) if report else HandlerFailed(_BROKEN_OFF)
         if isinstance(error, IsoletError):
             error.details = {**error.details, "invocation_id": self.invocation.id}
         self.finish(error)
@@ -310,7 +312,7 @@ class Call:
             raise exc
         raise error from exc
 
-    async def _explain(self, exc: OSError) -> KillReport:
+    async def _explain(self, exc: OSError) -> KillReport | None:
         if isinstance(exc, InstanceEnded):
             return exc.report
         if self.instance is None:
@@ -365,7 +367,7 @@ class Call:
 
     def _give_back(self, *, succeeded: bool = False) -> None:
         instance, connection = self.instance, self.connection
-        self.instance = self.connection = None
+        self._last, self.instance, self.connection = instance, None, None
         if instance is not None:
             instance.end_call(connection)
             self._host.pool.freed(instance, succeeded=succeeded)
@@ -387,8 +389,9 @@ class Call:
         kept, response = self.invocation, self._response
         kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
         kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
-        if self.instance is not None and self.instance.redactor.longest:
-            redact = self.instance.redactor.data
+        instance = self.instance or self._last
+        if instance is not None and instance.redactor.longest:
+            redact = instance.redactor.data
             kept.request_body = redact(kept.request_body, cut=kept.request_truncated or not whole)
             response = redact(response, cut=kept.response_truncated or not whole)
         kept.request_body, _ = cut_body(kept.request_body)

@@ -32,7 +32,8 @@ _STORAGE_INSIDE = "/storage"
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
 _PROBE = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n'
 _COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"collect":true}\r\n\r\n'
-_POST_MORTEM_S = 1.0
+# A dying process closes its sockets moments before it is seen to have ended.
+_POST_MORTEM_S = 0.5
 _MB = 1024 * 1024
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
 # `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
@@ -228,18 +229,16 @@ class Instance:
             connection.abort(NeverSeen() if connection in unseen else InstanceEnded(self.ended))
         self.happened(Event.KILLED)
 
-    async def post_mortem(self, at_ms: int) -> KillReport:
-        """Why the process is gone, once it is; after a second, that it broke a call off without ending."""
+    async def post_mortem(self, at_ms: int) -> KillReport | None:
+        """Why the process is gone, once it is; None when it broke a call off and lives on."""
         if self.ended is None:
             await asyncio.wait({self.exited}, timeout=_POST_MORTEM_S)
-        if self.ended is None:
+        if self.ended is None and self.exited.done():
             self.ended = self._explain_exit(at_ms)
         return self.ended
 
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)
-        if not self.exited.done():
-            return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail="it broke the call off", hit=hit)
         if _OUT_OF_MEMORY.search(self._child.complaint):
             allowed = self.spec.limits.memory_limit_mb
             used = max(self.peak_memory_bytes // _MB, allowed)

@@ -306,7 +306,7 @@ async def test_a_call_over_its_time_is_ended(harness: Harness) -> None:
         await harness.call(route)
     record = await harness.record(route)
     assert (record.status, record.outcome) == (504, Outcome.TIMEOUT)
-    assert 150_000 <= record.duration_us < 5_000_000
+    assert 145_000 <= record.duration_us < 5_000_000
 
 
 async def test_a_call_whose_loop_never_turns_is_ended_with_its_process(harness: Harness) -> None:
@@ -453,5 +453,5 @@ async def test_a_streamed_call_is_not_sent_twice(forgetful: Harness) -> None:
 
     route = forgetful.route("")
     assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
-    with pytest.raises(FunctionCrashed):
+    with pytest.raises(HandlerFailed, match="broke its reply off"):
         await forgetful.call(route, parts(), headers=[(b"content-length", b"7")])
