@@ -53,6 +53,10 @@ _STATUS = {
 }
 _NOT_FOUND = "Function not found"
 _LATEST = 10
+_FUNCTION_EXAMPLE = {
+    "function": {"name": "Hello", "code": "async function handler(request, env) { return new Response('Hello'); }"}
+}
+_SECRET_EXAMPLE = {"secret": {"name": "API_KEY", "value": "…"}}
 _INVOCATIONS_MAX = 20
 
 
@@ -211,14 +215,15 @@ class KapsoDoor:
             return Response(status_code=204)
 
         add("", list_functions, methods=["GET"])
-        add("", create_function, methods=["POST"], status_code=201)
+        add("", create_function, methods=["POST"], status_code=201, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
         add("/{function_id}", get_function, methods=["GET"])
-        add("/{function_id}", update_function, methods=update_methods)
+        add("/{function_id}", update_function, methods=update_methods, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
         add("/{function_id}", delete_function, methods=["DELETE"], status_code=204)
         add("/{function_id}/deploy", deploy_function, methods=["POST"], status_code=202)
         add("/{function_id}/invocations", list_invocations, methods=["GET"])
         add("/{function_id}/secrets", list_secrets, methods=["GET"])
-        add("/{function_id}/secrets", create_secret, methods=["POST"], status_code=201)
+        secret = _body_of(_SECRET_EXAMPLE)
+        add("/{function_id}/secrets", create_secret, methods=["POST"], status_code=201, openapi_extra=secret)
         add("/{function_id}/secrets/{name}", delete_secret, methods=["DELETE"], status_code=204)
         return router
 
@@ -237,6 +242,12 @@ class KapsoDoor:
 
     def _object(self, request: Request, function: Function, prefix: str) -> dict[str, Any]:
         return shapes.function_object(function, public_base(request, self.settings), prefix)
+
+
+def _body_of(example: dict[str, Any]) -> dict[str, Any]:
+    """What the API pages show of a request's body."""
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _deploy_reply(function: Function, prefix: str) -> dict[str, Any]:

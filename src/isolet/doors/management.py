@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -41,6 +42,8 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # For the pages only, so that a key can be given there; each door looks at credentials itself.
+        dependencies=[Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
     )
     for router in routers:
         app.include_router(router)
