@@ -100,7 +100,7 @@ class ConfigBuilder:
         return bytes(config.to_bytes())
 
     def egress(self, *, allow: Sequence[str], deny: Sequence[str], reasons: str, trust_system_cas: bool) -> bytes:
-        """A forward proxy to the networks in `allow`, less those in `deny`; the server at `reasons` explains failures."""
+        """A forward proxy to the networks in `allow`, less those in `deny`; `reasons` is who explains failures."""
         config = self._schema.Config.new_message()
         main, network, explain = config.init("services", 3)
         main.name = "egress"
