@@ -90,7 +90,7 @@ def test_an_inside_address_is_refused_by_name(kapso: Kapso, fetcher: str, world:
 
 def test_the_text_says_which_address_a_refused_name_has(kapso: Kapso, fetcher: str, world: World) -> None:
     reply = _fetch(kapso, fetcher, f"http://localhost:{world.port}/")
-    assert reply["text"] == f"cannot fetch localhost:{world.port}: its address 127.0.0.1 is {REFUSED}\n"
+    assert reply["text"] == f"cannot fetch localhost:{world.port}: it leads to 127.0.0.1, the address is {REFUSED}\n"
 
 
 def test_a_name_that_nobody_has_is_not_called_refused(kapso: Kapso, fetcher: str) -> None:

@@ -133,7 +133,9 @@ def test_memory_over_its_limit_is_ended_soon(server: Server, kapso: Kapso) -> No
     function_id = limited(
         kapso,
         """const kept = [];
-        async function handler() { while (true) { kept.push(new Uint8Array(1 << 20).fill(1)); await scheduler.wait(5); } }""",
+        async function handler() {
+            while (true) { kept.push(new Uint8Array(1 << 20).fill(1)); await scheduler.wait(5); }
+        }""",
         memory_limit_mb=64,
     )
     pid = _started(server, before)

@@ -24,7 +24,21 @@ def test_a_version_that_stops_starting_is_quarantined_until_a_deploy(kapso: Kaps
     reason = kapso.get(function_id)["deploy_error"]["message"]
     assert reason.startswith("The live version does not start: ")
     assert "the secret is broken" in reason
-    kapso.client.patch(
-        f"{kapso.base}/functions/{function_id}", json={"function": {"code": _CODE.replace("BROKEN", "X")}}
-    )
-    assert kapso.deploy(function_id)["status"] == "error"
+    changed = {"function": {"code": _CODE.replace("BROKEN", "SOMETHING_ELSE")}}
+    assert kapso.client.patch(f"{kapso.base}/functions/{function_id}", json=changed).status_code == 200
+    function = kapso.deploy(function_id)
+    assert (function["status"], function["deploy_error"]) == ("deployed", None)
+    assert kapso.invoke(function_id).text == "works"
+
+
+def test_a_version_that_does_not_start_is_tried_ever_less_often(kapso: Kapso) -> None:
+    function_id = kapso.deployed(_CODE)
+    secrets = f"{kapso.base}/functions/{function_id}/secrets"
+    assert kapso.client.post(secrets, json={"secret": {"name": "BROKEN", "value": "yes"}}).status_code == 201
+
+    def refused() -> str:
+        detail = str(kapso.invoke(function_id).json()["detail"])
+        return detail if "in a row" in detail else ""
+
+    found = wait_until(refused, timeout_s=20, what="a call that is refused without a start")
+    assert "times in a row (Error: the secret is broken); the next try is in" in found
