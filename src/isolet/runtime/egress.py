@@ -121,7 +121,7 @@ class Egress:
 def denied_networks(allowed: Sequence[str]) -> list[str]:
     """The ranges refused by default, less those that the operator's networks lie in.
 
-    workerd lets the narrower rule win. Addresses of metadata services stay refused unless the operator names them exactly.
+    workerd lets the narrower rule win. Addresses of metadata services stay refused unless named exactly.
     """
     opened = [ipaddress.ip_network(network) for network in allowed]
     denied = map(ipaddress.ip_network, DENIED_NETWORKS)
