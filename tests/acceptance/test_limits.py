@@ -12,7 +12,7 @@ from tests.support.kapso import Kapso
 from tests.support.limits import limited, record_of
 from tests.support.server import Server
 
-_SHAPE = """export default { async fetch(request) {
+SHAPE = """export default { async fetch(request) {
     if (request.headers.get("x-good")) return new Response("good");
     console.log("it begins");
     %s
@@ -87,7 +87,7 @@ def test_a_bad_function_ends_in_time_and_says_why(server: Server, kapso: Kapso, 
         limits["timeout_ms"] = 20_000
     if bad.limit == "memory":
         limits["cpu_ms"] = 20_000
-    function_id = limited(kapso, _SHAPE % bad.code, **limits)
+    function_id = limited(kapso, SHAPE % bad.code, **limits)
     began = time.monotonic()
     reply = kapso.invoke(function_id)
     took_s = time.monotonic() - began
@@ -111,7 +111,7 @@ def test_a_bad_function_ends_in_time_and_says_why(server: Server, kapso: Kapso, 
     ids=["console", "process.stdout"],
 )
 def test_what_is_kept_of_endless_printing_is_bounded(server: Server, kapso: Kapso, print_it: str) -> None:
-    code = f"import process from 'node:process';\n{_SHAPE % f'while (true) {print_it}'}"
+    code = f"import process from 'node:process';\n{SHAPE % f'while (true) {print_it}'}"
     function_id = limited(kapso, code, cpu_ms=_CPU_MS)
     log_size = len(server.log)
     reply = kapso.invoke(function_id)

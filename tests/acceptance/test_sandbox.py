@@ -19,6 +19,8 @@ from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import find
 from tests.support.kapso import Kapso
+from tests.support.limits import instances
+from tests.support.server import Server
 
 _SOURCE = Path(__file__).parents[1] / "support" / "intruder.c"
 _TIMEOUT_S = 20.0
@@ -149,3 +151,14 @@ def test_a_function_has_no_way_to_files_processes_or_the_environment(kapso: Kaps
     assert seen["environment"] == []
     assert "PATH" not in seen["names"]
     assert seen["gc"] == "undefined"
+
+
+def test_the_kernel_bounds_descriptors_memory_and_core_files_of_an_instance(server: Server, kapso: Kapso) -> None:
+    before = instances(server)
+    kapso.deployed("async function handler() { return new Response('up'); }")
+    (pid,) = instances(server) - before
+    rows = [line.split("  ") for line in Path(f"/proc/{pid}/limits").read_text().splitlines()]
+    hard = {row[0]: [part.strip() for part in row if part.strip()][2] for row in rows[1:]}
+    assert hard["Max open files"] == "4096"
+    assert hard["Max core file size"] == "0"
+    assert 0 < int(hard["Max data size"]) < 4 << 30
