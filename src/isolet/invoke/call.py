@@ -351,7 +351,8 @@ class Call:
     async def _conclude_timeout(self, instance: Instance | None) -> None:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
         limits = self._route.limits
-        used_ms = self.invocation.duration_us // 1000
+        # The loop's timers may fire a millisecond early.
+        used_ms = max(self.invocation.duration_us // 1000, limits.timeout_ms)
         now_ms = self._host.clock.now_ms()
         report = KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms)
         if instance is not None and instance.state in (State.READY, State.DRAINING):
