@@ -11,7 +11,7 @@ from tests.bench.report import Figure, compared
 from tests.bench.sides import ANSWER, BODY, Target, deployed, isolet_server
 
 _FUNCTIONS = 100
-_CALLS = 3000
+_CALLS = 1000
 _ROUNDS = 3
 _TARGET = 0.9
 
