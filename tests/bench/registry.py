@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import cold_start, deploy, invoke, storage
+from tests.bench import churn, cold_start, deploy, invoke, many, noise, storage
 from tests.bench.report import Figure
 
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
@@ -12,4 +12,7 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "cold-start": cold_start.run,
     "deploy": deploy.run,
     "storage": storage.run,
+    "noise": noise.run,
+    "many": many.run,
+    "churn": churn.run,
 }

@@ -27,7 +27,7 @@ from isolet.errors import (
 )
 from isolet.invoke import headers as header_rules
 from isolet.invoke.routes import Route
-from isolet.runtime.channel import Connection, Headers
+from isolet.runtime.channel import Connection, Headers, Unread
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
 from isolet.runtime.lifecycle import State
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _WATCH_AFTER_S = 0.05
 # A loop that does not answer for so long after a deadline is stuck.
 _STUCK_AFTER_S = 0.25
+# A connection that breaks off is followed by the end of its process within this time, or by none.
+_EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
 _ERROR_HEADER = b"x-isolet-error"
 _REPORT_MAX_BYTES = 262_144
@@ -191,9 +193,15 @@ class Call:
                     self._spawn(self._pump(connection, body), "request body")
                 await connection.head()
                 return connection
-            except ConnectionResetError:
-                stale = connection.uses > 1 and instance.state is State.READY and isinstance(body, bytes)
-                if not stale or connection.started:
+            except ConnectionResetError as exc:
+                if connection.started or not isinstance(body, bytes):
+                    raise
+                ends = await instance.ends_within(_EXIT_SHOWS_S)
+                if ends and isinstance(exc, Unread):
+                    raise NeverSeen from exc
+                # A process that died with the request in its hands ran it, perhaps; one that lives closed an idle
+                # connection.
+                if ends or connection.uses == 1:
                     raise
                 instance.calls.discard(connection)
                 fresh = True
@@ -345,7 +353,8 @@ class Call:
     async def _conclude_timeout(self, instance: Instance | None) -> None:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
         limits = self._route.limits
-        used_ms = self.invocation.duration_us // 1000
+        # The loop's timers may fire a millisecond early.
+        used_ms = max(self.invocation.duration_us // 1000, limits.timeout_ms)
         now_ms = self._host.clock.now_ms()
         report = KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms)
         if instance is not None and instance.state in (State.READY, State.DRAINING):

@@ -22,8 +22,17 @@ KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
 BINDING_NAMES = ("KV", "DB")
 
-# Ranges that lead back inside and that workerd does not count as private: NAT64, 6to4, benchmarking, "this network".
-DENIED_NETWORKS = ("64:ff9b::/96", "2002::/16", "198.18.0.0/15", "0.0.0.0/8")
+# Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
+# as IPv6, benchmarking, protocol assignments, "this network".
+DENIED_NETWORKS = (
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "2002::/16",
+    "::/96",
+    "198.18.0.0/15",
+    "192.0.0.0/24",
+    "0.0.0.0/8",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +99,18 @@ class ConfigBuilder:
         options.forwardedProtoHeader = PROTO_HEADER
         return bytes(config.to_bytes())
 
-    def egress(self, *, allow: Sequence[str], deny: Sequence[str], trust_system_cas: bool) -> bytes:
-        """A forward proxy to the networks in `allow`, less those in `deny`."""
+    def egress(self, *, allow: Sequence[str], deny: Sequence[str], reasons: str, trust_system_cas: bool) -> bytes:
+        """A forward proxy to the networks in `allow`, less those in `deny`; `reasons` is who explains failures."""
         config = self._schema.Config.new_message()
-        main, network = config.init("services", 2)
+        main, network, explain = config.init("services", 3)
         main.name = "egress"
         worker = main.init("worker")
         self._add_modules(worker, {"egress.js": self._js["egress.js"]})
+        worker.compatibilityFlags = ["connect_pass_through"]
+        (binding,) = worker.init("bindings", 1)
+        binding.name = "REASONS"
+        binding.init("service").name = "reasons"
+        self._reach(explain, "reasons", reasons)
         worker.globalOutbound.name = "network"
         network.name = "network"
         service = network.init("network")

@@ -229,6 +229,12 @@ class Instance:
             connection.abort(NeverSeen() if connection in unseen else InstanceEnded(self.ended))
         self.happened(Event.KILLED)
 
+    async def ends_within(self, timeout_s: float) -> bool:
+        """Whether the process is gone, or goes within this time."""
+        if self.state is State.READY:
+            await asyncio.wait({self.exited}, timeout=timeout_s)
+        return self.state is not State.READY
+
     async def post_mortem(self, at_ms: int) -> KillReport | None:
         """Why the process is gone, once it is; None when it broke a call off and lives on."""
         if self.ended is None:

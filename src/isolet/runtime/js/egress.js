@@ -1,38 +1,35 @@
-// The way out. Every request of a function to the world passes here; the network service behind `fetch` resolves the
-// name and refuses addresses that are not allowed, at connect time.
+// The egress worker: everything a function sends to the world passes here; the network service behind `fetch` resolves the
+// name and refuses addresses that are not allowed, at connect time. Why it failed, workerd does not tell a worker, so the
+// host is asked, once it has failed. TCP connections pass through by a compatibility flag, under the same rules.
 
-const WHY = "functions may reach public addresses only";
-
-// workerd tells a refusal, and a name that does not resolve, as an internal error with a reference into its own log.
-const HIDDEN = "internal error";
-
-/** Whether a URL's host is an address, or this machine, so that no name had to be resolved. */
-function isAddress(hostname) {
-  return hostname.startsWith("[") || /^[\d.]+$/.test(hostname) || /^(.+\.)?localhost\.?$/.test(hostname);
-}
-
-function explain(url, error) {
-  const text = String(error?.message ?? error);
-  if (!text.startsWith(HIDDEN)) return { status: 502, text };
-  // A certificate that is not trusted hides in the same words, but only behind an address that is allowed.
-  if (url.protocol === "https:") {
-    return { status: 403, text: `the address is refused, its name is unknown or its certificate is not trusted; ${WHY}` };
-  }
-  if (isAddress(url.hostname)) return { status: 403, text: `the address is refused, ${WHY}` };
-  return { status: 403, text: `its name is unknown, or its address is refused: ${WHY}` };
-}
+const TEXT = { "content-type": "text/plain; charset=utf-8" };
 
 export default {
-  async fetch(request) {
+  async fetch(request, env) {
     try {
       return await fetch(request);
     } catch (error) {
-      const url = new URL(request.url);
-      const { status, text } = explain(url, error);
-      return new Response(`cannot fetch ${url.host}: ${text}\n`, {
-        status,
-        headers: { "content-type": "text/plain; charset=utf-8" },
-      });
+      const { host, hostname } = new URL(request.url);
+      const reason = await reasonFor(hostname, env);
+      const why = reason?.text ?? ownWords(error, request.url);
+      return new Response(`cannot fetch ${host}: ${why}\n`, { status: reason?.refused ? 403 : 502, headers: TEXT });
     }
   },
 };
+
+/** `{ refused, text }`; nothing when the host sees no reason in the address. */
+async function reasonFor(hostname, env) {
+  try {
+    const reply = await env.REASONS.fetch(`http://reasons/?host=${encodeURIComponent(hostname)}`);
+    return await reply.json();
+  } catch {
+    return null;
+  }
+}
+
+function ownWords(error, url) {
+  const text = String(error?.message ?? error);
+  if (!text.startsWith("internal error")) return text;
+  const orCertificate = url.startsWith("https:") ? ", or its certificate is not trusted" : "";
+  return `the connection could not be made${orCertificate}`;
+}
