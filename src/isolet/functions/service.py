@@ -101,8 +101,12 @@ class Functions:
             after = changed(before, changes)
             return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
 
-        function = await self._database.write(stored.modify_function, FunctionId(function_id), modify)
+        before = await self._database.read(stored.get_function, FunctionId(function_id))
+        function = await self._database.write(stored.modify_function, before.id, modify)
         self._events.put_function(function)
+        if function.limits.memory_limit_mb != before.limits.memory_limit_mb:
+            # The heap's limit is set as an instance starts: the next call starts one, the running ones finish.
+            self._pool.retire(release_of(function))
         return function
 
     async def set_health(self, function_id: FunctionId, reason: str | None) -> None:

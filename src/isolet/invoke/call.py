@@ -346,6 +346,7 @@ class Call:
         self._give_back(succeeded=error is None)
         if isinstance(error, FunctionTimeout):
             # The caller has its answer; the record waits for what became of the instance.
+            self._host.recorder.conclude(invocation)
             self._host.tasks.spawn(self._conclude_timeout(instance), name=f"conclude {invocation.id}")
         else:
             self._host.recorder.end(invocation)

@@ -26,6 +26,7 @@ class Recorder:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._open: dict[str, Invocation] = {}
+        self._concluding: set[str] = set()
         self._ended: deque[Invocation] = deque()
         self._late: deque[tuple[InvocationId, ConsoleLine]] = deque()
         self._wake = asyncio.Event()
@@ -37,8 +38,14 @@ class Recorder:
     def begin(self, invocation: Invocation) -> None:
         self._open[invocation.id] = invocation
 
+    def conclude(self, invocation: Invocation) -> None:
+        """The call is over, but for what its record still waits; `end` follows. Readers wait for it with `flush`."""
+        self._concluding.add(invocation.id)
+        self._idle.clear()
+
     def end(self, invocation: Invocation) -> None:
         """The call is over: its record is written soon. When the store stalls for long, records are counted as lost."""
+        self._concluding.discard(invocation.id)
         if len(self._ended) >= _QUEUE_ROWS:
             del self._open[invocation.id]
             self.lost += 1
@@ -107,5 +114,5 @@ class Recorder:
                 log.error("cannot write console lines", calls=len(late), error=exc.message)
         if self._ended or self._late:
             self._wake.set()
-        else:
+        elif not self._concluding:
             self._idle.set()

@@ -42,6 +42,8 @@ class Group:
                 best is None or (instance.stalled, instance.active) < (best.stalled, best.active)
             ):
                 best = instance
+        if best is not None:
+            best.limits = limits
         return best
 
     async def wait_for_room(self, timeout_s: float) -> None:

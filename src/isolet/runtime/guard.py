@@ -94,7 +94,7 @@ class Guard:
         V8 leaves garbage lying that only its wrappers hold, so a collection is asked for as memory grows; what stays
         over the limit in spite of it is in use.
         """
-        limit = instance.spec.limits.memory_limit_mb * _MB
+        limit = instance.limits.memory_limit_mb * _MB
         if memory <= limit:
             instance.over_since = None
         elif instance.over_since is None:
@@ -126,13 +126,13 @@ class Guard:
             return
         instance.stalled = now - asked_at > _STALLED_S
         used_ms = round((cpu - instance.asked_cpu_s) * 1000)
-        if used_ms > instance.spec.limits.cpu_ms:
-            self._kill(instance, Limit.CPU, instance.spec.limits.cpu_ms, used_ms)
+        if used_ms > instance.limits.cpu_ms:
+            self._kill(instance, Limit.CPU, instance.limits.cpu_ms, used_ms)
 
     async def _ask(self, instance: Instance) -> None:
         began = self._loop.time()
         try:
-            await instance.probe(instance.spec.limits.timeout_ms / 1000 + 1)
+            await instance.probe(instance.limits.timeout_ms / 1000 + 1)
             # A moving average over some five answers.
             instance.lag_s += (self._loop.time() - began - instance.lag_s) * 0.2
         except (OSError, TimeoutError):

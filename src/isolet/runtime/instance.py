@@ -128,6 +128,9 @@ class Instance:
         self.calls: set[Connection] = set()
         self.last_used = self._loop.time()
         self.ended: KillReport | None = None
+        self.idle_timer: asyncio.TimerHandle | None = None
+        # What calls go by now; the module was loaded under `spec.limits`.
+        self.limits = spec.limits
         self._init_watch()
         self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None

@@ -259,7 +259,8 @@ class Pool:
             self._forget_if_empty(group)
             return
         # An instance may become an extra one later, so nobody sleeps longer than extras do.
-        self._loop.call_later(min(max(rest_s, 0.05), _EXTRA_IDLE_S), self._watch_idle, instance)
+        pause_s = min(max(rest_s, 0.05), _EXTRA_IDLE_S)
+        instance.idle_timer = self._loop.call_later(pause_s, self._watch_idle, instance)
 
     def _drain(self, group: Group, instance: Instance) -> None:
         group.drop(instance)
@@ -295,6 +296,8 @@ class Pool:
 
     def _stopped(self, instance: Instance, crashed: bool) -> None:
         self._all.discard(instance)
+        if instance.idle_timer is not None:
+            instance.idle_timer.cancel()
         group = self._groups.get(instance.spec.release)
         if group is None:
             return

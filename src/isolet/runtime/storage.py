@@ -56,6 +56,7 @@ class Storage:
         self.kv = Channel(str(self.sockets / KV_SOCKET))
         self.database = Channel(str(self.sockets / DATABASE_SOCKET))
         self.users = 0
+        self.idle_timer: asyncio.TimerHandle | None = None
         self.patient = 0
         self._child: Child | None = None
         self._failures = 0
@@ -282,7 +283,9 @@ class Storages:
     def release(self, storage: Storage) -> None:
         storage.users -= 1
         if storage.users == 0:
-            self._loop.call_later(self._idle_timeout_s, self._stop_if_idle, storage)
+            if storage.idle_timer is not None:
+                storage.idle_timer.cancel()
+            storage.idle_timer = self._loop.call_later(self._idle_timeout_s, self._stop_if_idle, storage)
 
     @contextlib.asynccontextmanager
     async def use(self, project_id: ProjectId) -> AsyncIterator[Storage]:
