@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, distinct, select
+from sqlalchemy import Connection, delete, select
 
 from isolet.ids import InvocationId, ProjectId, first_of_ms
 from isolet.store.schema import invocations, rollups
@@ -10,7 +10,7 @@ from isolet.store.schema import invocations, rollups
 
 def recorded_projects(connection: Connection) -> list[ProjectId]:
     """Every project that calls were counted of, those that are gone included."""
-    query = select(distinct(rollups.c.project_id)).where(rollups.c.step == "month")
+    query = select(rollups.c.project_id).distinct().where(rollups.c.step == "month")
     return [ProjectId(found) for found in connection.execute(query).scalars()]
 
 

@@ -150,8 +150,8 @@ invocations = Table(
     Column("response_body", LargeBinary, nullable=False),
     Column("response_truncated", Boolean, nullable=False),
     Column("console", Text, nullable=False),
-    Column("query", Text, nullable=False, server_default=""),
-    Column("request_headers", LargeBinary, nullable=False, server_default=""),
+    Column("query", Text, nullable=False, server_default=text("''")),
+    Column("request_headers", LargeBinary, nullable=False, server_default=text("''")),
     Column("request_redacted", Boolean, nullable=False, server_default=false()),
     Column("response_bytes", BigInteger, nullable=False, server_default="0"),
     Column("memory_bytes", BigInteger, nullable=False, server_default="0"),
@@ -163,12 +163,13 @@ invocations = Table(
 # The conditions of partial indexes: a query that says one of them word for word reads only what is rare.
 NOT_SUCCEEDED = text("(status < 200 OR status >= 300)")
 NOT_SYNC = text("kind <> 'sync'")
-for _name, _where in (("failed", NOT_SUCCEEDED), ("unusual", NOT_SYNC)):
+for _name, _column, _where in (("failed", "status", NOT_SUCCEEDED), ("unusual", "kind", NOT_SYNC)):
     for _place in (invocations.c.function_id, invocations.c.project_id):
         Index(
             f"invocations_{_place.name.removesuffix('_id')}_{_name}",
             _place,
             invocations.c.id,
+            invocations.c[_column],
             sqlite_where=_where,
             postgresql_where=_where,
         )

@@ -13,19 +13,18 @@ _UNUSUAL = sa.text("kind <> 'sync'")
 
 
 def upgrade() -> None:
-    for column in (
-        sa.Column("query", sa.Text, nullable=False, server_default=""),
-        sa.Column("request_headers", sa.LargeBinary, nullable=False, server_default=""),
+    for added in (
+        sa.Column("query", sa.Text, nullable=False, server_default=sa.text("''")),
+        sa.Column("request_headers", sa.LargeBinary, nullable=False, server_default=sa.text("''")),
         sa.Column("request_redacted", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("response_bytes", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("memory_bytes", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("memory_limit_mb", sa.Integer, nullable=False, server_default="0"),
     ):
-        op.add_column("invocations", column)
+        op.add_column("invocations", added)
     for owner in ("function", "project"):
-        columns = [f"{owner}_id", "id"]
-        for name, where in (("failed", _FAILED), ("unusual", _UNUSUAL)):
-            index = f"invocations_{owner}_{name}"
+        for name, column, where in (("failed", "status", _FAILED), ("unusual", "kind", _UNUSUAL)):
+            index, columns = f"invocations_{owner}_{name}", [f"{owner}_id", "id", column]
             op.create_index(index, "invocations", columns, sqlite_where=where, postgresql_where=where)
     _create_rollups()
 
