@@ -13,6 +13,7 @@ from typing import Any
 
 from isolet.clock import SystemClock
 from isolet.domain.invocations import Door, Invocation, Outcome
+from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.invoke.metrics import Metrics
@@ -94,6 +95,7 @@ def _calls() -> Iterator[Invocation]:
 async def _ask(database: Database, folder: Path) -> list[Figure]:
     recorder = Recorder(database)
     records, metrics = Records(database, recorder), Metrics(database, recorder, SystemClock(), folder)
+    month = start_of(Step.MONTH, time.time_ns() // 1_000_000)
     middle = time.time_ns() // 1_000_000 - _SPAN_MS // 2
     stamp = f"{middle:012x}"
     asked: dict[str, Callable[[], Awaitable[Any]]] = {}
@@ -116,7 +118,7 @@ async def _ask(database: Database, folder: Path) -> list[Figure]:
     asked["latest with errors"] = lambda: records.since(_IDS[0], limit=50, status=Status.FAULT)
     for window in ("1h", "24h", "7d", "30d", "all"):
         asked[f"metrics over {window}"] = lambda window=window: metrics.function(_IDS[3], window)  # type: ignore[misc]
-    asked["usage of a month"] = lambda: metrics.usage([_PROJECT], 0)
+    asked["usage of a month"] = lambda: metrics.usage([_PROJECT], month)
     return [single(f"p95: {name}", "ms", [await _p95_ms(ask)]) for name, ask in asked.items()]
 
 
