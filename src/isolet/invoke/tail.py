@@ -1,15 +1,16 @@
 """What functions do, as it happens: an in-process bus that readers follow.
 
-Each project has a ring of its latest events. A reader holds only its place in the ring, so a slow one costs nothing and
-slows nobody: when the ring has moved past it, it is told how many events it missed. The same place lets a reader that
-comes back go on where it was.
+A project that somebody follows, or has lately, has a ring of its latest events; others cost nothing. A reader holds only
+its place in the ring, so a slow one costs nothing and slows nobody: when the ring has moved past it, it is told how many
+events it missed. The same place lets a reader that comes back go on where it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,8 @@ _RING_EVENTS = 2_000
 _RING_BYTES = 512 * 1024
 _RINGS = 128
 _EVENT_BYTES = 200
+# So long after its last reader has left a project's ring still waits for it to come back.
+_AWAIT_READER_S = 300.0
 
 
 Owner = tuple[ProjectId, FunctionId, str]
@@ -48,18 +51,20 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missed:
-    """So many of the project's events, wanted or not, went by; None when the server started anew meanwhile."""
+    """So many of the project's events, wanted or not, went by; None when nobody counted: the server
+    started anew, or the reader was away for too long."""
 
     count: int | None
 
 
 class _Ring:
-    __slots__ = ("bytes", "events", "next", "readers")
+    __slots__ = ("bytes", "events", "first", "left_at", "next", "readers")
 
     def __init__(self, first: int) -> None:
         self.events: deque[Event] = deque()
         self.bytes = 0
-        self.next = first
+        self.first = self.next = first
+        self.left_at = 0.0
         self.readers: set[asyncio.Event] = set()
 
     @property
@@ -81,7 +86,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.run = secrets.token_hex(4)
-        self._rings: OrderedDict[ProjectId, _Ring] = OrderedDict()
+        self._rings: dict[ProjectId, _Ring] = {}
         self._numbered = 0
         self._closed = False
 
@@ -92,11 +97,17 @@ class Tail:
     def printed(self, owner: Owner, invocation_id: InvocationId, line: ConsoleLine) -> None:
         """`owner` is the project's id, the function's, and its name."""
         project_id, function_id, name = owner
-        ring = self._ring(project_id)
-        ring.add(Event(ring.next, function_id, name, invocation_id, line, line.at_ms))
+        ring = self._rings.get(project_id)
+        if ring is not None:
+            ring.add(Event(ring.next, function_id, name, invocation_id, line, line.at_ms))
 
     def ended(self, call: Invocation) -> None:
-        ring = self._ring(call.project_id)
+        ring = self._rings.get(call.project_id)
+        if ring is None:
+            return
+        if not ring.readers and time.monotonic() - ring.left_at > _AWAIT_READER_S:
+            self._drop(call.project_id)
+            return
         ring.add(
             Event(
                 number=ring.next,
@@ -154,6 +165,7 @@ class Tail:
                     yield None
         finally:
             ring.readers.discard(wake)
+            ring.left_at = time.monotonic()
 
     def close(self) -> None:
         """End every reader's stream."""
@@ -168,7 +180,10 @@ class Tail:
         run, _, number = after.partition("-")
         if run != self.run or not (number.isascii() and number.isdigit()):
             return ring.oldest, Missed(count=None)
-        return min(int(number[:18]) + 1, ring.next), None
+        place = int(number[:18]) + 1
+        if place < ring.first:
+            return ring.oldest, Missed(count=None)
+        return min(place, ring.next), None
 
     @staticmethod
     def _since(ring: _Ring, place: int) -> list[Event]:
@@ -178,13 +193,12 @@ class Tail:
     def _ring(self, project_id: ProjectId) -> _Ring:
         ring = self._rings.get(project_id)
         if ring is None:
-            # A project whose ring was let go goes on with larger numbers, so that a reader of old learns of its loss.
             ring = self._rings[project_id] = _Ring(self._numbered)
-            self._let_go()
+            idle = next((id_ for id_, other in self._rings.items() if not other.readers and other is not ring), None)
+            if len(self._rings) > _RINGS and idle is not None:
+                self._drop(idle)
         return ring
 
-    def _let_go(self) -> None:
-        if len(self._rings) > _RINGS:
-            idle = next((id_ for id_, ring in self._rings.items() if not ring.readers), None)
-            if idle is not None:
-                self._numbered = max(self._numbered, self._rings.pop(idle).next)
+    def _drop(self, project_id: ProjectId) -> None:
+        """The next ring has larger numbers, so that a reader of old learns that it missed some."""
+        self._numbered = max(self._numbered, self._rings.pop(project_id).next + 1)

@@ -6,10 +6,10 @@ A call belongs to the time that its id was made at, as everywhere where calls ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from isolet.domain.durations import bucket_of
 from isolet.domain.invocations import Invocation, Outcome
@@ -22,6 +22,7 @@ _FIGURES = (
     *("id", "project_id", "function_id", "status", "outcome", "duration_us", "cold_start_us"),
     *("response_bytes", "memory_bytes", "memory_limit_mb"),
 )
+_MOST = ("memory_bytes", "last_at_ms")
 _Key = tuple[str, str, int, str]
 
 
@@ -47,17 +48,8 @@ def add_rollups(connection: Connection, batch: Iterable[Invocation]) -> None:
                 place = (function_id, step.value, start, bucket)
                 buckets[place] = buckets.get(place, 0) + count
     if sums:
-        names = (*ROLLUP_SUMS, "memory_bytes", "last_at_ms")
-        rows = [
-            dict(zip(("function_id", "step", "at_ms", "project_id", *names), (*key, *values), strict=True))
-            for key, values in sums.items()
-        ]
-        connection.execute(_upsert(connection, rollups, ROLLUP_SUMS, ("memory_bytes", "last_at_ms")), rows)
-        columns = ("function_id", "step", "at_ms", "bucket", "total")
-        connection.execute(
-            _upsert(connection, rollup_durations, ("total",), ()),
-            [dict(zip(columns, (*place, count), strict=True)) for place, count in buckets.items()],
-        )
+        _upsert(connection, rollups, [(*key, *values) for key, values in sums.items()])
+        _upsert(connection, rollup_durations, [(*place, count) for place, count in buckets.items()])
 
 
 def _by_minute(batch: Iterable[Invocation]) -> dict[tuple[str, str, int], list[Invocation]]:
@@ -98,14 +90,27 @@ def _count_durations(calls: Sequence[Invocation]) -> dict[int, int]:
     return counted
 
 
-def _upsert(connection: Connection, table: Table, added: Sequence[str], most: Sequence[str]) -> Any:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    greatest: Any = func.max if connection.dialect.name == "sqlite" else func.greatest
-    statement = dialect.insert(table)
-    new = statement.excluded
-    changes = {name: table.c[name] + new[name] for name in added}
-    changes |= {name: greatest(table.c[name], new[name]) for name in most}
-    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+def _upsert(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add rows to those that have their key. Past SQLAlchemy, as the records are: this runs for every batch of them."""
+    connection.exec_driver_sql(_upsert_text(connection.dialect.paramstyle, table.name), list(rows))
+
+
+@cache
+def _upsert_text(paramstyle: str, table: str) -> str:
+    """Takes rows with the key first, then the project, the sums, and what the most is kept of."""
+    qmark = paramstyle == "qmark"
+    key: tuple[str, ...] = ("function_id", "step", "at_ms")
+    columns: tuple[str, ...] = ("project_id", *ROLLUP_SUMS, *_MOST)
+    if table == rollup_durations.name:
+        key, columns = ("function_id", "step", "at_ms", "bucket"), ("total",)
+    changes = [f"{name} = {table}.{name} + excluded.{name}" for name in columns if name in ROLLUP_SUMS]
+    greatest = "max" if qmark else "greatest"
+    changes += [f"{name} = {greatest}({table}.{name}, excluded.{name})" for name in columns if name in _MOST]
+    marks = ", ".join(["?" if qmark else "%s"] * len(key + columns))
+    return (
+        f"INSERT INTO {table} ({', '.join(key + columns)}) VALUES ({marks}) "  # noqa: S608 – names of our own tables
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(changes)}"
+    )
 
 
 # Reading.
@@ -178,16 +183,16 @@ def _window(table: Table, function_id: FunctionId, step: Step, since_ms: int, un
 
 def _summed() -> list[Any]:
     sums = [func.coalesce(func.sum(rollups.c[name]), 0).label(name) for name in ROLLUP_SUMS]
-    return sums + [func.coalesce(func.max(rollups.c[name]), 0).label(name) for name in ("memory_bytes", "last_at_ms")]
+    return sums + [func.coalesce(func.max(rollups.c[name]), 0).label(name) for name in _MOST]
 
 
 def _sums(row: Row[Any]) -> Sums:
-    names = (*ROLLUP_SUMS, "memory_bytes", "last_at_ms")
+    names = (*ROLLUP_SUMS, *_MOST)
     return Sums(**{name: int(row._mapping[name]) for name in names})
 
 
 def _named(values: Sequence[int]) -> Sums:
-    return Sums(**dict(zip((*ROLLUP_SUMS, "memory_bytes", "last_at_ms"), values, strict=True)))
+    return Sums(**dict(zip((*ROLLUP_SUMS, *_MOST), values, strict=True)))
 
 
 def _figures_of(row: Row[Any]) -> Invocation:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -17,11 +17,20 @@ def say(tail: Tail, *messages: str, owner: tuple[ProjectId, FunctionId, str] = O
         tail.printed(owner, InvocationId("i"), ConsoleLine(level="info", message=message, at_ms=1))
 
 
-def follow(tail: Tail, after: str | None = None) -> AsyncIterator[Event | Missed | None]:
+def follow(tail: Tail, after: str | None = None) -> AsyncGenerator[Event | Missed | None, None]:
     return tail.follow(PROJECT, after=after, wanted=lambda _: True, keep_alive_s=0.01)
 
 
-async def take(events: AsyncIterator[Event | Missed | None], count: int) -> list[object]:
+async def followed() -> Tail:
+    """A tail whose project somebody follows, or did a moment ago."""
+    tail = Tail()
+    events = follow(tail)
+    assert await anext(events) is None
+    await events.aclose()
+    return tail
+
+
+async def take(events: AsyncGenerator[Event | Missed | None, None], count: int) -> list[object]:
     """What is said, and how many were missed (as a number)."""
     found: list[object] = []
     while len(found) < count:
@@ -34,7 +43,7 @@ async def take(events: AsyncIterator[Event | Missed | None], count: int) -> list
 
 
 async def test_a_new_reader_sees_what_comes_from_now_on() -> None:
-    tail = Tail()
+    tail = await followed()
     say(tail, "before")
     events = follow(tail)
     assert await anext(events) is None
@@ -43,7 +52,7 @@ async def test_a_new_reader_sees_what_comes_from_now_on() -> None:
 
 
 async def test_a_reader_that_comes_back_sees_every_line_once() -> None:
-    tail = Tail()
+    tail = await followed()
     say(tail, "a", "b", "c")
     assert await take(follow(tail, tail.place(0)), 2) == ["b", "c"]
     assert await anext(follow(tail, tail.place(2))) is None
@@ -51,7 +60,7 @@ async def test_a_reader_that_comes_back_sees_every_line_once() -> None:
 
 async def test_a_reader_that_stalls_is_told_how_many_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail_module, "_RING_EVENTS", 3)
-    tail = Tail()
+    tail = await followed()
     say(tail, "0")
     events = follow(tail, tail.place(-1).replace("--1", "-0"))
     say(tail, "1")
@@ -61,14 +70,14 @@ async def test_a_reader_that_stalls_is_told_how_many_it_missed(monkeypatch: pyte
 
 
 async def test_a_reader_of_another_run_is_told_that_it_may_have_missed_some() -> None:
-    tail = Tail()
+    tail = await followed()
     say(tail, "a")
     assert await take(follow(tail, "another-7"), 2) == [None, "a"]
 
 
 async def test_large_lines_push_others_out_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail_module, "_RING_BYTES", 10_000)
-    tail = Tail()
+    tail = await followed()
     say(tail, "first", *("x" * 4_000,) * 3)
     found = await take(follow(tail, tail.place(0)), 3)
     assert found == [1, "x" * 4_000, "x" * 4_000]
@@ -76,11 +85,21 @@ async def test_large_lines_push_others_out_by_their_bytes(monkeypatch: pytest.Mo
 
 async def test_a_project_whose_ring_was_let_go_says_so_to_its_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail_module, "_RINGS", 1)
-    tail = Tail()
+    tail = await followed()
     say(tail, "a", "b")
-    say(tail, "x", owner=(ProjectId("other"), FunctionId("g"), "g"))
+    other = tail.follow(ProjectId("other"), wanted=lambda _: True, keep_alive_s=0.01)
+    assert await anext(other) is None
+    await other.aclose()
+    events = follow(tail, tail.place(0))
+    assert await take(events, 1) == [None]
     say(tail, "c")
-    assert await take(follow(tail, tail.place(0)), 2) == [1, "c"]
+    assert await take(events, 1) == ["c"]
+
+
+async def test_nobody_follows_so_nothing_is_kept() -> None:
+    tail = Tail()
+    say(tail, "a")
+    assert await anext(follow(tail, tail.place(0))) is None
 
 
 async def test_closing_ends_every_reader() -> None:
