@@ -1,8 +1,8 @@
 """What functions do, as it happens: an in-process bus that readers follow.
 
-A project that somebody follows, or has lately, has a ring of its latest events; others cost nothing. A reader holds only
-its place in the ring, so a slow one costs nothing and slows nobody: when the ring has moved past it, it is told how many
-events it missed. The same place lets a reader that comes back go on where it was.
+A project that somebody follows, or has lately, has a ring of its latest events; others cost nothing. A reader holds
+only its place in the ring, so a slow one slows nobody: when the ring has moved past it, it is told how many events it
+missed. The same place lets a reader that comes back go on where it was.
 """
 
 from __future__ import annotations
