@@ -48,6 +48,17 @@ class _Uuid7:
 new_id = _Uuid7()
 
 
+def first_of_ms(ms: int) -> str:
+    """The text that no id made at `ms` or later sorts before, and every earlier one does."""
+    stamp = f"{max(ms, 0):012x}"
+    return f"{stamp[:8]}-{stamp[8:]}"
+
+
+def made_at_ms(identifier: str) -> int:
+    """When a UUIDv7 was made, in milliseconds since the epoch."""
+    return int(identifier[:8] + identifier[9:13], 16)
+
+
 def is_uuid(text: str) -> bool:
     """True for a UUID in its canonical 36-character form, in either case."""
     if len(text) != 36:

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,12 +20,16 @@ from isolet.clock import SystemClock
 from isolet.compile import Compiler
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
+from isolet.domain.projects import Plan
 from isolet.doors import management
 from isolet.doors.gateway import Gateway
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
+from isolet.doors.metrics import MetricsDoor
 from isolet.doors.native import NativeDoor
 from isolet.doors.native_access import NativeAccess
+from isolet.doors.native_records import RecordsDoor
 from isolet.doors.native_storage import StorageDoor
+from isolet.doors.rate_gate import RateGate
 from isolet.errors import FunctionCrashed
 from isolet.functions.deploy import Deployer
 from isolet.functions.example import ensure_example
@@ -33,10 +38,17 @@ from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId
+from isolet.invoke.headers import Recording
 from isolet.invoke.invoker import Invoker
+from isolet.invoke.metrics import Metrics
+from isolet.invoke.rates import Rates
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.records import Records
+from isolet.invoke.replay import Replays
+from isolet.invoke.retention import Retention
 from isolet.invoke.routes import Route, Routes
+from isolet.invoke.tail import Tail
+from isolet.invoke.traces import Traces
 from isolet.listener import Listener, bind
 from isolet.projects import Projects
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
@@ -57,7 +69,7 @@ from isolet.store import projects as stored_projects
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
 from isolet.tasks import Tasks
-from isolet.telemetry import get_logger
+from isolet.telemetry import get_logger, open_tracing
 from isolet.toolchain import Toolchain, find
 
 log = get_logger("server")
@@ -89,7 +101,12 @@ async def serve(
         house = _House(settings, toolchain, sandbox, folder, stack)
         await house.build(root_key)
         listener = Listener(house.app, bound, drain_timeout_s=settings.drain_timeout_s)
-        house.stop = listener.stop
+
+        def stop() -> None:
+            house.tail.close()
+            listener.stop()
+
+        house.stop = stop
         host, port = bound.getsockname()[:2]
         started = Started(
             url=(settings.public_url or "").rstrip("/") or f"http://{'[' + host + ']' if ':' in host else host}:{port}",
@@ -100,7 +117,7 @@ async def serve(
         listener.on_started = lambda: on_started(started)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, listener.stop)
+            loop.add_signal_handler(number, stop)
             stack.callback(loop.remove_signal_handler, number)
         _settle_memory()
         await listener.run_until_stopped()
@@ -133,7 +150,7 @@ def _memory_budget(settings: Settings) -> int:
 class _House:
     """Builds the layers from below; what must be closed goes on the stack as it is opened."""
 
-    app: Gateway
+    app: RateGate
 
     def __init__(
         self, settings: Settings, toolchain: Toolchain, sandbox: Sandbox, folder: Path, stack: AsyncExitStack
@@ -145,11 +162,13 @@ class _House:
         self._folder = folder
         self._stack = stack
         self._clock = SystemClock()
+        self.tail = Tail()
         self._health = Tasks()
         self._loops = Tasks(on_fatal=lambda: self.stop())
 
     async def build(self, root_key: str) -> None:
         self._routes = Routes(root_key)
+        self._recording = Recording(root_key)
         await self._open_store()
         await self._start_runtime()
         await self._build_core()
@@ -168,7 +187,15 @@ class _House:
         await self._database.open()
         self._vault, self._masters = await open_vault(self._settings, self._database, self._folder)
         self._stack.push_async_callback(self._loops.close)
-        self._recorder = Recorder(self._database)
+        tracing = open_tracing(os.environ)
+        if tracing is not None:
+            self._stack.push_async_callback(asyncio.to_thread, tracing.close)
+        self._recorder = Recorder(self._database, self.tail, Traces(tracing).add if tracing is not None else None)
+        self._routes.on_drop = self._recorder.figures.forget
+        retention = Retention(
+            self._database, self._clock, days=self._settings.retention_days, rows=self._settings.retention_rows
+        )
+        self._loops.loop(retention.run(), name="retention")
         self._loops.loop(self._recorder.run(), name="recorder")
         self._stack.push_async_callback(self._recorder.flush, _FLUSH_TIMEOUT_S)
 
@@ -246,7 +273,12 @@ class _House:
             keys=await database.read(stored_access.list_keys),
         )
         self._invoker = Invoker(
-            pool=pool, recorder=self._recorder, clock=clock, load_spec=load_spec, on_call=self._guard.wake
+            pool=pool,
+            recorder=self._recorder,
+            clock=clock,
+            load_spec=load_spec,
+            on_call=self._guard.wake,
+            recording=self._recording,
         )
         self._stack.push_async_callback(self._invoker.close)
         self._functions = Functions(database=database, pool=pool, events=routes, clock=clock)
@@ -263,13 +295,14 @@ class _House:
 
     def _build_doors(self) -> None:
         settings, access = self._settings, NativeAccess(self._routes)
+        records = Records(self._database, self._recorder)
         kapso = KapsoDoor(
             routes=self._routes,
             invoker=self._invoker,
             functions=self._functions,
             deployer=self._deployer,
             secrets=self._secrets,
-            records=Records(self._database, self._recorder),
+            records=records,
             settings=settings,
         )
         native = NativeDoor(
@@ -286,9 +319,34 @@ class _House:
             backups=Backups(self._storages),
             settings=settings,
         )
+        watched = RecordsDoor(
+            access=access,
+            functions=self._functions,
+            records=records,
+            replays=Replays(self._routes, self._invoker),
+            tail=self.tail,
+            metrics=Metrics(self._database, self._recorder, self._clock, self._storages.data),
+        )
+        metrics = MetricsDoor(
+            access=access,
+            routes=self._routes,
+            recorder=self._recorder,
+            tail=self.tail,
+            instances=lambda: self._pool.instances,
+            public=settings.metrics_public,
+        )
+        routers = [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()]
         application = management.build(
-            [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()],
-            health=lambda: {"status": "ok", "version": __version__, "sandbox": settings.sandbox},
+            [*routers, watched.router(), metrics.router()],
+            health=lambda: {
+                "status": "ok",
+                "version": __version__,
+                "sandbox": settings.sandbox,
+                "records": {"lost": self._recorder.lost, "waiting": self._recorder.waiting},
+            },
             docs_assets=self._toolchain.docs_assets,
         )
-        self.app = Gateway(kapso=kapso, management=application)
+        limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
+        rates = Rates(self._routes, limits, clock=time.monotonic)
+        gateway = Gateway(kapso=kapso, management=application)
+        self.app = RateGate(gateway, routes=self._routes, rates=rates)

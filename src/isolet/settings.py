@@ -17,6 +17,7 @@ from typing import Any
 from isolet.errors import SettingsError
 
 PREFIX = "ISOLET_"
+_LIMITED_PLANS = ("free", "pro", "enterprise", "platform")
 
 
 class Secret(str):
@@ -75,6 +76,12 @@ class Settings:
     max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
     metrics_public: bool = _setting(False, "Whether `/metrics` answers without the root key.")
     database_max_mb: int = _setting(10_240, "Largest SQL database, and KV index, of a project, in MiB.", minimum=1)
+    retention_days: float = _setting(30.0, "Days that records of calls are kept.", minimum=0)
+    retention_rows: int = _setting(100_000, "Records of calls that a project keeps.", minimum=1)
+    rate_limits: str = _setting(
+        "free=100,pro=500,enterprise=1000,platform=1000",
+        "Requests a minute that each key of a project may make, by its plan; a plan not named has no limit.",
+    )
     sandbox: str = _setting(
         "on",
         "`off` runs instances without bubblewrap, where namespaces are not allowed.",
@@ -94,6 +101,11 @@ class Settings:
         return self.max_body_mb * 1024 * 1024
 
     @property
+    def requests_a_minute(self) -> dict[str, int]:
+        """By plan. Raises SettingsError."""
+        return _read_limits(self.rate_limits)
+
+    @property
     def egress_networks(self) -> tuple[str, ...]:
         """The allowed CIDRs in canonical form. Raises SettingsError."""
         found = []
@@ -105,6 +117,20 @@ class Settings:
                     f"cannot read {PREFIX}EGRESS_ALLOW: {part!r} is not a network such as 10.0.0.0/8"
                 ) from exc
         return tuple(found)
+
+
+def _read_limits(text: str) -> dict[str, int]:
+    """`plan=requests` pairs, comma separated. Raises SettingsError."""
+    limits = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = (word.strip() for word in part.partition("="))
+        if name not in _LIMITED_PLANS or not (number.isascii() and number.isdigit()) or not int(number):
+            raise SettingsError(
+                f"cannot read {PREFIX}RATE_LIMITS: {part!r} is not a plan ({', '.join(_LIMITED_PLANS)}) and a "
+                "number of requests, such as free=100"
+            )
+        limits[name] = int(number)
+    return limits
 
 
 def fields() -> tuple[dataclasses.Field[Any], ...]:
@@ -130,7 +156,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
         elif environment.get(variable, "") != "":
             values[field.name] = _parse(field, environment[variable], variable)
     settings = Settings(**values)
-    _ = settings.egress_networks
+    _ = settings.egress_networks, settings.requests_a_minute
     return settings
 
 

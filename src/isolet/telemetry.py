@@ -1,12 +1,20 @@
-"""The platform's own log: constant messages with fields, to standard error."""
+"""The platform's own log: constant messages with fields, to standard error. And the way out for traces."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
+
+_TRACE_VARIABLES = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_TRACES_EXPORTER",
+)
 
 
 def configure_logging(*, form: str, level: str) -> None:
@@ -34,3 +42,32 @@ def configure_logging(*, form: str, level: str) -> None:
 
 def get_logger(name: str) -> Any:
     return structlog.get_logger(component=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """An OpenTelemetry tracer, and what sends the rest and stops it; that may take seconds."""
+
+    tracer: Any
+    close: Callable[[], None]
+
+
+def open_tracing(environment: Mapping[str, str]) -> Tracing | None:
+    """Tracing as the standard `OTEL_*` variables say; None when they ask for none, and then nothing is imported.
+
+    Spans go to an OTLP collector over HTTP: `OTEL_EXPORTER_OTLP_ENDPOINT` or `…_TRACES_ENDPOINT` says where.
+    """
+    wanted = any(name in environment for name in _TRACE_VARIABLES)
+    off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if not wanted or off or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return None
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    name = environment.get("OTEL_SERVICE_NAME")
+    resource = Resource.create({} if name else {"service.name": "isolet"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Tracing(tracer=provider.get_tracer("isolet"), close=provider.shutdown)

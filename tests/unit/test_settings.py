@@ -31,6 +31,8 @@ def _example(field: dataclasses.Field[Any]) -> tuple[str, Any]:
         return chosen, chosen
     if field.name == "egress_allow":
         return "10.0.0.0/8", "10.0.0.0/8"
+    if field.name == "rate_limits":
+        return "free=5", "free=5"
     return _EXAMPLES[settings.value_type(field)]
 
 
@@ -137,3 +139,13 @@ def test_a_secret_prints_as_stars() -> None:
 def test_settings_print_without_their_secrets() -> None:
     values = {f"ISOLET_{name}": "hidden" for name in ("API_KEY", "MASTER_KEY", "DATABASE_URL")}
     assert "hidden" not in repr(load(values))
+
+
+def test_rate_limits_are_read_by_plan() -> None:
+    assert load({"ISOLET_RATE_LIMITS": "free=5, pro = 7"}).requests_a_minute == {"free": 5, "pro": 7}
+
+
+@pytest.mark.parametrize("text", ["free", "unlimited=5", "gold=5", "free=0", "free=-1", "free=x"])
+def test_a_bad_rate_limit_is_told_at_start(text: str) -> None:
+    with pytest.raises(SettingsError, match="RATE_LIMITS"):
+        load({"ISOLET_RATE_LIMITS": text})

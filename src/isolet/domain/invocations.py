@@ -54,6 +54,8 @@ class Invocation:
     """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut.
 
     `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.
+    `request_headers` are lines `name: value`; `request_redacted`: the body or the query held a secret or a key.
+    `response_bytes` counts the whole reply's body; `memory_bytes` is what the instance held when it was last looked at.
     """
 
     id: InvocationId
@@ -78,6 +80,17 @@ class Invocation:
     response_body: bytes = b""
     response_truncated: bool = False
     console: list[ConsoleLine] = field(default_factory=list)
+    query: str = ""
+    request_headers: bytes = b""
+    request_redacted: bool = False
+    response_bytes: int = 0
+    memory_bytes: int = 0
+    memory_limit_mb: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether an operator would call it an error: it has one, or the function answered 5xx."""
+        return self.outcome is not Outcome.OK or self.status >= 500
 
 
 def cut_error(text: str) -> str:

@@ -12,7 +12,7 @@ from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.ids import ProjectId
-from isolet.invoke.routes import Routes
+from isolet.invoke.routes import Route, Routes
 
 PREFIX = "/isolet/v1"
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -42,6 +42,13 @@ class NativeAccess:
 
     def slug_of(self, project_id: ProjectId) -> str:
         return self._routes.slug_of(project_id)
+
+    def slugs(self) -> dict[ProjectId, str]:
+        """Of every project, by id."""
+        return {project.id: project.slug for project in self._routes.projects()}
+
+    def route(self, function_id: str) -> Route | None:
+        return self._routes.function(function_id.lower())
 
     def principal(self, request: Request) -> Principal:
         """Raises Unauthenticated."""

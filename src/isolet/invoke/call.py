@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isolet.domain.invocations import Door, Invocation, Outcome, cut_body, cut_error
+from isolet.domain.invocations import Door, Invocation, Outcome, cut_body, cut_error, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -49,6 +49,7 @@ _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
 _BROKEN_OFF = "The function broke its reply off before it was complete"
+_QUERY_MAX_BYTES = 4096
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _STATUS = {
     Outcome.HANDLER_FAILED: 500,
@@ -273,8 +274,10 @@ class Call:
             raise
         if not data:
             self.finish(None)
-        elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
-            self._response += data[: self._keep_bytes - len(self._response)]
+        else:
+            self.invocation.response_bytes += len(data)
+            if len(self._response) <= RECORDED_BODY_MAX_BYTES:
+                self._response += data[: self._keep_bytes - len(self._response)]
         return data
 
     # Watching.
@@ -343,6 +346,9 @@ class Call:
             invocation.status = self.connection.status
         self._record_bodies(whole=error is None)
         instance = self.instance
+        invocation.memory_limit_mb = self._route.limits.memory_limit_mb
+        if instance is not None:
+            invocation.memory_bytes = instance.memory_bytes
         self._give_back(succeeded=error is None)
         if isinstance(error, FunctionTimeout):
             # The caller has its answer; the record waits for what became of the instance.
@@ -396,14 +402,23 @@ class Call:
 
     def _record_bodies(self, *, whole: bool) -> None:
         """What is kept of the bodies, without the values of secrets, and whether they were cut."""
-        kept, response = self.invocation, self._response
+        kept, response, recording = self.invocation, self._response, self._host.recording
+        _, _, query = self._request.target.partition(b"?")
+        headers = recording.headers(self._request.headers)
         kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
         kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
         instance = self.instance or self._last
         if instance is not None and instance.redactor.longest:
-            redact = instance.redactor.data
+            redact, sent = instance.redactor.data, (kept.request_body, query)
             kept.request_body = redact(kept.request_body, cut=kept.request_truncated or not whole)
+            query, headers = redact(query, cut=False), redact(headers, cut=False)
+            kept.request_redacted = (kept.request_body, query) != sent
             response = redact(response, cut=kept.response_truncated or not whole)
+        if recording.holds_key(kept.request_body) or recording.holds_key(query):
+            kept.request_body, query = recording.redacted(kept.request_body), recording.redacted(query)
+            kept.request_redacted = True
+        kept.request_headers, kept.query = headers, storable(query[:_QUERY_MAX_BYTES].decode(errors="replace"))
+        kept.request_truncated = kept.request_truncated or len(query) > _QUERY_MAX_BYTES
         kept.request_body, _ = cut_body(kept.request_body)
         kept.response_body, _ = cut_body(response)
 

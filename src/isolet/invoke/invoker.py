@@ -16,6 +16,7 @@ from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
 from isolet.invoke import headers as header_rules
 from isolet.invoke.call import Call, CallRequest
+from isolet.invoke.headers import Recording
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.routes import Route
 from isolet.runtime.config import InstanceSpec
@@ -34,7 +35,9 @@ class Invoker:
         clock: Clock,
         load_spec: Callable[[Route], Awaitable[InstanceSpec]],
         on_call: Callable[[], None],
+        recording: Recording,
     ) -> None:
+        self.recording = recording
         self.pool = pool
         self.recorder = recorder
         self.clock = clock

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from operator import attrgetter
 
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.errors import StoreError
 from isolet.ids import InvocationId
+from isolet.invoke.figures import Figures
+from isolet.invoke.tail import Owner, Tail
 from isolet.store import invocations as stored
 from isolet.store.database import Database
+from isolet.store.metrics import insert_ended
 from isolet.telemetry import get_logger
 
 log = get_logger("recorder")
@@ -17,14 +24,31 @@ log = get_logger("recorder")
 _BEHIND_S = 0.05
 _BATCH_ROWS = 500
 _QUEUE_ROWS = 20_000
+_QUEUE_BYTES = 64 * 1024 * 1024
 _LATE_LINES = 10_000
+_RECENT_CALLS = 5_000
+_CATCH_UP_S = 1.0
+_owner: Callable[[Invocation], Owner] = attrgetter("project_id", "function_id", "function_name")
 
 
 class Recorder:
-    """Holds every call until its record is written, so that console lines find theirs."""
+    """Holds every call until its record is written, so that console lines find theirs.
 
-    def __init__(self, database: Database) -> None:
+    `on_ended` gets what has ended, in batches, whether or not it can be written.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tail: Tail | None = None,
+        on_ended: Callable[[Sequence[Invocation]], None] | None = None,
+    ) -> None:
         self._database = database
+        self._tail = tail or Tail()
+        self._on_ended = on_ended
+        self.figures = Figures()
+        self._queued_bytes = 0
+        self._recent: dict[str, Owner] = {}
         self._open: dict[str, Invocation] = {}
         self._concluding: set[str] = set()
         self._ended: deque[Invocation] = deque()
@@ -46,10 +70,13 @@ class Recorder:
     def end(self, invocation: Invocation) -> None:
         """The call is over: its record is written soon. When the store stalls for long, records are counted as lost."""
         self._concluding.discard(invocation.id)
-        if len(self._ended) >= _QUEUE_ROWS:
+        size = len(invocation.request_body) + len(invocation.response_body)
+        if len(self._ended) >= _QUEUE_ROWS or self._queued_bytes + size > _QUEUE_BYTES:
             del self._open[invocation.id]
             self.lost += 1
+            self._tell([invocation])
             return
+        self._queued_bytes += size
         self._ended.append(invocation)
         self._idle.clear()
         self._wake.set()
@@ -65,10 +92,22 @@ class Recorder:
         invocation = self._open.get(invocation_id)
         if invocation is not None:
             invocation.console.append(line)
+            self._tail.printed(_owner(invocation), invocation_id, line)
         elif invocation_id and len(self._late) < _LATE_LINES:
             self._late.append((invocation_id, line))
+            if (recent := self._recent.get(invocation_id)) is not None:
+                self._tail.printed(recent, invocation_id, line)
             self._idle.clear()
             self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not written yet."""
+        return len(self._ended)
+
+    def running(self, invocation_id: str) -> Invocation | None:
+        """A call that has not ended, or whose record is not written yet."""
+        return self._open.get(invocation_id)
 
     async def run(self) -> None:
         """The background loop; ends by cancellation, after `flush`."""
@@ -90,16 +129,38 @@ class Recorder:
                 self._full.set()
                 await self._idle.wait()
 
+    async def catch_up(self) -> None:
+        """Wait until what has ended can be read; for a second at most, when the store stalls."""
+        with contextlib.suppress(TimeoutError):
+            await self.flush(_CATCH_UP_S)
+
+    def _tell(self, batch: Sequence[Invocation]) -> None:
+        """Let those know who look at calls as they end: all that is off the path of calls."""
+        self.figures.add(batch)
+        for invocation in batch:
+            self._tail.ended(invocation)
+        if self._on_ended is not None:
+            self._on_ended(batch)
+
+    def _forget(self, batch: Sequence[Invocation]) -> None:
+        """They are no longer open; for a while their late lines still find whose they are."""
+        for invocation in batch:
+            del self._open[invocation.id]
+            self._queued_bytes -= len(invocation.request_body) + len(invocation.response_body)
+            self._recent[invocation.id] = _owner(invocation)
+        for invocation_id in list(islice(self._recent, max(len(self._recent) - _RECENT_CALLS, 0))):
+            del self._recent[invocation_id]
+
     async def _write(self) -> None:
         # What ends meanwhile waits for the next round, so that a busy server writes large batches.
         rest = len(self._ended)
         while rest > 0:
             batch = [self._ended.popleft() for _ in range(min(_BATCH_ROWS, rest))]
             rest -= len(batch)
-            for invocation in batch:
-                del self._open[invocation.id]
+            self._tell(batch)
+            self._forget(batch)
             try:
-                await self._database.write(stored.insert_invocations, batch)
+                await self._database.write(insert_ended, batch)
             except StoreError as exc:
                 self.lost += len(batch)
                 log.error("cannot write the records of calls", rows=len(batch), error=exc.message)

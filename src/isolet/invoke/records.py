@@ -1,16 +1,13 @@
-"""Reads the records of calls, those not written yet included."""
+"""Reads the records of calls, those not written yet included, and runs stored calls again."""
 
 from __future__ import annotations
 
-import contextlib
-
 from isolet.domain.invocations import Invocation
+from isolet.domain.search import CallFilter, CallPage, Status
 from isolet.ids import FunctionId
 from isolet.invoke.recorder import Recorder
 from isolet.store import invocations as stored
 from isolet.store.database import Database
-
-_FLUSH_TIMEOUT_S = 1.0
 
 
 class Records:
@@ -20,6 +17,22 @@ class Records:
 
     async def latest(self, function_id: FunctionId, *, limit: int, succeeded: bool | None = None) -> list[Invocation]:
         """Newest first. `succeeded` keeps statuses 200–299 (true) or all others (false)."""
-        with contextlib.suppress(TimeoutError):
-            await self._recorder.flush(_FLUSH_TIMEOUT_S)
+        await self._recorder.catch_up()
         return await self._database.read(stored.list_invocations, function_id, limit=limit, succeeded=succeeded)
+
+    async def since(
+        self, function_id: FunctionId, *, limit: int, since_ms: int | None = None, status: Status | None = None
+    ) -> list[Invocation]:
+        """Newest first, of calls made at `since_ms` or later; `Status.FAULT` keeps those with an error."""
+        await self._recorder.catch_up()
+        return await self._database.read(stored.list_calls, function_id, limit=limit, since_ms=since_ms, status=status)
+
+    async def find(self, wanted: CallFilter) -> CallPage:
+        """A page of a project's calls, newest first."""
+        await self._recorder.catch_up()
+        return await self._database.read(stored.find_invocations, wanted)
+
+    async def get(self, invocation_id: str) -> Invocation:
+        """A call that has ended. Raises NotFound."""
+        await self._recorder.catch_up()
+        return await self._database.read(stored.get_invocation, invocation_id)

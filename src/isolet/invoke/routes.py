@@ -6,14 +6,14 @@ A table is an immutable snapshot that is replaced whole; `Routes` holds the curr
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
-from isolet.domain.projects import DEFAULT_SLUG, Project
+from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
 
@@ -52,15 +52,17 @@ class _Snapshot:
     functions: Mapping[str, Route] = field(default_factory=dict)
     projects: Mapping[str, Project] = field(default_factory=dict)
     keys: Mapping[bytes, Key] = field(default_factory=dict)
+    plans: Mapping[ProjectId, Plan] = field(default_factory=dict)
 
 
 class Routes:
-    """Lookups take the current snapshot; changes replace it."""
+    """Lookups take the current snapshot; changes replace it. `on_drop` hears of functions that are gone."""
 
     def __init__(self, root_key: str) -> None:
         self._root_digest = digest(root_key)
         self._root = Principal(role=Role.ADMIN)
         self._now = _Snapshot()
+        self.on_drop: Callable[[FunctionId], None] = lambda _: None
 
     def load(self, *, functions: Iterable[Function], projects: Iterable[Project], keys: Iterable[Key]) -> None:
         self._now = _Snapshot(
@@ -68,14 +70,23 @@ class Routes:
             projects=MappingProxyType({project.slug: project for project in projects}),
             keys=MappingProxyType({key.digest: key for key in keys}),
         )
+        self._replace(projects=self._now.projects)
 
     # Lookups.
+
+    @property
+    def plans(self) -> Mapping[ProjectId, Plan]:
+        """The plans of those projects that have another one than `unlimited`."""
+        return self._now.plans
 
     def function(self, function_id: str) -> Route | None:
         return self._now.functions.get(function_id)
 
     def project(self, slug: str) -> Project | None:
         return self._now.projects.get(slug)
+
+    def projects(self) -> Iterable[Project]:
+        return self._now.projects.values()
 
     def slug_of(self, project_id: ProjectId) -> str:
         """The slug of a project that exists."""
@@ -103,6 +114,7 @@ class Routes:
         self._replace(functions={**self._now.functions, function.id: route_of(function)})
 
     def drop_function(self, function_id: FunctionId) -> None:
+        self.on_drop(function_id)
         self._replace(functions={id_: route for id_, route in self._now.functions.items() if id_ != function_id})
 
     def put_project(self, project: Project) -> None:
@@ -133,4 +145,10 @@ class Routes:
             functions=now.functions if functions is None else MappingProxyType(functions),
             projects=now.projects if projects is None else MappingProxyType(projects),
             keys=now.keys if keys is None else MappingProxyType(keys),
+            plans=now.plans if projects is None else _limited(projects),
         )
+
+
+def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:
+    limited = {project.id: project.plan for project in projects.values() if project.plan is not Plan.UNLIMITED}
+    return MappingProxyType(limited)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, or_, select, update
 
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
-from isolet.ids import FunctionId, InvocationId
-from isolet.store.schema import invocations
+from isolet.domain.search import CallFilter, CallPage, Status
+from isolet.errors import NotFound
+from isolet.ids import FunctionId, InvocationId, first_of_ms
+from isolet.store.schema import NOT_SUCCEEDED, NOT_SYNC, invocations
 
 _CONVERTED = ("door", "kind", "outcome", "console", "kill_report")
 _AS_THEY_ARE = tuple(column.name for column in invocations.columns if column.name not in _CONVERTED)
@@ -21,6 +23,23 @@ _fields = attrgetter(*_AS_THEY_ARE)
 # One statement for many rows: the driver gives up Python's lock for each statement, and to have it back from a busy
 # main thread costs more than a row.
 _ROWS_A_STATEMENT = 50
+# A page looks at so many records at most; what it has not seen is for the next page.
+_WINDOW_ROWS = 10_000
+_good = invocations.c.status.between(200, 299)
+_failed = or_(invocations.c.outcome != Outcome.OK.value, invocations.c.status >= 500)
+_faulty = invocations.c.outcome != Outcome.OK.value
+# What each status means, and whether all of it is in the index of calls without success.
+_STATUS: Mapping[Status, tuple[ColumnElement[bool], bool]] = {
+    Status.SUCCEEDED: (~_failed, False),
+    Status.FAILED: (_failed, True),
+    Status.OK_2XX: (_good, False),
+    Status.REDIRECT_3XX: (invocations.c.status.between(300, 399), True),
+    Status.CLIENT_4XX: (invocations.c.status.between(400, 499), True),
+    Status.SERVER_5XX: (invocations.c.status.between(500, 599), True),
+    Status.FAULT: (_faulty, True),
+    Status.NO_FAULT: (~_faulty, False),
+    Status.NOT_2XX: (~_good, True),
+}
 
 
 def insert_invocations(connection: Connection, batch: Sequence[Invocation]) -> None:
@@ -61,16 +80,98 @@ def list_invocations(
     connection: Connection, function_id: FunctionId, *, limit: int, succeeded: bool | None = None
 ) -> list[Invocation]:
     """Newest first. `succeeded` keeps statuses 200–299 (true) or all others (false)."""
-    query = (
-        select(invocations)
-        .where(invocations.c.function_id == function_id)
-        .order_by(invocations.c.id.desc())
-        .limit(limit)
-    )
-    good = invocations.c.status.between(200, 299)
-    if succeeded is not None:
-        query = query.where(good if succeeded else ~good)
-    return [_invocation(row) for row in connection.execute(query)]
+    status = None if succeeded is None else Status.OK_2XX if succeeded else Status.NOT_2XX
+    return list_calls(connection, function_id, limit=limit, status=status)
+
+
+def list_calls(
+    connection: Connection,
+    function_id: FunctionId,
+    *,
+    limit: int,
+    status: Status | None = None,
+    since_ms: int | None = None,
+) -> list[Invocation]:
+    """A function's calls with everything about them, newest first."""
+    query = select(invocations).where(invocations.c.function_id == function_id).order_by(invocations.c.id.desc())
+    if status is not None:
+        condition, rare = _STATUS[status]
+        query = query.where(condition, NOT_SUCCEEDED) if rare else query.where(condition)
+    if since_ms is not None:
+        query = query.where(invocations.c.id >= first_of_ms(since_ms))
+    return [_invocation(row) for row in connection.execute(query.limit(limit))]
+
+
+def get_invocation(connection: Connection, invocation_id: str) -> Invocation:
+    """Raises NotFound."""
+    row = connection.execute(select(invocations).where(invocations.c.id == invocation_id)).one_or_none()
+    if row is None:
+        raise NotFound("Invocation not found")
+    return _invocation(row)
+
+
+def find_invocations(connection: Connection, wanted: CallFilter) -> CallPage:
+    """A page of calls. However rare they are, it looks at a bounded part of the records."""
+    scope = _scope(wanted)
+    end: str | None = connection.scalar(window_end(wanted))  # type: ignore[assignment]
+    query = select(invocations).where(*scope, *_residue(wanted)).order_by(invocations.c.id.desc())
+    if end is not None:
+        query = query.where(invocations.c.id >= end)
+    rows = connection.execute(query.limit(wanted.limit + 1)).all()
+    calls = [_invocation(row) for row in rows[: wanted.limit]]
+    if len(rows) > wanted.limit:
+        return CallPage(calls=calls, following=calls[-1].id)
+    return CallPage(calls=calls, following=end)
+
+
+def window_end(wanted: CallFilter) -> Select[tuple[str]]:
+    """The id of the last record that a page looks at, when there are more than it may."""
+    query = select(invocations.c.id).where(*_scope(wanted)).order_by(invocations.c.id.desc())
+    return query.offset(_WINDOW_ROWS).limit(1)
+
+
+def _scope(wanted: CallFilter) -> list[ColumnElement[bool] | TextClause]:
+    """What an index answers alone."""
+    column = invocations.c
+    conditions: list[ColumnElement[bool] | TextClause] = [
+        column.project_id == wanted.project_id
+        if wanted.function_id is None
+        else column.function_id == wanted.function_id
+    ]
+    if wanted.before is not None:
+        conditions.append(column.id < wanted.before)
+    if wanted.since_ms is not None:
+        conditions.append(column.id >= first_of_ms(wanted.since_ms))
+    if wanted.until_ms is not None:
+        conditions.append(column.id < first_of_ms(wanted.until_ms))
+    if wanted.status is not None and _STATUS[wanted.status][1]:
+        conditions.append(NOT_SUCCEEDED)
+    elif wanted.kind not in (None, Kind.SYNC):
+        conditions.append(NOT_SYNC)
+    return conditions
+
+
+def _residue(wanted: CallFilter) -> list[ColumnElement[bool]]:
+    """What each record within the window is looked at for."""
+    column = invocations.c
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.function_id is not None:
+        # Without an operand for an index: SQLite would take the project's, and walk past other functions' calls.
+        conditions.append(column.project_id.concat("") == wanted.project_id)
+    if wanted.door is not None:
+        conditions.append(column.door == wanted.door.value)
+    if wanted.kind is not None:
+        conditions.append(column.kind == wanted.kind.value)
+    if wanted.status is not None:
+        conditions.append(_STATUS[wanted.status][0])
+    if wanted.text:
+        conditions.append(
+            or_(
+                column.path.icontains(wanted.text, autoescape=True),
+                column.error.icontains(wanted.text, autoescape=True),
+            )
+        )
+    return conditions
 
 
 def _dump(lines: Sequence[ConsoleLine]) -> str:
@@ -85,6 +186,7 @@ def _invocation(row: Row[Any]) -> Invocation:
     values["kind"] = Kind(row.kind)
     values["outcome"] = Outcome(row.outcome)
     values["kill_report"] = KillReport.from_json(row.kill_report) if row.kill_report else None
+    values["request_headers"] = bytes(row.request_headers or b"")
     values["request_body"] = bytes(row.request_body)
     values["response_body"] = bytes(row.response_body)
     values["console"] = [

@@ -16,6 +16,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 
 metadata = MetaData()
@@ -148,6 +150,56 @@ invocations = Table(
     Column("response_body", LargeBinary, nullable=False),
     Column("response_truncated", Boolean, nullable=False),
     Column("console", Text, nullable=False),
+    Column("query", Text, nullable=False, server_default=text("''")),
+    Column("request_headers", LargeBinary, nullable=False, server_default=text("''")),
+    Column("request_redacted", Boolean, nullable=False, server_default=false()),
+    Column("response_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("memory_limit_mb", Integer, nullable=False, server_default="0"),
     Index("invocations_function", "function_id", "id"),
     Index("invocations_project", "project_id", "id"),
+)
+
+# The conditions of partial indexes: a query that says one of them word for word reads only what is rare.
+NOT_SUCCEEDED = text("(status < 200 OR status >= 300)")
+NOT_SYNC = text("kind <> 'sync'")
+for _name, _column, _where in (("failed", "status", NOT_SUCCEEDED), ("unusual", "kind", NOT_SYNC)):
+    for _place in (invocations.c.function_id, invocations.c.project_id):
+        Index(
+            f"invocations_{_place.name.removesuffix('_id')}_{_name}",
+            _place,
+            invocations.c.id,
+            invocations.c[_column],
+            sqlite_where=_where,
+            postgresql_where=_where,
+        )
+
+# Sums of calls for each function and minute, hour and month; `mb_us` is MiB of the memory limit times microseconds.
+ROLLUP_SUMS = ("total", "errors", "faults", "duration_us", "cold_starts", "cold_start_us", "mb_us", "egress_bytes")
+rollups = Table(
+    "rollups",
+    metadata,
+    _id("function_id"),
+    Column("step", String(6), primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True),
+    _id("project_id", primary_key=False),
+    *(Column(name, BigInteger, nullable=False) for name in ROLLUP_SUMS),
+    Column("memory_bytes", BigInteger, nullable=False),
+    _ms("last_at_ms"),
+    Index("rollups_project", "project_id", "step", "at_ms"),
+    Index("rollups_step", "step", "at_ms"),
+    sqlite_with_rowid=False,
+)
+
+# How many calls of a roll-up took how long: see `isolet.domain.durations`.
+rollup_durations = Table(
+    "rollup_durations",
+    metadata,
+    _id("function_id"),
+    Column("step", String(6), primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True),
+    Column("bucket", Integer, primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Index("rollup_durations_step", "step", "at_ms"),
+    sqlite_with_rowid=False,
 )

@@ -24,6 +24,7 @@ from isolet.errors import (
     TooLarge,
 )
 from isolet.invoke.call import CallRequest
+from isolet.invoke.headers import Recording
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.routes import Route
@@ -122,7 +123,14 @@ async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> Async
     async def load(route: Route) -> InstanceSpec:
         return harness.specs[route.release]
 
-    invoker = Invoker(pool=pool, recorder=recorder, clock=SystemClock(), load_spec=load, on_call=lambda: None)
+    invoker = Invoker(
+        pool=pool,
+        recorder=recorder,
+        clock=SystemClock(),
+        load_spec=load,
+        on_call=lambda: None,
+        recording=Recording("root-key-of-the-tests"),
+    )
     harness = Harness(invoker, recorder, database, pool)
     try:
         yield harness

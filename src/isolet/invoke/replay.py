@@ -1,0 +1,48 @@
+"""Runs a stored call again, against the version that is live now."""
+
+from __future__ import annotations
+
+from isolet.domain.invocations import Invocation
+from isolet.errors import Conflict, ExecutionError, NotFound
+from isolet.ids import InvocationId
+from isolet.invoke.call import CallRequest
+from isolet.invoke.headers import stored_headers
+from isolet.invoke.invoker import Invoker
+from isolet.invoke.routes import Routes
+
+_REPLY_MAX_BYTES = 100 * 1024 * 1024
+
+
+class Replays:
+    def __init__(self, routes: Routes, invoker: Invoker) -> None:
+        self._routes = routes
+        self._invoker = invoker
+
+    async def run(self, call: Invocation) -> InvocationId:
+        """The id of the new call, which has ended, well or not. Headers that were redacted are left out.
+
+        Raises Conflict when the stored request is not whole, NotFound when the function is gone, NotDeployed,
+        TooManyRequests.
+        """
+        if call.request_truncated:
+            raise Conflict("cannot replay this call: its body was cut when it was recorded")
+        if call.request_redacted:
+            raise Conflict("cannot replay this call: its request held a secret or a key, which is not recorded")
+        route = self._routes.function(call.function_id)
+        if route is None:
+            raise NotFound("cannot replay this call: its function is gone")
+        target = f"{call.path}?{call.query}" if call.query else call.path
+        request = CallRequest(
+            door=call.door,
+            method=call.method.encode("latin-1"),
+            target=target.encode(),
+            path=call.path,
+            headers=stored_headers(call.request_headers),
+            body=call.request_body,
+        )
+        try:
+            reply = await self._invoker.call(route, request)
+            await reply.read(_REPLY_MAX_BYTES)
+        except ExecutionError as exc:
+            return InvocationId(str(exc.details["invocation_id"]))
+        return reply.invocation_id

@@ -1,0 +1,204 @@
+"""What functions do, as it happens: an in-process bus that readers follow.
+
+A project that somebody follows, or has lately, has a ring of its latest events; others cost nothing. A reader holds
+only its place in the ring, so a slow one slows nobody: when the ring has moved past it, it is told how many events it
+missed. The same place lets a reader that comes back go on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.ids import FunctionId, InvocationId, ProjectId
+
+_RING_EVENTS = 2_000
+_RING_BYTES = 512 * 1024
+_RINGS = 128
+_EVENT_BYTES = 200
+# So long after its last reader has left a project's ring still waits for it to come back.
+_AWAIT_READER_S = 300.0
+
+
+Owner = tuple[ProjectId, FunctionId, str]
+
+
+class Event(NamedTuple):
+    """A line that a call printed, or (without `line`) the end of a call. `number` counts the project's events."""
+
+    number: int
+    function_id: FunctionId
+    function_name: str
+    invocation_id: InvocationId
+    line: ConsoleLine | None = None
+    at_ms: int = 0
+    status: int = 0
+    duration_us: int = 0
+    failed: bool = False
+    error: str | None = None
+
+    @property
+    def size(self) -> int:
+        line, error = self.line, self.error
+        return _EVENT_BYTES + (len(line.message) + len(line.stack or "") if line else 0) + len(error or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """So many of the project's events, wanted or not, went by; None when nobody counted: the server
+    started anew, or the reader was away for too long."""
+
+    count: int | None
+
+
+class _Ring:
+    __slots__ = ("bytes", "events", "first", "left_at", "next", "readers")
+
+    def __init__(self, first: int) -> None:
+        self.events: deque[Event] = deque()
+        self.bytes = 0
+        self.first = self.next = first
+        self.left_at = 0.0
+        self.readers: set[asyncio.Event] = set()
+
+    @property
+    def oldest(self) -> int:
+        return self.events[0].number if self.events else self.next
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        self.next += 1
+        self.bytes += event.size
+        while len(self.events) > _RING_EVENTS or (self.bytes > _RING_BYTES and len(self.events) > 1):
+            self.bytes -= self.events.popleft().size
+        for reader in self.readers:
+            reader.set()
+
+
+class Tail:
+    """`run` tells this run of the server from others: places are only good within one."""
+
+    def __init__(self) -> None:
+        self.run = secrets.token_hex(4)
+        self._rings: dict[ProjectId, _Ring] = {}
+        self._numbered = 0
+        self._closed = False
+
+    @property
+    def readers(self) -> int:
+        return sum(len(ring.readers) for ring in self._rings.values())
+
+    def printed(self, owner: Owner, invocation_id: InvocationId, line: ConsoleLine) -> None:
+        """`owner` is the project's id, the function's, and its name."""
+        project_id, function_id, name = owner
+        ring = self._rings.get(project_id)
+        if ring is not None:
+            ring.add(Event(ring.next, function_id, name, invocation_id, line, line.at_ms))
+
+    def ended(self, call: Invocation) -> None:
+        ring = self._rings.get(call.project_id)
+        if ring is None:
+            return
+        if not ring.readers and time.monotonic() - ring.left_at > _AWAIT_READER_S:
+            self._drop(call.project_id)
+            return
+        ring.add(
+            Event(
+                number=ring.next,
+                function_id=call.function_id,
+                function_name=call.function_name,
+                invocation_id=call.id,
+                at_ms=call.started_at_ms + call.duration_us // 1000,
+                status=call.status,
+                duration_us=call.duration_us,
+                failed=call.failed,
+                error=call.error,
+            )
+        )
+
+    def place(self, number: int) -> str:
+        """The id of an event as readers see it and give it back."""
+        return f"{self.run}-{number}"
+
+    async def follow(
+        self,
+        project_id: ProjectId,
+        *,
+        after: str | None = None,
+        wanted: Callable[[Event], bool],
+        keep_alive_s: float,
+    ) -> AsyncGenerator[Event | Missed | None, None]:
+        """Events as they come, None after `keep_alive_s` without one; ends when the server stops.
+
+        `after` is the place of the last event seen; without it the reader sees what comes from now on.
+        """
+        ring, wake = self._ring(project_id), asyncio.Event()
+        ring.readers.add(wake)
+        try:
+            place, missed = self._start(ring, after)
+            if missed is not None:
+                yield missed
+            while not self._closed:
+                if place < ring.oldest:
+                    yield Missed(count=ring.oldest - place)
+                    place = ring.oldest
+                for event in self._since(ring, place):
+                    if event.number < ring.oldest:
+                        # The ring moved on while the reader was busy with the one before.
+                        break
+                    place = event.number + 1
+                    if wanted(event):
+                        yield event
+                if place < ring.next:
+                    continue
+                wake.clear()
+                try:
+                    async with asyncio.timeout(keep_alive_s):
+                        await wake.wait()
+                except TimeoutError:
+                    yield None
+        finally:
+            ring.readers.discard(wake)
+            ring.left_at = time.monotonic()
+
+    def close(self) -> None:
+        """End every reader's stream."""
+        self._closed = True
+        for ring in self._rings.values():
+            for reader in ring.readers:
+                reader.set()
+
+    def _start(self, ring: _Ring, after: str | None) -> tuple[int, Missed | None]:
+        if after is None:
+            return ring.next, None
+        run, _, number = after.partition("-")
+        if run != self.run or not (number.isascii() and number.isdigit()):
+            return ring.oldest, Missed(count=None)
+        place = int(number[:18]) + 1
+        if place < ring.first:
+            return ring.oldest, Missed(count=None)
+        return min(place, ring.next), None
+
+    @staticmethod
+    def _since(ring: _Ring, place: int) -> list[Event]:
+        skipped = place - ring.oldest
+        return [event for index, event in enumerate(ring.events) if index >= skipped] if place < ring.next else []
+
+    def _ring(self, project_id: ProjectId) -> _Ring:
+        ring = self._rings.get(project_id)
+        if ring is None:
+            ring = self._rings[project_id] = _Ring(self._numbered)
+            idle = next((id_ for id_, other in self._rings.items() if not other.readers and other is not ring), None)
+            if len(self._rings) > _RINGS and idle is not None:
+                self._drop(idle)
+        return ring
+
+    def _drop(self, project_id: ProjectId) -> None:
+        """The next ring has larger numbers, so that a reader of old learns that it missed some."""
+        self._numbered = max(self._numbered, self._rings.pop(project_id).next + 1)

@@ -1,0 +1,43 @@
+"""Deletes old records of calls in small steps, each its own transaction, oldest first."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from isolet.ids import InvocationId, ProjectId, first_of_ms
+from isolet.store.schema import invocations, rollups
+
+
+def recorded_projects(connection: Connection) -> list[ProjectId]:
+    """Every project that calls were counted of, those that are gone included."""
+    query = select(rollups.c.project_id).distinct().where(rollups.c.step == "month")
+    return [ProjectId(found) for found in connection.execute(query).scalars()]
+
+
+def oldest_to_keep(connection: Connection, project_id: ProjectId, *, rows: int) -> InvocationId | None:
+    """The id of the oldest record that a project keeps when it keeps `rows`; None when it has fewer."""
+    query = (
+        select(invocations.c.id)
+        .where(invocations.c.project_id == project_id)
+        .order_by(invocations.c.id.desc())
+        .offset(rows - 1)
+        .limit(1)
+    )
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else InvocationId(found)
+
+
+def delete_before(connection: Connection, project_id: ProjectId, oldest_kept: InvocationId, *, limit: int) -> int:
+    """Delete up to `limit` of a project's records that are older; how many."""
+    old = select(invocations.c.id).where(invocations.c.project_id == project_id, invocations.c.id < oldest_kept)
+    return _delete(connection, old.order_by(invocations.c.id).limit(limit))
+
+
+def delete_older(connection: Connection, before_ms: int, *, limit: int) -> int:
+    """Delete up to `limit` records of calls made before that time; how many."""
+    old = select(invocations.c.id).where(invocations.c.id < first_of_ms(before_ms))
+    return _delete(connection, old.order_by(invocations.c.id).limit(limit))
+
+
+def _delete(connection: Connection, old: object) -> int:
+    return connection.execute(delete(invocations).where(invocations.c.id.in_(old))).rowcount  # type: ignore[arg-type]

@@ -1,0 +1,221 @@
+"""The native API of what functions did, on a running server."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.waiting import wait_until
+
+CODE = """
+async function handler(request, env) {
+  const body = await request.json();
+  console.log("asked", body.name);
+  if (body.fail) throw new Error("no " + body.name);
+  return new Response("hello " + body.name, { status: body.status || 200 });
+}
+"""
+
+
+@pytest.fixture
+def function(kapso: Kapso) -> str:
+    return kapso.deployed(CODE, "Greeter")
+
+
+def get(client: httpx.Client, path: str, **query: Any) -> dict[str, Any]:
+    reply = client.get(f"/isolet/v1{path}", params=query)
+    assert reply.status_code == 200, reply.text
+    return dict(reply.json())
+
+
+def names(client: httpx.Client, **query: Any) -> list[int]:
+    """The status codes of the calls that a filter keeps, oldest first."""
+    return [call["status_code"] for call in reversed(get(client, "/invocations", **query)["data"])]
+
+
+def test_calls_are_filtered_by_how_they_ended(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    other = kapso.deployed(CODE, "Other")
+    for body in (
+        {"name": "a"},
+        {"name": "b", "status": 404},
+        {"name": "c", "status": 503},
+        {"name": "d", "fail": True},
+    ):
+        kapso.invoke(function, body)
+    kapso.invoke(other, {"name": "e", "status": 201})
+    assert names(project) == [200, 404, 503, 500, 201]
+    assert names(project, function=function) == [200, 404, 503, 500]
+    assert names(project, function="other") == [201]
+    assert names(project, status="failed") == [503, 500]
+    assert names(project, status="succeeded") == [200, 404, 201]
+    assert names(project, status="4xx") == [404]
+    assert names(project, function=function, status="5xx") == [503, 500]
+    assert names(project, q="NO D") == [500]
+    assert names(project, q=other) == [201]
+    assert names(project, q="50%") == []
+    assert names(project, door="altair") == []
+    assert names(project, kind="cron") == []
+    assert names(project, kind="sync", door="kapso") == [200, 404, 503, 500, 201]
+
+
+def test_calls_are_filtered_by_time(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    kapso.invoke(function, {"name": "a"})
+    started = get(project, "/invocations")["data"][0]["started_at"]
+    assert names(project, since="2026-01-01T00:00:00Z") == [200]
+    assert names(project, until="2020-01-01T00:00:00Z") == []
+    assert names(project, since="2999-01-01T00:00:00+00:00") == []
+    assert started.endswith("Z")
+    assert project.get("/isolet/v1/invocations", params={"since": "soon"}).status_code == 422
+
+
+def test_pages_follow_each_other_while_calls_arrive(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    made = [kapso.invoke(function, {"name": str(n)}).headers["x-invocation-id"] for n in range(5)]
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = get(project, "/invocations", limit=2, **cursor)
+        seen += [call["id"] for call in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+        kapso.invoke(function, {"name": "late"})
+    assert seen == made[::-1]
+    assert project.get("/isolet/v1/invocations", params={"cursor": "3"}).status_code == 422
+
+
+def test_a_call_is_shown_with_everything_about_it(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    headers = {"X-Wanted": "yes", "Authorization": "Bearer user-token", "Cookie": "a=b", "X-Copy": "isk_" + "k" * 40}
+    reply = kapso.invoke(function, {"name": "Ada", "fail": True}, headers=headers, params={"page": "2"})
+    invocation_id = reply.json()["invocation_id"]
+    found = wait_until(lambda: (shown := get(project, f"/invocations/{invocation_id}"))["console"] and shown)
+    assert found["outcome"] == "handler_failed"
+    assert found["error"] == "Error: no Ada"
+    assert found["request"]["query"] == "page=2"
+    assert json.loads(found["request"]["body"]) == {"name": "Ada", "fail": True}
+    shown = dict(found["request"]["headers"])
+    assert shown["x-wanted"] == "yes"
+    for name in ("authorization", "cookie", "x-copy", "x-api-key"):
+        assert shown[name] == "[redacted]", name
+    assert found["console"][0]["message"] == "asked Ada"
+    assert found["timings"]["cold_start_ms"] >= 0
+    assert found["timings"]["function_ms"] > 0
+    assert found["kill_report"] is None
+    assert sum(found["timings"].values()) == pytest.approx(found["duration_ms"])
+
+
+def test_a_call_of_another_project_is_not_found(server: Any, root: httpx.Client, kapso: Kapso, function: str) -> None:
+    invocation_id = kapso.invoke(function, {"name": "a"}).headers["x-invocation-id"]
+    slug = f"p-{uuid.uuid4().hex[:12]}"
+    root.post("/isolet/v1/projects", json={"slug": slug})
+    key = root.post(f"/isolet/v1/projects/{slug}/keys", json={"name": "x", "role": "admin"}).json()["key"]
+    with server.client(key) as stranger:
+        assert stranger.get(f"/isolet/v1/invocations/{invocation_id}").status_code == 404
+        assert get(stranger, "/invocations", function=function)["data"] == []
+        assert stranger.get(f"/isolet/v1/functions/{function}/metrics").status_code == 404
+    assert root.get(f"/isolet/v1/invocations/{invocation_id}").status_code == 200
+    root.delete(f"/isolet/v1/projects/{slug}")
+
+
+def test_a_replay_runs_the_stored_request_on_the_live_version(
+    project: httpx.Client, kapso: Kapso, function: str
+) -> None:
+    first = kapso.invoke(function, {"name": "Ada"}).headers["x-invocation-id"]
+    changed = kapso.client.patch(
+        f"{kapso.base}/functions/{function}", json={"function": {"code": CODE.replace("hello", "again")}}
+    )
+    assert changed.status_code == 200
+    kapso.deploy(function)
+    reply = project.post(f"/isolet/v1/invocations/{first}/replay")
+    assert reply.status_code == 201, reply.text
+    assert reply.json()["response"]["body"] == "again Ada"
+    assert reply.json()["id"] == reply.headers["x-invocation-id"] != first
+
+
+def test_a_replay_of_a_cut_or_redacted_request_is_refused(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    for body, reason in (({"name": "x" * 20_000}, "cut"), ({"name": "isk_" + "a" * 40}, "secret")):
+        invocation_id = kapso.invoke(function, body).headers["x-invocation-id"]
+        reply = project.post(f"/isolet/v1/invocations/{invocation_id}/replay")
+        assert reply.status_code == 409
+        assert reason in reply.json()["error"]["message"]
+        stored = get(project, f"/invocations/{invocation_id}")["request"]["body"]
+        assert "isk_a" not in stored
+
+
+def test_a_function_that_is_gone_keeps_its_records(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    invocation_id = kapso.invoke(function, {"name": "a"}).headers["x-invocation-id"]
+    assert project.delete(f"{kapso.base}/functions/{function}").status_code == 204
+    assert get(project, f"/invocations/{invocation_id}")["function_name"] == "Greeter"
+    assert names(project, function=function) == [200]
+    assert project.post(f"/isolet/v1/invocations/{invocation_id}/replay").status_code == 404
+
+
+def test_metrics_count_to_the_call(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    for status in (200, 200, 404, 500):
+        kapso.invoke(function, {"name": "a", "status": status})
+    for window in ("1h", "24h", "30d", "all"):
+        found = get(project, f"/functions/{function}/metrics", window=window)
+        assert (found["total"], found["errors"], found["error_rate"]) == (4, 1, 25.0), window
+        assert found["duration_ms"]["p50"] > 0
+        assert found["duration_ms"]["p50"] <= found["duration_ms"]["p99"]
+        assert found["exact"] == (window == "1h")
+        assert found["last_invocation_at"] is not None
+    assert project.get(f"/isolet/v1/functions/{function}/metrics?window=2h").status_code == 422
+
+
+def test_usage_adds_up_by_project_and_month(project: httpx.Client, kapso: Kapso, function: str) -> None:
+    kapso.invoke(function, {"name": "Ada"})
+    (found,) = get(project, "/usage")["data"]
+    assert found["invocations"] == 1
+    assert found["egress_bytes"] == len("hello Ada")
+    assert found["gb_seconds"] > 0
+    assert get(project, "/usage", month="2020-02")["data"][0]["invocations"] == 0
+    assert project.get("/isolet/v1/usage?month=May").status_code == 422
+
+
+def events(lines: Iterator[str], count: int) -> list[dict[str, Any]]:
+    """The next so many server-sent events."""
+    found: list[dict[str, Any]] = []
+    current: dict[str, Any] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if name in ("id", "event"):
+            current[name] = value
+        elif name == "data":
+            current["data"] = json.loads(value)
+        elif not line and current:
+            found.append(current)
+            current = {}
+            if len(found) == count:
+                return found
+    raise AssertionError(f"the stream ended after {found}")
+
+
+def test_the_tail_shows_lines_and_ends_as_they_happen_and_resumes(
+    project: httpx.Client, kapso: Kapso, function: str
+) -> None:
+    path = f"/isolet/v1/functions/{function}/logs/stream"
+    with project.stream("GET", path) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == ": connected"
+        invocation_id = kapso.invoke(function, {"name": "a"}).headers["x-invocation-id"]
+        first = events(lines, 2)
+    assert {event["event"] for event in first} == {"line", "end"}
+    assert {event["data"]["invocation_id"] for event in first} == {invocation_id}
+    kapso.invoke(function, {"name": "b"})
+    with project.stream("GET", path, headers={"Last-Event-ID": first[-1]["id"]}) as stream:
+        second = events(stream.iter_lines(), 2)
+    assert sorted(event["data"].get("message", "end") for event in second) == ["asked b", "end"]
+    with project.stream("GET", path + "?level=error", headers={"Last-Event-ID": first[0]["id"]}) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        kapso.invoke(function, {"name": "c", "fail": True})
+        (failed,) = events(lines, 1)
+    assert failed["data"]["level"] == "error"
+    with project.stream("GET", path, headers={"Last-Event-ID": "another-1"}) as stream:
+        assert events(stream.iter_lines(), 1)[0] == {"event": "missed", "data": {"count": None}}
