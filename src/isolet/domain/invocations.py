@@ -54,6 +54,7 @@ class Invocation:
     """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut.
 
     `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.
+    `memory_bytes` is the private resident memory of the instance as the call ended; None when none took it.
     """
 
     id: InvocationId
@@ -73,6 +74,8 @@ class Invocation:
     queue_us: int = 0
     kill_report: KillReport | None = None
     error: str | None = None
+    stack: str | None = None
+    memory_bytes: int | None = None
     request_body: bytes = b""
     request_truncated: bool = False
     response_body: bytes = b""
