@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
-from isolet.domain.triggers import check_agent, check_triggers
+from isolet.domain.triggers import check_agent, check_triggers, default_triggers
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 
@@ -79,6 +79,11 @@ class Function:
     created_at_ms: int = 0
     updated_at_ms: int = 0
     last_deployed_at_ms: int | None = None
+
+
+def triggers_of(function: Function) -> list[dict[str, Any]]:
+    """Its triggers; where nobody set any, one for HTTP that is as open as the function is."""
+    return function.triggers or default_triggers(public=function.public_endpoint)
 
 
 def check_text(label: str, value: object, *, max_chars: int, allow_empty: bool = False) -> str:

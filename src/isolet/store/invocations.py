@@ -70,7 +70,7 @@ def list_invocations(
     good = invocations.c.status.between(200, 299)
     if succeeded is not None:
         query = query.where(good if succeeded else ~good)
-    return [_invocation(row) for row in connection.execute(query)]
+    return [read_invocation(row) for row in connection.execute(query)]
 
 
 def _dump(lines: Sequence[ConsoleLine]) -> str:
@@ -79,7 +79,7 @@ def _dump(lines: Sequence[ConsoleLine]) -> str:
     )
 
 
-def _invocation(row: Row[Any]) -> Invocation:
+def read_invocation(row: Row[Any]) -> Invocation:
     values = dict(row._mapping)
     values["door"] = Door(row.door)
     values["kind"] = Kind(row.kind)
