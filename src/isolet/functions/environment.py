@@ -110,5 +110,3 @@ def _bump(connection: Connection, before: Function, now_ms: int) -> tuple[Functi
     after = replace(before, env_revision=before.env_revision + 1, updated_at_ms=now_ms)
     stored_functions.replace_function(connection, after)
     return before, after
-
-

@@ -94,9 +94,7 @@ class Publisher:
     async def _create(self, project_id: ProjectId, release: Release, created_by_id: str | None) -> Function:
         values = {"name": release.name, "code": release.code, **release.values}
         earlier = await self.deleted_id(project_id, release.name)
-        function = await self._functions.create(
-            project_id, values, created_by_id=created_by_id, function_id=earlier
-        )
+        function = await self._functions.create(project_id, values, created_by_id=created_by_id, function_id=earlier)
         try:
             if release.environment:
                 await self._environments.replace(function, release.environment)
@@ -110,9 +108,7 @@ class Publisher:
     async def _update(self, before: Function, release: Release) -> Function:
         environment = await self._environments.of_function(before)
         changed = release.environment is not None and dict(release.environment) != dict(environment.values)
-        function = await self._functions.update(
-            before.project_id, before.id, {"code": release.code, **release.values}
-        )
+        function = await self._functions.update(before.project_id, before.id, {"code": release.code, **release.values})
         if release.environment is not None and changed:
             await self._environments.replace(function, release.environment)
         try:

@@ -86,6 +86,7 @@ class Identities:
         if settings is None or len(token) > TOKEN_MAX_BYTES or token.count(".") != 2:
             return None
         keys = self._keys[project_id]
+        found: OctKey | KeySet | None
         try:
             if isinstance(keys, RemoteKeys):
                 header = jws.extract_compact(token.encode("ascii")).headers()

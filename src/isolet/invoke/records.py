@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 
 from isolet.domain.invocations import Invocation
-from isolet.ids import FunctionId
+from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.recorder import Recorder
+from isolet.store import function_stats
 from isolet.store import invocations as stored
 from isolet.store.database import Database
+from isolet.store.function_stats import FunctionStats
 
 _FLUSH_TIMEOUT_S = 1.0
 
@@ -23,3 +25,25 @@ class Records:
         with contextlib.suppress(TimeoutError):
             await self._recorder.flush(_FLUSH_TIMEOUT_S)
         return await self._database.read(stored.list_invocations, function_id, limit=limit, succeeded=succeeded)
+
+    async def stats(
+        self, project_id: ProjectId, *, recent_from_ms: int, function_id: FunctionId | None = None
+    ) -> dict[FunctionId, FunctionStats]:
+        """What the records say of the functions of a project, or of one."""
+        await self._flushed()
+        return await self._database.read(
+            function_stats.project_stats, project_id, recent_from_ms=recent_from_ms, function_id=function_id
+        )
+
+    async def log(
+        self, function_id: FunctionId, *, limit: int, since_ms: int | None = None, failed: bool | None = None
+    ) -> list[Invocation]:
+        """Newest first, those that began after `since_ms`. `failed` keeps calls with an error, or those without."""
+        await self._flushed()
+        return await self._database.read(
+            function_stats.list_log, function_id, limit=limit, since_ms=since_ms, failed=failed
+        )
+
+    async def _flushed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await self._recorder.flush(_FLUSH_TIMEOUT_S)

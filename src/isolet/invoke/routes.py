@@ -72,7 +72,7 @@ class Routes:
         self._now = _Snapshot()
 
     def load(self, *, functions: Iterable[Function], projects: Iterable[Project], keys: Iterable[Key]) -> None:
-        routes = {function.id: route_of(function) for function in functions}
+        routes: dict[str, Route] = {function.id: route_of(function) for function in functions}
         self._now = _Snapshot(
             functions=MappingProxyType(routes),
             named=_by_name(routes.values()),

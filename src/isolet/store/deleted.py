@@ -30,7 +30,5 @@ def get_deleted(connection: Connection, project_id: ProjectId, name: str) -> Fun
 
 def forget_deleted(connection: Connection, project_id: ProjectId, name: str) -> None:
     connection.execute(
-        delete(deleted_functions).where(
-            deleted_functions.c.project_id == project_id, deleted_functions.c.name == name
-        )
+        delete(deleted_functions).where(deleted_functions.c.project_id == project_id, deleted_functions.c.name == name)
     )

@@ -38,9 +38,7 @@ def _get(connection: Connection, table: Table, owner: Column[Any], owner_id: str
     return None if row is None else (bytes(row.sealed), row.updated_at_ms)
 
 
-def _put(
-    connection: Connection, table: Table, owner: Column[Any], owner_id: str, sealed: bytes, now_ms: int
-) -> None:
+def _put(connection: Connection, table: Table, owner: Column[Any], owner_id: str, sealed: bytes, now_ms: int) -> None:
     values = {"sealed": sealed, "updated_at_ms": now_ms}
     if connection.execute(update(table).where(owner == owner_id).values(values)).rowcount == 0:
         connection.execute(insert(table).values({owner.name: owner_id, **values}))

@@ -14,9 +14,7 @@ def put_token_settings(
     connection: Connection, project_id: ProjectId, settings: dict[str, Any], sealed_secret: bytes | None, now_ms: int
 ) -> None:
     values = {"settings": settings, "sealed_secret": sealed_secret, "updated_at_ms": now_ms}
-    found = connection.execute(
-        update(token_settings).where(token_settings.c.project_id == project_id).values(values)
-    )
+    found = connection.execute(update(token_settings).where(token_settings.c.project_id == project_id).values(values))
     if found.rowcount == 0:
         connection.execute(insert(token_settings).values(project_id=project_id, **values))
 

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def _id(name: str, target: str) -> sa.Column:
+def _id(name: str, target: str) -> sa.Column[str]:
     return sa.Column(name, sa.String(36), sa.ForeignKey(target, ondelete="CASCADE"), primary_key=True, nullable=False)
 
 
