@@ -341,8 +341,10 @@ class _House:
             settings=settings,
         )
         application = management.build(
-            [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()]
-            + [butterbase.router(), tokens.router()],
+            [
+                *(kapso.router(PLATFORM), kapso.router(OLDER), butterbase.router()),
+                *(native.router(), storage.router(), tokens.router()),
+            ],
             health=lambda: {"status": "ok", "version": __version__, "sandbox": settings.sandbox},
             docs_assets=self._toolchain.docs_assets,
         )

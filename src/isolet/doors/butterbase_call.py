@@ -128,9 +128,8 @@ class ButterbaseCalls:
             body = Body(scope, receive, limit=self.settings.max_body_bytes)
             payload = await body.read() if _is_small(headers) else body.__aiter__()
             passed = _passed(headers, is_key=is_key)
-            reply = await self.invoker.call(
-                route, self._request(scope, project, route, identity, passed, payload, body)
-            )
+            request = self._request(scope, project, route, identity, passed, payload, body)
+            reply = await self.invoker.call(route, request)
             reply.headers = cors.add(_streaming(reply.headers), granted)
             await send_reply(send, reply)
         except IsoletError as exc:

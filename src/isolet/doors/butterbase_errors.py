@@ -1,4 +1,4 @@
-"""Errors as the Butterbase API tells them: an object for management, flat ones for calls (`butterbase-facts.md` 2, 9)."""
+"""Errors as the Butterbase API tells them: an object for management, flat for calls (`butterbase-facts.md` 2, 9)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CODES = {
     "forbidden": ("AUTH_INSUFFICIENT_PERMISSIONS", "Use a key whose role allows this."),
     "not_found": (
         "RESOURCE_NOT_FOUND",
-        "Check the app id and the name; list what exists with GET /v1/{app_id}/functions.",
+        "Check the app id and the name; GET /v1/{app_id}/functions lists what exists.",
     ),
     "method_not_allowed": ("REQUEST_ERROR", "Use one of the methods in the `Allow` header."),
     "conflict": ("RESOURCE_CONFLICT", "Read the resource again and repeat the change."),
@@ -61,7 +61,7 @@ class InvalidKey(Unauthenticated):
 
     dialect = (
         "AUTH_INVALID_API_KEY",
-        "Use a key that exists; keys are made with POST /isolet/v1/projects/{slug}/keys.",
+        "Use a key that exists; POST /isolet/v1/projects/{slug}/keys makes one.",
     )
 
 

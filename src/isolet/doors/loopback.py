@@ -26,7 +26,7 @@ from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 
 DEPTH_MAX = 4
-_OURS = b"x-isolet-"
+_NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
 _LIMIT = "ctx.invoke loop limit exceeded"
 
 
@@ -98,11 +98,7 @@ class Loopback:
             depth=int(depth),
             source=source.name if source.name.isascii() and source.name.isprintable() else source.slug,
         )
-        passed = [
-            (name, value)
-            for name, value in headers
-            if not name.startswith((_OURS, b"x-butterbase-", b"x-user-id", b"x-app-id"))
-        ]
+        passed = [(name, value) for name, value in headers if not name.startswith(_NOT_PASSED)]
         return CallRequest(
             door=Door.BUTTERBASE,
             method=b"POST",

@@ -24,7 +24,7 @@ _RESTORED = ("code", "description", "triggers", "agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What a deploy asks for. `values` is what `domain.functions.changed` takes, `environment` the whole set or None."""
+    """What a deploy asks for. `values` is what `domain.functions.changed` takes; `environment` the whole, or None."""
 
     name: str
     code: str
