@@ -17,7 +17,8 @@ def _run(butterbase: Butterbase, body: str, **options: Any) -> Any:
     butterbase.deploy(
         "probe",
         f"export default async function handler(req, ctx) {{ const run = async () => {{ {body} }};"
-        "try { return Response.json((await run()) ?? null); } catch (e) { return Response.json({ thrown: e.message }); } }",
+        "try { return Response.json((await run()) ?? null); }"
+        " catch (e) { return Response.json({ thrown: e.message }); } }",
     )
     reply = butterbase.call("probe", **options)
     assert reply.status_code == 200, reply.text
@@ -27,8 +28,8 @@ def _run(butterbase: Butterbase, body: str, **options: Any) -> Any:
 def test_192_all_of_the_context_is_there(butterbase: Butterbase) -> None:
     kinds = _run(
         butterbase,
-        "const kinds = {}; for (const n of ['env', 'user', 'caller', 'app', 'request', 'db', 'waitUntil', 'idempotency',"
-        "'invoke', 'kv']) kinds[n] = typeof ctx[n]; return kinds;",
+        "const kinds = {}; for (const n of ['env', 'user', 'caller', 'app', 'request', 'db', 'waitUntil',"
+        "'idempotency', 'invoke', 'kv']) kinds[n] = typeof ctx[n]; return kinds;",
     )
 
     functions = {"waitUntil": "function", "invoke": "function"}
@@ -86,7 +87,8 @@ def test_195_work_given_to_wait_until_goes_on_after_the_reply(butterbase: Butter
         "later",
         "export default async (req, ctx) => {"
         "if (req.method === 'GET') return Response.json(await ctx.kv.get('done'));"
-        "ctx.waitUntil((async () => { await new Promise((r) => setTimeout(r, 300)); await ctx.kv.set('done', true); })());"
+        "ctx.waitUntil((async () => { await new Promise((r) => setTimeout(r, 300));"
+        "await ctx.kv.set('done', true); })());"
         "ctx.waitUntil(Promise.reject(new Error('ignored')));"
         "return Response.json(await ctx.kv.get('done')); }",
     )
@@ -130,10 +132,13 @@ def test_the_key_value_store_counts_and_compares_in_one_step(butterbase: Butterb
         "out.push(await kv.get('a')); await kv.set('a', { n: 1 }); out.push(await kv.get('a'));"
         "out.push(await kv.incr('c'), await kv.incr('c', 4), await kv.decr('c', 2), await kv.get('c'));"
         "out.push(await kv.setnx('n', 1), await kv.setnx('n', 2), await kv.get('n'));"
-        "out.push(await kv.cas('n', 1, 5), await kv.cas('n', 1, 6), await kv.cas('new', null, 7), await kv.mget('n', 'new'));"
+        "out.push(await kv.cas('n', 1, 5), await kv.cas('n', 1, 6), await kv.cas('new', null, 7));"
+        "out.push(await kv.mget('n', 'new'));"
         "await kv.setex('e', 100, 'v'); out.push(await kv.ttl('e') > 90, await kv.expire('e', 0.001));"
-        "await new Promise((r) => setTimeout(r, 20)); out.push(await kv.get('e'), await kv.exists('e'), await kv.incr('e'));"
-        "out.push(await kv.del('a'), await kv.delete('a')); await kv.mset({ x: 1, y: 2 }); out.push(await kv.mget(['x', 'y']));"
+        "await new Promise((r) => setTimeout(r, 20)); "
+        "out.push(await kv.get('e'), await kv.exists('e'), await kv.incr('e'));"
+        "out.push(await kv.del('a'), await kv.delete('a')); "
+        "await kv.mset({ x: 1, y: 2 }); out.push(await kv.mget(['x', 'y']));"
         "return out;",
     )
 
@@ -171,7 +176,8 @@ def test_the_key_value_store_says_what_it_does_not_take(butterbase: Butterbase, 
 def test_198_a_function_calls_another_and_the_user_goes_with_it(butterbase: Butterbase) -> None:
     butterbase.deploy(
         "callee",
-        "export default async (req, ctx) => Response.json({ body: await req.json(), user: ctx.user, caller: ctx.caller.type,"
+        "export default async (req, ctx) => Response.json({ body: await req.json(), user: ctx.user,"
+        "caller: ctx.caller.type,"
         "from: req.headers.get('x-butterbase-caller-source-fn'), depth: req.headers.get('x-butterbase-loop-depth'),"
         "path: new URL(req.url).pathname, secret: req.headers.get('x-isolet-token') }, { status: 202 })",
         auth="required",

@@ -168,7 +168,7 @@ export class KeyValue {
   async incr(key, by = 1) {
     if (!Number.isSafeInteger(by)) throw new TypeError("ctx.kv: the step must be a whole number");
     const [row] = await this.#table.run(
-      `${UPSERT} value = CASE WHEN _kv.expires_at <= ?1 THEN ?3 ELSE CAST(CAST(_kv.value AS INTEGER) + ?5 AS TEXT) END, `
+      `${UPSERT} value = CASE WHEN _kv.expires_at <= ?1 THEN ?3 ELSE CAST(CAST(_kv.value AS INTEGER) + CAST(?5 AS INTEGER) AS TEXT) END, `
         + "expires_at = CASE WHEN _kv.expires_at <= ?1 THEN ?4 ELSE _kv.expires_at END "
         + "WHERE _kv.expires_at <= ?1 OR _kv.value NOT GLOB '*[^0-9-]*' RETURNING value",
       Date.now(), checkKey(key), String(by), expiry(), by,
