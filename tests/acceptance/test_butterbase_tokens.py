@@ -20,7 +20,7 @@ from tests.support.server import Server
 
 SECRET = "a-shared-secret-of-forty-characters-or-so"
 WHO = "export default (req, ctx) => Response.json({ user: ctx.user, caller: ctx.caller.type, bearer: req.headers.get('authorization') })"  # noqa: E501
-RSA = RSAKey.generate_key(2048, {"kid": "rsa", "alg": "RS256"})
+RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
 EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 STRANGER = RSAKey.generate_key(2048, {"kid": "rsa"})
