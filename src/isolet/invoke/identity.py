@@ -21,6 +21,7 @@ from isolet.domain.tokens import (
     check_settings,
     subject_of,
 )
+from isolet.errors import InvalidInput
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
 from isolet.invoke.jwks import RemoteKeys, key_set
@@ -119,7 +120,10 @@ def _verified(token: str, keys: OctKey | KeySet) -> dict[str, Any]:
 
 def _keys_of(settings: TokenSettings, egress_socket: Path) -> OctKey | KeySet | RemoteKeys:
     if settings.hs256_secret is not None:
-        return OctKey.import_key(settings.hs256_secret.encode())
+        try:
+            return OctKey.import_key(settings.hs256_secret.encode())
+        except ValueError as exc:
+            raise InvalidInput(f"hs256_secret is no shared secret: {exc}") from exc
     if settings.jwks_url is not None:
         return RemoteKeys(settings.jwks_url, egress_socket)
     return key_set(settings.jwks)
