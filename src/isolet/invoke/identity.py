@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from joserfc import jws, jwt
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import KeySet, OctKey
 
 from isolet.clock import Clock
@@ -27,6 +28,9 @@ from isolet.ids import ProjectId
 from isolet.invoke.jwks import RemoteKeys, key_set
 from isolet.store import tokens as stored
 from isolet.store.database import Database
+
+# EdDSA is the name that issuers use for Ed25519; that a later standard prefers another is no news for a log.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
 
 
 class Identities:
