@@ -16,12 +16,13 @@ from isolet.domain.triggers import HttpAuth
 from isolet.doors import cors
 from isolet.doors.authentication import api_key, bearer
 from isolet.doors.butterbase_errors import (
-    ImpersonationDisabled,
-    ImpersonationForbidden,
-    InvalidKey,
-    InvalidToken,
+    Refusal,
     call_error_reply,
     error_reply,
+    impersonation_disabled,
+    impersonation_forbidden,
+    invalid_key,
+    invalid_token,
 )
 from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
 from isolet.errors import (
@@ -132,7 +133,7 @@ class ButterbaseCalls:
             reply = await self.invoker.call(route, request)
             reply.headers = cors.add(_streaming(reply.headers), granted)
             await send_reply(send, reply)
-        except IsoletError as exc:
+        except (IsoletError, Refusal) as exc:
             told = call_error_reply(exc, with_stack=identity.caller == "service_key")
             extra = [(name_.encode(), value.encode()) for name_, value in told.headers.items()]
             await send_json(send, told.status, told.body, [*extra, *granted])
@@ -160,7 +161,7 @@ class ButterbaseCalls:
             reply = await self.invoker.call(route, request)
             reply.headers = _of_test_call(reply)
             await send_reply(send, reply)
-        except IsoletError as exc:
+        except (IsoletError, Refusal) as exc:
             told = call_error_reply(exc, with_stack=True) if _ran(exc) else error_reply(exc)
             await send_json(send, told.status, told.body, [(n.encode(), v.encode()) for n, v in told.headers.items()])
 
@@ -187,12 +188,12 @@ class ButterbaseCalls:
         if value is None:
             return identity
         if identity.caller != "service_key" or identity.scope == "*":
-            raise ImpersonationForbidden("X-Butterbase-As-User needs a key of this app")
+            raise impersonation_forbidden("X-Butterbase-As-User needs a key of this app")
         if not route.impersonation:
-            raise ImpersonationDisabled("This function does not allow X-Butterbase-As-User")
+            raise impersonation_disabled()
         user_id = value.decode("utf-8", "replace").strip()
         if not user_id or len(user_id) > _USER_MAX_CHARS:
-            raise ImpersonationForbidden("X-Butterbase-As-User names no user")
+            raise impersonation_forbidden("X-Butterbase-As-User names no user")
         return identity.as_user(user_id)
 
     def _request(
@@ -232,7 +233,7 @@ def find_project(routes: Routes, app_id: str) -> Project | None:
 
 
 def authenticate(routes: Routes, headers: Headers) -> Principal:
-    """Whose key the bearer or `X-API-Key` is. Raises Unauthenticated."""
+    """Whose key the bearer or `X-API-Key` is. Raises Unauthenticated, Refusal."""
     token, key = bearer(headers), api_key(headers)
     if not token and not key:
         raise Unauthenticated("Authentication required")
@@ -240,8 +241,8 @@ def authenticate(routes: Routes, headers: Headers) -> Principal:
     if principal is not None:
         return principal
     if key or (token or "").startswith(("bb_", "isk_")):
-        raise InvalidKey("The API key is not valid, or was revoked")
-    raise InvalidToken("The token is not valid here")
+        raise invalid_key()
+    raise invalid_token()
 
 
 def _is_small(headers: Headers) -> bool:
@@ -284,5 +285,5 @@ def _of_test_call(reply: Reply) -> Headers:
     return _streaming([(name, value) for name, value in reply.headers if name in kept])
 
 
-def _ran(error: IsoletError) -> bool:
+def _ran(error: Exception) -> bool:
     return isinstance(error, ExecutionError | TooManyRequests)

@@ -8,14 +8,13 @@ from typing import Any
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
 from isolet.errors import (
     ExecutionError,
-    Forbidden,
     FunctionCrashed,
     FunctionTimeout,
     HandlerFailed,
+    IsoletError,
     NotDeployed,
     NotFound,
     TooManyRequests,
-    Unauthenticated,
 )
 
 _DOCS = "https://docs.butterbase.ai/errors#"
@@ -56,47 +55,63 @@ _INTERNAL = ("INTERNAL_ERROR", "Try again; if it stays, look the id up in the se
 _ERROR_NAME = re.compile(r"\AError: ")
 
 
-class InvalidKey(Unauthenticated):
+class Refusal(Exception):
+    """A refusal that only this dialect tells apart, so it is none of the house's errors."""
+
+    def __init__(self, status: int, code: str, message: str, remediation: str) -> None:
+        super().__init__(message)
+        self.reply = ErrorReply(status=status, body={"error": _object(code, message, remediation)}, headers={})
+
+
+def invalid_key() -> Refusal:
     """A key nobody issued."""
-
-    dialect = (
-        "AUTH_INVALID_API_KEY",
-        "Use a key that exists; POST /isolet/v1/projects/{slug}/keys makes one.",
-    )
+    remediation = "Use a key that exists; POST /isolet/v1/projects/{slug}/keys makes one."
+    return Refusal(401, "AUTH_INVALID_API_KEY", "The API key is not valid, or was revoked", remediation)
 
 
-class InvalidToken(Unauthenticated):
+def invalid_token() -> Refusal:
     """A bearer text that is no key."""
-
-    dialect = ("AUTH_INVALID_TOKEN", "Management needs an API key; end users' tokens are for calls of functions.")
-
-
-class ImpersonationForbidden(Forbidden):
-    dialect = ("AUTH_IMPERSONATION_FORBIDDEN", "Only a key of this app may send X-Butterbase-As-User.")
+    remediation = "Management needs an API key; end users' tokens are for calls of functions."
+    return Refusal(401, "AUTH_INVALID_TOKEN", "The token is not valid here", remediation)
 
 
-class ImpersonationDisabled(Forbidden):
-    dialect = ("AUTH_IMPERSONATION_DISABLED", "Set allow_service_key_impersonation of the function to true.")
+def impersonation_forbidden(message: str) -> Refusal:
+    remediation = "Only a key of this app may send X-Butterbase-As-User."
+    return Refusal(403, "AUTH_IMPERSONATION_FORBIDDEN", message, remediation)
+
+
+def impersonation_disabled() -> Refusal:
+    message = "This function does not allow X-Butterbase-As-User"
+    remediation = "Set allow_service_key_impersonation of the function to true."
+    return Refusal(403, "AUTH_IMPERSONATION_DISABLED", message, remediation)
 
 
 def error_reply(error: Exception) -> ErrorReply:
     """`{"error": {"code", "message", "remediation", "documentation_url", "details"?}}`."""
+    if isinstance(error, Refusal):
+        return error.reply
     told = public_error(error)
-    code, remediation = getattr(told, "dialect", None) or _CODES.get(told.code, _INTERNAL)
-    body: dict[str, Any] = {
-        "code": code,
-        "message": told.message,
-        "remediation": remediation,
-        "documentation_url": _DOCS + code.lower().replace("_", "-"),
-    }
+    body = _object(*_named(told))
     if told.details:
         body["details"] = dict(told.details)
     status = 500 if isinstance(told, ExecutionError) else status_of(told, _STATUS)
     return ErrorReply(status=status, body={"error": body}, headers=headers_of(told))
 
 
+def _named(error: IsoletError) -> tuple[str, str, str]:
+    code, remediation = _CODES.get(error.code, _INTERNAL)
+    return code, error.message, remediation
+
+
+def _object(code: str, message: str, remediation: str) -> dict[str, Any]:
+    url = _DOCS + code.lower().replace("_", "-")
+    return {"code": code, "message": message, "remediation": remediation, "documentation_url": url}
+
+
 def call_error_reply(error: Exception, *, with_stack: bool) -> ErrorReply:
     """What the caller of a function is told. The stack is for those who hold a key of the project."""
+    if isinstance(error, Refusal):
+        return error.reply
     told = public_error(error)
     headers = headers_of(told)
     match told:

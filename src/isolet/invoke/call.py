@@ -41,10 +41,12 @@ _WATCH_AFTER_S = 0.05
 _STUCK_AFTER_S = 0.25
 _RUNS_MAX = 4
 _ERROR_HEADER = b"x-isolet-error"
+_REPORT_MAX_BYTES = 262_144
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
+_BROKEN_OFF = "The function broke its reply off before it was complete"
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _STATUS = {
     Outcome.HANDLER_FAILED: 500,
@@ -83,6 +85,7 @@ class Call:
         "_began",
         "_done",
         "_host",
+        "_last",
         "_request",
         "_response",
         "_route",
@@ -101,6 +104,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
+        self._last: Instance | None = None
         self._aborted: IsoletError | None = None
         self._response = b""
         self.invocation = invocation
@@ -182,7 +186,8 @@ class Call:
             instance.calls.add(connection)
             try:
                 if isinstance(body, bytes):
-                    self._keep_request(body)
+                    # Not added to what an earlier try kept.
+                    self.invocation.request_body = body[: self._keep_bytes]
                     connection.begin(self._head(body) + body, without_body=self._request.method == b"HEAD")
                 else:
                     connection.begin(self._head(None), without_body=self._request.method == b"HEAD")
@@ -232,18 +237,28 @@ class Call:
         """Tell our wrapper's report and workerd's own bare 500 from a function's reply."""
         headers = connection.headers
         if header_rules.get(headers, _ERROR_HEADER) is not None:
-            body = b""
-            while chunk := await connection.chunk():
-                body += chunk
-            report = json.loads(body)
-            redact, stack = instance.redactor.text, report["stack"]
-            raise HandlerFailed(redact(str(report["message"])), stack=redact(stack) if stack else None)
+            message, stack = await self._read_report(connection)
+            raise HandlerFailed(instance.redact(message), stack=instance.redact(stack) if stack else None)
         if (
             header_rules.get(headers, b"connection") == b"close"
             and header_rules.get(headers, b"content-type") is None
             and header_rules.get(headers, b"content-length") == _BARE_500_LENGTH
         ):
             raise HandlerFailed(_NEVER_SETTLED)
+
+    async def _read_report(self, connection: Connection) -> tuple[str, str | None]:
+        """Message and stack of our wrapper's report. A function that imitates one has failed as well."""
+        body = b""
+        while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
+            body += chunk
+        try:
+            report = json.loads(body)
+            message, stack = report["message"], report["stack"]
+        except (ValueError, KeyError, TypeError):
+            message = stack = None
+        if not isinstance(message, str) or not isinstance(stack, str | None):
+            return "The reply has a header that is reserved: x-isolet-error", None
+        return message, stack
 
     async def chunk(self) -> bytes:
         """The next part of the reply's body; its end finishes the call."""
@@ -292,9 +307,8 @@ class Call:
         """End the call with an error in the house's words, and raise it."""
         error: BaseException = exc
         if isinstance(exc, OSError):
-            report = await self._explain(exc)
-            self.invocation.kill_report = report
-            error = FunctionCrashed(report.message)
+            report = self.invocation.kill_report = await self._explain(exc)
+            error = FunctionCrashed(report.message) if report else HandlerFailed(_BROKEN_OFF)
         if isinstance(error, IsoletError):
             error.details = {**error.details, "invocation_id": self.invocation.id}
         self.finish(error)
@@ -302,7 +316,7 @@ class Call:
             raise exc
         raise error from exc
 
-    async def _explain(self, exc: OSError) -> KillReport:
+    async def _explain(self, exc: OSError) -> KillReport | None:
         if isinstance(exc, InstanceEnded):
             return exc.report
         if self.instance is None:
@@ -325,7 +339,7 @@ class Call:
                 invocation.stack = storable(error.stack)
         elif self.connection is not None:
             invocation.status = self.connection.status
-        self._record_bodies()
+        self._record_bodies(whole=error is None)
         instance = self.instance
         if instance is not None:
             invocation.memory_bytes = instance.measure_memory()
@@ -361,7 +375,7 @@ class Call:
 
     def _give_back(self, *, succeeded: bool = False) -> None:
         instance, connection = self.instance, self.connection
-        self.instance = self.connection = None
+        self._last, self.instance, self.connection = instance, None, None
         if instance is not None:
             instance.end_call(connection)
             self._host.pool.freed(instance, succeeded=succeeded)
@@ -378,14 +392,16 @@ class Call:
         kept = self.invocation
         kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
 
-    def _record_bodies(self) -> None:
+    def _record_bodies(self, *, whole: bool) -> None:
         """What is kept of the bodies, without the values of secrets, and whether they were cut."""
         kept, response = self.invocation, self._response
         kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
         kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
-        if self.instance is not None and self.instance.redactor.longest:
-            kept.request_body = self.instance.redactor.data(kept.request_body)
-            response = self.instance.redactor.data(response)
+        instance = self.instance or self._last
+        if instance is not None and instance.redactor.longest:
+            redact = instance.redactor.data
+            kept.request_body = redact(kept.request_body, cut=kept.request_truncated or not whole)
+            response = redact(response, cut=kept.response_truncated or not whole)
         kept.request_body, _ = cut_body(kept.request_body)
         kept.response_body, _ = cut_body(response)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ class Egress:
         self.socket = socket
         self._listener = listen(socket)
         self._child: Child | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
 
     async def start(self) -> None:
         """Raises PlatformError when it does not come up."""
@@ -72,12 +73,15 @@ class Egress:
         while True:
             began = asyncio.get_running_loop().time()
             status = await asyncio.shield(self._running().exited)
-            if self._closing:
+            if self._closing.is_set():
                 return
             if asyncio.get_running_loop().time() - began > 30:
                 failures = 0
             log.error("egress process ended; starting it again", status=status)
-            await asyncio.sleep(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]):
+                    await self._closing.wait()
+                    return
             failures += 1
             try:
                 await self.start()
@@ -90,7 +94,7 @@ class Egress:
         return self._child
 
     async def close(self) -> None:
-        self._closing = True
+        self._closing.set()
         if self._child is not None:
             self._child.kill()
             await asyncio.shield(self._child.exited)
