@@ -171,7 +171,8 @@ class ConfigBuilder:
         ours = bindings[len(spec.variables)]
         ours.name = _OURS
         environment = {**spec.environment, **spec.platform}
-        ours.json = json.dumps({"environment": environment, "app": spec.app, "token": spec.token})
+        # As bytes: text and JSON would show up in `process.env`.
+        ours.data = json.dumps({"environment": environment, "app": spec.app, "token": spec.token}).encode()
         if loopback:
             bindings[len(spec.variables) + 1].name = _LOOPBACK
             bindings[len(spec.variables) + 1].init("service").name = "loopback"

@@ -12,7 +12,8 @@ const NO_CALL = { user: null, caller: null, request: null, depth: 0 };
 let shared;
 
 function share(env) {
-  const { __isolet: own = {}, __isolet_loopback: loopback, ...bindings } = env;
+  const { __isolet: bytes, __isolet_loopback: loopback, ...bindings } = env;
+  const own = bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
   const variables = own.environment ?? {};
   const all = { ...bindings, ...variables };
   for (const [name, value] of Object.entries(variables)) {
