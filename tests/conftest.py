@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
 from tests.support.server import Server
 
@@ -46,3 +47,9 @@ def project(server: Server, root: httpx.Client) -> Iterator[httpx.Client]:
 @pytest.fixture
 def kapso(project: httpx.Client) -> Kapso:
     return Kapso(project)
+
+
+@pytest.fixture
+def butterbase(server: Server, project: httpx.Client) -> Iterator[Butterbase]:
+    with server.client("") as public:
+        yield Butterbase(project, public)

@@ -22,23 +22,30 @@ from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.projects import Plan
 from isolet.doors import management
+from isolet.doors.butterbase import ButterbaseDoor
+from isolet.doors.butterbase_call import ButterbaseCalls
 from isolet.doors.gateway import Gateway
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
+from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
 from isolet.doors.metrics import MetricsDoor
 from isolet.doors.native import NativeDoor
 from isolet.doors.native_access import NativeAccess
 from isolet.doors.native_records import RecordsDoor
 from isolet.doors.native_storage import StorageDoor
+from isolet.doors.native_tokens import TokenDoor
 from isolet.doors.rate_gate import RateGate
 from isolet.errors import FunctionCrashed
 from isolet.functions.deploy import Deployer
+from isolet.functions.environment import Environments
 from isolet.functions.example import ensure_example
 from isolet.functions.masters import open_vault
+from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.headers import Recording
+from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.metrics import Metrics
 from isolet.invoke.rates import Rates
@@ -98,7 +105,9 @@ async def serve(
         sandbox.check()
         bound = stack.enter_context(bind(settings.host, settings.port))
         root_key, made, key_file = _root_key(settings, folder)
-        house = _House(settings, toolchain, sandbox, folder, stack)
+        host, port = bound.getsockname()[:2]
+        url = (settings.public_url or "").rstrip("/") or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+        house = _House(settings, toolchain, sandbox, folder, stack, url)
         await house.build(root_key)
         listener = Listener(house.app, bound, drain_timeout_s=settings.drain_timeout_s)
 
@@ -107,9 +116,8 @@ async def serve(
             listener.stop()
 
         house.stop = stop
-        host, port = bound.getsockname()[:2]
         started = Started(
-            url=(settings.public_url or "").rstrip("/") or f"http://{'[' + host + ']' if ':' in host else host}:{port}",
+            url=url,
             root_key_file=key_file,
             new_key=root_key if made else None,
             example=await house.example() if example else None,
@@ -153,8 +161,15 @@ class _House:
     app: RateGate
 
     def __init__(
-        self, settings: Settings, toolchain: Toolchain, sandbox: Sandbox, folder: Path, stack: AsyncExitStack
+        self,
+        settings: Settings,
+        toolchain: Toolchain,
+        sandbox: Sandbox,
+        folder: Path,
+        stack: AsyncExitStack,
+        url: str,
     ) -> None:
+        self._url = url
         self.stop: Callable[[], None] = lambda: None
         self._settings = settings
         self._toolchain = toolchain
@@ -217,6 +232,9 @@ class _House:
         self._stack.push_async_callback(egress.close)
         await egress.start()
         self._loops.loop(egress.supervise(), name="egress")
+        self._egress_socket = egress.socket
+        loopback_socket = run / "loopback" / "socket"
+        self._loopback_socket = self._stack.enter_context(bind_unix(loopback_socket))
         self._storages = Storages(
             configs=configs,
             sandbox=self._sandbox,
@@ -234,6 +252,7 @@ class _House:
             sockets=run / "sockets",
             egress_socket=egress.socket,
             storages=self._storages,
+            loopback_socket=loopback_socket,
         )
         self._pool = Pool(
             launcher,
@@ -254,10 +273,17 @@ class _House:
 
     async def _build_core(self) -> None:
         database, routes, clock, pool = self._database, self._routes, self._clock, self._pool
-        releases = Releases(database, self._vault)
+        tokens = LoopbackTokens()
+        releases = Releases(database, self._vault, api_url=self._url, token=tokens.issue)
+        self._identities = Identities(
+            database=database, vault=self._vault, clock=clock, egress_socket=self._egress_socket
+        )
+        self._stack.callback(self._identities.close)
+        await self._identities.load()
 
         async def forget(project_id: ProjectId) -> None:
             self._vault.forget(project_id)
+            self._identities.forget(project_id)
             await self._storages.delete(project_id)
 
         async def load_spec(route: Route) -> InstanceSpec:
@@ -281,17 +307,41 @@ class _House:
             recording=self._recording,
         )
         self._stack.push_async_callback(self._invoker.close)
+        await self._start_loopback(tokens)
         self._functions = Functions(database=database, pool=pool, events=routes, clock=clock)
         self._secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        compiler = Compiler(self._toolchain.esbuild)
         self._deployer = Deployer(
             database=database,
-            compiler=Compiler(self._toolchain.esbuild),
+            compiler=compiler,
             pool=pool,
             releases=releases,
             events=routes,
             clock=clock,
         )
         self._stack.push_async_callback(self._deployer.close)
+        self._environments = Environments(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        self._publisher = Publisher(
+            database=database,
+            compiler=compiler,
+            functions=self._functions,
+            deployer=self._deployer,
+            environments=self._environments,
+            clock=clock,
+        )
+
+    async def _start_loopback(self, tokens: LoopbackTokens) -> None:
+        """Where functions call other functions; it stops before the instances do."""
+        app = Loopback(routes=self._routes, invoker=self._invoker, tokens=tokens, settings=self._settings)
+        listener = Listener(app, self._loopback_socket, drain_timeout_s=1)
+        task = self._health.spawn(listener.run_until_stopped(), name="loopback")
+
+        async def stop() -> None:
+            listener.stop()
+            listener.stop()
+            await task
+
+        self._stack.push_async_callback(stop)
 
     def _build_doors(self) -> None:
         settings, access = self._settings, NativeAccess(self._routes)
@@ -305,6 +355,19 @@ class _House:
             records=records,
             settings=settings,
         )
+        calls = ButterbaseCalls(
+            routes=self._routes, invoker=self._invoker, identities=self._identities, settings=settings
+        )
+        butterbase = ButterbaseDoor(
+            routes=self._routes,
+            functions=self._functions,
+            publisher=self._publisher,
+            environments=self._environments,
+            records=records,
+            settings=settings,
+            clock=self._clock,
+        )
+        tokens = TokenDoor(access=access, identities=self._identities)
         native = NativeDoor(
             access=access,
             projects=self._projects,
@@ -337,7 +400,7 @@ class _House:
         )
         routers = [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()]
         application = management.build(
-            [*routers, watched.router(), metrics.router()],
+            [*routers, butterbase.router(), tokens.router(), watched.router(), metrics.router()],
             health=lambda: {
                 "status": "ok",
                 "version": __version__,
@@ -348,5 +411,5 @@ class _House:
         )
         limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
         rates = Rates(self._routes, limits, clock=time.monotonic)
-        gateway = Gateway(kapso=kapso, management=application)
+        gateway = Gateway(kapso=kapso, butterbase=calls, management=application)
         self.app = RateGate(gateway, routes=self._routes, rates=rates)

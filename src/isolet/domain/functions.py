@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
+from isolet.domain.triggers import check_agent, check_triggers, default_triggers
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 
@@ -52,7 +53,8 @@ class DeployError:
 class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
-    `env_revision` grows with each change of its variables.
+    `env_revision` grows with each change of its variables. `triggers` and `agent` are what `domain.triggers` checked;
+    None where nobody set them.
     """
 
     id: FunctionId
@@ -65,6 +67,8 @@ class Function:
     response_mode: ResponseMode = ResponseMode.PASSTHROUGH
     public_endpoint: bool = False
     runtime_config: dict[str, Any] | None = None
+    triggers: list[dict[str, Any]] | None = None
+    agent: dict[str, Any] | None = None
     limits: Limits = field(default_factory=Limits)
     status: FunctionStatus = FunctionStatus.DRAFT
     deploy_error: DeployError | None = None
@@ -75,6 +79,11 @@ class Function:
     created_at_ms: int = 0
     updated_at_ms: int = 0
     last_deployed_at_ms: int | None = None
+
+
+def triggers_of(function: Function) -> list[dict[str, Any]]:
+    """Its triggers; where nobody set any, one for HTTP that is as open as the function is."""
+    return function.triggers or default_triggers(public=function.public_endpoint)
 
 
 def check_text(label: str, value: object, *, max_chars: int, allow_empty: bool = False) -> str:
@@ -140,7 +149,7 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config and limits (a mapping of the limits to change).
+    runtime_config, triggers, agent and limits (a mapping of the limits to change).
     """
     values = {name: _CHECKS[name](value) for name, value in changes.items() if name != "limits"}
     limits = function.limits
@@ -192,4 +201,6 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "response_mode": _check_choice("invoke_response_mode", ResponseMode),
     "public_endpoint": _check_flag,
     "runtime_config": _check_config,
+    "triggers": check_triggers,
+    "agent": check_agent,
 }

@@ -55,7 +55,8 @@ class Invocation:
 
     `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.
     `request_headers` are lines `name: value`; `request_redacted`: the body or the query held a secret or a key.
-    `response_bytes` counts the whole reply's body; `memory_bytes` is what the instance held when it was last looked at.
+    `response_bytes` counts the whole reply's body; `memory_bytes` is the private resident memory of the instance as the
+    call ended, 0 when none took it.
     """
 
     id: InvocationId
@@ -75,6 +76,7 @@ class Invocation:
     queue_us: int = 0
     kill_report: KillReport | None = None
     error: str | None = None
+    stack: str | None = None
     request_body: bytes = b""
     request_truncated: bool = False
     response_body: bytes = b""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from isolet.domain.functions import Function
+from isolet.domain.projects import Project
 from isolet.domain.secrets import StoredSecret, decode_value
 from isolet.domain.versions import Version
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
 from isolet.runtime.config import InstanceSpec
+from isolet.store import environment as stored_environment
 from isolet.store import functions as stored_functions
+from isolet.store import projects as stored_projects
 from isolet.store import secrets as stored_secrets
 from isolet.store import versions as stored_versions
 from isolet.store.database import Connection, Database
+
+_REGION = "local"
 
 
 def release_name(function_id: FunctionId, version: int, env_revision: int) -> str:
@@ -32,10 +38,26 @@ def purpose(function_id: FunctionId, name: str) -> str:
     return f"secret {name} of {function_id}"
 
 
+def environment_purpose(owner_id: str) -> str:
+    """The same for the environment variables of a function or a project."""
+    return f"environment of {owner_id}"
+
+
 class Releases:
-    def __init__(self, database: Database, vault: Vault) -> None:
+    """`api_url` is the address that functions are told the platform has; `token` makes what they call back with."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        *,
+        api_url: str = "",
+        token: Callable[[FunctionId], str] = lambda _: "",
+    ) -> None:
         self._database = database
         self._vault = vault
+        self._api_url = api_url
+        self._token = token
 
     async def load(self, function_id: FunctionId, number: int) -> InstanceSpec:
         """A stored version with the variables of now. Raises NotFound when the function or the version is gone."""
@@ -44,7 +66,7 @@ class Releases:
 
     async def prepare(self, version: Version) -> InstanceSpec:
         """A version, stored or about to be, with the variables of now. Raises NotFound."""
-        function, secrets = await self._database.read(_function_with_secrets, version.function_id)
+        function, project, secrets, sealed = await self._database.read(_read, version.function_id)
         return InstanceSpec(
             release=release_name(function.id, version.number, function.env_revision),
             function_id=function.id,
@@ -53,7 +75,19 @@ class Releases:
             module=version.bundle,
             limits=function.limits,
             variables=self._variables(function, secrets),
+            environment=self._environment(function, sealed),
+            platform=platform_variables(project, self._api_url),
+            app=_app(project),
+            token=self._token(function.id),
         )
+
+    def _environment(self, function: Function, sealed: Mapping[str, bytes]) -> Mapping[str, str]:
+        """The project's variables, and above them the function's."""
+        values: dict[str, str] = {}
+        for owner, data in sealed.items():
+            text = self._vault.open_sealed(function.project_id, data, purpose=environment_purpose(owner))
+            values.update(json.loads(text))
+        return values
 
     def _variables(self, function: Function, secrets: Sequence[StoredSecret]) -> Mapping[str, Any]:
         """What the function finds in `env`."""
@@ -66,6 +100,42 @@ class Releases:
         }
 
 
-def _function_with_secrets(connection: Connection, function_id: FunctionId) -> tuple[Function, list[StoredSecret]]:
+def platform_variables(project: Project, api_url: str) -> dict[str, str]:
+    """What the platform itself tells in `ctx.env`; nobody can set these. What is not known is left out."""
+    known = {
+        "BUTTERBASE_APP_ID": project.slug,
+        "BUTTERBASE_APP_NAME": project.name,
+        "BUTTERBASE_API_URL": api_url,
+        "BUTTERBASE_REGION": _REGION,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _app(project: Project) -> dict[str, Any]:
+    """`ctx.app`."""
+    return {
+        "id": project.slug,
+        "name": project.name,
+        "ownerId": None,
+        "region": _REGION,
+        "subdomain": None,
+        "anonKey": None,
+        "allowedOrigins": list(project.allowed_origins),
+        "frontend": None,
+        "auth": None,
+        "ai": None,
+        "billing": None,
+    }
+
+
+def _read(
+    connection: Connection, function_id: FunctionId
+) -> tuple[Function, Project, list[StoredSecret], dict[str, bytes]]:
     function = stored_functions.get_function(connection, function_id)
-    return function, stored_secrets.list_secrets(connection, function_id)
+    owners: dict[str, stored_environment.Stored | None] = {
+        function.project_id: stored_environment.get_project_environment(connection, function.project_id),
+        function.id: stored_environment.get_function_environment(connection, function_id),
+    }
+    sealed = {owner: found[0] for owner, found in owners.items() if found is not None}
+    project = stored_projects.get_project(connection, function.project_id)
+    return function, project, stored_secrets.list_secrets(connection, function_id), sealed

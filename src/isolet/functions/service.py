@@ -38,17 +38,19 @@ class Functions:
         *,
         created_by_id: str | None = None,
         may_be_wrapped: bool = False,
+        function_id: FunctionId | None = None,
     ) -> Function:
         """A draft from `values`, which hold what `domain.functions.changed` takes. Raises InvalidInput.
 
-        Only a door that still makes them passes `may_be_wrapped`.
+        Only a door that still makes them passes `may_be_wrapped`; `function_id` is that of a function that was deleted
+        and comes back.
         """
         for name in _REQUIRED:
             if values.get(name) is None:
                 raise InvalidInput(f"{name} is required")
         now = self._clock.now_ms()
         empty = Function(
-            id=FunctionId(new_id()),
+            id=function_id or FunctionId(new_id()),
             project_id=project_id,
             name="",
             slug="",

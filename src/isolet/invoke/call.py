@@ -60,6 +60,7 @@ _STATUS = {
 }
 _HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
 _ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
+_CONTEXT_LINE = CALL_HEADER.encode() + b': {"id":"%b","context":%b}\r\n\r\n'
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +68,7 @@ class CallRequest:
     """What a door hands over. `target` is the path and query that the function sees in `request.url`.
 
     `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case.
+    `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
     """
 
     door: Door
@@ -77,6 +79,7 @@ class CallRequest:
     body: bytes | AsyncIterator[bytes]
     scheme: str = "http"
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+    context: bytes = b""
 
 
 class Call:
@@ -219,7 +222,8 @@ class Call:
             lines.append(b"transfer-encoding: chunked\r\n")
         if request.scheme == "https":
             lines.append(_HTTPS_LINE)
-        lines.append(_ID_LINE % self.invocation.id.encode())
+        call_id = self.invocation.id.encode()
+        lines.append(_CONTEXT_LINE % (call_id, request.context) if request.context else _ID_LINE % call_id)
         return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.target, b"".join(lines))
 
     async def _pump(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
@@ -342,13 +346,15 @@ class Call:
             invocation.outcome = _outcome(error)
             invocation.status = _STATUS[invocation.outcome]
             invocation.error = cut_error(str(error))
+            if isinstance(error, HandlerFailed) and error.stack:
+                invocation.stack = storable(error.stack)
         elif self.connection is not None:
             invocation.status = self.connection.status
         self._record_bodies(whole=error is None)
         instance = self.instance
         invocation.memory_limit_mb = self._route.limits.memory_limit_mb
         if instance is not None:
-            invocation.memory_bytes = instance.memory_bytes
+            invocation.memory_bytes = instance.measure_memory()
         self._give_back(succeeded=error is None)
         if isinstance(error, FunctionTimeout):
             # The caller has its answer; the record waits for what became of the instance.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from isolet.domain.invocations import Invocation
 from isolet.domain.search import CallFilter, CallPage, Status
-from isolet.ids import FunctionId
+from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.recorder import Recorder
+from isolet.store import function_stats
 from isolet.store import invocations as stored
 from isolet.store.database import Database
+from isolet.store.function_stats import FunctionStats
 
 
 class Records:
@@ -36,3 +38,21 @@ class Records:
         """A call that has ended. Raises NotFound."""
         await self._recorder.catch_up()
         return await self._database.read(stored.get_invocation, invocation_id)
+
+    async def stats(
+        self, project_id: ProjectId, *, recent_from_ms: int, function_id: FunctionId | None = None
+    ) -> dict[FunctionId, FunctionStats]:
+        """What the records say of the functions of a project, or of one."""
+        await self._recorder.catch_up()
+        return await self._database.read(
+            function_stats.project_stats, project_id, recent_from_ms=recent_from_ms, function_id=function_id
+        )
+
+    async def log(
+        self, function_id: FunctionId, *, limit: int, since_ms: int | None = None, failed: bool | None = None
+    ) -> list[Invocation]:
+        """Newest first, those that began after `since_ms`. `failed` keeps calls with an error, or those without."""
+        await self._recorder.catch_up()
+        return await self._database.read(
+            function_stats.list_log, function_id, limit=limit, since_ms=since_ms, failed=failed
+        )

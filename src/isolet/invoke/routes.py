@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from isolet.domain.access import Key, Principal, Role, digest
-from isolet.domain.functions import Function, FunctionType, ResponseMode
+from isolet.domain.functions import Function, FunctionType, ResponseMode, triggers_of
 from isolet.domain.limits import Limits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
+from isolet.domain.triggers import AGENT_DEFAULTS, HttpAuth, http_auth
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A function as a door sees it. `version` is None while nothing is live."""
+    """A function as a door sees it. `version` is None while nothing is live.
+
+    `http_auth` says who may call it by its name; None when nobody may. `impersonation` lets keys act as a user there.
+    """
 
     function_id: FunctionId
     project_id: ProjectId
@@ -31,6 +35,8 @@ class Route:
     public: bool
     response_mode: ResponseMode
     limits: Limits
+    http_auth: HttpAuth | None = None
+    impersonation: bool = True
 
 
 def route_of(function: Function) -> Route:
@@ -44,12 +50,15 @@ def route_of(function: Function) -> Route:
         public=function.public_endpoint and function.function_type is FunctionType.CLOUDFLARE_WORKER,
         response_mode=function.response_mode,
         limits=function.limits,
+        http_auth=http_auth(triggers_of(function)),
+        impersonation=(function.agent or AGENT_DEFAULTS)["allow_service_key_impersonation"],
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
     functions: Mapping[str, Route] = field(default_factory=dict)
+    named: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
     projects: Mapping[str, Project] = field(default_factory=dict)
     keys: Mapping[bytes, Key] = field(default_factory=dict)
     plans: Mapping[ProjectId, Plan] = field(default_factory=dict)
@@ -65,8 +74,10 @@ class Routes:
         self.on_drop: Callable[[FunctionId], None] = lambda _: None
 
     def load(self, *, functions: Iterable[Function], projects: Iterable[Project], keys: Iterable[Key]) -> None:
+        routes: dict[str, Route] = {function.id: route_of(function) for function in functions}
         self._now = _Snapshot(
-            functions=MappingProxyType({function.id: route_of(function) for function in functions}),
+            functions=MappingProxyType(routes),
+            named=_by_name(routes.values()),
             projects=MappingProxyType({project.slug: project for project in projects}),
             keys=MappingProxyType({key.digest: key for key in keys}),
         )
@@ -82,11 +93,19 @@ class Routes:
     def function(self, function_id: str) -> Route | None:
         return self._now.functions.get(function_id)
 
+    def named(self, project_id: ProjectId, name: str) -> Route | None:
+        """A function of a project by its slug, else by its name; of several the oldest."""
+        return self._now.named.get((project_id, name))
+
     def project(self, slug: str) -> Project | None:
         return self._now.projects.get(slug)
 
     def projects(self) -> Iterable[Project]:
         return self._now.projects.values()
+
+    def project_of(self, project_id: str) -> Project | None:
+        """A project by its id."""
+        return next((project for project in self._now.projects.values() if project.id == project_id), None)
 
     def slug_of(self, project_id: ProjectId) -> str:
         """The slug of a project that exists."""
@@ -143,6 +162,7 @@ class Routes:
         now = self._now
         self._now = _Snapshot(
             functions=now.functions if functions is None else MappingProxyType(functions),
+            named=now.named if functions is None else _by_name(functions.values()),
             projects=now.projects if projects is None else MappingProxyType(projects),
             keys=now.keys if keys is None else MappingProxyType(keys),
             plans=now.plans if projects is None else _limited(projects),
@@ -152,3 +172,14 @@ class Routes:
 def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:
     limited = {project.id: project.plan for project in projects.values() if project.plan is not Plan.UNLIMITED}
     return MappingProxyType(limited)
+
+
+def _by_name(routes: Iterable[Route]) -> Mapping[tuple[ProjectId, str], Route]:
+    """Slugs before names, older functions before younger ones: ids are in the order of their making."""
+    oldest_first = sorted(routes, key=lambda route: route.function_id)
+    named: dict[tuple[ProjectId, str], Route] = {}
+    for route in oldest_first:
+        named.setdefault((route.project_id, route.name), route)
+    for route in oldest_first:
+        named[route.project_id, route.slug] = route
+    return MappingProxyType(named)

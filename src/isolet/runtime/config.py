@@ -21,6 +21,10 @@ SOCKET_NAME = "http"
 KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
 BINDING_NAMES = ("KV", "DB")
+# Bindings of the wrapper; it keeps them from the handler.
+_OURS = "__isolet"
+_LOOPBACK = "__isolet_loopback"
+_PRIVATE_MIN_CHARS = 8
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
 # as IPv6, benchmarking, protocol assignments, "this network".
@@ -39,7 +43,9 @@ DENIED_NETWORKS = (
 class InstanceSpec:
     """What one instance runs. `release` names it: the same release means the same code and the same variables.
 
-    Text values of `variables` arrive in `env` as strings, all others parsed from JSON.
+    Text values of `variables` arrive in `env` as strings, all others parsed from JSON. `environment` holds environment
+    variables of any name, `platform` those that stand above them; `app` describes the project, and `token` is what the
+    function shows when it calls another one.
     """
 
     release: str
@@ -49,6 +55,16 @@ class InstanceSpec:
     module: str
     limits: Limits
     variables: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, str] = field(default_factory=dict)
+    app: Mapping[str, Any] | None = None
+    token: str = ""
+
+    @property
+    def private(self) -> list[Any]:
+        """What must not be told: secrets, and variables long enough not to be everyday words."""
+        long = [value for value in self.environment.values() if len(value) >= _PRIVATE_MIN_CHARS]
+        return [*self.variables.values(), *long]
 
 
 class ConfigBuilder:
@@ -60,17 +76,17 @@ class ConfigBuilder:
         self._schema: Any = capnp.load(str(schema), imports=[str(root)])
         self._js = {
             name: resources.files("isolet.runtime").joinpath("js", name).read_text()
-            for name in ("entry.js", "console.js", "egress.js")
+            for name in ("entry.js", "console.js", "context.js", "stores.js", "egress.js")
         }
 
-    def instance(self, spec: InstanceSpec, *, egress: str, storage: str) -> bytes:
+    def instance(self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None) -> bytes:
         """A worker of our wrapper and the function's module.
 
-        `egress` is the address that `fetch` leaves by; `storage` the folder of the project's storage sockets. Nothing
-        else can be reached.
+        `egress` is the address that `fetch` leaves by; `storage` the folder of the project's storage sockets;
+        `loopback` the address by which it calls other functions. Nothing else can be reached.
         """
         config = self._schema.Config.new_message()
-        main, internet, kv, database = config.init("services", 4)
+        main, internet, kv, database, *others = config.init("services", 4 if loopback is None else 5)
         main.name = "function"
         worker = main.init("worker")
         self._add_modules(
@@ -78,10 +94,15 @@ class ConfigBuilder:
             {
                 "isolet/entry.js": self._js["entry.js"],
                 "isolet/console.js": self._js["console.js"],
+                "isolet/context.js": self._js["context.js"],
+                "isolet/stores.js": self._js["stores.js"],
                 "function.js": spec.module,
             },
         )
-        bindings = worker.init("bindings", len(spec.variables) + len(BINDING_NAMES))
+        bindings = worker.init("bindings", len(spec.variables) + 1 + len(others) + len(BINDING_NAMES))
+        self._bind_ours(spec, bindings, loopback=bool(others))
+        for service in others:
+            self._reach(service, "loopback", str(loopback))
         self._bind_storage(*list(bindings)[-len(BINDING_NAMES) :])
         for binding, (name, value) in zip(bindings, spec.variables.items(), strict=False):
             binding.name = name
@@ -159,6 +180,16 @@ class ConfigBuilder:
             binding.name = binding_name
         made[0].init("durableObjectNamespace").className = class_name
         return made
+
+    def _bind_ours(self, spec: InstanceSpec, bindings: Any, *, loopback: bool) -> None:
+        ours = bindings[len(spec.variables)]
+        ours.name = _OURS
+        environment = {**spec.environment, **spec.platform}
+        # As bytes: text and JSON would show up in `process.env`.
+        ours.data = json.dumps({"environment": environment, "app": spec.app, "token": spec.token}).encode()
+        if loopback:
+            bindings[len(spec.variables) + 1].name = _LOOPBACK
+            bindings[len(spec.variables) + 1].init("service").name = "loopback"
 
     def _bind_storage(self, kv: Any, database: Any) -> None:
         kv.name, database.name = BINDING_NAMES

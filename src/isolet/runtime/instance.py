@@ -28,12 +28,14 @@ log = get_logger("runtime")
 _CONSOLE_MARK = b"\x1e"
 _EGRESS_INSIDE = "/egress"
 _STORAGE_INSIDE = "/storage"
+_LOOPBACK_INSIDE = "/loopback"
 # The kernel's own limit stands behind the one that is watched: it counts address space, so it leaves more room.
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
 _PROBE = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n'
 _COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"collect":true}\r\n\r\n'
 # A dying process closes its sockets moments before it is seen to have ended.
 _POST_MORTEM_S = 0.5
+_MEASURE_EVERY_S = 0.05
 _MB = 1024 * 1024
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
 # `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
@@ -65,7 +67,9 @@ class Launcher:
         sockets: Path,
         egress_socket: Path,
         storages: Storages,
+        loopback_socket: Path | None = None,
     ) -> None:
+        self._loopback_socket = loopback_socket
         self._configs = configs
         self._sandbox = sandbox
         self._pid_files = pid_files
@@ -88,12 +92,13 @@ class Launcher:
                 spec,
                 egress=f"{egress}/{self._egress_socket.name}",
                 storage=self._sandbox.path(storage.sockets, _STORAGE_INSIDE),
+                loopback=self._loopback_address(),
             )
             child = ChildSpec(
                 name=f"function {spec.release}",
                 config=config,
                 listeners={SOCKET_NAME: listen(path)},
-                folders={_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage.sockets},
+                folders=self._folders(storage.sockets),
                 memory_max_bytes=2 * spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES,
             )
             instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line)
@@ -102,6 +107,16 @@ class Launcher:
             raise
         instance.exited.add_done_callback(lambda _: self._storages.release(storage))
         return instance
+
+    def _loopback_address(self) -> str | None:
+        socket = self._loopback_socket
+        return f"{self._sandbox.path(socket.parent, _LOOPBACK_INSIDE)}/{socket.name}" if socket is not None else None
+
+    def _folders(self, storage: Path) -> dict[str, Path]:
+        folders = {_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage}
+        if self._loopback_socket is not None:
+            folders[_LOOPBACK_INSIDE] = self._loopback_socket.parent
+        return folders
 
 
 class Instance:
@@ -120,7 +135,7 @@ class Instance:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._on_line = on_line
-        self.redactor = Redactor(spec.variables.values())
+        self.redactor = Redactor(spec.private)
         self.spec = spec
         self.state = State.STARTING
         self.active = 0
@@ -189,6 +204,8 @@ class Instance:
         self.asked_cpu_s = 0.0
         self.stalled = False
         self.busy = False
+        self.measured_at = 0.0
+        self.measured_bytes = 0
         self.base_memory_bytes = 0
         self.memory_bytes = 0
         self.peak_memory_bytes = 0
@@ -218,6 +235,14 @@ class Instance:
         self.last_used = self._loop.time()
         if self.active == 0:
             self.emptied.set()
+
+    def measure_memory(self) -> int:
+        """Its private resident memory in bytes; looked at anew at most every 50 ms, so that a call costs nothing."""
+        now = self._loop.time()
+        if now - self.measured_at > _MEASURE_EVERY_S:
+            self.measured_at = now
+            self.measured_bytes = anonymous_bytes(self.pid) or self.base_memory_bytes + self.peak_memory_bytes
+        return self.measured_bytes
 
     def end(self, report: KillReport) -> None:
         """Kill the process for what `report` says. Calls whose bytes it has not read are told so, to run elsewhere."""

@@ -99,7 +99,7 @@ def list_calls(
         query = query.where(condition, NOT_SUCCEEDED) if rare else query.where(condition)
     if since_ms is not None:
         query = query.where(invocations.c.id >= first_of_ms(since_ms))
-    return [_invocation(row) for row in connection.execute(query.limit(limit))]
+    return [read_invocation(row) for row in connection.execute(query.limit(limit))]
 
 
 def get_invocation(connection: Connection, invocation_id: str) -> Invocation:
@@ -107,7 +107,7 @@ def get_invocation(connection: Connection, invocation_id: str) -> Invocation:
     row = connection.execute(select(invocations).where(invocations.c.id == invocation_id)).one_or_none()
     if row is None:
         raise NotFound("Invocation not found")
-    return _invocation(row)
+    return read_invocation(row)
 
 
 def find_invocations(connection: Connection, wanted: CallFilter) -> CallPage:
@@ -118,7 +118,7 @@ def find_invocations(connection: Connection, wanted: CallFilter) -> CallPage:
     if end is not None:
         query = query.where(invocations.c.id >= end)
     rows = connection.execute(query.limit(wanted.limit + 1)).all()
-    calls = [_invocation(row) for row in rows[: wanted.limit]]
+    calls = [read_invocation(row) for row in rows[: wanted.limit]]
     if len(rows) > wanted.limit:
         return CallPage(calls=calls, following=calls[-1].id)
     return CallPage(calls=calls, following=end)
@@ -180,7 +180,7 @@ def _dump(lines: Sequence[ConsoleLine]) -> str:
     )
 
 
-def _invocation(row: Row[Any]) -> Invocation:
+def read_invocation(row: Row[Any]) -> Invocation:
     values = dict(row._mapping)
     values["door"] = Door(row.door)
     values["kind"] = Kind(row.kind)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from isolet.domain.projects import Plan, Project
-from isolet.errors import Conflict
+from isolet.errors import Conflict, NotFound
 from isolet.ids import ProjectId
 from isolet.store.schema import projects
 
@@ -28,6 +28,14 @@ def update_project(connection: Connection, project: Project) -> None:
 def delete_project(connection: Connection, project_id: ProjectId) -> None:
     """The project with its functions, versions and keys."""
     connection.execute(delete(projects).where(projects.c.id == project_id))
+
+
+def get_project(connection: Connection, project_id: ProjectId) -> Project:
+    """Raises NotFound."""
+    row = connection.execute(select(projects).where(projects.c.id == project_id)).one_or_none()
+    if row is None:
+        raise NotFound("Project not found")
+    return _project(row)
 
 
 def list_projects(connection: Connection) -> list[Project]:

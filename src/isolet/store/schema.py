@@ -72,6 +72,8 @@ functions = Table(
     Column("response_mode", String(20), nullable=False),
     Column("public_endpoint", Boolean, nullable=False),
     Column("runtime_config", JSON(none_as_null=True)),
+    Column("triggers", JSON(none_as_null=True)),
+    Column("agent", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),
     Column("status", String(20), nullable=False),
     Column("deploy_error", JSON(none_as_null=True)),
@@ -124,6 +126,41 @@ secrets = Table(
     _ms("created_at_ms"),
 )
 
+function_environments = Table(
+    "function_environments",
+    metadata,
+    _owner("function_id", "functions.id", primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    _ms("updated_at_ms"),
+)
+
+project_environments = Table(
+    "project_environments",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    _ms("updated_at_ms"),
+)
+
+# What was deleted by name, so that a new deploy of the name carries its id, and its records, on.
+deleted_functions = Table(
+    "deleted_functions",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("function_id", String(36), nullable=False),
+    _ms("deleted_at_ms"),
+)
+
+token_settings = Table(
+    "token_settings",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("sealed_secret", LargeBinary),
+    _ms("updated_at_ms"),
+)
+
 # No foreign keys: records outlive their function until they age out.
 invocations = Table(
     "invocations",
@@ -145,6 +182,7 @@ invocations = Table(
     Column("queue_us", BigInteger, nullable=False, server_default="0"),
     Column("kill_report", JSON(none_as_null=True)),
     Column("error", Text),
+    Column("stack", Text),
     Column("request_body", LargeBinary, nullable=False),
     Column("request_truncated", Boolean, nullable=False),
     Column("response_body", LargeBinary, nullable=False),

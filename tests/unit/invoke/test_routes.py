@@ -6,6 +6,7 @@ from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
 from isolet.domain.projects import Project
+from isolet.domain.triggers import HttpAuth
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, KeyId, ProjectId
 from isolet.invoke.routes import Route, Routes, route_of
@@ -39,6 +40,7 @@ def test_a_route_is_what_a_door_must_know_of_a_function() -> None:
         public=True,
         response_mode=ResponseMode.WRAPPED,
         limits=limits,
+        http_auth=HttpAuth.NONE,
     )
 
 

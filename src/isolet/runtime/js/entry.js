@@ -2,6 +2,7 @@
 // that the host can tell from the function's own. The host describes each call in `request.cf`.
 
 import { calls, collectGarbage, emit, ownStack } from "./console.js";
+import { contextOf } from "./context.js";
 import * as module from "../function.js";
 
 const MAX_CHARS = 4_096;
@@ -55,9 +56,9 @@ function failure(error) {
   return new Response(JSON.stringify(report), { status: 500, headers: { "x-isolet-error": "1" } });
 }
 
-async function run(request, env, ctx) {
+async function run(request, env, ctx, call) {
   const control = execution(ctx);
-  const reply = await handler(request, { ...env, env: { ...env }, waitUntil: control.waitUntil }, control);
+  const reply = await handler(request, contextOf(env, control, call), control);
   if (reply instanceof Response) return reply;
   throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
 }
@@ -70,7 +71,7 @@ export default {
       return Response.json({ waiting });
     }
     try {
-      return await calls.run({ id: call.id, lines: 0 }, run, request, env, ctx);
+      return await calls.run({ id: call.id, lines: 0 }, run, request, env, ctx, call.context);
     } catch (error) {
       return failure(error);
     }

@@ -1,0 +1,67 @@
+"""Environment variables: arbitrary names, text values, below the platform's own (`wire-facts.md` 2.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from isolet.domain.functions import is_storable
+from isolet.domain.secrets import RESERVED_NAMES
+from isolet.errors import InvalidInput
+
+RESERVED_PREFIX = "BUTTERBASE_"
+NAME_MAX_CHARS = 256
+TOTAL_MAX_BYTES = 262_144
+_MEMBER = re.compile(r"[A-Z0-9_]+")
+
+
+def check_values(value: object) -> dict[str, str]:
+    """A whole set. Raises InvalidInput naming the variable."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput("envVars: must be an object of strings")
+    for name, text in value.items():
+        _check_name(name)
+        _check_text(name, text)
+    return _bounded(dict(value))
+
+
+def check_changes(value: object) -> dict[str, str | None]:
+    """Variables to set, or with null to delete; at least one. Raises InvalidInput, and then nothing is to change."""
+    if not isinstance(value, Mapping) or not value:
+        raise InvalidInput("envVars: must be an object of at least one variable")
+    for name, text in value.items():
+        _check_name(name)
+        if text is not None:
+            _check_text(name, text)
+    return dict(value)
+
+
+def merged(before: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Raises InvalidInput when all of it is too much."""
+    after: dict[str, str | None] = {**before, **changes}
+    return _bounded({name: text for name, text in after.items() if text is not None})
+
+
+def is_member(name: str) -> bool:
+    """Whether a variable is also a member of the handler's second argument, beside secrets and bindings."""
+    return _MEMBER.fullmatch(name) is not None and name not in RESERVED_NAMES
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > NAME_MAX_CHARS or not is_storable(name):
+        raise InvalidInput(f"envVars: {name[:NAME_MAX_CHARS]!r} cannot be the name of a variable")
+    if name.upper().startswith(RESERVED_PREFIX):
+        raise InvalidInput(f"envVars.{name}: names that begin with {RESERVED_PREFIX} are the platform's own")
+
+
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise InvalidInput(f"envVars.{name}: must be a string")
+    if not is_storable(text):
+        raise InvalidInput(f"envVars.{name}: holds characters that cannot be stored")
+
+
+def _bounded(values: dict[str, str]) -> dict[str, str]:
+    if sum(len(name.encode()) + len(text.encode()) for name, text in values.items()) > TOTAL_MAX_BYTES:
+        raise InvalidInput(f"envVars: all variables together may have {TOTAL_MAX_BYTES} bytes")
+    return values

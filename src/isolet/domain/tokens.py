@@ -1,0 +1,113 @@
+"""End users' tokens: what a project says about them, and what a good one claims (`wire-facts.md` 169–171)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from isolet.domain.functions import is_storable
+from isolet.errors import InvalidInput
+
+TOKEN_MAX_BYTES = 8192
+SECRET_MIN_BYTES = 32
+LEEWAY_MAX_S = 300
+SUBJECT_MAX_CHARS = 255
+SHARED_ALGORITHMS = ("HS256",)
+PUBLIC_ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
+_KEY_TYPES = ("RSA", "EC", "OKP")
+_SOURCES = ("hs256_secret", "jwks", "jwks_url")
+_TEXT_MAX_CHARS = 2048
+_KEYS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """Where the keys of a project's tokens are, exactly one of three places, and what the tokens must say."""
+
+    issuer: str | None = None
+    audience: str | None = None
+    hs256_secret: str | None = None
+    jwks: Mapping[str, Any] | None = None
+    jwks_url: str | None = None
+    leeway_s: int = 30
+
+
+def check_settings(values: Mapping[str, Any]) -> TokenSettings:
+    """Raises InvalidInput."""
+    given = [name for name in _SOURCES if values.get(name) is not None]
+    if len(given) != 1:
+        raise InvalidInput(f"exactly one of {', '.join(_SOURCES)} is needed")
+    for name in ("issuer", "audience", "hs256_secret", "jwks_url"):
+        _check_text(name, values.get(name))
+    secret = values.get("hs256_secret")
+    if secret is not None and len(secret.encode()) < SECRET_MIN_BYTES:
+        raise InvalidInput(f"hs256_secret must have at least {SECRET_MIN_BYTES} bytes (RFC 7518, 3.2)")
+    if values.get("jwks") is not None:
+        check_jwks(values["jwks"])
+    if values.get("jwks_url") is not None:
+        _check_url(values["jwks_url"])
+    leeway = values.get("leeway_s", 30)
+    if isinstance(leeway, bool) or not isinstance(leeway, int) or not 0 <= leeway <= LEEWAY_MAX_S:
+        raise InvalidInput(f"leeway_s must be a whole number from 0 to {LEEWAY_MAX_S}")
+    return TokenSettings(
+        **{name: values.get(name) for name in ("issuer", "audience", *_SOURCES)},
+        leeway_s=leeway,
+    )
+
+
+def check_jwks(value: object) -> list[dict[str, Any]]:
+    """The public keys of a key set. A shared secret has no place in one. Raises InvalidInput."""
+    keys = value.get("keys") if isinstance(value, Mapping) else None
+    if not isinstance(keys, list) or not keys or len(keys) > _KEYS_MAX:
+        raise InvalidInput(f'jwks must be an object {{"keys": […]}} of 1 to {_KEYS_MAX} keys')
+    for key in keys:
+        if not isinstance(key, Mapping) or key.get("kty") not in _KEY_TYPES:
+            raise InvalidInput(f"jwks may hold public keys of the types {', '.join(_KEY_TYPES)}")
+        if "d" in key:
+            raise InvalidInput("jwks holds a private key; give the public half only")
+    return keys
+
+
+def subject_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float) -> str | None:
+    """Who the token stands for, when its claims hold: `sub` and `exp` must be there. None otherwise."""
+    subject, leeway = claims.get("sub"), settings.leeway_s
+    if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX_CHARS or not subject.isprintable():
+        return None
+    expires = _time(claims.get("exp"))
+    if expires is None or expires + leeway <= now_s:
+        return None
+    for name in ("nbf", "iat"):
+        begins = _time(claims.get(name)) if name in claims else None
+        if name in claims and (begins is None or begins - leeway > now_s):
+            return None
+    if settings.issuer is not None and claims.get("iss") != settings.issuer:
+        return None
+    if settings.audience is not None:
+        audience = claims.get("aud")
+        if settings.audience not in (audience if isinstance(audience, list) else [audience]):
+            return None
+    return subject
+
+
+def _time(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str) or not value or len(value) > _TEXT_MAX_CHARS or not is_storable(value):
+        raise InvalidInput(f"{name} must be a text of 1 to {_TEXT_MAX_CHARS} characters")
+
+
+def _check_url(text: str) -> None:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    plain = text.isascii() and text.isprintable() and " " not in text
+    if not plain or parts.scheme not in ("https", "http") or not host or parts.username is not None:
+        raise InvalidInput(f"jwks_url: {text!r} is not an address such as https://example.com/.well-known/jwks.json")

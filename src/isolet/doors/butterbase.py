@@ -1,0 +1,222 @@
+"""The management routes of the Butterbase Functions API under `/v1/{app_id}` (`seeds/004`, `wire-facts.md` 129–164)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from isolet.clock import Clock, iso, parse_iso
+from isolet.domain.access import Principal, Role
+from isolet.domain.functions import Function
+from isolet.domain.projects import Project
+from isolet.domain.triggers import AGENT_DEFAULTS
+from isolet.doors import butterbase_shapes as shapes
+from isolet.doors.butterbase_call import PREFIX, authenticate, find_project
+from isolet.doors.request import json_body, public_base
+from isolet.errors import InvalidInput, NotFound
+from isolet.functions.environment import Environments
+from isolet.functions.publisher import Publisher
+from isolet.functions.service import Functions
+from isolet.ids import FunctionId
+from isolet.invoke.records import Records
+from isolet.invoke.routes import Routes
+from isolet.settings import Settings
+from isolet.store.function_stats import FunctionStats
+
+_DAY_MS = 24 * 3600 * 1000
+_LOG_LIMIT = 100
+_LOG_LIMIT_MAX = 1000
+_POLL_S = 1.0
+_KEEP_ALIVE_S = 15.0
+# A call shows up when it ends, so the stream looks back by as long as a call may take.
+_LOOK_BACK_MS = 310_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ButterbaseDoor:
+    routes: Routes
+    functions: Functions
+    publisher: Publisher
+    environments: Environments
+    records: Records
+    settings: Settings
+    clock: Clock
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix=PREFIX + "/{app_id}", tags=["Butterbase"])
+        self._add_functions(router)
+        self._add_settings(router)
+        self._add_environment(router)
+        return router
+
+    def _add_functions(self, router: APIRouter) -> None:
+        @router.post("/functions")
+        async def deploy_function(request: Request, app_id: str) -> Response:
+            principal, project = self._enter(request, app_id)
+            body = await json_body(request, self.settings)
+            existing = await self._find_or_none(project, body.get("name") if isinstance(body, dict) else None)
+            release = shapes.release(body, existing)
+            function = await self.publisher.publish(project.id, release, created_by_id=principal.key_id)
+            return JSONResponse(shapes.deployed_object(function, public_base(request, self.settings), app_id))
+
+        @router.get("/functions")
+        async def list_functions(request: Request, app_id: str) -> Response:
+            _, project = self._enter(request, app_id)
+            base = public_base(request, self.settings)
+            stats = await self.records.stats(project.id, recent_from_ms=self.clock.now_ms() - _DAY_MS)
+            functions = sorted(await self.functions.list(project.id), key=lambda function: function.name)
+            none = FunctionStats()
+            shown = [shapes.listed_object(one, stats.get(one.id, none), base, app_id) for one in functions]
+            return JSONResponse({"functions": shown})
+
+        @router.get("/functions/{name:path}/logs")
+        async def list_logs(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function_id = await self._logged(request, project, name)
+            limit, since_ms, failed = _log_query(request)
+            found = await self.records.log(function_id, limit=limit + 1, since_ms=since_ms, failed=failed)
+            logs = [shapes.log_entry(call) for call in found[:limit]]
+            return JSONResponse({"logs": logs, "hasMore": len(found) > limit})
+
+        @router.get("/functions/{name:path}/logs/stream")
+        async def stream_logs(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function = await self._find(project, name)
+            _, since_ms, failed = _log_query(request)
+            resumed = request.headers.get("last-event-id")
+            if resumed:
+                since_ms = _since(resumed, "Last-Event-ID")
+            start_ms = self.clock.now_ms() if since_ms is None else since_ms
+            headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+            events = self._events(function.id, start_ms, failed)
+            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+        @router.get("/functions/{name:path}")
+        async def get_function(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function = await self._find(project, name)
+            from_ms = self.clock.now_ms() - _DAY_MS
+            stats = await self.records.stats(project.id, recent_from_ms=from_ms, function_id=function.id)
+            environment = await self.environments.of_function(function)
+            shown = shapes.detailed_object(
+                function,
+                stats.get(function.id, FunctionStats()),
+                list(environment.values),
+                public_base(request, self.settings),
+                app_id,
+            )
+            return JSONResponse(shown)
+
+        @router.delete("/functions/{name:path}")
+        async def delete_function(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            await self.publisher.delete(project.id, name)
+            return JSONResponse({"success": True})
+
+    def _add_settings(self, router: APIRouter) -> None:
+        @router.patch("/functions/{name:path}/env")
+        async def change_environment(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            changes = shapes.environment_changes(await json_body(request, self.settings))
+            function = await self._find(project, name)
+            environment = await self.environments.change(function, changes)
+            function = await self.functions.get(project.id, function.id)
+            return JSONResponse(shapes.environment_reply(function, list(environment.values)))
+
+        @router.patch("/functions/{name:path}/settings")
+        async def change_settings(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            allowed = shapes.impersonation(await json_body(request, self.settings))
+            function = await self._find(project, name)
+            agent = {**AGENT_DEFAULTS, **(function.agent or {}), "allow_service_key_impersonation": allowed}
+            function = await self.functions.update(project.id, function.id, {"agent": agent})
+            return JSONResponse(shapes.settings_reply(function, allowed))
+
+    def _add_environment(self, router: APIRouter) -> None:
+        @router.get("/env")
+        async def get_app_environment(request: Request, app_id: str) -> Response:
+            _, project = self._enter(request, app_id)
+            found = await self.environments.of_project(project.id)
+            updated = None if found.updated_at_ms is None else iso(found.updated_at_ms)
+            return JSONResponse({"keys": list(found.values), "updatedAt": updated})
+
+        @router.patch("/env")
+        async def change_app_environment(request: Request, app_id: str) -> Response:
+            _, project = self._enter(request, app_id)
+            changes = shapes.environment_changes(await json_body(request, self.settings))
+            environment, functions = await self.environments.change_project(project.id, changes)
+            return JSONResponse(shapes.app_environment_reply(list(environment.values), functions))
+
+    def _enter(self, request: Request, app_id: str) -> tuple[Principal, Project]:
+        """Who asks, and for which project. Nobody without a key learns which apps exist."""
+        principal = authenticate(self.routes, request.scope["headers"])
+        project = find_project(self.routes, app_id)
+        if project is None:
+            raise NotFound("App not found")
+        principal.require(Role.DEPLOY, project.id, missing="App not found")
+        return principal, project
+
+    async def _find(self, project: Project, name: str) -> Function:
+        return await self.publisher.find(project.id, name)
+
+    async def _find_or_none(self, project: Project, name: object) -> Function | None:
+        try:
+            return await self.publisher.find(project.id, str(name))
+        except NotFound:
+            return None
+
+    async def _logged(self, request: Request, project: Project, name: str) -> FunctionId:
+        """The function whose log is asked for; a deleted one where the request says so."""
+        try:
+            return (await self._find(project, name)).id
+        except NotFound:
+            wants_deleted = request.query_params.get("include_deleted") == "true"
+            found = await self.publisher.deleted_id(project.id, name) if wants_deleted else None
+            if found is None:
+                raise
+            return found
+
+    async def _events(self, function_id: FunctionId, start_ms: int, failed: bool | None) -> AsyncIterator[str]:
+        """Server-sent events of calls as they end; a comment when nothing happened for 15 seconds."""
+        sent: dict[str, int] = {}
+        quiet_s = 0.0
+        yield ": connected\n\n"
+        while True:
+            floor_ms = max(start_ms, self.clock.now_ms() - _LOOK_BACK_MS) if sent else start_ms
+            found = await self.records.log(function_id, limit=_LOG_LIMIT_MAX, since_ms=floor_ms, failed=failed)
+            fresh = [call for call in reversed(found) if call.id not in sent]
+            for call in fresh:
+                sent[call.id] = call.started_at_ms
+                data = json.dumps(shapes.log_entry(call))
+                yield f"id: {iso(call.started_at_ms)}\nevent: log\ndata: {data}\n\n"
+            sent = {id_: at_ms for id_, at_ms in sent.items() if at_ms > floor_ms}
+            quiet_s = 0.0 if fresh else quiet_s + _POLL_S
+            if quiet_s >= _KEEP_ALIVE_S:
+                quiet_s = 0.0
+                yield ": keepalive\n\n"
+            await asyncio.sleep(_POLL_S)
+
+
+def _log_query(request: Request) -> tuple[int, int | None, bool | None]:
+    """Raises InvalidInput for what is no number, no time, no level."""
+    query = request.query_params
+    text = query.get("limit", str(_LOG_LIMIT))
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("limit: must be a whole number of 0 or more")
+    since, level = query.get("since"), query.get("level")
+    if level not in (None, "", "error", "info"):
+        raise InvalidInput("level: must be error or info")
+    failed = {"error": True, "info": False}.get(level or "")
+    return min(int(text[:9]), _LOG_LIMIT_MAX), _since(since, "since") if since else None, failed
+
+
+def _since(text: str, label: str) -> int:
+    try:
+        return parse_iso(text)
+    except ValueError:
+        raise InvalidInput(f"{label}: {text!r} is not an ISO 8601 time") from None

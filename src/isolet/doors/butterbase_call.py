@@ -1,0 +1,289 @@
+"""Calls of functions by name: `ANY /v1/{app_id}/fn/{name}`, and the test call of their owner. Plain ASGI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import unquote
+
+from isolet.domain.access import Principal, Role
+from isolet.domain.invocations import Door
+from isolet.domain.projects import Project
+from isolet.domain.tokens import TOKEN_MAX_BYTES
+from isolet.domain.triggers import HttpAuth
+from isolet.doors import cors
+from isolet.doors.authentication import api_key, bearer
+from isolet.doors.butterbase_errors import (
+    Refusal,
+    call_error_reply,
+    error_reply,
+    impersonation_disabled,
+    impersonation_forbidden,
+    invalid_key,
+    invalid_token,
+)
+from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
+from isolet.errors import (
+    ExecutionError,
+    IsoletError,
+    MethodNotAllowed,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+)
+from isolet.ids import new_id
+from isolet.invoke.call import CallRequest
+from isolet.invoke.headers import get
+from isolet.invoke.identity import Identities
+from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.routes import Route, Routes
+from isolet.settings import Settings
+
+PREFIX = "/v1"
+_AS_USER = b"x-butterbase-as-user"
+_CALLER_FAMILY = b"x-butterbase-caller-"
+# What callers say here is not passed on: the platform says it itself.
+_OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", _AS_USER})
+_USER_MAX_CHARS = 255
+_SMALL_BYTES = 1_048_576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who calls. `caller` is service_key, end_user_jwt, loopback or anonymous."""
+
+    caller: str = "anonymous"
+    user_id: str | None = None
+    key_id: str | None = None
+    scope: str | None = None
+    depth: int = 0
+    source: str | None = None
+
+    def headers(self, project: Project) -> Headers:
+        """What the function reads in its request."""
+        told = [(b"x-app-id", project.slug), (b"x-user-id", self.user_id or "")]
+        told.append((_CALLER_FAMILY + b"type", self.caller))
+        for name, value in ((b"key-id", self.key_id), (b"scope", self.scope), (b"source-fn", self.source)):
+            if value is not None:
+                told.append((_CALLER_FAMILY + name, value))
+        if self.depth:
+            told.append((b"x-butterbase-loop-depth", str(self.depth)))
+        return [(name, value.encode()) for name, value in told]
+
+    def context(self, *, function_name: str, ip: str | None, request_id: str) -> bytes:
+        """What `ctx` is made of, as JSON in ASCII."""
+        value = {
+            "user": {"id": self.user_id} if self.user_id is not None else None,
+            "caller": {"type": self.caller, "keyId": self.key_id, "scope": self.scope, "userId": self.user_id},
+            "request": {"id": request_id, "ip": ip, "country": None, "functionName": function_name},
+            "depth": self.depth,
+        }
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+    def as_user(self, user_id: str) -> Self:
+        return type(self)(caller=self.caller, user_id=user_id, key_id=self.key_id, scope=self.scope)
+
+
+def service_identity(principal: Principal, project: Project) -> Identity:
+    scope = "*" if principal.is_root else f"app:{project.slug}"
+    return Identity(caller="service_key", key_id=principal.key_id, scope=scope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ButterbaseCalls:
+    routes: Routes
+    invoker: Invoker
+    identities: Identities
+    settings: Settings
+
+    def find(self, path: bytes) -> Callable[[Scope, Receive, Send], Awaitable[None]] | None:
+        """What serves a raw path that begins with `/v1/`, when it is the path of a call."""
+        parts = path.split(b"/")
+        if len(parts) == 5 and parts[3] == b"fn" and parts[2] and parts[4]:
+            return self.call
+        if len(parts) == 6 and parts[3] == b"functions" and parts[5] == b"invoke" and parts[2] and parts[4]:
+            return self.invoke
+        return None
+
+    async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The public route: every method, for whom the function's http trigger lets in."""
+        headers: Headers = scope["headers"]
+        granted: Headers = []
+        identity = Identity()
+        try:
+            project, name = self._place(scope)
+            if project is None:
+                raise NotFound("Function not found")
+            if scope["method"] == "OPTIONS" and (answer := cors.preflight(headers, project.allowed_origins)):
+                await send_bytes(send, 204, b"", answer)
+                return
+            granted = cors.grant(headers, project.allowed_origins)
+            route = self.routes.named(project.id, name)
+            if route is None or route.http_auth is None or route.version is None:
+                raise NotFound("Function not found")
+            identity, is_key = await self._identify(headers, project, route)
+            if route.http_auth is HttpAuth.REQUIRED and identity.caller == "anonymous":
+                raise Unauthenticated("This function needs a signed-in user or an API key")
+            body = Body(scope, receive, limit=self.settings.max_body_bytes)
+            payload = await body.read() if _is_small(headers) else body.__aiter__()
+            passed = _passed(headers, is_key=is_key)
+            request = self._request(scope, project, route, identity, passed, payload, body)
+            reply = await self.invoker.call(route, request)
+            reply.headers = cors.add(_streaming(reply.headers), granted)
+            await send_reply(send, reply)
+        except (IsoletError, Refusal) as exc:
+            told = call_error_reply(exc, with_stack=identity.caller == "service_key")
+            extra = [(name_.encode(), value.encode()) for name_, value in told.headers.items()]
+            await send_json(send, told.status, told.body, [*extra, *granted])
+
+    async def invoke(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The owner's test call: a POST of JSON whatever the triggers say; status, content type and body come back."""
+        try:
+            project, name = self._place(scope)
+            principal = authenticate(self.routes, scope["headers"])
+            if project is None:
+                raise NotFound("App not found")
+            principal.require(Role.INVOKE, project.id, missing="App not found")
+            if scope["method"] != "POST":
+                raise MethodNotAllowed("Method not allowed", allowed=("POST",))
+            route = self.routes.named(project.id, name)
+            if route is None or route.version is None:
+                raise NotFound(f"Function {name!r} not found")
+            identity = self._impersonate(scope["headers"], service_identity(principal, project), route)
+            body = Body(scope, receive, limit=self.settings.max_body_bytes)
+            payload = _as_json(scope["headers"], await body.read())
+            passed: Headers = [(b"host", get(scope["headers"], b"host") or b"localhost")]
+            passed.append((b"content-type", b"application/json"))
+            request = self._request(scope, project, route, identity, passed, payload, body)
+            request.target = f"{PREFIX}/{project.slug}/fn/".encode() + scope["raw_path"].split(b"/")[4]
+            reply = await self.invoker.call(route, request)
+            reply.headers = _of_test_call(reply)
+            await send_reply(send, reply)
+        except (IsoletError, Refusal) as exc:
+            told = call_error_reply(exc, with_stack=True) if _ran(exc) else error_reply(exc)
+            await send_json(send, told.status, told.body, [(n.encode(), v.encode()) for n, v in told.headers.items()])
+
+    def _place(self, scope: Scope) -> tuple[Project | None, str]:
+        _, _, app, _, name, *_ = scope["raw_path"].split(b"/")
+        return find_project(self.routes, unquote(app.decode("latin-1"))), unquote(name.decode("latin-1"))
+
+    async def _identify(self, headers: Headers, project: Project, route: Route) -> tuple[Identity, bool]:
+        """Who calls, and whether the Authorization header holds a key, which the function must not see."""
+        token = bearer(headers)
+        holder = self.routes.principal(token)
+        principal = holder or self.routes.principal(api_key(headers))
+        identity = Identity()
+        if principal is not None and principal.sees(project.id):
+            identity = service_identity(principal, project)
+        elif token and holder is None and len(token) <= TOKEN_MAX_BYTES:
+            user_id = await self.identities.user(project.id, token)
+            if user_id is not None:
+                identity = Identity(caller="end_user_jwt", user_id=user_id)
+        return self._impersonate(headers, identity, route), holder is not None
+
+    def _impersonate(self, headers: Headers, identity: Identity, route: Route) -> Identity:
+        value = get(headers, _AS_USER)
+        if value is None:
+            return identity
+        if identity.caller != "service_key" or identity.scope == "*":
+            raise impersonation_forbidden("X-Butterbase-As-User needs a key of this app")
+        if not route.impersonation:
+            raise impersonation_disabled()
+        user_id = value.decode("utf-8", "replace").strip()
+        if not user_id or len(user_id) > _USER_MAX_CHARS:
+            raise impersonation_forbidden("X-Butterbase-As-User names no user")
+        return identity.as_user(user_id)
+
+    def _request(
+        self,
+        scope: Scope,
+        project: Project,
+        route: Route,
+        identity: Identity,
+        headers: Headers,
+        payload: Any,
+        body: Body,
+    ) -> CallRequest:
+        query = scope["query_string"]
+        client = scope.get("client")
+        request_id = get(scope["headers"], b"x-request-id")
+        return CallRequest(
+            door=Door.BUTTERBASE,
+            method=scope["method"].encode(),
+            target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
+            path=scope["path"],
+            headers=[*headers, *identity.headers(project)],
+            body=payload,
+            scheme=scope["scheme"],
+            # A body that is still being read is watched by its reader.
+            gone=body.gone if isinstance(payload, bytes) else None,
+            context=identity.context(
+                function_name=route.name,
+                ip=client[0] if client else None,
+                request_id=request_id.decode("latin-1") if request_id else new_id(),
+            ),
+        )
+
+
+def find_project(routes: Routes, app_id: str) -> Project | None:
+    """A project by its slug, else by its id."""
+    return routes.project(app_id) or routes.project_of(app_id.lower())
+
+
+def authenticate(routes: Routes, headers: Headers) -> Principal:
+    """Whose key the bearer or `X-API-Key` is. Raises Unauthenticated, Refusal."""
+    token, key = bearer(headers), api_key(headers)
+    if not token and not key:
+        raise Unauthenticated("Authentication required")
+    principal = routes.principal(token) or routes.principal(key)
+    if principal is not None:
+        return principal
+    if key or (token or "").startswith(("bb_", "isk_")):
+        raise invalid_key()
+    raise invalid_token()
+
+
+def _is_small(headers: Headers) -> bool:
+    """Whether the body is read before the call, so that the call can be run again where an instance just ended."""
+    length = get(headers, b"content-length")
+    return get(headers, b"transfer-encoding") is None and (length is None or int(length) <= _SMALL_BYTES)
+
+
+def _passed(headers: Headers, *, is_key: bool) -> Headers:
+    """The caller's headers that the function may see; an Authorization header only when it holds none of our keys."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in _OWN_HEADERS
+        and not name.startswith(_CALLER_FAMILY)
+        and not (is_key and name == b"authorization")
+    ]
+
+
+def _streaming(headers: Headers) -> Headers:
+    """Events must reach the client as they are written: proxies on the way are told so."""
+    if not (get(headers, b"content-type") or b"").startswith(b"text/event-stream"):
+        return headers
+    kept = [(name, value) for name, value in headers if name not in (b"cache-control", b"x-accel-buffering")]
+    return [*kept, (b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+
+
+def _as_json(headers: Headers, body: bytes) -> bytes:
+    """The test call's body: JSON as it came, `{}` for none, other text as a JSON string. Raises RequestError."""
+    if not body:
+        return b"{}"
+    if (get(headers, b"content-type") or b"").startswith(b"text/plain"):
+        return json.dumps(body.decode(errors="replace")).encode()
+    check_json(body)
+    return body
+
+
+def _of_test_call(reply: Reply) -> Headers:
+    kept = (b"content-type", b"content-length", b"content-encoding", b"x-invocation-id")
+    return _streaming([(name, value) for name, value in reply.headers if name in kept])
+
+
+def _ran(error: Exception) -> bool:
+    return isinstance(error, ExecutionError | TooManyRequests)

@@ -1,0 +1,214 @@
+"""The Butterbase API's JSON: what it takes and what it gives. Replies carry the seed's names and the clients' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isolet.clock import iso
+from isolet.domain.environment import check_changes, check_values
+from isolet.domain.functions import Function, triggers_of
+from isolet.domain.invocations import Invocation
+from isolet.domain.limits import check_bound
+from isolet.domain.triggers import AGENT_DEFAULTS, TriggerType, check_agent, check_triggers, shown_triggers
+from isolet.errors import InvalidInput
+from isolet.functions.publisher import Release
+from isolet.store.function_stats import FunctionStats
+
+NAME_MAX_CHARS = 100
+_ERROR_SHARE = 0.1
+_MB = 1024 * 1024
+_LIMITS = {"timeoutMs": "timeout_ms", "memoryLimitMb": "memory_limit_mb"}
+_AGENT = ("agent_tool", "agent_tool_description", "agent_tool_mode", "agent_tool_exposed_to")
+
+
+def release(body: object, existing: Function | None = None) -> Release:
+    """A deploy. What is left out stays as it is, or is the default where nothing is. Raises InvalidInput."""
+    if not isinstance(body, Mapping):
+        raise InvalidInput("body: must be an object")
+    name, code = body.get("name"), body.get("code")
+    if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX_CHARS or not name.strip():
+        raise InvalidInput(f"name: must be a string of 1 to {NAME_MAX_CHARS} characters")
+    if not isinstance(code, str) or not code.strip():
+        raise InvalidInput("code: must be a string with at least one character")
+    values: dict[str, Any] = {}
+    if body.get("description") is not None:
+        values["description"] = body["description"]
+    limits = {ours: check_bound(ours, body[name], shown_as=name) for name, ours in _LIMITS.items() if name in body}
+    if limits:
+        values["limits"] = limits
+    triggers = _triggers(body)
+    if triggers is not None:
+        values["triggers"] = check_triggers(triggers)
+    elif existing is None or existing.triggers is None:
+        values["triggers"] = check_triggers([{"type": TriggerType.HTTP.value}])
+    agent = {member: body[member] for member in AGENT_DEFAULTS if member in body}
+    values["agent"] = check_agent({**((existing.agent if existing else None) or {}), **agent})
+    environment = check_values(body["envVars"]) if "envVars" in body else None
+    return Release(name=name, code=code, values=values, environment=environment)
+
+
+def environment_changes(body: object) -> dict[str, str | None]:
+    """`{"envVars": {…}}` as clients send it, or the flat object of `seeds/004`. Raises InvalidInput."""
+    if isinstance(body, Mapping) and "envVars" in body:
+        if len(body) > 1 or not isinstance(body["envVars"], Mapping):
+            raise InvalidInput("envVars: must be an object, and the only member of the body")
+        return check_changes(body["envVars"])
+    return check_changes(body)
+
+
+def impersonation(body: object) -> bool:
+    """Raises InvalidInput."""
+    value = body.get("allow_service_key_impersonation") if isinstance(body, Mapping) else None
+    if not isinstance(value, bool):
+        raise InvalidInput("allow_service_key_impersonation: must be true or false")
+    return value
+
+
+def deployed_object(function: Function, base: str, app: str) -> dict[str, Any]:
+    triggers = [{"type": item["type"], "enabled": item["enabled"]} for item in triggers_of(function)]
+    return {
+        "id": function.id,
+        "name": function.name,
+        "url": public_url(function, base, app),
+        "triggers": triggers,
+        "deployedAt": _time(function.last_deployed_at_ms),
+        "version": function.version,
+        "cacheInvalidation": _INVALIDATED,
+    }
+
+
+def listed_object(function: Function, stats: FunctionStats, base: str, app: str) -> dict[str, Any]:
+    """`errorRate` and `avgDuration` cover the last 24 hours, as does `status`."""
+    rate = stats.recent_errors / stats.recent_count if stats.recent_count else 0
+    return {
+        "id": function.id,
+        "name": function.name,
+        "description": function.description,
+        "triggers": shown_triggers(triggers_of(function)),
+        "url": public_url(function, base, app),
+        "status": "error" if rate > _ERROR_SHARE else "active",
+        "deployedAt": _time(function.last_deployed_at_ms),
+        "lastInvoked": _time(stats.last_at_ms),
+        "lastStatus": stats.last_status,
+        "invocationCount": stats.count,
+        "errorRate": rate,
+        "avgDuration": round(stats.recent_average_us / 1000, 3),
+        **_agent_members(function),
+    }
+
+
+def detailed_object(
+    function: Function, stats: FunctionStats, variables: Sequence[str], base: str, app: str
+) -> dict[str, Any]:
+    """Metrics over all records: `error_rate` in per cent, `errorRate` a fraction, durations in milliseconds."""
+    rate = stats.errors / stats.count if stats.count else 0
+    average_ms = round(stats.average_us / 1000, 3)
+    last = _time(stats.last_at_ms)
+    return {
+        "id": function.id,
+        "name": function.name,
+        "description": function.description,
+        "code": function.code,
+        "url": public_url(function, base, app),
+        "triggers": shown_triggers(triggers_of(function)),
+        "timeoutMs": function.limits.timeout_ms,
+        "memoryLimitMb": function.limits.memory_limit_mb,
+        "deployedAt": _time(function.last_deployed_at_ms),
+        "version": function.version,
+        "lastInvoked": last,
+        "invocationCount": stats.count,
+        "errorCount": stats.errors,
+        "errorRate": rate,
+        "avgDuration": average_ms,
+        "total_invocations": stats.count,
+        "error_count": stats.errors,
+        "error_rate": round(rate * 100, 3),
+        "avg_duration_ms": average_ms,
+        "last_invocation": last,
+        **_agent_members(function),
+        "allow_service_key_impersonation": {**AGENT_DEFAULTS, **(function.agent or {})}[
+            "allow_service_key_impersonation"
+        ],
+        "envKeys": list(variables),
+    }
+
+
+def environment_reply(function: Function, keys: Sequence[str]) -> dict[str, Any]:
+    return {
+        "message": "Environment variables updated successfully",
+        "function": {"id": function.id, "name": function.name, "updated_at": iso(function.updated_at_ms)},
+        "updatedKeys": list(keys),
+        "cache_invalidation": _INVALIDATED,
+    }
+
+
+def app_environment_reply(keys: Sequence[str], functions: Sequence[Function]) -> dict[str, Any]:
+    names = [function.name for function in functions]
+    return {
+        "message": "Environment variables updated successfully",
+        "updatedKeys": list(keys),
+        "invalidated": {"functions": names, "count": len(names), "durable_objects_redeployed": False},
+    }
+
+
+def settings_reply(function: Function, allowed: bool) -> dict[str, Any]:
+    return {
+        "message": "Function settings updated successfully",
+        "function": {
+            "id": function.id,
+            "name": function.name,
+            "allow_service_key_impersonation": allowed,
+            "updated_at": iso(function.updated_at_ms),
+        },
+        "cache_invalidation": _INVALIDATED,
+    }
+
+
+def log_entry(call: Invocation) -> dict[str, Any]:
+    error = call.error or (f"HTTP {call.status}" if call.status >= 400 else None)
+    duration = round(call.duration_us / 1000)
+    memory = None if not call.memory_bytes else round(call.memory_bytes / _MB, 2)
+    return {
+        "id": call.id,
+        "timestamp": iso(call.started_at_ms),
+        "method": call.method,
+        "path": call.path,
+        "statusCode": call.status,
+        "status_code": call.status,
+        "duration": duration,
+        "duration_ms": duration,
+        "memoryUsed": memory,
+        "memory_mb": memory,
+        "error": error,
+        "stack": call.stack,
+        "consoleLogs": [
+            {"level": line.level, "message": line.message, "timestamp": line.at_ms} for line in call.console
+        ],
+    }
+
+
+def public_url(function: Function, base: str, app: str) -> str | None:
+    """Where it can be called; None when it has no http trigger."""
+    if any(trigger["type"] == TriggerType.HTTP for trigger in triggers_of(function)):
+        return f"{base}/v1/{app}/fn/{function.name}"
+    return None
+
+
+_INVALIDATED = {"success": True, "attempts": 1}
+
+
+def _triggers(body: Mapping[str, Any]) -> object:
+    if body.get("triggers") is not None:
+        return body["triggers"]
+    single = body.get("trigger")
+    return None if single is None else [single]
+
+
+def _agent_members(function: Function) -> dict[str, Any]:
+    settings = {**AGENT_DEFAULTS, **(function.agent or {})}
+    return {name: settings[name] for name in _AGENT}
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else iso(ms)

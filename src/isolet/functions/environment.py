@@ -1,0 +1,112 @@
+"""Environment variables of functions and of whole projects: read, merge, replace. A change is live on the next call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from isolet.clock import Clock
+from isolet.domain.environment import merged
+from isolet.domain.functions import Function
+from isolet.functions.events import FunctionEvents
+from isolet.functions.releases import environment_purpose, release_of
+from isolet.functions.vault import Vault
+from isolet.ids import ProjectId
+from isolet.runtime.pool import Pool
+from isolet.store import environment as stored
+from isolet.store import functions as stored_functions
+from isolet.store.database import Connection, Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """`updated_at_ms` is None while nothing was ever set."""
+
+    values: Mapping[str, str]
+    updated_at_ms: int | None
+
+
+class Environments:
+    def __init__(self, *, database: Database, vault: Vault, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._pool = pool
+        self._events = events
+        self._clock = clock
+        # A merge reads before it writes.
+        self._changing = asyncio.Lock()
+
+    async def of_function(self, function: Function) -> Environment:
+        found = await self._database.read(stored.get_function_environment, function.id)
+        return self._open(function.project_id, found, function.id)
+
+    async def of_project(self, project_id: ProjectId) -> Environment:
+        found = await self._database.read(stored.get_project_environment, project_id)
+        return self._open(project_id, found, project_id)
+
+    async def change(self, function: Function, changes: Mapping[str, str | None]) -> Environment:
+        """Merge; a value of None deletes. Raises InvalidInput, NotFound."""
+        async with self._changing:
+            before = await self.of_function(function)
+            return await self.replace(function, merged(before.values, changes))
+
+    async def replace(self, function: Function, values: Mapping[str, str]) -> Environment:
+        """Set the whole of it. Raises NotFound."""
+        sealed = await self._seal(function.project_id, values, function.id)
+        now_ms = self._clock.now_ms()
+        self._switch([await self._database.write(partial(_put, function=function, sealed=sealed, now_ms=now_ms))])
+        return Environment(values=values, updated_at_ms=now_ms)
+
+    async def change_project(
+        self, project_id: ProjectId, changes: Mapping[str, str | None]
+    ) -> tuple[Environment, Sequence[Function]]:
+        """Merge into what every function of the project finds; the functions that it touched. Raises InvalidInput."""
+        async with self._changing:
+            before = await self.of_project(project_id)
+            values = merged(before.values, changes)
+            sealed = await self._seal(project_id, values, project_id)
+            now_ms = self._clock.now_ms()
+            write = partial(_put_project, project_id=project_id, sealed=sealed, now_ms=now_ms)
+            switched = await self._database.write(write)
+        self._switch(switched)
+        return Environment(values=values, updated_at_ms=now_ms), [after for _, after in switched]
+
+    async def _seal(self, project_id: ProjectId, values: Mapping[str, str], owner: str) -> bytes:
+        return await self._vault.seal(project_id, json.dumps(dict(values)), purpose=environment_purpose(owner))
+
+    def _open(self, project_id: ProjectId, found: stored.Stored | None, owner: str) -> Environment:
+        if found is None:
+            return Environment(values={}, updated_at_ms=None)
+        sealed, updated_at_ms = found
+        text = self._vault.open_sealed(project_id, sealed, purpose=environment_purpose(owner))
+        return Environment(values=json.loads(text), updated_at_ms=updated_at_ms)
+
+    def _switch(self, switched: Sequence[tuple[Function, Function]]) -> None:
+        """The next call runs on an instance with the new values; the one before drains."""
+        for before, after in switched:
+            self._events.put_function(after)
+            if before.version is not None:
+                self._pool.retire(release_of(before))
+
+
+def _put(connection: Connection, function: Function, sealed: bytes, now_ms: int) -> tuple[Function, Function]:
+    switched = _bump(connection, stored_functions.get_function(connection, function.id, for_update=True), now_ms)
+    stored.put_function_environment(connection, function.id, sealed, now_ms)
+    return switched
+
+
+def _put_project(
+    connection: Connection, project_id: ProjectId, sealed: bytes, now_ms: int
+) -> list[tuple[Function, Function]]:
+    stored.put_project_environment(connection, project_id, sealed, now_ms)
+    functions = stored_functions.list_functions(connection, project_id)
+    return [_bump(connection, function, now_ms) for function in functions]
+
+
+def _bump(connection: Connection, before: Function, now_ms: int) -> tuple[Function, Function]:
+    after = replace(before, env_revision=before.env_revision + 1, updated_at_ms=now_ms)
+    stored_functions.replace_function(connection, after)
+    return before, after

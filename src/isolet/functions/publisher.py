@@ -1,0 +1,130 @@
+"""Deploy by name: make or change a function, and answer once the new version does."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.clock import Clock
+from isolet.compile import Compiler
+from isolet.domain.functions import Function
+from isolet.errors import BuildFailed, NotFound
+from isolet.functions.deploy import Deployer
+from isolet.functions.environment import Environments
+from isolet.functions.service import Functions
+from isolet.ids import FunctionId, ProjectId
+from isolet.store import deleted
+from isolet.store.database import Database
+
+_RESTORED = ("code", "description", "triggers", "agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What a deploy asks for. `values` is what `domain.functions.changed` takes; `environment` the whole, or None."""
+
+    name: str
+    code: str
+    values: Mapping[str, Any]
+    environment: Mapping[str, str] | None = None
+
+
+class Publisher:
+    """Deploys of one name happen one after the other."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        compiler: Compiler,
+        functions: Functions,
+        deployer: Deployer,
+        environments: Environments,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._compiler = compiler
+        self._functions = functions
+        self._deployer = deployer
+        self._environments = environments
+        self._clock = clock
+        self._locks: weakref.WeakValueDictionary[tuple[ProjectId, str], asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def find(self, project_id: ProjectId, name: str) -> Function:
+        """By slug, else by name, then the oldest. Raises NotFound."""
+        functions = await self._functions.list(project_id)
+        for wanted in ("slug", "name"):
+            for function in functions:
+                if getattr(function, wanted) == name:
+                    return function
+        raise NotFound("Function not found")
+
+    async def publish(self, project_id: ProjectId, release: Release, *, created_by_id: str | None) -> Function:
+        """The function with its new version live. Raises InvalidInput, BuildFailed; then what was live is as before."""
+        lock = self._locks.setdefault((project_id, release.name), asyncio.Lock())
+        async with lock:
+            await self._compiler.compile(release.code)
+            try:
+                before: Function | None = await self.find(project_id, release.name)
+            except NotFound:
+                before = None
+            if before is None:
+                return await self._create(project_id, release, created_by_id)
+            return await self._update(before, release)
+
+    async def delete(self, project_id: ProjectId, name: str) -> None:
+        """Delete by name; once more is no error. Raises NotFound for a name that never was."""
+        try:
+            function = await self.find(project_id, name)
+        except NotFound:
+            if await self.deleted_id(project_id, name) is None:
+                raise
+            return
+        await self._functions.delete(project_id, function.id)
+        now_ms = self._clock.now_ms()
+        await self._database.write(deleted.remember_deleted, project_id, function.name, function.id, now_ms)
+
+    async def deleted_id(self, project_id: ProjectId, name: str) -> FunctionId | None:
+        """The id of the function that had this name before it was deleted."""
+        return await self._database.read(deleted.get_deleted, project_id, name)
+
+    async def _create(self, project_id: ProjectId, release: Release, created_by_id: str | None) -> Function:
+        values = {"name": release.name, "code": release.code, **release.values}
+        earlier = await self.deleted_id(project_id, release.name)
+        function = await self._functions.create(project_id, values, created_by_id=created_by_id, function_id=earlier)
+        try:
+            if release.environment:
+                await self._environments.replace(function, release.environment)
+            function = await self._deploy(function)
+        except BaseException:
+            await asyncio.shield(self._functions.delete(project_id, function.id))
+            raise
+        await self._database.write(deleted.forget_deleted, project_id, release.name)
+        return function
+
+    async def _update(self, before: Function, release: Release) -> Function:
+        environment = await self._environments.of_function(before)
+        changed = release.environment is not None and dict(release.environment) != dict(environment.values)
+        function = await self._functions.update(before.project_id, before.id, {"code": release.code, **release.values})
+        if release.environment is not None and changed:
+            await self._environments.replace(function, release.environment)
+        try:
+            return await self._deploy(function)
+        except BuildFailed:
+            restored = {name: getattr(before, name) for name in _RESTORED if getattr(before, name) is not None}
+            restored["limits"] = before.limits.to_json()
+            await self._functions.update(before.project_id, before.id, restored)
+            if changed:
+                await self._environments.replace(before, environment.values)
+            raise
+
+    async def _deploy(self, function: Function) -> Function:
+        await (await self._deployer.accept(function))
+        after = await self._functions.get(function.project_id, function.id)
+        error = after.deploy_error
+        if error is not None:
+            raise BuildFailed(error.message, line=error.line, column=error.column, text=error.text)
+        return after

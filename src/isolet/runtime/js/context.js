@@ -1,0 +1,89 @@
+// The second argument of every handler. Upper-case members are bindings, variables and secrets; lower-case ones are the
+// platform's context, made when they are first used, so that a call that does not use them pays nothing.
+
+import { Database, Idempotency, KeyValue } from "./stores.js";
+
+const MEMBER = /^[A-Z0-9_]+$/;
+const BINDINGS = ["KV", "DB"];
+const MAX_DEPTH = 4;
+const NO_CALL = { user: null, caller: null, request: null, depth: 0 };
+
+// What is the same for all calls of this instance.
+let shared;
+
+function share(env) {
+  const { __isolet: bytes, __isolet_loopback: loopback, ...bindings } = env;
+  const own = bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
+  const variables = own.environment ?? {};
+  const all = { ...bindings, ...variables };
+  for (const [name, value] of Object.entries(variables)) {
+    if (MEMBER.test(name) && !BINDINGS.includes(name)) bindings[name] = value;
+  }
+  for (const name of BINDINGS) {
+    // Bindings are no variables: `Object.keys(ctx.env)` shows variables only.
+    if (env[name] !== undefined && variables[name] === undefined) {
+      Object.defineProperty(all, name, { value: env[name], enumerable: false });
+    }
+  }
+  const database = env.DB && new Database(env.DB);
+  return {
+    bindings,
+    env: all,
+    app: own.app ?? null,
+    token: own.token ?? "",
+    loopback,
+    db: database ?? null,
+    kv: env.DB ? new KeyValue(env.DB) : null,
+    idempotency: env.DB ? new Idempotency(env.DB) : null,
+  };
+}
+
+function copyOf(env) {
+  return Object.create(Object.prototype, Object.getOwnPropertyDescriptors(env));
+}
+
+class Context {
+  #call;
+  #env;
+
+  constructor(control, call) {
+    Object.assign(this, shared.bindings);
+    this.#call = call ?? NO_CALL;
+    this.waitUntil = control.waitUntil;
+  }
+
+  get env() { return (this.#env ??= copyOf(shared.env)); }
+  get user() { return this.#call.user; }
+  get caller() { return this.#call.caller; }
+  get request() { return this.#call.request; }
+  get app() { return shared.app; }
+  get db() { return shared.db; }
+  get kv() { return shared.kv; }
+  get idempotency() { return shared.idempotency; }
+  // Bound to the call, so that it can be taken out of the context.
+  get invoke() { return (name, body, options) => invoke(this.#call, name, body, options); }
+}
+
+async function invoke(call, name, body, options = {}) {
+  const depth = call.depth ?? 0;
+  if (depth >= MAX_DEPTH) throw new Error(`ctx.invoke loop limit exceeded: functions may call ${MAX_DEPTH} deep`);
+  if (typeof name !== "string" || name === "") throw new TypeError("ctx.invoke needs the name of a function");
+  if (!shared.loopback) throw new Error("ctx.invoke is not available here");
+  const headers = new Headers(options.headers ?? {});
+  headers.set("content-type", "application/json");
+  headers.set("x-isolet-token", shared.token);
+  headers.set("x-isolet-depth", String(depth + 1));
+  if (call.user?.id) headers.set("x-isolet-user", encodeURIComponent(call.user.id));
+  return shared.loopback.fetch(`http://functions/${encodeURIComponent(name)}`, {
+    method: "POST",
+    headers,
+    body: JSON.stringify(body ?? {}),
+    signal: options.signal,
+    redirect: "manual",
+  });
+}
+
+export function contextOf(env, control, call) {
+  shared ??= share(env);
+  return new Context(control, call);
+}

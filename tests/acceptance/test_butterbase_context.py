@@ -1,0 +1,286 @@
+"""What a function finds in its second argument, by the items of `wire-facts.md` part 7, N."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.butterbase import Butterbase
+from tests.support.kapso import Kapso
+from tests.support.waiting import wait_until
+
+
+def _run(butterbase: Butterbase, body: str, **options: Any) -> Any:
+    """What the body of a handler returns, as JSON; an error's text where it throws."""
+    butterbase.deploy(
+        "probe",
+        f"export default async function handler(req, ctx) {{ const run = async () => {{ {body} }};"
+        "try { return Response.json((await run()) ?? null); }"
+        " catch (e) { return Response.json({ thrown: e.message }); } }",
+    )
+    reply = butterbase.call("probe", **options)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def test_192_all_of_the_context_is_there(butterbase: Butterbase) -> None:
+    kinds = _run(
+        butterbase,
+        "const kinds = {}; for (const n of ['env', 'user', 'caller', 'app', 'request', 'db', 'waitUntil',"
+        "'idempotency', 'invoke', 'kv']) kinds[n] = typeof ctx[n]; return kinds;",
+    )
+
+    functions = {"waitUntil": "function", "invoke": "function"}
+    names = ("env", "user", "caller", "app", "request", "db", "idempotency", "kv")
+    assert kinds == {**dict.fromkeys(names, "object"), **functions}
+
+
+def test_upper_case_variables_are_members_and_all_are_in_env(butterbase: Butterbase) -> None:
+    butterbase.client.patch(f"/v1/{butterbase.app}/env", json={"API_KEY": "k-12345678", "lower": "x", "KV": "no"})
+
+    seen = _run(
+        butterbase,
+        "return [ctx.API_KEY, ctx.lower, typeof ctx.KV.get, ctx.env.API_KEY, ctx.env.lower, ctx.env.KV,"
+        "Object.keys(ctx.env).filter((n) => !n.startsWith('BUTTERBASE_')).sort(),"
+        "Object.keys(ctx).filter((n) => n.includes('isolet'))];",
+    )
+
+    expected = ["k-12345678", None, "function", "k-12345678", "x", "no", ["API_KEY", "KV", "lower"], []]
+    assert seen == expected
+
+
+def test_a_function_cannot_change_the_environment_of_the_next_call(butterbase: Butterbase) -> None:
+    body = "const before = ctx.env.X ?? null; ctx.env.X = 'mine'; return before;"
+
+    assert [_run(butterbase, body), butterbase.call("probe").json()] == [None, None]
+
+
+def test_ctx_app_and_request_tell_where_it_runs(butterbase: Butterbase) -> None:
+    app, request = _run(butterbase, "return [ctx.app, ctx.request];", headers={"X-Request-Id": "r-1"})
+
+    assert (app["id"], app["allowedOrigins"]) == (butterbase.app, ["*"])
+    assert request == {"id": "r-1", "ip": "127.0.0.1", "country": None, "functionName": "probe"}
+
+
+def test_193_queries_take_numbered_parameters(butterbase: Butterbase) -> None:
+    rows = _run(
+        butterbase,
+        "await ctx.db.query('CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b)');"
+        "await ctx.db.query('INSERT INTO t (a, b) VALUES ($1, $2), ($2, $1)', ['x', true]);"
+        "return (await ctx.db.query(\"SELECT a, b, '$1' AS text FROM t WHERE a = $1 -- $2\\n\", ['x'])).rows;",
+    )
+
+    assert rows == [{"a": "x", "b": 1, "text": "$1"}]
+
+
+@pytest.mark.parametrize("name", ["asUser", "asAnon"])
+def test_194_roles_that_do_not_exist_are_not_pretended(butterbase: Butterbase, name: str) -> None:
+    thrown = _run(butterbase, f"return ctx.db.{name}('u', () => 1);")
+
+    assert "row-level security" in thrown["thrown"]
+
+
+def test_195_work_given_to_wait_until_goes_on_after_the_reply(butterbase: Butterbase) -> None:
+    butterbase.deploy(
+        "later",
+        "export default async (req, ctx) => {"
+        "if (req.method === 'GET') return Response.json(await ctx.kv.get('done'));"
+        "ctx.waitUntil((async () => { await new Promise((r) => setTimeout(r, 300));"
+        "await ctx.kv.set('done', true); })());"
+        "ctx.waitUntil(Promise.reject(new Error('ignored')));"
+        "return Response.json(await ctx.kv.get('done')); }",
+    )
+
+    assert butterbase.call("later", "POST").json() is None
+    assert wait_until(lambda: butterbase.call("later").json(), what="the work after the reply") is True
+
+
+def test_196_a_key_is_claimed_once_whoever_asks_at_once(butterbase: Butterbase) -> None:
+    code = "export default async (req, ctx) => Response.json(await ctx.idempotency.claim('k', { scope: 's' }))"
+    butterbase.deploy("claim", code)
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda _: butterbase.call("claim").json(), range(16)))
+
+    assert sorted(won) == [False] * 15 + [True]
+
+
+def test_196_scopes_are_apart_and_claims_run_out(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "const { claim } = { claim: (...a) => ctx.idempotency.claim(...a) };"
+        "const first = [await claim('k'), await claim('k'), await claim('k', { scope: 'other' })];"
+        "await claim('short', { ttlSeconds: 0.001 }); await new Promise((r) => setTimeout(r, 20));"
+        "return [...first, await claim('short')];",
+    )
+
+    assert seen == [True, False, True, True]
+
+
+@pytest.mark.parametrize("key", ["''", "'k'.repeat(256)", "5"])
+def test_197_a_key_that_is_none_throws(butterbase: Butterbase, key: str) -> None:
+    thrown = _run(butterbase, f"return ctx.idempotency.claim({key});")
+
+    assert "1 to 255 characters" in thrown["thrown"]
+
+
+def test_the_key_value_store_counts_and_compares_in_one_step(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "const { kv } = ctx; const out = [];"
+        "out.push(await kv.get('a')); await kv.set('a', { n: 1 }); out.push(await kv.get('a'));"
+        "out.push(await kv.incr('c'), await kv.incr('c', 4), await kv.decr('c', 2), await kv.get('c'));"
+        "out.push(await kv.setnx('n', 1), await kv.setnx('n', 2), await kv.get('n'));"
+        "out.push(await kv.cas('n', 1, 5), await kv.cas('n', 1, 6), await kv.cas('new', null, 7));"
+        "out.push(await kv.mget('n', 'new'));"
+        "await kv.setex('e', 100, 'v'); out.push(await kv.ttl('e') > 90, await kv.expire('e', 0.001));"
+        "await new Promise((r) => setTimeout(r, 20)); "
+        "out.push(await kv.get('e'), await kv.exists('e'), await kv.incr('e'));"
+        "out.push(await kv.del('a'), await kv.delete('a')); "
+        "await kv.mset({ x: 1, y: 2 }); out.push(await kv.mget(['x', 'y']));"
+        "return out;",
+    )
+
+    assert seen == [
+        *(None, {"n": 1}),
+        *(1, 5, 3, 3),
+        *(True, False, 1),
+        *(True, False, True, [5, 7]),
+        *(True, True, None, False, 1),
+        *(True, False, [1, 2]),
+    ]
+
+
+def test_counting_is_atomic_across_calls(butterbase: Butterbase) -> None:
+    butterbase.deploy("count", "export default async (req, ctx) => Response.json(await ctx.kv.incr('n'))")
+    with ThreadPoolExecutor(8) as pool:
+        counted = list(pool.map(lambda _: butterbase.call("count").json(), range(24)))
+
+    assert sorted(counted) == list(range(1, 25))
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("await ctx.kv.set('t', 'text'); return ctx.kv.incr('t');", "not a whole number"),
+        ("return ctx.kv.set('', 1);", "1 to 512 characters"),
+        ("return ctx.kv.set('big', 'x'.repeat(300000));", "262144 bytes"),
+        ("return ctx.kv.expose('k');", "not available"),
+    ],
+)
+def test_the_key_value_store_says_what_it_does_not_take(butterbase: Butterbase, body: str, text: str) -> None:
+    assert text in _run(butterbase, body)["thrown"]
+
+
+def test_198_a_function_calls_another_and_the_user_goes_with_it(butterbase: Butterbase) -> None:
+    butterbase.deploy(
+        "callee",
+        "export default async (req, ctx) => Response.json({ body: await req.json(), user: ctx.user,"
+        "caller: ctx.caller.type,"
+        "from: req.headers.get('x-butterbase-caller-source-fn'), depth: req.headers.get('x-butterbase-loop-depth'),"
+        "path: new URL(req.url).pathname, secret: req.headers.get('x-isolet-token') }, { status: 202 })",
+        auth="required",
+    )
+    butterbase.deploy(
+        "outer",
+        "export default async (req, { invoke }) => { const r = await invoke('callee', { a: 1 });"
+        "return Response.json([r.status, await r.json()]); }",
+    )
+
+    headers = {"X-API-Key": butterbase.key, "X-Butterbase-As-User": "ü-1"}
+    status, seen = butterbase.call("outer", headers={name: value.encode() for name, value in headers.items()}).json()  # type: ignore[misc]
+
+    assert status == 202
+    assert seen == {
+        "body": {"a": 1},
+        "user": {"id": "ü-1"},
+        "caller": "loopback",
+        "from": "outer",
+        "depth": "1",
+        "path": f"/v1/{butterbase.app}/fn/callee",
+        "secret": None,
+    }
+
+
+def test_198_the_fifth_hop_throws(butterbase: Butterbase) -> None:
+    butterbase.deploy(
+        "self",
+        "export default async (req, ctx) => { try { return await ctx.invoke('self'); }"
+        "catch (e) { return Response.json([e.message, req.headers.get('x-butterbase-loop-depth')]); } }",
+    )
+
+    message, depth = butterbase.call("self").json()
+
+    assert message.startswith("ctx.invoke loop limit exceeded")
+    assert depth == "4"
+    assert len(butterbase.logs("self")) == 5
+
+
+def test_198_only_functions_of_the_project_can_be_called(butterbase: Butterbase, root: httpx.Client) -> None:
+    root.post("/v1/default/functions", json={"name": "foreign", "code": "export default () => new Response('x')"})
+
+    body = "const r = await ctx.invoke('foreign'); return [r.status, await r.json()];"
+
+    assert _run(butterbase, body) == [404, {"error": "Function not found"}]
+    root.delete("/v1/default/functions/foreign")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "export default async function handler(req, ctx) { return new Response('ran'); }",
+        "export default (req) => new Response('ran')",
+        "export async function handler(req, ctx) { return new Response('ran'); }",
+        "export const handler = async (req: Request): Promise<Response> => new Response('ran');",
+        "async function handler(req) { return new Response('ran'); }",
+        "export default { fetch() { return new Response('ran'); } }",
+    ],
+)
+def test_200_every_shape_of_handler_runs(butterbase: Butterbase, code: str) -> None:
+    butterbase.deploy("shape", code)
+
+    assert butterbase.call("shape").text == "ran"
+
+
+def test_203_console_lines_are_bounded(butterbase: Butterbase) -> None:
+    butterbase.deploy(
+        "chatty",
+        "export default () => { console.log('x'.repeat(20000)); for (let i = 0; i < 200; i++) console.warn({ i });"
+        "return new Response(''); }",
+    )
+    butterbase.call("chatty")
+
+    lines = butterbase.logs("chatty")[0]["consoleLogs"]
+
+    assert (len(lines), len(lines[0]["message"]), lines[1]["message"]) == (100, 10_000, '{"i":0}')
+    assert lines[1]["level"] == "warn"
+
+
+def test_a_call_through_another_door_has_a_context_without_a_caller(butterbase: Butterbase) -> None:
+    kapso = Kapso(butterbase.client)
+    function_id = kapso.deployed(
+        "async function handler(request, env) { return Response.json([env.user, env.caller, env.app.id, typeof env.KV,"
+        "Object.keys(env).includes('__isolet')]); }"
+    )
+
+    assert kapso.invoke(function_id).json() == [None, None, butterbase.app, "object", False]
+
+
+def test_many_calls_at_once_keep_their_users_apart(butterbase: Butterbase) -> None:
+    butterbase.deploy(
+        "who",
+        "export default async (req, ctx) => { await new Promise((r) => setTimeout(r, 20));"
+        "return Response.json(ctx.user.id); }",
+    )
+    barrier = threading.Barrier(8)
+
+    def ask(number: int) -> tuple[str, str]:
+        barrier.wait(10)
+        headers = {"X-API-Key": butterbase.key, "X-Butterbase-As-User": f"u-{number}"}
+        return f"u-{number}", str(butterbase.call("who", headers=headers).json())
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+
+    assert all(asked == answered for asked, answered in answers)

@@ -1,0 +1,309 @@
+"""Management of functions, by the items of `wire-facts.md` part 7, J–L."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.butterbase import Butterbase
+from tests.support.server import Server
+
+OK = "export default async function handler(req, ctx) { return new Response('ok'); }"
+ENV = "export async function handler(req, ctx) { return Response.json(ctx.env); }"
+
+
+def _error(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (status, code), reply.text
+    return dict(error)
+
+
+def test_129_management_without_a_key_is_401(butterbase: Butterbase) -> None:
+    _error(butterbase.public.get(butterbase.base), 401, "AUTH_REQUIRED")
+    _error(butterbase.public.get("/v1/no-such-app/functions"), 401, "AUTH_REQUIRED")
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Authorization": "Bearer bb_sk_" + "0" * 40}, "AUTH_INVALID_API_KEY"),
+        ({"X-API-Key": "nobody"}, "AUTH_INVALID_API_KEY"),
+        ({"Authorization": "Bearer eyJ.eyJ.sig"}, "AUTH_INVALID_TOKEN"),
+    ],
+)
+def test_130_bad_credentials_are_told_by_their_kind(butterbase: Butterbase, headers: dict[str, str], code: str) -> None:
+    _error(butterbase.public.get(butterbase.base, headers=headers), 401, code)
+
+
+def test_131_132_errors_say_how_to_go_on(butterbase: Butterbase) -> None:
+    error = _error(butterbase.client.get(f"{butterbase.base}/nobody"), 404, "RESOURCE_NOT_FOUND")
+
+    assert error["message"] == "Function not found"
+    assert len(error["remediation"]) > 10
+    assert error["documentation_url"].endswith("#resource-not-found")
+
+
+def test_133_the_app_of_another_looks_like_none(butterbase: Butterbase) -> None:
+    foreign = _error(butterbase.client.get("/v1/default/functions"), 404, "RESOURCE_NOT_FOUND")
+
+    assert foreign == _error(butterbase.client.get("/v1/no-such-app/functions"), 404, "RESOURCE_NOT_FOUND")
+
+
+def test_135_deploy_answers_once_the_version_is_live(butterbase: Butterbase) -> None:
+    deployed = butterbase.deploy("Hello", OK)
+
+    assert list(deployed)[:5] == ["id", "name", "url", "triggers", "deployedAt"]
+    assert deployed["triggers"] == [{"type": "http", "enabled": True}]
+    assert deployed["cacheInvalidation"] == {"success": True, "attempts": 1}
+    assert butterbase.public.get(deployed["url"]).text == "ok"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": ""},
+        {"name": "n" * 101},
+        {"name": 5},
+        {"code": ""},
+        {"code": "const x = 1;"},
+        {"code": "import './other.js'; export default () => new Response('');"},
+        {"timeoutMs": 300_001},
+        {"timeoutMs": 0},
+        {"memoryLimitMb": 63},
+        {"memoryLimitMb": 1025},
+        {"triggers": []},
+        {"triggers": [{"type": "http"}, {"type": "http"}]},
+        {"triggers": [{"type": "smoke"}]},
+        {"triggers": [{"type": "http", "config": {"auth": "weird"}}]},
+        {"triggers": [{"type": "cron", "config": {"schedule": "not a cron"}}]},
+        {"agent_tool_description": "d" * 501},
+        {"envVars": {"A": 1}},
+        {"envVars": {"butterbase_x": "1"}},
+    ],
+)
+def test_136_148_what_breaks_a_rule_is_400_and_leaves_nothing(butterbase: Butterbase, values: dict[str, Any]) -> None:
+    reply = butterbase.client.post(butterbase.base, json={"name": "odd", "code": OK, **values})
+
+    assert _error(reply, 400, "VALIDATION_INVALID_SCHEMA")["message"]
+    assert butterbase.client.get(butterbase.base).json() == {"functions": []}
+
+
+def test_137_code_that_does_not_build_is_told_with_its_place(butterbase: Butterbase) -> None:
+    butterbase.deploy("steady", OK)
+
+    error = _error(butterbase.post("steady", "export default () => {\n  return ]\n}"), 400, "VALIDATION_INVALID_SCHEMA")
+
+    assert (error["details"]["line"], error["details"]["column"]) == (2, 10)
+    assert butterbase.call("steady").text == "ok"
+
+
+def test_a_module_that_does_not_load_changes_nothing(butterbase: Butterbase) -> None:
+    butterbase.deploy("steady", OK, envVars={"A": "1"}, timeoutMs=1234)
+
+    reply = butterbase.post("steady", "throw new Error('at load'); export default () => 1;", envVars={}, timeoutMs=99)
+
+    assert "at load" in _error(reply, 400, "VALIDATION_INVALID_SCHEMA")["message"]
+    shown = butterbase.get("steady")
+    assert (shown["code"], shown["timeoutMs"], shown["envKeys"]) == (OK, 1234, ["A"])
+    assert butterbase.call("steady").text == "ok"
+
+
+def test_139_the_same_name_updates_in_place(butterbase: Butterbase) -> None:
+    first = butterbase.deploy("one", OK)
+
+    second = butterbase.deploy("one", OK.replace("ok", "new"))
+
+    assert (second["id"], first["version"], second["version"]) == (first["id"], 1, 2)
+    assert butterbase.call("one").text == "new"
+
+
+def test_140_the_environment_is_kept_or_replaced_whole(butterbase: Butterbase) -> None:
+    butterbase.deploy("env", ENV, envVars={"A": "1", "b c": "2"})
+    butterbase.deploy("env", ENV)
+    assert butterbase.get("env")["envKeys"] == ["A", "b c"]
+
+    butterbase.deploy("env", ENV, envVars={"C": "3"})
+
+    assert butterbase.get("env")["envKeys"] == ["C"]
+    assert butterbase.call("env").json()["C"] == "3"
+
+
+def test_141_142_what_a_deploy_leaves_out_stays(butterbase: Butterbase) -> None:
+    cron = {"type": "cron", "config": {"schedule": "*/5 * * * *"}}
+    butterbase.deploy("kept", OK, auth=None, triggers=[cron], description="d", timeoutMs=5000, agent_tool=True)
+
+    butterbase.deploy("kept", OK, auth=None)
+
+    shown = butterbase.get("kept")
+    assert (shown["description"], shown["timeoutMs"], shown["agent_tool"]) == ("d", 5000, True)
+    assert shown["triggers"] == [{**cron, "enabled": True}]
+
+
+def test_143_144_one_trigger_is_a_list_and_needs_a_user_by_default(butterbase: Butterbase) -> None:
+    butterbase.deploy("single", OK, auth=None, trigger={"type": "http", "config": {}})
+    butterbase.deploy("open", OK, auth="optional")
+
+    required = {"type": "http", "config": {"auth": "required"}, "enabled": True}
+    assert butterbase.get("single")["triggers"] == [required]
+    assert butterbase.get("open")["triggers"] == [{**required, "config": {"auth": "optional"}}]
+
+
+def test_146_191_without_an_http_trigger_there_is_no_url(butterbase: Butterbase) -> None:
+    cron = butterbase.deploy("tick", OK, auth=None, trigger={"type": "cron", "config": {"schedule": "0 0 * * *"}})
+    butterbase.deploy("off", OK, auth=None, triggers=[{"type": "http", "enabled": False, "config": {"auth": "none"}}])
+
+    assert cron["url"] is None
+    for name in ("tick", "off"):
+        called = butterbase.call(name)
+        assert (called.status_code, called.json()) == (404, {"error": "Function not found"})
+
+
+def test_149_155_a_deleted_name_is_gone_and_comes_back(butterbase: Butterbase) -> None:
+    first = butterbase.deploy("phoenix", OK)
+    butterbase.call("phoenix")
+    for _ in range(2):
+        reply = butterbase.client.delete(f"{butterbase.base}/phoenix")
+        assert (reply.status_code, reply.json()) == (200, {"success": True})
+    _error(butterbase.client.get(f"{butterbase.base}/phoenix"), 404, "RESOURCE_NOT_FOUND")
+    assert butterbase.call("phoenix").status_code == 404
+    assert len(butterbase.logs("phoenix", include_deleted="true")) == 1
+
+    again = butterbase.deploy("phoenix", OK)
+
+    assert again["id"] == first["id"]
+    assert butterbase.call("phoenix").text == "ok"
+    assert butterbase.get("phoenix")["invocationCount"] == 2
+
+
+def test_a_name_that_never_was_cannot_be_deleted(butterbase: Butterbase) -> None:
+    _error(butterbase.client.delete(f"{butterbase.base}/nobody"), 404, "RESOURCE_NOT_FOUND")
+
+
+def test_150_151_the_list_is_by_name_and_says_who_fails(butterbase: Butterbase) -> None:
+    butterbase.deploy("b", "export default () => new Response('', { status: 500 })")
+    butterbase.deploy("a", OK)
+    butterbase.call("b")
+
+    first, second = butterbase.client.get(butterbase.base).json()["functions"]
+
+    assert [first["name"], second["name"]] == ["a", "b"]
+    assert [first["status"], second["status"]] == ["active", "error"]
+    assert (second["errorRate"], second["lastStatus"], second["invocationCount"]) == (1, 500, 1)
+    assert "code" not in first
+
+
+def test_152_153_details_tell_no_values(butterbase: Butterbase) -> None:
+    hook = {"type": "webhook", "config": {"provider": "github", "secret": "hush-hush"}}
+    butterbase.deploy("quiet", OK, auth=None, triggers=[hook], envVars={"TOKEN": "value-of-token"})
+
+    reply = butterbase.client.get(f"{butterbase.base}/quiet", headers={"Content-Type": "application/json"})
+
+    assert reply.json()["envKeys"] == ["TOKEN"]
+    assert reply.json()["triggers"][0]["config"]["secret"] == "***"
+    assert "hush-hush" not in reply.text
+    assert "value-of-token" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("method", "rest", "body"),
+    [
+        ("GET", "", None),
+        ("GET", "/logs", None),
+        ("PATCH", "/env", {"A": "1"}),
+        ("PATCH", "/settings", {"allow_service_key_impersonation": True}),
+        ("POST", "/invoke", {}),
+    ],
+)
+def test_154_an_unknown_name_is_404(butterbase: Butterbase, method: str, rest: str, body: Any) -> None:
+    reply = butterbase.client.request(method, f"{butterbase.base}/nobody{rest}", json=body)
+
+    _error(reply, 404, "RESOURCE_NOT_FOUND")
+
+
+def test_156_157_160_161_variables_merge_and_the_next_call_sees_them(butterbase: Butterbase) -> None:
+    butterbase.deploy("env", ENV, envVars={"A": "1", "B": "2"})
+
+    body = {"envVars": {"B": None, "C": "3", "absent": None}}
+    reply = butterbase.client.patch(f"{butterbase.base}/env/env", json=body).json()
+
+    assert (reply["updatedKeys"], reply["function"]["name"]) == (["A", "C"], "env")
+    seen = butterbase.call("env").json()
+    assert (seen["A"], seen["C"], "B" in seen) == ("1", "3", False)
+
+
+@pytest.mark.parametrize("body", [{}, [], {"envVars": {}}, {"envVars": []}, {"envVars": None}, {"A": 1}])
+def test_158_what_is_no_set_of_variables_is_400(butterbase: Butterbase, body: Any) -> None:
+    butterbase.deploy("env", ENV)
+
+    _error(butterbase.client.patch(f"{butterbase.base}/env/env", json=body), 400, "VALIDATION_INVALID_SCHEMA")
+
+
+def test_159_reserved_names_are_refused_and_nothing_else_is_applied(butterbase: Butterbase) -> None:
+    butterbase.deploy("env", ENV)
+
+    body = {"A": "1", "Butterbase_App_Id": "x"}
+    error = _error(butterbase.client.patch(f"{butterbase.base}/env/env", json=body), 400, "VALIDATION_INVALID_SCHEMA")
+
+    assert "Butterbase_App_Id" in error["message"]
+    assert butterbase.get("env")["envKeys"] == []
+
+
+def test_162_163_164_the_function_stands_above_the_app_and_the_platform_above_both(butterbase: Butterbase) -> None:
+    butterbase.deploy("env", ENV, envVars={"BOTH": "function"})
+
+    reply = butterbase.client.patch(f"/v1/{butterbase.app}/env", json={"envVars": {"BOTH": "app", "APP": "app"}}).json()
+
+    assert (reply["updatedKeys"], reply["invalidated"]["functions"]) == (["BOTH", "APP"], ["env"])
+    seen = butterbase.call("env").json()
+    assert (seen["BOTH"], seen["APP"], seen["BUTTERBASE_APP_ID"]) == ("function", "app", butterbase.app)
+    assert "BUTTERBASE_FRONTEND_URL" not in seen
+    shown = butterbase.client.get(f"/v1/{butterbase.app}/env").json()
+    assert sorted(shown) == ["keys", "updatedAt"]
+    assert shown["keys"] == ["BOTH", "APP"]
+
+
+def test_two_deploys_of_one_name_at_once_end_in_order_and_the_function_always_answers(butterbase: Butterbase) -> None:
+    butterbase.deploy("race", OK.replace("ok", "v0"))
+    with ThreadPoolExecutor(6) as pool:
+        deploys = [pool.submit(butterbase.deploy, "race", OK.replace("ok", f"v{n}")) for n in range(1, 5)]
+        seen = []
+        while not all(deploy.done() for deploy in deploys):
+            seen.append(butterbase.call("race"))
+        versions = [deploy.result()["version"] for deploy in deploys]
+
+    assert {reply.status_code for reply in seen} == {200}
+    assert sorted(versions) == [2, 3, 4, 5]
+    last = versions.index(5) + 1
+    assert butterbase.call("race").text == f"v{last}"
+    assert len(butterbase.client.get(butterbase.base).json()["functions"]) == 1
+
+
+def test_two_first_deploys_of_one_name_make_one_function(butterbase: Butterbase) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda text: butterbase.deploy("new", OK.replace("ok", text)), ("a", "b"))
+
+    assert first["id"] == second["id"]
+    assert {first["version"], second["version"]} == {1, 2}
+
+
+def test_an_app_is_found_by_its_id_too(butterbase: Butterbase) -> None:
+    butterbase.deploy("here", OK)
+
+    assert butterbase.public.get(f"/v1/{butterbase.project_id}/fn/here").text == "ok"
+
+
+def test_odd_names_are_reachable(butterbase: Butterbase) -> None:
+    butterbase.deploy("a b/../ü", OK)
+
+    assert butterbase.call("a%20b%2F..%2F%C3%BC").text == "ok"
+    shown = butterbase.client.get(f"{butterbase.base}/a%20b%2F..%2F%C3%BC")
+    assert shown.json()["name"] == "a b/../ü"
+
+
+def test_variables_and_functions_survive_a_restart(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as first, first.client() as client:
+        client.post("/v1/default/functions", json={"name": "env", "code": ENV, "envVars": {"A": "kept"}})
+    with Server(tmp_path / "data") as second, second.client() as client:
+        assert client.get("/v1/default/fn/env").json()["A"] == "kept"
