@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.jobs import Retry, check_retry
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
@@ -52,7 +53,7 @@ class DeployError:
 class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
-    `env_revision` grows with each change of its variables.
+    `env_revision` grows with each change of its variables. `altair` holds what only that API knows: env and options.
     """
 
     id: FunctionId
@@ -75,6 +76,8 @@ class Function:
     created_at_ms: int = 0
     updated_at_ms: int = 0
     last_deployed_at_ms: int | None = None
+    retry: Retry = field(default_factory=Retry)
+    altair: dict[str, Any] | None = None
 
 
 def check_text(label: str, value: object, *, max_chars: int, allow_empty: bool = False) -> str:
@@ -140,7 +143,7 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config and limits (a mapping of the limits to change).
+    runtime_config, retry, altair and limits (a mapping of the limits to change).
     """
     values = {name: _CHECKS[name](value) for name, value in changes.items() if name != "limits"}
     limits = function.limits
@@ -192,4 +195,6 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "response_mode": _check_choice("invoke_response_mode", ResponseMode),
     "public_endpoint": _check_flag,
     "runtime_config": _check_config,
+    "retry": check_retry,
+    "altair": _check_config,
 }

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isolet.domain.invocations import Door, Invocation, Outcome, cut_body, cut_error
+from isolet.domain.invocations import Door, Invocation, Kind, Outcome, cut_body, cut_error
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -25,6 +25,7 @@ from isolet.errors import (
     TooManyRequests,
     Unavailable,
 )
+from isolet.ids import InvocationId
 from isolet.invoke import headers as header_rules
 from isolet.invoke.routes import Route
 from isolet.runtime.channel import Connection, Headers
@@ -61,7 +62,8 @@ _ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
 class CallRequest:
     """What a door hands over. `target` is the path and query that the function sees in `request.url`.
 
-    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case.
+    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
+    for calls that had an id before they ran.
     """
 
     door: Door
@@ -72,6 +74,8 @@ class CallRequest:
     body: bytes | AsyncIterator[bytes]
     scheme: str = "http"
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+    kind: Kind = Kind.SYNC
+    invocation_id: InvocationId | None = None
 
 
 class Call:

@@ -40,7 +40,7 @@ class Recorder:
     def end(self, invocation: Invocation) -> None:
         """The call is over: its record is written soon. When the store stalls for long, records are counted as lost."""
         if len(self._ended) >= _QUEUE_ROWS:
-            del self._open[invocation.id]
+            self._close(invocation)
             self.lost += 1
             return
         self._ended.append(invocation)
@@ -51,7 +51,7 @@ class Recorder:
 
     def drop(self, invocation: Invocation) -> None:
         """The call never ran: it leaves no record."""
-        del self._open[invocation.id]
+        self._close(invocation)
 
     def print(self, invocation_id: InvocationId, line: ConsoleLine) -> None:
         """A line that a call printed, while it ran or after its reply."""
@@ -62,6 +62,11 @@ class Recorder:
             self._late.append((invocation_id, line))
             self._idle.clear()
             self._wake.set()
+
+    def _close(self, invocation: Invocation) -> None:
+        """Another attempt of the same call may be open by now."""
+        if self._open.get(invocation.id) is invocation:
+            del self._open[invocation.id]
 
     async def run(self) -> None:
         """The background loop; ends by cancellation, after `flush`."""
@@ -90,7 +95,7 @@ class Recorder:
             batch = [self._ended.popleft() for _ in range(min(_BATCH_ROWS, rest))]
             rest -= len(batch)
             for invocation in batch:
-                del self._open[invocation.id]
+                self._close(invocation)
             try:
                 await self._database.write(stored.insert_invocations, batch)
             except StoreError as exc:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode
+from isolet.domain.jobs import Retry
 from isolet.domain.limits import Limits
 from isolet.domain.projects import DEFAULT_SLUG, Project
 from isolet.functions.releases import release_of
@@ -31,6 +32,7 @@ class Route:
     public: bool
     response_mode: ResponseMode
     limits: Limits
+    retry: Retry = field(default_factory=Retry)
 
 
 def route_of(function: Function) -> Route:
@@ -44,6 +46,7 @@ def route_of(function: Function) -> Route:
         public=function.public_endpoint and function.function_type is FunctionType.CLOUDFLARE_WORKER,
         response_mode=function.response_mode,
         limits=function.limits,
+        retry=function.retry,
     )
 
 
@@ -77,6 +80,14 @@ class Routes:
     def project(self, slug: str) -> Project | None:
         return self._now.projects.get(slug)
 
+    def named(self, project_id: ProjectId, name: str) -> Route | None:
+        """The function with this slug in the project, else the oldest with this name."""
+        here = [route for route in self._now.functions.values() if route.project_id == project_id]
+        for route in here:
+            if route.slug == name:
+                return route
+        return min((route for route in here if route.name == name), key=lambda route: route.function_id, default=None)
+
     def slug_of(self, project_id: ProjectId) -> str:
         """The slug of a project that exists."""
         return next(slug for slug, project in self._now.projects.items() if project.id == project_id)
@@ -87,9 +98,10 @@ class Routes:
 
     def principal(self, key: str | None) -> Principal | None:
         """Who a key stands for; None for no key and for one that nobody issued."""
-        if not key:
-            return None
-        given = digest(key)
+        return self.principal_of(digest(key)) if key else None
+
+    def principal_of(self, given: bytes) -> Principal | None:
+        """Who the key with this digest stands for."""
         if hmac.compare_digest(given, self._root_digest):
             return self._root
         known = self._now.keys.get(given)
