@@ -6,7 +6,7 @@ What runs for every call goes past SQLAlchemy's own statements, which cost sever
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,9 +226,15 @@ def heartbeat(connection: Connection, owner: str, now_ms: int) -> dict[JobId, bo
     return {row.id: row.cancel_requested for row in rows}
 
 
-def requeue(connection: Connection, now_ms: int, *, owner: str | None = None) -> int:
-    """Put back what was running: of an owner that is gone, or (None) whatever lost its lease. How many."""
-    lost = jobs.c.lease_owner == owner if owner is not None else jobs.c.lease_until_ms <= now_ms
+def requeue(
+    connection: Connection, now_ms: int, *, owner: str | None = None, ids: Collection[JobId] | None = None
+) -> int:
+    """Put back what was running: of an owner that is gone, these, and whatever lost its lease. How many."""
+    lost = jobs.c.lease_until_ms <= now_ms
+    if owner is not None:
+        lost = lost | (jobs.c.lease_owner == owner)
+    if ids:
+        lost = lost | jobs.c.id.in_(ids)
     found = connection.execute(select(jobs).where(_RUNNING, lost).with_for_update(skip_locked=True)).all()
     for row in found:
         job = _job(row)

@@ -13,7 +13,7 @@ export default {
         refused
           ? `cannot fetch ${host}: the address is refused, functions may reach public addresses only\n`
           : `cannot fetch ${host}: ${text}\n`,
-        { status: refused ? 403 : 502, headers: { "content-type": "text/plain; charset=utf-8" } },
+        { status: refused ? 403 : 502, headers: { "content-type": "text/plain; charset=utf-8", "x-isolet-egress": refused ? "refused" : "failed" } },
       );
     }
   },
