@@ -19,10 +19,13 @@ from isolet.compile import Compiler
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.doors import management
+from isolet.doors.altair import AltairDoor
+from isolet.doors.altair_functions import AltairFunctions
 from isolet.doors.gateway import Gateway
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
 from isolet.doors.native import NativeDoor
 from isolet.doors.native_access import NativeAccess
+from isolet.doors.native_jobs import NativeJobs
 from isolet.doors.native_storage import StorageDoor
 from isolet.errors import FunctionCrashed
 from isolet.functions.deploy import Deployer
@@ -31,13 +34,18 @@ from isolet.functions.masters import open_vault
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId, ProjectId
+from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.records import Records
 from isolet.invoke.routes import Route, Routes
+from isolet.jobs.calls import Calls
+from isolet.jobs.deliveries import Deliveries
+from isolet.jobs.queue import Jobs
+from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.listener import Listener, bind
 from isolet.projects import Projects
+from isolet.projects.tokens import Tokens
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egress
 from isolet.runtime.guard import Guard
@@ -87,6 +95,7 @@ async def serve(
         root_key, made, key_file = _root_key(settings, folder)
         house = _House(settings, toolchain, sandbox, folder, stack)
         await house.build(root_key)
+        await house.start_jobs()
         listener = Listener(house.app, bound, drain_timeout_s=settings.drain_timeout_s)
         house.stop = listener.stop
         host, port = bound.getsockname()[:2]
@@ -147,6 +156,10 @@ class _House:
         self._build_doors()
         await self._deployer.resume()
 
+    async def start_jobs(self) -> None:
+        await self._jobs.start(self._loops)
+        self._stack.push_async_callback(self._jobs.drain, self._settings.drain_timeout_s)
+
     async def example(self) -> Function:
         """The example function, deployed."""
         return await ensure_example(self._functions, self._deployer, self._routes.default_project.id)
@@ -170,7 +183,7 @@ class _House:
         if leftovers:
             log.warning("ended processes of an earlier run", count=leftovers)
         configs = ConfigBuilder(self._toolchain.workerd_schema)
-        egress = Egress(
+        egress = self._egress = Egress(
             configs=configs,
             sandbox=self._sandbox,
             pid_files=pid_files,
@@ -222,6 +235,7 @@ class _House:
 
         async def forget(project_id: ProjectId) -> None:
             self._vault.forget(project_id)
+            await self._jobs.delete_project(project_id)
             await self._storages.delete(project_id)
 
         async def load_spec(route: Route) -> InstanceSpec:
@@ -251,6 +265,31 @@ class _House:
             clock=clock,
         )
         self._stack.push_async_callback(self._deployer.close)
+        self._tokens = Tokens(database=database, clock=clock)
+        await self._tokens.load()
+        self._build_jobs()
+
+    def _build_jobs(self) -> None:
+        database, clock, settings = self._database, self._clock, self._settings
+        owner, _ = keyfile.load_or_create(self._folder / "server-id", new_id)
+        self._webhook_secrets = WebhookSecrets(database=database, vault=self._vault, clock=clock)
+        self._jobs = Jobs(
+            database=database,
+            clock=clock,
+            owner=owner,
+            calls=Calls(routes=self._routes, invoker=self._invoker, clock=clock),
+            deliveries=Deliveries(
+                egress_socket=self._egress.socket,
+                secrets=self._webhook_secrets,
+                clock=clock,
+                schedule_s=settings.callback_schedule,
+                timeout_s=settings.callback_timeout_s,
+                host_limit=settings.callback_host_concurrency,
+            ),
+            call_capacity=settings.job_concurrency,
+            delivery_capacity=settings.callback_concurrency,
+            retention_ms=round(settings.result_retention_h * 3_600_000),
+        )
 
     def _build_doors(self) -> None:
         settings, access = self._settings, NativeAccess(self._routes)
@@ -277,9 +316,28 @@ class _House:
             backups=Backups(self._storages),
             settings=settings,
         )
+        altair = AltairDoor(
+            routes=self._routes, tokens=self._tokens, invoker=self._invoker, jobs=self._jobs, settings=settings
+        )
+        spaces = AltairFunctions(
+            routes=self._routes,
+            tokens=self._tokens,
+            functions=self._functions,
+            deployer=self._deployer,
+            records=Records(self._database, self._recorder),
+            settings=settings,
+        )
+        jobs = NativeJobs(access=access, jobs=self._jobs, secrets=self._webhook_secrets)
         application = management.build(
-            [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()],
+            [
+                kapso.router(PLATFORM),
+                kapso.router(OLDER),
+                native.router(),
+                storage.router(),
+                jobs.router(),
+                spaces.router(),
+            ],
             health=lambda: {"status": "ok", "version": __version__, "sandbox": settings.sandbox},
             docs_assets=self._toolchain.docs_assets,
         )
-        self.app = Gateway(kapso=kapso, management=application)
+        self.app = Gateway(kapso=kapso, altair=altair, management=application)

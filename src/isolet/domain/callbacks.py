@@ -17,7 +17,9 @@ from isolet.errors import RequestError
 
 URL_MAX_CHARS = 2048
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what every secret begins with
-_NAME = re.compile(r"(?=.{1,253}\.?$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?")
+_NAME = re.compile(
+    r"(?=.{1,253}\.?$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?"
+)
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)")
 # What a reply's headers may not say in a request: they belong to the connection, or are ours.
 _NOT_SENT = frozenset({"content-length", "host", "date", "server", "transfer-encoding", "x-invocation-id"})

@@ -1,4 +1,4 @@
-"""How a failed call is told where there is no door at hand: Altair's error body and its status (`wire-facts.md` 3.3)."""
+"""How a failed call is told where no door is at hand: Altair's error body and status (`wire-facts.md` 3.3)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from isolet.errors import HandlerFailed, IsoletError
 
 STATUS = {
     "invalid_request": 400,
-    "invalid_input": 400,
+    "invalid_input": 422,
     "unauthenticated": 401,
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "not_deployed": 409,
-    "build_failed": 400,
+    "build_failed": 422,
     "too_large": 413,
     "too_many_requests": 429,
     "handler_failed": 500,

@@ -1,4 +1,4 @@
-"""Which addresses are the world's and which lead back inside. The egress process holds connections to the same rules."""
+"""Which addresses are the world's, which lead back inside. The egress process holds connections to the same rules."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from isolet.doors.altair import PREFIX as ALTAIR
+from isolet.doors.altair import AltairDoor
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
 
@@ -14,8 +16,9 @@ _INVOKE = "/invoke"
 class Gateway:
     """Plain ASGI."""
 
-    def __init__(self, *, kapso: KapsoDoor, management: Any) -> None:
+    def __init__(self, *, kapso: KapsoDoor, altair: AltairDoor, management: Any) -> None:
         self._kapso = kapso
+        self._altair = altair
         self._management = management
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,4 +30,7 @@ class Gateway:
                         function_id = path[len(start) : -len(_INVOKE)]
                         await self._kapso.invoke(scope, receive, send, function_id, prefix)
                         return
+            if path.startswith(ALTAIR) and self._altair.takes(scope):
+                await self._altair.call(scope, receive, send)
+                return
         await self._management(scope, receive, send)

@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from isolet import __version__
-from isolet.doors import kapso, native
+from isolet.doors import altair, kapso, native
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Receive, Scope, Send
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
@@ -22,6 +22,8 @@ from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound,
 _DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
     (kapso.PLATFORM, kapso.error_reply),
     (kapso.OLDER, kapso.error_reply),
+    (altair.PREFIX.rstrip("/"), altair.error_reply),
+    ("/oauth2", altair.error_reply),
 )
 
 

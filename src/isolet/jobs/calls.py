@@ -41,9 +41,7 @@ class Calls:
         try:
             result = await self._call(job)
         except (TooManyRequests, Unavailable):
-            after = concluded(
-                job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS
-            )
+            after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS)
             return after, None
         duration_ms = round((time.monotonic() - began) * 1000)
         attempt = Attempt(at_ms=began_ms, duration_ms=duration_ms, status=result.status, error=result.error)
@@ -83,9 +81,7 @@ class Calls:
         except (ExecutionError, NotFound, NotDeployed) as exc:
             return _failed(exc)
         headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in reply.headers
-            if name not in _NOT_KEPT
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers if name not in _NOT_KEPT
         ]
         return Result(status=reply.status, headers=headers, body=body)
 

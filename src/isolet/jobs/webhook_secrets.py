@@ -46,9 +46,7 @@ class WebhookSecrets:
             raise Conflict(f"A project may have {_MAX} webhook secrets; delete one first")
         secret_id, text = new_id(), new_secret()
         sealed = await self._vault.seal(project_id, text, purpose=_purpose(secret_id))
-        secret = WebhookSecret(
-            id=secret_id, project_id=project_id, sealed=sealed, created_at_ms=self._clock.now_ms()
-        )
+        secret = WebhookSecret(id=secret_id, project_id=project_id, sealed=sealed, created_at_ms=self._clock.now_ms())
         await self._database.write(stored.insert_secret, secret)
         self._known.pop(project_id, None)
         return secret, text

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
+from isolet.domain.networks import METADATA
 from isolet.errors import PlatformError
 from isolet.runtime.config import DENIED_NETWORKS, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
@@ -99,11 +100,12 @@ class Egress:
 
 
 def denied_networks(allowed: Sequence[str]) -> list[str]:
-    """The ranges refused by default, less those that the operator's networks lie in."""
+    """The ranges refused by default, less those that the operator's networks lie in; metadata addresses always."""
     opened = [ipaddress.ip_network(network) for network in allowed]
     denied = map(ipaddress.ip_network, DENIED_NETWORKS)
-    return [
+    kept = [
         str(network)
         for network in denied
         if not any(network.version == other.version and network.overlaps(other) for other in opened)
     ]
+    return [*kept, *METADATA]

@@ -21,7 +21,9 @@ _fields = attrgetter(*_AS_THEY_ARE)
 # One statement for many rows: the driver gives up Python's lock for each statement, and to have it back from a busy
 # main thread costs more than a row.
 _ROWS_A_STATEMENT = 50
-_AGAIN = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "id")
+_AGAIN = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in _COLUMNS if name != "id"
+)
 
 
 def insert_invocations(connection: Connection, batch: Sequence[Invocation]) -> None:

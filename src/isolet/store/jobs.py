@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, text, update
 
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, concluded, next_state, shares
 from isolet.ids import FunctionId, JobId, ProjectId
@@ -33,7 +33,8 @@ _LANES = text(
     """
 )
 _CONCLUDE = """
-    WITH done(id, owner, claim, state, due, attempts, finished, status, headers, body, error, history) AS (VALUES {rows})
+    WITH done(id, owner, claim, state, due, attempts, finished, status, headers, body, error, history)
+        AS (VALUES {rows})
     UPDATE jobs SET state = CAST(done.state AS TEXT), due_at_ms = CAST(done.due AS BIGINT),
         attempts = CAST(done.attempts AS INTEGER), finished_at_ms = CAST(done.finished AS BIGINT),
         result_status = CAST(done.status AS INTEGER), result_headers = CAST(done.headers AS TEXT),
@@ -301,16 +302,17 @@ def list_deliveries(
 ) -> list[Job]:
     """Newest first; `before` is the last id of the page before."""
     query: Select[Any] = select(jobs).where(jobs.c.kind == JobKind.CALLBACK.value).order_by(jobs.c.id.desc())
-    for value, condition in (
-        (project_id, jobs.c.project_id == project_id),
-        (state, jobs.c.state == state),
-        (function_id, jobs.c.function_id == function_id),
-        (since_ms, jobs.c.created_at_ms >= since_ms),
-        (until_ms, jobs.c.created_at_ms < until_ms),
-        (before, jobs.c.id < before),
-    ):
+    conditions: tuple[tuple[Any, Callable[[Any], ColumnElement[bool]]], ...] = (
+        (project_id, jobs.c.project_id.__eq__),
+        (state, jobs.c.state.__eq__),
+        (function_id, jobs.c.function_id.__eq__),
+        (since_ms, jobs.c.created_at_ms.__ge__),
+        (until_ms, jobs.c.created_at_ms.__lt__),
+        (before, jobs.c.id.__lt__),
+    )
+    for value, condition in conditions:
         if value is not None:
-            query = query.where(condition)
+            query = query.where(condition(value))
     return [_job(row) for row in connection.execute(query.limit(limit))]
 
 

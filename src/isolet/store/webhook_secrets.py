@@ -35,9 +35,7 @@ def list_secrets(connection: Connection, project_id: ProjectId) -> Sequence[Webh
     query = select(webhook_secrets).where(webhook_secrets.c.project_id == project_id)
     rows = connection.execute(query.order_by(webhook_secrets.c.id.desc()))
     return [
-        WebhookSecret(
-            id=row.id, project_id=row.project_id, sealed=bytes(row.sealed), created_at_ms=row.created_at_ms
-        )
+        WebhookSecret(id=row.id, project_id=row.project_id, sealed=bytes(row.sealed), created_at_ms=row.created_at_ms)
         for row in rows
     ]
 

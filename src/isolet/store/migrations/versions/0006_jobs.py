@@ -42,12 +42,8 @@ def upgrade() -> None:
         sa.Column("error", sa.Text),
         sa.Column("history", sa.Text, nullable=False),
     )
-    op.create_index(
-        "jobs_queue", "jobs", ["kind", "lane", "due_at_ms"], sqlite_where=_QUEUED, postgresql_where=_QUEUED
-    )
-    op.create_index(
-        "jobs_due", "jobs", ["kind", "due_at_ms"], sqlite_where=_QUEUED, postgresql_where=_QUEUED
-    )
+    op.create_index("jobs_queue", "jobs", ["kind", "lane", "due_at_ms"], sqlite_where=_QUEUED, postgresql_where=_QUEUED)
+    op.create_index("jobs_due", "jobs", ["kind", "due_at_ms"], sqlite_where=_QUEUED, postgresql_where=_QUEUED)
     op.create_index("jobs_leases", "jobs", ["lease_owner"], sqlite_where=_RUNNING, postgresql_where=_RUNNING)
     has_parent = sa.text("parent_id IS NOT NULL")
     op.create_index("jobs_parent", "jobs", ["parent_id"], sqlite_where=has_parent, postgresql_where=has_parent)
