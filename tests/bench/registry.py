@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import cold_start, deploy, invoke
+from tests.bench import cold_start, deploy, invoke, jobs
 from tests.bench.report import Figure
 
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "invoke": invoke.run,
     "cold-start": cold_start.run,
     "deploy": deploy.run,
+    "jobs": jobs.run,
 }
