@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from standardwebhooks import Webhook
 
 from tests.support.altair import Altair
 from tests.support.receiver import Answer, Receiver
+from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 ECHO = """export default async function handler(request) {
@@ -194,3 +196,38 @@ def test_async_invoke_takes_posts_only(altair: Altair, space: httpx.Client, meth
     reply = space.request(method, f"{altair.base}/{name}/async-invoke")
 
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+
+
+def test_a_callback_that_calls_itself_ends(altair: Altair, space: httpx.Client) -> None:
+    code = """export default async (request) => {
+      const headers = JSON.parse(await request.text());
+      return new Response(JSON.stringify(headers), { headers });
+    }"""
+    name = altair.running("loop", code)
+    url = f"{space.base_url}".rstrip("/") + f"{altair.base}/{name}/async-invoke"
+    body = json.dumps({"x-api-key": space.headers["x-api-key"], "x-callback-url": url}).encode()
+
+    altair.start(name, body, url)
+
+    def refused() -> list[int]:
+        found = space.get("/isolet/v1/deliveries", params={"status": "failed"}).json()["data"]
+        return [delivery["attempts"][0]["status"] for delivery in found]
+
+    wait_until(lambda: refused() == [400], what="the refusal")
+    sent = space.get("/isolet/v1/deliveries", params={"status": "succeeded"}).json()["data"]
+    assert len(sent) == 4
+
+
+def test_calls_that_run_are_handed_back_when_the_server_stops(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(data, drain_timeout_s="0.2") as first, first.client() as client:
+        call_id = Altair(client).start(Altair(client).running("slow", SLOW), b"1500")
+        wait_until(lambda: Altair(client).status(call_id)["status"] == "running", what="the start")
+    with Server(data) as second, second.client() as client:
+        status = Altair(client).ended(call_id)
+
+    assert [attempt["error"] for attempt in status["attempts"]] == [
+        "the server stopped while it ran; handed back",
+        None,
+    ]
+    assert (status["status"], status["result"]["body"]) == ("succeeded", "done")

@@ -22,8 +22,26 @@ KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
 BINDING_NAMES = ("KV", "DB")
 
-# Ranges that lead back inside and that workerd does not count as private: NAT64, 6to4, benchmarking, "this network".
-DENIED_NETWORKS = ("64:ff9b::/96", "2002::/16", "198.18.0.0/15", "0.0.0.0/8")
+# Ranges that lead back inside and that workerd does not count as private: NAT64, 6to4, Teredo, site-local,
+# multicast, reserved, benchmarking, "this network".
+DENIED_NETWORKS = (
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "2002::/16",
+    "2001::/32",
+    "::/96",
+    "fec0::/10",
+    "ff00::/8",
+    "198.18.0.0/15",
+    "0.0.0.0/8",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "2001:db8::/32",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,20 @@ export default {
     try {
       return await fetch(request);
     } catch (error) {
-      const host = new URL(request.url).host;
+      const { host, hostname } = new URL(request.url);
       const text = String(error?.message ?? error);
-      const refused = text.includes("restrictPeers") || text.includes("not allowed") || text.includes("blocked");
+      // workerd tells a refused address, and a name that does not resolve, as an internal error of its own.
+      const refused = text.includes("restrictPeers") || text.includes("blocked") || text.startsWith("internal error");
+      const literal = /^(\[.*\]|\d+\.\d+\.\d+\.\d+)$/.test(hostname);
+      const why = literal ? "the address is refused" : "the name has no address, or one that is refused";
       return new Response(
         refused
-          ? `cannot fetch ${host}: the address is refused, functions may reach public addresses only\n`
+          ? `cannot fetch ${host}: ${why}, functions may reach public addresses only\n`
           : `cannot fetch ${host}: ${text}\n`,
-        { status: refused ? 403 : 502, headers: { "content-type": "text/plain; charset=utf-8", "x-isolet-egress": refused ? "refused" : "failed" } },
+        {
+          status: refused ? 403 : 502,
+          headers: { "content-type": "text/plain; charset=utf-8", "x-isolet-egress": refused ? "refused" : "failed" },
+        },
       );
     }
   },
