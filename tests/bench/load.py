@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.sides import BODY, Target
+from tests.bench.sides import Target
 from tests.support.waiting import wait_until
 
 _CONNECTIONS = 16
@@ -29,10 +29,10 @@ class Load:
     cpu_us_per_request: float
 
 
-def measure(target: Target, pid: int, seconds: int) -> Load:
+def measure(target: Target, pid: int, seconds: int, *, connections: int = _CONNECTIONS) -> Load:
     """Load `target`, which the tree below `pid` serves. Fails when any reply is not a success."""
     before = _quiet_cpu_s(pid)
-    seen = _wrk(target, seconds)
+    seen = _wrk(target, seconds, connections)
     after = _quiet_cpu_s(pid)
     if before.keys() - after.keys():
         raise AssertionError(f"processes went under load: {before.keys() - after.keys()}")
@@ -44,12 +44,12 @@ def measure(target: Target, pid: int, seconds: int) -> Load:
     )
 
 
-def _wrk(target: Target, seconds: int) -> dict[str, float]:
+def _wrk(target: Target, seconds: int, connections: int) -> dict[str, float]:
     headers = [text for name, value in target.headers.items() for text in (name, value)]
-    command = ["wrk", f"-c{_CONNECTIONS}", f"-t{_THREADS}", f"-d{seconds}s", "-s", str(_SCRIPT), target.url]
-    done = subprocess.run(
-        [*command, "--", BODY.decode(), *headers], capture_output=True, text=True, timeout=seconds + 30, check=False
-    )
+    threads = min(_THREADS, connections)
+    command = ["wrk", f"-c{connections}", f"-t{threads}", f"-d{seconds}s", "-s", str(_SCRIPT), target.url]
+    command += ["--", target.body.decode(), *headers]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     if done.returncode != 0:
         raise AssertionError(f"wrk failed: {done.stderr or done.stdout}")
     seen: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

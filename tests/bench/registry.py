@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import cold_start, deploy, invoke, jobs
+from tests.bench import churn, cold_start, deploy, invoke, jobs, many, noise, storage
 from tests.bench.report import Figure
 
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "invoke": invoke.run,
     "cold-start": cold_start.run,
     "deploy": deploy.run,
+    "storage": storage.run,
+    "noise": noise.run,
+    "many": many.run,
+    "churn": churn.run,
     "jobs": jobs.run,
 }

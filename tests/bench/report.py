@@ -24,7 +24,7 @@ _WIDTH_MIN = 110
 class Figure:
     """Medians of one quantity. `ratio` is the median of the ratios of neighbouring rounds, not of the medians.
 
-    `bare` is the same for bare workerd, where there is such a thing; `target` is the ratio aimed at.
+    `bare` is the same for bare workerd or another `side`, where there is such a thing; `target` is the ratio aimed at.
     """
 
     name: str
@@ -33,11 +33,15 @@ class Figure:
     bare: float | None = None
     ratio: float | None = None
     target: float | None = None
+    side: str = "bare workerd"
+    more_is_better: bool = False
     rounds: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 
     @property
     def met(self) -> bool | None:
-        return None if self.ratio is None or self.target is None else self.ratio <= self.target
+        if self.ratio is None or self.target is None:
+            return None
+        return self.ratio >= self.target if self.more_is_better else self.ratio <= self.target
 
 
 def single(name: str, unit: str, values: Sequence[float]) -> Figure:
@@ -46,7 +50,14 @@ def single(name: str, unit: str, values: Sequence[float]) -> Figure:
 
 
 def compared(
-    name: str, unit: str, *, isolet: Sequence[float], bare: Sequence[float], target: float | None = None
+    name: str,
+    unit: str,
+    *,
+    isolet: Sequence[float],
+    bare: Sequence[float],
+    target: float | None = None,
+    side: str = "bare workerd",
+    more_is_better: bool = False,
 ) -> Figure:
     """A quantity that was measured on both sides in turn: the rounds at one index ran one after the other."""
     return Figure(
@@ -56,13 +67,15 @@ def compared(
         bare=statistics.median(bare),
         ratio=statistics.median(ours / theirs for ours, theirs in zip(isolet, bare, strict=True)),
         target=target,
+        side=side,
+        more_is_better=more_is_better,
         rounds={"isolet": isolet, "bare": bare},
     )
 
 
 def show(results: Mapping[str, Sequence[Figure]]) -> None:
     table = Table("benchmark", "figure", "unit")
-    for title in ("isolet", "bare workerd", "ratio", "target"):
+    for title in ("isolet", "the other side", "ratio", "target"):
         table.add_column(title, justify="right")
     for benchmark, figures in results.items():
         for figure in figures:
@@ -71,9 +84,9 @@ def show(results: Mapping[str, Sequence[Figure]]) -> None:
                 figure.name,
                 figure.unit,
                 _number(figure.isolet),
-                _number(figure.bare),
+                "" if figure.bare is None else f"{_number(figure.bare)} ({figure.side})",
                 "" if figure.ratio is None else f"{figure.ratio:.2f}×",
-                "" if figure.target is None else f"≤ {figure.target:g}× {'met' if figure.met else 'missed'}",
+                "" if figure.target is None else _aim(figure),
             )
         table.add_section()
     console = Console()
@@ -105,6 +118,10 @@ def machine() -> dict[str, Any]:
 
 def _cpu_info() -> list[str]:
     return Path("/proc/cpuinfo").read_text().splitlines()
+
+
+def _aim(figure: Figure) -> str:
+    return f"{'≥' if figure.more_is_better else '≤'} {figure.target:g}× {'met' if figure.met else 'missed'}"
 
 
 def _number(value: float | None) -> str:

@@ -32,10 +32,12 @@ _BACKLOG = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a POST of BODY gives ANSWER."""
+    """Where a POST of `body` gives `answer`."""
 
     url: str
     key: str | None = None
+    body: bytes = BODY
+    answer: bytes = ANSWER
 
     @property
     def headers(self) -> dict[str, str]:
@@ -47,12 +49,12 @@ class Target:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
         try:
-            connection.request("POST", parts.path, BODY, self.headers)
+            connection.request("POST", parts.path or "/", self.body, self.headers)
             reply = connection.getresponse()
             seen = (reply.status, reply.read())
         finally:
             connection.close()
-        if seen != (200, ANSWER):
+        if seen != (200, self.answer):
             raise AssertionError(f"{self.url} answered {seen}")
 
 

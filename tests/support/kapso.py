@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -15,6 +16,11 @@ class Kapso:
     def __init__(self, client: httpx.Client, base: str = "/platform/v1") -> None:
         self.client = client
         self.base = base
+
+    @staticmethod
+    def body(**values: Any) -> str:
+        """The text of a request that creates or updates."""
+        return json.dumps({"function": values})
 
     def create(self, code: str, name: str = "Test", **values: Any) -> dict[str, Any]:
         reply = self.client.post(f"{self.base}/functions", json={"function": {"name": name, "code": code, **values}})
@@ -30,6 +36,10 @@ class Kapso:
         """Deploy and poll until the status is `deployed` or `error`."""
         reply = self.client.post(f"{self.base}/functions/{function_id}/deploy")
         assert reply.status_code == 202, reply.text
+        return self.wait_deployed(function_id)
+
+    def wait_deployed(self, function_id: str) -> dict[str, Any]:
+        """Poll until the status is `deployed` or `error`."""
 
         def ended() -> dict[str, Any] | None:
             function = self.get(function_id)
@@ -54,3 +64,12 @@ class Kapso:
         reply = self.client.get(f"{self.base}/functions/{function_id}/invocations", params=query)
         assert reply.status_code == 200, reply.text
         return list(reply.json()["data"]["invocations"])
+
+
+def error_of(reply: httpx.Response) -> str:
+    """The text of an error in Kapso's shape."""
+    assert reply.headers["content-type"] == "application/json"
+    error = reply.json()["error"]
+    assert isinstance(error, str)
+    assert error
+    return error

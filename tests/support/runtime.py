@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egress
 from isolet.runtime.instance import Instance, Launcher
-from isolet.runtime.pool import Pool
+from isolet.runtime.pool import Budget, Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
@@ -29,11 +29,17 @@ def a_spec(module: str, **values: Any) -> InstanceSpec:
     return InstanceSpec(**{**known, "release": f"test-{new_id()}", "module": module, **values})
 
 
-def a_loader(spec: InstanceSpec) -> Callable[[], Awaitable[InstanceSpec]]:
+async def acquire(pool: Pool, spec: InstanceSpec) -> Instance:
+    """An instance of `spec` that takes a call."""
+
     async def load() -> InstanceSpec:
         return spec
 
-    return load
+    return await pool.acquire(spec.release, spec.limits, load)
+
+
+def ready(pool: Pool, spec: InstanceSpec) -> Instance | None:
+    return pool.ready(spec.release, spec.limits)
 
 
 @dataclass(slots=True)
@@ -101,7 +107,13 @@ class Runtime:
             egress_socket=egress_socket,
             storages=storages,
         )
-        known = {"start_timeout_s": START_TIMEOUT_S, "idle_timeout_s": 300.0}
+        known = {
+            "start_timeout_s": START_TIMEOUT_S,
+            "idle_timeout_s": 300.0,
+            "queue_timeout_s": 10.0,
+            "on_health": lambda _function_id, _reason: None,
+            "budget": Budget(instances=64, memory_bytes=2**40),
+        }
         pool = Pool(launcher, on_line=on_line, **{**known, **values})
         try:
             yield pool
@@ -123,5 +135,4 @@ async def fetch(instance: Instance, target: str = "/", *, call: str = "{}") -> t
             body += chunk
         return connection.status, body
     finally:
-        instance.channel.release(connection)
-        instance.end_call()
+        instance.end_call(connection)

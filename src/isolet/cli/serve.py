@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +46,7 @@ def _tell(started: Started) -> None:
         lines.append(f"API key: {key}")
     elif started.root_key_file is not None:
         lines.append(f"API key: in {started.root_key_file}")
-        key = f"$(cat {started.root_key_file})"
+        key = f"$(cat {shlex.quote(str(started.root_key_file))})"
     else:
         key = "$ISOLET_API_KEY"
     if started.example is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, AnyStr
 
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId
@@ -72,29 +72,55 @@ def decode_value(kind: SecretType, text: str) -> Any:
 
 
 class Redactor:
-    """Blanks the values of secrets, as they are and as JSON writes them."""
+    """Blanks the values of secrets, as they are and as JSON writes them.
 
-    __slots__ = ("_patterns", "longest")
+    What was `cut` may end in the midst of a value: that part goes too.
+    """
+
+    __slots__ = ("_encoded", "_patterns", "longest")
 
     def __init__(self, values: Iterable[Any]) -> None:
         texts = {text for value in values for text in _texts(value) if len(text) >= _REDACT_MIN_CHARS}
         written = texts | {json.dumps(text)[1:-1] for text in texts}
         written |= {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts}
-        # Longer ones first: one value may be a part of another.
-        self._patterns = tuple((text, text.encode()) for text in sorted(written, key=len, reverse=True))
-        self.longest = max((len(encoded) for _, encoded in self._patterns), default=0)
+        self._patterns = tuple(written)
+        self._encoded = tuple(text.encode() for text in written)
+        self.longest = max(map(len, self._encoded), default=0)
 
-    def text(self, text: str) -> str:
-        for pattern, _ in self._patterns:
-            if pattern in text:
-                text = text.replace(pattern, _REDACTED)
+    def text(self, text: str, *, cut: bool = False) -> str:
+        return _blank(text, self._patterns, _REDACTED, cut=cut)
+
+    def data(self, data: bytes, *, cut: bool = False) -> bytes:
+        return _blank(data, self._encoded, _REDACTED.encode(), cut=cut)
+
+
+def _blank(text: AnyStr, patterns: Sequence[AnyStr], mark: AnyStr, *, cut: bool) -> AnyStr:
+    """`mark` in place of every pattern; of patterns that overlap nothing is left either."""
+    places = sorted(place for pattern in patterns for place in _places(text, pattern, cut=cut))
+    if not places:
         return text
+    parts: list[AnyStr] = []
+    done = 0
+    for begin, end in places:
+        if begin >= done:
+            parts += [text[done:begin], mark]
+        done = max(done, end)
+    parts.append(text[done:])
+    return text[:0].join(parts)
 
-    def data(self, data: bytes) -> bytes:
-        for _, pattern in self._patterns:
-            if pattern in data:
-                data = data.replace(pattern, _REDACTED.encode())
-        return data
+
+def _places(text: AnyStr, pattern: AnyStr, *, cut: bool) -> Iterator[tuple[int, int]]:
+    at = text.find(pattern)
+    while at != -1:
+        yield at, at + len(pattern)
+        at = text.find(pattern, at + 1)
+    if cut:
+        beginning = pattern[:_REDACT_MIN_CHARS]
+        at = text.find(beginning, max(len(text) - len(pattern) + 1, 0))
+        while at != -1 and not pattern.startswith(text[at:]):
+            at = text.find(beginning, at + 1)
+        if at != -1:
+            yield at, len(text)
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -30,3 +30,14 @@ def authenticate(routes: Routes, key: str | None) -> Principal:
     if principal is None:
         raise Unauthenticated("API key is missing" if not key else "API key is not valid")
     return principal
+
+
+def without_keys(routes: Routes, headers: Headers) -> Headers:
+    """The headers less every `Authorization` that holds one of our keys; an end user's token stays."""
+    if get(headers, b"authorization") is None:
+        return headers
+    return [(name, value) for name, value in headers if name != b"authorization" or not _is_key(routes, value)]
+
+
+def _is_key(routes: Routes, value: bytes) -> bool:
+    return routes.principal(value.strip().rpartition(b" ")[2].decode("latin-1")) is not None

@@ -51,15 +51,20 @@ class Body:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _next(self) -> bytes:
+    async def message(self) -> Message:
+        """The next message of the caller, as ASGI has it."""
         message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected("the caller left before its request was complete")
-        chunk: bytes = message.get("body", b"")
-        self._ended = not message.get("more_body", False)
-        self._read += len(chunk)
+        self._read += len(message.get("body", b""))
         if self._read > self._limit:
             raise self._too_large()
+        return message
+
+    async def _next(self) -> bytes:
+        message = await self.message()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected("the caller left before its request was complete")
+        self._ended = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
         return chunk
 
     def _too_large(self) -> TooLarge:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function, ResponseMode
 from isolet.domain.invocations import Door
 from isolet.doors import kapso_shapes as shapes
-from isolet.doors.authentication import api_key, authenticate
+from isolet.doors.authentication import api_key, authenticate, without_keys
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
+from isolet.doors.reply import Json
 from isolet.doors.request import json_body, public_base
 from isolet.errors import (
     ExecutionError,
@@ -53,6 +53,10 @@ _STATUS = {
 }
 _NOT_FOUND = "Function not found"
 _LATEST = 10
+_FUNCTION_EXAMPLE = {
+    "function": {"name": "Hello", "code": "async function handler(request, env) { return new Response('Hello'); }"}
+}
+_SECRET_EXAMPLE = {"secret": {"name": "API_KEY", "value": "…"}}
 _INVOCATIONS_MAX = 20
 
 
@@ -98,7 +102,7 @@ class KapsoDoor:
                     method=b"POST",
                     target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
                     path=path,
-                    headers=scope["headers"],
+                    headers=without_keys(self.routes, scope["headers"]),
                     body=payload,
                     scheme=scope["scheme"],
                     gone=body.gone,
@@ -146,7 +150,7 @@ class KapsoDoor:
         async def list_functions(request: Request) -> Response:
             project_id = self._project(self._principal(request, Role.DEPLOY))
             found = await self.functions.list(project_id)
-            return JSONResponse({"data": [self._object(request, function, prefix) for function in found]})
+            return Json({"data": [self._object(request, function, prefix) for function in found]})
 
         async def create_function(request: Request) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -157,14 +161,14 @@ class KapsoDoor:
                 created_by_id=principal.key_id,
                 may_be_wrapped=prefix == OLDER,
             )
-            return JSONResponse({"data": self._object(request, function, prefix)}, status_code=201)
+            return Json({"data": self._object(request, function, prefix)}, status_code=201)
 
         async def get_function(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             latest = await self.records.latest(function.id, limit=_LATEST)
             shown = self._object(request, function, prefix)
             shown["invocations"] = [shapes.invocation_object(invocation) for invocation in latest]
-            return JSONResponse({"data": shown})
+            return Json({"data": shown})
 
         async def update_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -172,7 +176,7 @@ class KapsoDoor:
             function = await self.functions.update(
                 principal.project_id, function_id.lower(), changes, lock_version=lock_version
             )
-            return JSONResponse({"data": self._object(request, function, prefix)})
+            return Json({"data": self._object(request, function, prefix)})
 
         async def delete_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -182,7 +186,7 @@ class KapsoDoor:
         async def deploy_function(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             await self.deployer.accept(function)
-            return JSONResponse(_deploy_reply(function, prefix), status_code=202)
+            return Json(_deploy_reply(function, prefix), status_code=202)
 
         async def list_invocations(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
@@ -194,31 +198,32 @@ class KapsoDoor:
                 "invocations": [shapes.invocation_object(invocation) for invocation in found],
                 "total": len(found),
             }
-            return JSONResponse({"data": data})
+            return Json({"data": data})
 
         async def list_secrets(request: Request, function_id: str) -> Response:
             found = await self.secrets.list(await self._function(request, function_id))
-            return JSONResponse({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})
+            return Json({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})
 
         async def create_secret(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             name, value = shapes.secret(await json_body(request, self.settings))
             await self.secrets.create(function, name, value)
-            return JSONResponse({"message": "Secret created successfully"}, status_code=201)
+            return Json({"message": "Secret created successfully"}, status_code=201)
 
         async def delete_secret(request: Request, function_id: str, name: str) -> Response:
             await self.secrets.delete(await self._function(request, function_id), name)
             return Response(status_code=204)
 
         add("", list_functions, methods=["GET"])
-        add("", create_function, methods=["POST"], status_code=201)
+        add("", create_function, methods=["POST"], status_code=201, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
         add("/{function_id}", get_function, methods=["GET"])
-        add("/{function_id}", update_function, methods=update_methods)
+        add("/{function_id}", update_function, methods=update_methods, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
         add("/{function_id}", delete_function, methods=["DELETE"], status_code=204)
         add("/{function_id}/deploy", deploy_function, methods=["POST"], status_code=202)
         add("/{function_id}/invocations", list_invocations, methods=["GET"])
         add("/{function_id}/secrets", list_secrets, methods=["GET"])
-        add("/{function_id}/secrets", create_secret, methods=["POST"], status_code=201)
+        secret = _body_of(_SECRET_EXAMPLE)
+        add("/{function_id}/secrets", create_secret, methods=["POST"], status_code=201, openapi_extra=secret)
         add("/{function_id}/secrets/{name}", delete_secret, methods=["DELETE"], status_code=204)
         return router
 
@@ -237,6 +242,12 @@ class KapsoDoor:
 
     def _object(self, request: Request, function: Function, prefix: str) -> dict[str, Any]:
         return shapes.function_object(function, public_base(request, self.settings), prefix)
+
+
+def _body_of(example: dict[str, Any]) -> dict[str, Any]:
+    """What the API pages show of a request's body."""
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _deploy_reply(function: Function, prefix: str) -> dict[str, Any]:

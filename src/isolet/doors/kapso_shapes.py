@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from isolet.clock import iso
 from isolet.domain.functions import DeployError, Function, FunctionType
 from isolet.domain.invocations import ConsoleLine, Invocation, Outcome
-from isolet.errors import InvalidInput
+from isolet.doors.http import parse_json
+from isolet.errors import InvalidInput, RequestError
 
 _UPDATES = {
     "name": "name",
@@ -119,11 +119,10 @@ def _body(stored: bytes) -> Any:
     """JSON where it is, else its text; null for none."""
     if not stored:
         return None
-    text = stored.decode(errors="replace")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+        return parse_json(stored)
+    except RequestError:
+        return stored.decode(errors="replace")
 
 
 def _time(ms: int | None) -> str | None:

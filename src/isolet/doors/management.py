@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
+from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -17,6 +18,7 @@ from isolet import __version__
 from isolet.doors import altair, kapso, native
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Receive, Scope, Send
+from isolet.doors.reply import Json
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
 
 _DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
@@ -42,6 +44,8 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # For the pages only, so that a key can be given there; each door looks at credentials itself.
+        dependencies=[Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
     )
     for router in routers:
         app.include_router(router)
@@ -80,7 +84,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 def _render(path: str, error: Exception) -> Response:
     told = error_reply(path, error)
-    return JSONResponse(told.body, status_code=told.status, headers=told.headers)
+    return Json(told.body, status_code=told.status, headers=told.headers)
 
 
 def _as_ours(error: Exception, request: Request) -> Exception:
@@ -93,6 +97,9 @@ def _as_ours(error: Exception, request: Request) -> Exception:
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return InvalidInput(f"{place}: {first['msg']}" if place else str(first["msg"]))
     if isinstance(error, HTTPException):
+        # What broke off the reading of a body comes wrapped.
+        if isinstance(error.__cause__, IsoletError):
+            return error.__cause__
         if error.status_code == 405:
             allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
             return MethodNotAllowed("Method not allowed", allowed=allowed)

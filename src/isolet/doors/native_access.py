@@ -23,7 +23,9 @@ def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any
     try:
         start = int(cursor) if cursor else 0
     except ValueError:
-        raise InvalidInput("cursor is not one that this API gave") from None
+        start = -1
+    if start < 0:
+        raise InvalidInput("cursor is not one that this API gave")
     rest = len(items) > start + limit
     return list(items[start : start + limit]), str(start + limit) if rest else None
 
@@ -45,6 +47,10 @@ class NativeAccess:
         """Raises Unauthenticated."""
         headers = request.scope["headers"]
         return authenticate(self._routes, api_key(headers) or bearer(headers))
+
+    async def authenticated(self, request: Request) -> None:
+        """A dependency of every native route: credentials are looked at before anything the request says."""
+        self.principal(request)
 
     def root(self, request: Request) -> None:
         """Raises Forbidden for every key but the root key."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
 
 from isolet.doors.http import Body, parse_json
 from isolet.errors import InvalidInput
@@ -12,6 +14,21 @@ from isolet.settings import Settings
 
 # A function's code may be 1 MB; JSON may write each of its characters as six.
 MANAGEMENT_BODY_MAX_BYTES = 8 * 1024 * 1024
+
+
+class BoundedRoute(APIRoute):
+    """A route whose JSON body the framework reads: no more of it than a management request may have."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def handle_bounded(request: Request) -> Response:
+            body = Body(request.scope, request.receive, limit=MANAGEMENT_BODY_MAX_BYTES)
+            return await handle(Request(request.scope, body.message))
+
+        return handle_bounded
 
 
 async def json_body(request: Request, settings: Settings) -> Any:

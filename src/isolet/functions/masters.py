@@ -6,6 +6,7 @@ old one's place: a crash in between leaves a key that opens what is stored.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from isolet import keyfile
@@ -26,6 +27,7 @@ class Masters:
     def __init__(self, vault: Vault, file: Path | None) -> None:
         self._vault = vault
         self._file = file
+        self._lock = asyncio.Lock()
 
     async def rotate(self, given: str | None) -> tuple[str, int]:
         """The id of the new key, and how many data keys it wraps now.
@@ -40,11 +42,13 @@ class Masters:
             master = MasterKey.parse(text, source="the new master key")
         except SettingsError as exc:
             raise InvalidInput(exc.message) from exc
-        if self._file is not None:
-            keyfile.write(_next(self._file), text)
-        count = await self._vault.rotate(master)
-        if self._file is not None:
-            _next(self._file).rename(self._file)
+        # One at a time: a second key beside the first would take its place before the data keys are wrapped with it.
+        async with self._lock:
+            if self._file is not None:
+                keyfile.write(_next(self._file), text)
+            count = await self._vault.rotate(master)
+            if self._file is not None:
+                _next(self._file).rename(self._file)
         log.info("master key rotated", key_id=master.id, data_keys=count)
         return master.id, count
 

@@ -124,5 +124,5 @@ def _seal(cipher: AESGCM, plain: bytes, purpose: str) -> bytes:
 def _open(cipher: AESGCM, sealed: bytes, purpose: str) -> bytes:
     try:
         return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise PlatformError("cannot open what is sealed: it was changed, or sealed with another key") from None

@@ -28,7 +28,7 @@ from isolet.errors import (
 from isolet.ids import InvocationId
 from isolet.invoke import headers as header_rules
 from isolet.invoke.routes import Route
-from isolet.runtime.channel import Connection, Headers
+from isolet.runtime.channel import Connection, Headers, Unread
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
 from isolet.runtime.lifecycle import State
@@ -40,12 +40,16 @@ if TYPE_CHECKING:
 _WATCH_AFTER_S = 0.05
 # A loop that does not answer for so long after a deadline is stuck.
 _STUCK_AFTER_S = 0.25
+# A connection that breaks off is followed by the end of its process within this time, or by none.
+_EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
 _ERROR_HEADER = b"x-isolet-error"
+_REPORT_MAX_BYTES = 262_144
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
+_BROKEN_OFF = "The function broke its reply off before it was complete"
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _STATUS = {
     Outcome.HANDLER_FAILED: 500,
@@ -84,6 +88,7 @@ class Call:
         "_began",
         "_done",
         "_host",
+        "_last",
         "_request",
         "_response",
         "_route",
@@ -102,6 +107,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
+        self._last: Instance | None = None
         self._aborted: IsoletError | None = None
         self._response = b""
         self.invocation = invocation
@@ -183,16 +189,23 @@ class Call:
             instance.calls.add(connection)
             try:
                 if isinstance(body, bytes):
-                    self._keep_request(body)
+                    # Not added to what an earlier try kept.
+                    self.invocation.request_body = body[: self._keep_bytes]
                     connection.begin(self._head(body) + body, without_body=self._request.method == b"HEAD")
                 else:
                     connection.begin(self._head(None), without_body=self._request.method == b"HEAD")
                     self._spawn(self._pump(connection, body), "request body")
                 await connection.head()
                 return connection
-            except ConnectionResetError:
-                stale = connection.uses > 1 and instance.state is State.READY and isinstance(body, bytes)
-                if not stale or connection.started:
+            except ConnectionResetError as exc:
+                if connection.started or not isinstance(body, bytes):
+                    raise
+                ends = await instance.ends_within(_EXIT_SHOWS_S)
+                if ends and isinstance(exc, Unread):
+                    raise NeverSeen from exc
+                # A process that died with the request in its hands ran it, perhaps; one that lives closed an idle
+                # connection.
+                if ends or connection.uses == 1:
                     raise
                 instance.calls.discard(connection)
                 fresh = True
@@ -232,18 +245,28 @@ class Call:
         """Tell our wrapper's report and workerd's own bare 500 from a function's reply."""
         headers = connection.headers
         if header_rules.get(headers, _ERROR_HEADER) is not None:
-            body = b""
-            while chunk := await connection.chunk():
-                body += chunk
-            report = json.loads(body)
-            redact, stack = instance.redactor.text, report["stack"]
-            raise HandlerFailed(redact(str(report["message"])), stack=redact(stack) if stack else None)
+            message, stack = await self._read_report(connection)
+            raise HandlerFailed(instance.redact(message), stack=instance.redact(stack) if stack else None)
         if (
             header_rules.get(headers, b"connection") == b"close"
             and header_rules.get(headers, b"content-type") is None
             and header_rules.get(headers, b"content-length") == _BARE_500_LENGTH
         ):
             raise HandlerFailed(_NEVER_SETTLED)
+
+    async def _read_report(self, connection: Connection) -> tuple[str, str | None]:
+        """Message and stack of our wrapper's report. A function that imitates one has failed as well."""
+        body = b""
+        while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
+            body += chunk
+        try:
+            report = json.loads(body)
+            message, stack = report["message"], report["stack"]
+        except (ValueError, KeyError, TypeError):
+            message = stack = None
+        if not isinstance(message, str) or not isinstance(stack, str | None):
+            return "The reply has a header that is reserved: x-isolet-error", None
+        return message, stack
 
     async def chunk(self) -> bytes:
         """The next part of the reply's body; its end finishes the call."""
@@ -292,9 +315,8 @@ class Call:
         """End the call with an error in the house's words, and raise it."""
         error: BaseException = exc
         if isinstance(exc, OSError):
-            report = await self._explain(exc)
-            self.invocation.kill_report = report
-            error = FunctionCrashed(report.message)
+            report = self.invocation.kill_report = await self._explain(exc)
+            error = FunctionCrashed(report.message) if report else HandlerFailed(_BROKEN_OFF)
         if isinstance(error, IsoletError):
             error.details = {**error.details, "invocation_id": self.invocation.id}
         self.finish(error)
@@ -302,7 +324,7 @@ class Call:
             raise exc
         raise error from exc
 
-    async def _explain(self, exc: OSError) -> KillReport:
+    async def _explain(self, exc: OSError) -> KillReport | None:
         if isinstance(exc, InstanceEnded):
             return exc.report
         if self.instance is None:
@@ -323,7 +345,7 @@ class Call:
             invocation.error = cut_error(str(error))
         elif self.connection is not None:
             invocation.status = self.connection.status
-        self._record_bodies()
+        self._record_bodies(whole=error is None)
         instance = self.instance
         self._give_back(succeeded=error is None)
         if isinstance(error, FunctionTimeout):
@@ -335,7 +357,8 @@ class Call:
     async def _conclude_timeout(self, instance: Instance | None) -> None:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
         limits = self._route.limits
-        used_ms = self.invocation.duration_us // 1000
+        # The loop's timers may fire a millisecond early.
+        used_ms = max(self.invocation.duration_us // 1000, limits.timeout_ms)
         now_ms = self._host.clock.now_ms()
         report = KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms)
         if instance is not None and instance.state in (State.READY, State.DRAINING):
@@ -357,7 +380,7 @@ class Call:
 
     def _give_back(self, *, succeeded: bool = False) -> None:
         instance, connection = self.instance, self.connection
-        self.instance = self.connection = None
+        self._last, self.instance, self.connection = instance, None, None
         if instance is not None:
             instance.end_call(connection)
             self._host.pool.freed(instance, succeeded=succeeded)
@@ -374,14 +397,16 @@ class Call:
         kept = self.invocation
         kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
 
-    def _record_bodies(self) -> None:
+    def _record_bodies(self, *, whole: bool) -> None:
         """What is kept of the bodies, without the values of secrets, and whether they were cut."""
         kept, response = self.invocation, self._response
         kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
         kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
-        if self.instance is not None and self.instance.redactor.longest:
-            kept.request_body = self.instance.redactor.data(kept.request_body)
-            response = self.instance.redactor.data(response)
+        instance = self.instance or self._last
+        if instance is not None and instance.redactor.longest:
+            redact = instance.redactor.data
+            kept.request_body = redact(kept.request_body, cut=kept.request_truncated or not whole)
+            response = redact(response, cut=kept.response_truncated or not whole)
         kept.request_body, _ = cut_body(kept.request_body)
         kept.response_body, _ = cut_body(response)
 

@@ -25,6 +25,10 @@ _UNREAD_MAX_BYTES = 4096
 Headers = list[tuple[bytes, bytes]]
 
 
+class Unread(ConnectionResetError):
+    """The other side went before it read the request."""
+
+
 class Connection(asyncio.Protocol):
     """One connection, and the exchange that runs on it. Header names are lower case."""
 
@@ -177,7 +181,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if self.error is None and not self.complete:
-            self.error = ConnectionResetError("the instance closed the connection")
+            # The kernel reports a reset, not an end, when the other side went with bytes that it had not read.
+            unread = exc is not None and not self.started and self._sent <= _UNREAD_MAX_BYTES
+            self.error = Unread() if unread else ConnectionResetError("the instance closed the connection")
         self.resume_writing()
         self._wake()
 

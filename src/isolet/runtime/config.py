@@ -22,23 +22,23 @@ KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
 BINDING_NAMES = ("KV", "DB")
 
-# Ranges that lead back inside and that workerd does not count as private: NAT64, 6to4, Teredo, site-local,
-# multicast, reserved, benchmarking, "this network".
+# Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
+# as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved.
 DENIED_NETWORKS = (
     "64:ff9b::/96",
     "64:ff9b:1::/48",
     "2002::/16",
-    "2001::/32",
     "::/96",
+    "198.18.0.0/15",
+    "192.0.0.0/24",
+    "0.0.0.0/8",
+    "2001::/32",
+    "2001:db8::/32",
     "fec0::/10",
     "ff00::/8",
-    "198.18.0.0/15",
-    "0.0.0.0/8",
-    "192.0.0.0/24",
     "192.0.2.0/24",
     "198.51.100.0/24",
     "203.0.113.0/24",
-    "2001:db8::/32",
     "224.0.0.0/4",
     "240.0.0.0/4",
 )
@@ -108,13 +108,18 @@ class ConfigBuilder:
         options.forwardedProtoHeader = PROTO_HEADER
         return bytes(config.to_bytes())
 
-    def egress(self, *, allow: Sequence[str], deny: Sequence[str], trust_system_cas: bool) -> bytes:
-        """A forward proxy to the networks in `allow`, less those in `deny`."""
+    def egress(self, *, allow: Sequence[str], deny: Sequence[str], reasons: str, trust_system_cas: bool) -> bytes:
+        """A forward proxy to the networks in `allow`, less those in `deny`; `reasons` is who explains failures."""
         config = self._schema.Config.new_message()
-        main, network = config.init("services", 2)
+        main, network, explain = config.init("services", 3)
         main.name = "egress"
         worker = main.init("worker")
         self._add_modules(worker, {"egress.js": self._js["egress.js"]})
+        worker.compatibilityFlags = ["connect_pass_through"]
+        (binding,) = worker.init("bindings", 1)
+        binding.name = "REASONS"
+        binding.init("service").name = "reasons"
+        self._reach(explain, "reasons", reasons)
         worker.globalOutbound.name = "network"
         network.name = "network"
         service = network.init("network")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from isolet.domain.networks import METADATA
 from isolet.errors import PlatformError
 from isolet.runtime.config import DENIED_NETWORKS, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.reasons import Reasons
 from isolet.runtime.sandbox import Sandbox
 from isolet.telemetry import get_logger
 
@@ -22,6 +24,8 @@ _CA_FILES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+_REASONS_INSIDE = "/reasons"
+# Where clouds give out the keys of the machine: opened by naming exactly this address, never by a network around it.
 _BACK_OFF_S = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -41,7 +45,15 @@ class Egress:
         trust = any(Path(file).is_file() for file in _CA_FILES)
         if not trust:
             log.warning("no CA certificates on this machine: functions cannot fetch https")
-        self._config = configs.egress(allow=["public", *allowed], deny=denied_networks(allowed), trust_system_cas=trust)
+        denied = denied_networks(allowed)
+        # Beside the folder of the socket, which instances see.
+        self._reasons = Reasons(socket.parent.with_name("reasons") / "socket", allowed=allowed, denied=denied)
+        self._config = configs.egress(
+            allow=["public", *allowed],
+            deny=denied,
+            reasons=f"{sandbox.path(self._reasons.path.parent, _REASONS_INSIDE)}/{self._reasons.path.name}",
+            trust_system_cas=trust,
+        )
         self._sandbox = sandbox
         self._pid_files = pid_files
         self._start_timeout_s = start_timeout_s
@@ -49,12 +61,19 @@ class Egress:
         self.socket = socket
         self._listener = listen(socket)
         self._child: Child | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
 
     async def start(self) -> None:
         """Raises PlatformError when it does not come up."""
+        await self._reasons.start()
         child = Child(
-            ChildSpec(name="egress", config=self._config, listeners={SOCKET_NAME: self._listener}, network=True),
+            ChildSpec(
+                name="egress",
+                config=self._config,
+                listeners={SOCKET_NAME: self._listener},
+                network=True,
+                folders={_REASONS_INSIDE: self._reasons.path.parent},
+            ),
             self._sandbox,
             self._pid_files,
         )
@@ -73,12 +92,15 @@ class Egress:
         while True:
             began = asyncio.get_running_loop().time()
             status = await asyncio.shield(self._running().exited)
-            if self._closing:
+            if self._closing.is_set():
                 return
             if asyncio.get_running_loop().time() - began > 30:
                 failures = 0
             log.error("egress process ended; starting it again", status=status)
-            await asyncio.sleep(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]):
+                    await self._closing.wait()
+                    return
             failures += 1
             try:
                 await self.start()
@@ -91,21 +113,25 @@ class Egress:
         return self._child
 
     async def close(self) -> None:
-        self._closing = True
+        self._closing.set()
         if self._child is not None:
             self._child.kill()
             await asyncio.shield(self._child.exited)
+        await self._reasons.close()
         self._listener.close()
         self.socket.unlink(missing_ok=True)
 
 
 def denied_networks(allowed: Sequence[str]) -> list[str]:
-    """The ranges refused by default, less those that the operator's networks lie in; metadata addresses always."""
+    """The ranges refused by default, less those that the operator's networks lie in.
+
+    workerd lets the narrower rule win. Addresses of metadata services stay refused unless named exactly.
+    """
     opened = [ipaddress.ip_network(network) for network in allowed]
     denied = map(ipaddress.ip_network, DENIED_NETWORKS)
-    kept = [
+    ranges = [
         str(network)
         for network in denied
         if not any(network.version == other.version and network.overlaps(other) for other in opened)
     ]
-    return [*kept, *METADATA]
+    return ranges + [address for address in METADATA if ipaddress.ip_network(address) not in opened]

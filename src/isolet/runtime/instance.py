@@ -32,9 +32,12 @@ _STORAGE_INSIDE = "/storage"
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
 _PROBE = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n'
 _COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"collect":true}\r\n\r\n'
-_POST_MORTEM_S = 1.0
+# A dying process closes its sockets moments before it is seen to have ended.
+_POST_MORTEM_S = 0.5
 _MB = 1024 * 1024
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
+# `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
+_MAY_BE_CUT_CHARS = 2_000
 LineSink = Callable[[InvocationId, ConsoleLine], None]
 
 
@@ -147,7 +150,12 @@ class Instance:
 
     @property
     def complaint(self) -> str:
-        return self._child.complaint
+        """The end of what it wrote to standard error, without the values of secrets."""
+        return self.redactor.text(self._child.complaint)
+
+    def redact(self, text: str) -> str:
+        """What the wrapper reports, without the values of secrets; a long text may have been cut there."""
+        return self.redactor.text(text, cut=len(text) >= _MAY_BE_CUT_CHARS)
 
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
@@ -167,7 +175,7 @@ class Instance:
                 return
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
-        raise load_failure(self._child.complaint, self.spec.module) or self._start_failure()
+        raise load_failure(self.complaint, self.spec.module) or self._start_failure()
 
     def _init_watch(self) -> None:
         """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
@@ -190,7 +198,7 @@ class Instance:
             "instance did not start",
             release=self.spec.release,
             status=self._child.exited.result(),
-            complaint=self._child.complaint[-2000:],
+            complaint=self.complaint[-2000:],
         )
         return FunctionCrashed(f"the instance ended with {describe_exit(self._child.exited.result())} as it started")
 
@@ -221,18 +229,22 @@ class Instance:
             connection.abort(NeverSeen() if connection in unseen else InstanceEnded(self.ended))
         self.happened(Event.KILLED)
 
-    async def post_mortem(self, at_ms: int) -> KillReport:
-        """Why the process is gone, once it is; after a second, that it broke a call off without ending."""
+    async def ends_within(self, timeout_s: float) -> bool:
+        """Whether the process is gone, or goes within this time."""
+        if self.state is State.READY:
+            await asyncio.wait({self.exited}, timeout=timeout_s)
+        return self.state is not State.READY
+
+    async def post_mortem(self, at_ms: int) -> KillReport | None:
+        """Why the process is gone, once it is; None when it broke a call off and lives on."""
         if self.ended is None:
             await asyncio.wait({self.exited}, timeout=_POST_MORTEM_S)
-        if self.ended is None:
+        if self.ended is None and self.exited.done():
             self.ended = self._explain_exit(at_ms)
         return self.ended
 
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)
-        if not self.exited.done():
-            return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail="it broke the call off", hit=hit)
         if _OUT_OF_MEMORY.search(self._child.complaint):
             allowed = self.spec.limits.memory_limit_mb
             used = max(self.peak_memory_bytes // _MB, allowed)
@@ -297,9 +309,9 @@ class Instance:
             call, level, at_ms, message, stack = json.loads(line[1:])
             parsed = ConsoleLine(
                 level=str(level),
-                message=storable(self.redactor.text(str(message))),
+                message=storable(self.redact(str(message))),
                 at_ms=int(at_ms),
-                stack=storable(self.redactor.text(stack)) if stack else None,
+                stack=storable(self.redact(stack)) if stack else None,
             )
         except (ValueError, TypeError):
             return

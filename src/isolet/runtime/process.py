@@ -74,6 +74,8 @@ class Child:
         self._out = b""
         self._err = b""
         self._info = b""
+        self._sandboxed = sandbox.enabled
+        self._doomed = False
         self._burst = 0
         self._listen_again: asyncio.TimerHandle | None = None
         self.name = spec.name
@@ -83,8 +85,9 @@ class Child:
 
     @property
     def complaint(self) -> str:
-        """The end of what it wrote to standard error."""
-        return self._err.decode(errors="replace")
+        """The end of what it wrote to standard error, in whole lines."""
+        kept = self._err if len(self._err) < _STDERR_KEPT else self._err.partition(b"\n")[2]
+        return kept.decode(errors="replace")
 
     async def started(self, timeout_s: float) -> bool:
         """Wait until it listens or has ended; whether it listens. Raises TimeoutError."""
@@ -94,8 +97,15 @@ class Child:
         return self.ready.done() and not self.ready.cancelled()
 
     def kill(self) -> None:
-        """SIGKILL to the program. Bubblewrap reaps it and ends; killed itself, it would leave a zombie to init."""
-        _signal(self._target, signal.SIGKILL)
+        """SIGKILL to the program. Bubblewrap reaps it and ends.
+
+        Killed itself, bubblewrap would leave a zombie to init, and in its first moments a process that waits for ever:
+        so a program whose pid is not known yet is killed as soon as it is.
+        """
+        if self._sandboxed and self._inner_fd < 0 <= self._info_fd:
+            self._doomed = True
+        else:
+            _signal(self._target, signal.SIGKILL)
 
     def pause(self) -> None:
         """Stop the program where it is, until `resume`."""
@@ -237,6 +247,8 @@ class Child:
                 self._inner_fd = os.pidfd_open(self.pid)
         if chunk is not None:
             self._info_fd = self._drop(self._info_fd)
+        if self._doomed:
+            self.kill()
 
     def _limit(self) -> None:
         """What the kernel itself holds the program to from now on, as a last line behind what is watched."""

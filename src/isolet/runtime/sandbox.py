@@ -31,6 +31,9 @@ _ISOLATION = (
     "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "isolet",
     "--chdir", "/", "--proc", "/proc", "--dev", "/dev",
 )
+# Last, over everything that is mounted: kernel settings in /proc are open to root's own user, and memory in /dev/shm
+# would count as nobody's.
+_READ_ONLY = ("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/")
 # fmt: on
 
 
@@ -93,8 +96,7 @@ class Sandbox:
         wrapped += [
             "--seccomp",
             str(seccomp_fd),
-            "--remount-ro",
-            "/",
+            *_READ_ONLY,
             "--info-fd",
             str(info_fd),
             "--",

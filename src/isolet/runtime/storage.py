@@ -155,8 +155,10 @@ class Storage:
         asked_at: float | None = None
         asked_cpu = 0.0
         probe: asyncio.Task[None] | None = None
-        while not child.exited.done():
+        while True:
             await asyncio.wait({child.exited}, timeout=_WATCH_EVERY_S)
+            if child.exited.done():
+                break
             now, cpu = self._loop.time(), cpu_seconds(child.pid)
             if probe is not None and probe.done():
                 probe, asked_at = None, None

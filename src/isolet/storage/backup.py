@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import json
 import shutil
 import sqlite3
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 from isolet.errors import InvalidInput, PlatformError
 from isolet.ids import ProjectId
@@ -21,6 +24,7 @@ from isolet.runtime.storage import Storages
 
 _FOLDERS = ("objects", "blobs")
 _MARK = "isolet-backup-1"
+_NO_BACKUP = "the file is not a backup that Isolet made"
 
 
 class Backups:
@@ -58,8 +62,12 @@ def _copy(folder: Path, target: Path) -> None:
 def _pack(copy: Path, file: Path) -> None:
     for database in copy.rglob("*.sqlite"):
         _settle(database)
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    manifest = json.dumps({"files": len(files), "bytes": sum(path.stat().st_size for path in files)}).encode()
+    mark = tarfile.TarInfo(_MARK)
+    mark.size = len(manifest)
     with tarfile.open(file, "w") as archive:
-        archive.addfile(tarfile.TarInfo(_MARK))
+        archive.addfile(mark, io.BytesIO(manifest))
         for name in _FOLDERS:
             archive.add(copy / name, arcname=name)
 
@@ -75,16 +83,45 @@ def _settle(database: Path) -> None:
 
 
 def _unpack(file: Path, target: Path) -> None:
-    target.mkdir()
-    try:
-        with tarfile.open(file) as archive:
-            if archive.next() is None or archive.getnames()[0] != _MARK:
-                raise InvalidInput("the file is not a backup that Isolet made")
-            archive.extractall(target, filter="data")
-    except (tarfile.TarError, EOFError) as exc:
-        raise InvalidInput(f"the file is not a backup that Isolet made: {exc}") from exc
+    """Unpack what `_pack` made, and nothing else: it may come from anywhere, cut off or changed."""
     for name in _FOLDERS:
-        (target / name).mkdir(exist_ok=True)
+        (target / name).mkdir(parents=True)
+    try:
+        with tarfile.open(file, "r:") as archive:
+            mark, *members = archive.getmembers() or [tarfile.TarInfo()]
+            if mark.name != _MARK:
+                raise InvalidInput(f"{_NO_BACKUP}: it does not begin with {_MARK}")
+            manifest = json.loads(archive.extractfile(mark).read())  # type: ignore[union-attr]
+            strange = next((member.name for member in members if not _is_ours(member)), None)
+            if strange is not None:
+                raise InvalidInput(f"{_NO_BACKUP}: it holds {strange!r}")
+            sizes = [member.size for member in members if member.isfile()]
+            if manifest != {"files": len(sizes), "bytes": sum(sizes)}:
+                raise InvalidInput(f"{_NO_BACKUP}: it is not complete")
+            archive.extractall(target, members, filter="data")
+        for database in target.rglob("*.sqlite"):
+            _check(database)
+    except (tarfile.TarError, EOFError, OSError, ValueError, sqlite3.Error) as exc:
+        raise InvalidInput(f"{_NO_BACKUP}: {exc}") from exc
+
+
+def _is_ours(member: tarfile.TarInfo) -> bool:
+    """A plain file below the folders of the stores, or a folder."""
+    first, *below = member.name.split("/")
+    if first not in _FOLDERS or ".." in below:
+        return False
+    return member.isdir() or (member.isreg() and not member.issparse() and bool(below))
+
+
+def _check(database: Path) -> None:
+    """Raises InvalidInput, or sqlite3.Error, for a file that is not a sound database."""
+    with contextlib.closing(
+        sqlite3.connect(f"file:{quote(str(database))}?mode=ro&immutable=1", uri=True)
+    ) as connection:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise InvalidInput(f"{_NO_BACKUP}: {database.name} is damaged: {sound}")
 
 
 def _swap(fresh: Path, folder: Path, old: Path) -> None:

@@ -30,7 +30,7 @@ class KvKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvValue:
-    """`metadata` is JSON text."""
+    """`metadata` is JSON text in ASCII."""
 
     data: bytes
     metadata: str | None
@@ -60,7 +60,10 @@ class Kv:
     async def get(self, project_id: ProjectId, key: str) -> KvValue:
         """Raises NotFound."""
         answer = await self._ask(project_id, "GET", _path(key))
-        return KvValue(data=answer.body, metadata=answer.header(_METADATA.encode()))
+        metadata = answer.header(_METADATA.encode())
+        if metadata is not None:
+            metadata = _compact(json.loads(metadata.encode("latin-1")))
+        return KvValue(data=answer.body, metadata=metadata)
 
     async def put(
         self,
@@ -116,4 +119,9 @@ def _check_metadata(text: str) -> str:
         raise InvalidInput("metadata is not JSON") from exc
     if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > METADATA_MAX_BYTES:
         raise InvalidInput(f"metadata is larger than {METADATA_MAX_BYTES} bytes")
+    return _compact(value)
+
+
+def _compact(value: Any) -> str:
+    """JSON in ASCII."""
     return json.dumps(value, separators=(",", ":"))

@@ -6,6 +6,7 @@ from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
 from isolet.domain.projects import Project
+from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, KeyId, ProjectId
 from isolet.invoke.routes import Route, Routes, route_of
 
@@ -34,7 +35,7 @@ def test_a_route_is_what_a_door_must_know_of_a_function() -> None:
         name="Order",
         slug="order",
         version=3,
-        release="f1@3",
+        release=release_of(function),
         public=True,
         response_mode=ResponseMode.WRAPPED,
         limits=limits,

@@ -1,0 +1,54 @@
+"""Fixtures of the acceptance tests: the Kapso API on each of its bases, and a second project beside the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.projects import Project, new_project
+from tests.support.server import Server
+
+
+@pytest.fixture
+def home(server: Server, root: httpx.Client) -> Iterator[Project]:
+    """The test's own project, with its slug and the means to make keys."""
+    with new_project(server, root) as project:
+        yield project
+
+
+@pytest.fixture
+def stranger(server: Server, root: httpx.Client) -> Iterator[Project]:
+    """Another project, with nothing in it."""
+    with new_project(server, root) as project:
+        yield project
+
+
+@pytest.fixture
+def anonymous(server: Server) -> Iterator[httpx.Client]:
+    """A client without any key."""
+    with server.client("") as client:
+        yield client
+
+
+@pytest.fixture(params=["/platform/v1", "/api/v1"])
+def api(request: pytest.FixtureRequest, home: Project) -> Kapso:
+    """The Kapso API of the test's project, on each of its bases in turn."""
+    return Kapso(home.client, request.param)
+
+
+@pytest.fixture
+def platform(home: Project) -> Kapso:
+    return Kapso(home.client)
+
+
+@pytest.fixture
+def older(home: Project) -> Kapso:
+    return Kapso(home.client, "/api/v1")
+
+
+@pytest.fixture
+def server_url(server: Server) -> str:
+    return server.url

@@ -1,0 +1,18 @@
+"""Functions that come and go leave nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.bench.churn import churn
+from tests.support.kapso import Kapso
+from tests.support.server import Server
+
+
+def test_functions_that_come_and_go_leave_neither_processes_nor_descriptors(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server, server.client() as client:
+        leak = churn(server, Kapso(client), 100)
+    assert leak.processes <= 0
+    # Connections of the client and the store may differ by one or two.
+    assert leak.descriptors <= 3
+    assert leak.bytes_per_cycle < 60_000

@@ -1,0 +1,400 @@
+"""Calls through the Kapso API. The numbers are the items of part 7 of the wire facts."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import httpx
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.projects import Project
+from tests.support.server import ROOT_KEY
+
+HELLO = 'async function handler() { return new Response("hello"); }'
+ECHO_TEXT = "async function handler(request) { return new Response(await request.text()); }"
+ECHO_JSON = "async function handler(request) { return Response.json(await request.json()); }"
+SHOW = """
+async function handler(request) {
+  return Response.json({ method: request.method, url: request.url, headers: [...request.headers] });
+}
+"""
+NOT_FOUND = {"error": "Function not found"}
+
+
+def give(body: str, **init: object) -> str:
+    """A function that answers with `body`, which is JavaScript, and the Response's `init`."""
+    return f"async function handler() {{ return new Response({body}, {json.dumps(init)}); }}"
+
+
+def seen_headers(reply: httpx.Response) -> dict[str, str]:
+    assert reply.status_code == 200, reply.text
+    return dict(reply.json()["headers"])
+
+
+def test_a_private_function_runs_with_a_good_key(api: Kapso, home: Project) -> None:
+    """Items 42, 58."""
+    function_id = api.deployed(HELLO)
+
+    replies = [
+        api.client.post(f"{api.base}/functions/{function_id}/invoke", json={}, headers={"X-API-Key": home.key(role)})
+        for role in ("invoke", "deploy", "admin")
+    ]
+
+    assert [(reply.status_code, reply.text) for reply in replies] == [(200, "hello")] * 3
+
+
+def test_the_root_key_may_call_every_function(api: Kapso, root: httpx.Client) -> None:
+    function_id = api.deployed(HELLO)
+
+    assert Kapso(root, api.base).invoke(function_id, {}).text == "hello"
+
+
+@pytest.mark.parametrize("key", ["", "isk_wrong", "stranger"])
+def test_a_private_function_is_unknown_without_a_good_key(platform: Kapso, stranger: Project, key: str) -> None:
+    """Item 43."""
+    function_id = platform.deployed(HELLO)
+    headers = {"X-API-Key": stranger.key() if key == "stranger" else key}
+
+    private, unknown = (platform.invoke(name, {}, headers=headers) for name in (function_id, str(uuid.uuid4())))
+
+    assert (private.status_code, private.json()) == (404, NOT_FOUND)
+    assert (unknown.status_code, unknown.content) == (404, private.content)
+    assert "x-invocation-id" not in private.headers
+    assert platform.invocations(function_id) == []
+
+
+@pytest.mark.parametrize("key", ["", "isk_wrong"])
+def test_the_older_base_answers_401_without_a_good_key(older: Kapso, key: str) -> None:
+    """The design's section 7."""
+    function_id = older.deployed(HELLO)
+
+    replies = [older.invoke(name, {}, headers={"X-API-Key": key}) for name in (function_id, str(uuid.uuid4()))]
+
+    assert [reply.status_code for reply in replies] == [401, 401]
+    assert replies[0].content == replies[1].content
+    assert isinstance(replies[0].json()["error"], str)
+
+
+def test_a_public_function_runs_without_a_key(platform: Kapso, anonymous: httpx.Client, stranger: Project) -> None:
+    """Item 44."""
+    function_id = platform.deployed(HELLO, public_endpoint=True)
+
+    for client in (anonymous, stranger.client):
+        assert Kapso(client).invoke(function_id, {}).text == "hello"
+    assert Kapso(anonymous).invoke(function_id, {}, headers={"X-API-Key": "isk_wrong"}).text == "hello"
+
+
+def test_publishing_and_hiding_count_from_the_next_call(platform: Kapso, anonymous: httpx.Client) -> None:
+    """Items 43, 44."""
+    function_id = platform.deployed(HELLO)
+    path = f"/platform/v1/functions/{function_id}"
+    statuses = []
+    for public in (True, False):
+        platform.client.patch(path, json={"function": {"public_endpoint": public}})
+        statuses.append(Kapso(anonymous).invoke(function_id, {}).status_code)
+
+    assert statuses == [200, 404]
+
+
+def test_a_function_that_is_not_deployed_is_422(api: Kapso) -> None:
+    """Item 45."""
+    draft = api.create(HELLO)["id"]
+    failed = api.deploy(api.create("async function handler( {}")["id"])["id"]
+
+    replies = [api.invoke(function_id, {}) for function_id in (draft, failed)]
+
+    assert [(reply.status_code, reply.json()) for reply in replies] == [
+        (422, {"error": "Function is not deployed"})
+    ] * 2
+    assert not any("x-invocation-id" in reply.headers for reply in replies)
+    assert api.invocations(draft) == api.invocations(failed) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_only_post_calls_a_function(api: Kapso, method: str) -> None:
+    function_id = api.deployed(HELLO)
+
+    reply = api.client.request(method, f"{api.base}/functions/{function_id}/invoke")
+
+    assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+    assert api.invocations(function_id) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"{'a': 1}", b"hello", b"[1,]", b"NaN", b'{"a": Infinity}', b"\xff\xfe", b'"\xe4"', b"{} {}", b"\x00", b" "],
+)
+def test_a_body_that_is_not_json_is_400_and_does_not_run(api: Kapso, body: bytes) -> None:
+    """Item 46."""
+    function_id = api.deployed(ECHO_TEXT)
+
+    reply = api.client.post(f"{api.base}/functions/{function_id}/invoke", content=body)
+
+    assert (reply.status_code, reply.json()) == (400, {"error": "Invalid JSON in request"})
+    assert api.invocations(function_id) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1, "b": [true, null, "\xc3\xa4\\u00e4"], "a": 2}',
+        b" [1, 2.50, -0, 1e400] \n",
+        b'"text"',
+        b"0",
+        b"false",
+        b"null",
+        b"123456789012345678901234567890",
+    ],
+)
+def test_a_json_body_arrives_byte_for_byte(api: Kapso, body: bytes) -> None:
+    """Item 47."""
+    reply = api.client.post(f"{api.base}/functions/{api.deployed(ECHO_TEXT)}/invoke", content=body)
+
+    assert (reply.status_code, reply.content) == (200, body)
+
+
+def test_a_json_body_is_parsed_by_request_json(api: Kapso) -> None:
+    """Item 47."""
+    body = {"text": "ä\u2028🎈", "numbers": [0, -1.5, 1e21], "none": None, "nested": {"": []}}
+
+    assert api.invoke(api.deployed(ECHO_JSON), body).json() == body
+
+
+def test_an_empty_body_is_passed_on(api: Kapso) -> None:
+    """The design's section 9."""
+    code = "async function handler(request) { return Response.json((await request.text()).length); }"
+
+    reply = api.invoke(api.deployed(code))
+
+    assert (reply.status_code, reply.json()) == (200, 0)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 299])
+def test_passthrough_keeps_status_type_and_bytes(api: Kapso, status: int) -> None:
+    """Item 48."""
+    code = give("new Uint8Array([0, 255, 10, 13, 128])", status=status, headers={"content-type": "image/x-own; q=1"})
+
+    reply = api.invoke(api.deployed(code), {})
+
+    assert (reply.status_code, reply.content) == (status, b"\x00\xff\n\r\x80")
+    assert reply.headers["content-type"] == "image/x-own; q=1"
+
+
+def test_passthrough_of_204_has_no_body(api: Kapso) -> None:
+    """Item 48."""
+    reply = api.invoke(api.deployed(give("null", status=204)), {})
+
+    assert (reply.status_code, reply.content) == (204, b"")
+    assert reply.headers["x-invocation-id"]
+
+
+def test_passthrough_keeps_headers_and_repeated_cookies(api: Kapso) -> None:
+    """Item 48."""
+    code = """async function handler() {
+      const headers = new Headers({ "x-own": "a, b", location: "/there" });
+      headers.append("set-cookie", "a=1");
+      headers.append("set-cookie", "b=2");
+      return new Response("", { status: 302, headers });
+    }"""
+
+    reply = api.invoke(api.deployed(code), {})
+
+    assert (reply.status_code, reply.headers["x-own"], reply.headers["location"]) == (302, "a, b", "/there")
+    assert reply.headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_passthrough_of_plain_text(api: Kapso) -> None:
+    """Item 49."""
+    reply = api.invoke(api.deployed(give('"accepted"', headers={"content-type": "text/plain"})), {})
+
+    assert (reply.text, reply.headers["content-type"]) == ("accepted", "text/plain")
+
+
+@pytest.mark.parametrize("value", [[1, "two", None], "text", 7, 1.5, True, False, None, {}])
+def test_passthrough_of_every_kind_of_json(platform: Kapso, value: object) -> None:
+    """Item 50."""
+    reply = platform.invoke(platform.deployed(ECHO_JSON), content=json.dumps(value))
+
+    assert (reply.json(), reply.headers["content-type"]) == (value, "application/json")
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 502, 503])
+def test_a_functions_own_error_is_passed_on_and_recorded(api: Kapso, status: int) -> None:
+    """The design's section 7."""
+    function_id = api.deployed(give("'{\"mine\": true}'", status=status, headers={"content-type": "application/json"}))
+
+    reply = api.invoke(function_id, {})
+
+    assert (reply.status_code, reply.json()) == (status, {"mine": True})
+    (item,) = api.invocations(function_id)
+    assert (item["id"], item["status_code"], item["error_message"]) == (reply.headers["x-invocation-id"], status, None)
+
+
+def test_wrapped_puts_json_under_data(older: Kapso) -> None:
+    """Item 51."""
+    function_id = older.deployed(ECHO_JSON, invoke_response_mode="wrapped")
+
+    for value in ({"a": [1]}, [1, 2], "text", 0, True):
+        for base in ("/platform/v1", "/api/v1"):
+            reply = Kapso(older.client, base).invoke(function_id, value)
+            assert (reply.status_code, reply.json()) == (200, {"data": value})
+            assert reply.headers["content-type"] == "application/json"
+            assert reply.headers["x-invocation-id"]
+
+
+def test_wrapped_leaves_a_functions_own_error_alone(older: Kapso) -> None:
+    """Item 51: successful results only."""
+    code = give('"no"', status=409, headers={"content-type": "text/plain"})
+    function_id = older.deployed(code, invoke_response_mode="wrapped")
+
+    reply = older.invoke(function_id, {})
+
+    assert (reply.status_code, reply.text) == (409, "no")
+
+
+def test_a_throw_is_500_with_its_text_and_id(api: Kapso) -> None:
+    """Items 52, 53, 54."""
+    function_id = api.deployed("async function handler() { return x; }")
+
+    reply = api.invoke(function_id, {})
+
+    (item,) = api.invocations(function_id)
+    assert reply.status_code == 500
+    assert reply.json() == {
+        "error": "Function execution failed",
+        "detail": "ReferenceError: x is not defined",
+        "invocation_id": item["id"],
+    }
+    assert reply.headers["x-invocation-id"] == item["id"]
+    assert (item["status_code"], item["error_message"]) == (500, "ReferenceError: x is not defined")
+
+
+@pytest.mark.parametrize(
+    ("thrown", "detail"),
+    [
+        ('new Error("it broke")', "Error: it broke"),
+        ('"a text"', "a text"),
+        ("null", "null"),
+        ("undefined", "undefined"),
+        ("{ toString() { throw 1; } }", "cannot be shown"),
+        ("Object.create(null)", "cannot be shown"),
+        ('Object.assign(new Error("x"), { stack: 7 })', "Error: x"),
+    ],
+)
+def test_whatever_is_thrown_is_told(platform: Kapso, thrown: str, detail: str) -> None:
+    """Items 52, 53."""
+    reply = platform.invoke(platform.deployed(f"async function handler() {{ throw {thrown}; }}"), {})
+
+    assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
+    assert detail in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("given", ["undefined", "null", '"text"', "{ status: 200 }", "42", "Response"])
+def test_no_response_is_a_failed_call(platform: Kapso, given: str) -> None:
+    """Item 55."""
+    function_id = platform.deployed(f"async function handler() {{ return {given}; }}")
+
+    reply = platform.invoke(function_id, {})
+
+    assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
+    assert "must return a Response" in reply.json()["detail"]
+    assert platform.invocations(function_id, status="failed")[0]["id"] == reply.json()["invocation_id"]
+
+
+def test_a_promise_that_never_settles_is_a_failed_call(platform: Kapso) -> None:
+    """Item 55, and the design's section 2."""
+    reply = platform.invoke(platform.deployed("function handler() { return new Promise(() => {}); }"), {})
+
+    assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
+    assert "never" in reply.json()["detail"]
+
+
+def test_a_call_over_its_time_is_500_and_says_so(api: Kapso) -> None:
+    """The design's section 7."""
+    code = "async function handler() { await scheduler.wait(20_000); return new Response(); }"
+    function_id = api.deployed(code, runtime_config={"timeout": 0.2})
+
+    reply = api.invoke(function_id, {})
+
+    assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
+    assert reply.json()["detail"] == "Function execution timeout (200ms)"
+    (item,) = api.invocations(function_id)
+    assert item["id"] == reply.headers["x-invocation-id"] == reply.json()["invocation_id"]
+    assert 190 <= item["duration_ms"] < 2_000
+
+
+def test_the_callers_headers_reach_the_function(api: Kapso) -> None:
+    """Item 56."""
+    headers = {
+        "X-Webhook-Signature": "sha256=abc",
+        "X-Webhook-Event": "whatsapp.message.received",
+        "Authorization": "Bearer an-end-users-token",
+        "User-Agent": "tests/1",
+        "Content-Type": "application/json; charset=utf-8",
+        "Cookie": "a=1",
+        "X-Forwarded-For": "203.0.113.9",
+    }
+
+    seen = seen_headers(api.invoke(api.deployed(SHOW), {}, headers=headers))
+
+    assert {name: seen.get(name.lower()) for name in headers} == headers
+
+
+def test_a_function_sees_the_address_of_its_call(api: Kapso, server_url: str) -> None:
+    function_id = api.deployed(SHOW)
+
+    seen = api.client.post(f"{api.base}/functions/{function_id}/invoke?a=1&b=%C3%A4&a=2", json={}).json()
+
+    assert seen["method"] == "POST"
+    assert seen["url"] == f"{server_url}{api.base}/functions/{function_id}/invoke?a=1&b=%C3%A4&a=2"
+
+
+def test_the_api_key_never_reaches_the_function(api: Kapso) -> None:
+    """Item 57, and the design's section 5."""
+    function_id = api.deployed(SHOW, public_endpoint=True)
+    key = api.client.headers["x-api-key"]
+
+    for headers in ({}, {"x-api-key": key}, {"X-API-KEY": ROOT_KEY}, {"X-API-Key": "somebody-elses"}):
+        reply = api.client.post(f"/platform/v1/functions/{function_id}/invoke", json={}, headers=headers)
+        assert "x-api-key" not in seen_headers(reply)
+        assert key not in reply.text
+        assert ROOT_KEY not in reply.text
+
+
+def test_our_own_headers_never_reach_the_function_nor_come_from_it(api: Kapso) -> None:
+    """The design's section 5."""
+    forged = {"x-isolet-call": '{"probe":true}', "x-isolet-proto": "https", "X-Isolet-Anything": "1"}
+    seen = seen_headers(api.invoke(api.deployed(SHOW), {}, headers=forged))
+    function_id = api.deployed(
+        give('\'{"message":"x","stack":null}\'', status=500, headers={"x-isolet-error": "1", "x-invocation-id": "mine"})
+    )
+
+    reply = api.invoke(function_id, {})
+
+    assert not [name for name in seen if name.startswith("x-isolet")]
+    assert not [name for name in reply.headers if name.startswith("x-isolet")]
+    assert str(uuid.UUID(reply.headers["x-invocation-id"])) == reply.headers["x-invocation-id"]
+
+
+@pytest.mark.parametrize("whose", ["project", "root"])
+def test_one_of_our_keys_as_bearer_does_not_reach_the_function(platform: Kapso, home: Project, whose: str) -> None:
+    """The design's section 5."""
+    key = home.key("invoke") if whose == "project" else ROOT_KEY
+
+    seen = seen_headers(platform.invoke(platform.deployed(SHOW), {}, headers={"Authorization": f"Bearer {key}"}))
+
+    assert "authorization" not in seen
+
+
+def test_every_recorded_reply_carries_its_id(older: Kapso) -> None:
+    """The design's section 5."""
+    codes = [HELLO, give('"no"', status=404), "function handler() { throw 1; }", "function handler() {}"]
+    for code in codes:
+        for mode in ("passthrough", "wrapped"):
+            function_id = older.deployed(code, invoke_response_mode=mode)
+
+            reply = older.invoke(function_id, {})
+
+            assert [item["id"] for item in older.invocations(function_id)] == [reply.headers["x-invocation-id"]]

@@ -1,0 +1,136 @@
+"""What runs as a Kapso function. The numbers are the items of part 7 of the wire facts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.waiting import wait_until
+
+SHAPES = {
+    # Items 82 and 90.
+    "plain": "async function handler(r, env) { return Response.json((await r.json()).n + 1); }",
+    "plain, not async": "function handler(r) { return r.json().then((body) => Response.json(body.n + 1)); }",
+    "constant": "const handler = async (r) => Response.json((await r.json()).n + 1);",
+    # Item 83, and the design's section 6.
+    "default": "export default async function handler(r, env) { return Response.json((await r.json()).n + 1); }",
+    "default without a name": "export default async function(r) { return Response.json((await r.json()).n + 1); }",
+    "default arrow": "export default async (r) => Response.json((await r.json()).n + 1);",
+    "named": "export async function handler(r, context) { return Response.json((await r.json()).n + 1); }",
+    "named later": "async function other(r) { return Response.json((await r.json()).n + 1); }\n"
+    "export { other as handler };",
+    "worker": "export default { n: 1, async fetch(r, env, ctx) "
+    "{ return Response.json((await r.json()).n + this.n); } };",
+    "worker by name": "const worker = { async fetch(r) { return Response.json((await r.json()).n + 1); } };\n"
+    "export default worker;",
+}
+TYPED = {
+    "plain": "interface Body { n: number }\n"
+    "async function handler(request: Request, env: Record<string, string>): Promise<Response> {\n"
+    "  const body = (await request.json()) as Body;\n  return Response.json(body.n + 1);\n}",
+    "default": "enum Step { One = 1 }\nexport default async function (request: Request): Promise<Response> {\n"
+    "  return Response.json((await request.json() as { n: number }).n + Step.One);\n}",
+    "named": "export async function handler(request: Request, context: any): Promise<Response> {\n"
+    "  const { n }: { n: number } = await request.json();\n  return Response.json(n + 1);\n}",
+    "worker": "export default { async fetch(request: Request, env: unknown): Promise<Response> {\n"
+    "  const body = await request.json() as any;\n  return Response.json(body!.n + 1);\n} } satisfies object;",
+}
+
+
+@pytest.mark.parametrize("code", SHAPES.values(), ids=SHAPES)
+def test_every_shape_of_handler_runs(platform: Kapso, code: str) -> None:
+    """Items 82, 83, 90."""
+    reply = platform.invoke(platform.deployed(code), {"n": 41})
+
+    assert (reply.status_code, reply.json()) == (200, 42)
+
+
+@pytest.mark.parametrize("code", TYPED.values(), ids=TYPED)
+def test_every_shape_of_handler_runs_in_typescript(platform: Kapso, code: str) -> None:
+    """The design's section 6."""
+    reply = platform.invoke(platform.deployed(code), {"n": 41})
+
+    assert (reply.status_code, reply.json()) == (200, 42)
+
+
+def test_helpers_and_constants_stand_at_top_level(api: Kapso) -> None:
+    """Item 90."""
+    code = """
+    const RATES = new Map([["de", 0.19], ["fr", 0.2]]);
+    let calls = 0;
+    const round = (value) => Math.round(value * 100) / 100;
+    function gross(net, country) { return round(net * (1 + RATES.get(country))); }
+    class Receipt { constructor(total) { this.total = total; } }
+    async function handler(request, env) {
+      const { net, country } = await request.json();
+      calls += 1;
+      return Response.json({ ...new Receipt(gross(net, country)), calls });
+    }
+    """
+    function_id = api.deployed(code)
+
+    assert api.invoke(function_id, {"net": 100, "country": "de"}).json() == {"total": 119, "calls": 1}
+    assert api.invoke(function_id, {"net": 100, "country": "fr"}).json() == {"total": 120, "calls": 2}
+
+
+def test_the_promised_globals_are_there_and_work(api: Kapso) -> None:
+    """Item 85."""
+    code = """
+    async function handler(request, env) {
+      const url = new URL("https://example.com/a?b=1&b=2");
+      const params = new URLSearchParams({ q: "ä b" });
+      return Response.json({
+        fetch: typeof fetch,
+        request: new Request("https://example.com", { method: "POST", body: "x" }).method,
+        response: await new Response("text").text(),
+        url: url.searchParams.getAll("b"),
+        params: params.toString(),
+        uuid: crypto.randomUUID(),
+        encoded: [...new TextEncoder().encode("ä")],
+        decoded: new TextDecoder().decode(new Uint8Array([226, 130, 172])),
+      });
+    }
+    """
+    seen = api.invoke(api.deployed(code), {}).json()
+
+    assert len(seen.pop("uuid")) == 36
+    assert seen == {
+        "fetch": "function",
+        "request": "POST",
+        "response": "text",
+        "url": ["1", "2"],
+        "params": "q=%C3%A4+b",
+        "encoded": [195, 164],
+        "decoded": "€",
+    }
+
+
+def test_the_third_argument_is_the_workers_context(platform: Kapso) -> None:
+    """The design's section 6."""
+    code = """export default { async fetch(request, env, ctx) {
+      ctx.passThroughOnException();
+      ctx.waitUntil(scheduler.wait(50).then(() => console.log("after the reply")));
+      return Response.json(typeof ctx.waitUntil);
+    } };"""
+    function_id = platform.deployed(code)
+
+    assert platform.invoke(function_id, {}).json() == "function"
+    line = wait_until(lambda: platform.invocations(function_id)[0]["console_logs"], what="the line of waitUntil")
+    assert [entry["message"] for entry in line] == ["after the reply"]
+
+
+def test_a_function_does_not_see_the_host(platform: Kapso) -> None:
+    """The design's sections 2 and 7."""
+    code = """
+    import * as process from "node:process";
+    import * as fs from "node:fs";
+    async function handler() {
+      let files;
+      try { files = fs.readdirSync("/"); } catch (error) { files = String(error); }
+      return Response.json({ variables: Object.keys(process.env), files });
+    }
+    """
+    seen = platform.invoke(platform.deployed(code), {}).json()
+
+    assert seen["variables"] == []
+    assert not {"work", "home", "etc", "root"} & set(seen["files"] if isinstance(seen["files"], list) else [])

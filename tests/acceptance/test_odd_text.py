@@ -1,0 +1,33 @@
+"""Text that JSON can write and UTF-8, a database or strict JSON cannot."""
+
+import pytest
+
+from tests.support.kapso import Kapso
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_lone_surrogates_in_settings_come_back(kapso: Kapso) -> None:
+    body = rb'{"function": {"name": "Odd", "code": "handler", "runtime_config": {"note": "a\ud800b"}}}'
+    made = kapso.client.post("/platform/v1/functions", content=body, headers=JSON)
+    assert made.status_code == 201, made.text
+    assert made.json()["data"]["runtime_config"] == {"note": "a\ud800b"}
+    assert kapso.get(made.json()["data"]["id"])["runtime_config"] == {"note": "a\ud800b"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"), [("NaN", "NaN"), ("[1e999]", "[1e999]"), (r'"a\\ud800b"', "a\ud800b"), ("[1.5]", [1.5])]
+)
+def test_a_recorded_reply_is_shown_whatever_it_is(kapso: Kapso, reply: str, shown: object) -> None:
+    function_id = kapso.deployed(f"async function handler() {{ return new Response('{reply}'); }}")
+    assert kapso.invoke(function_id).status_code == 200
+    assert [item["response_body"] for item in kapso.invocations(function_id)] == [shown]
+
+
+def test_lone_surrogates_in_an_error_and_a_line_are_recorded(kapso: Kapso) -> None:
+    code = r"async function handler() { console.log('a\ud800'); throw new Error('b\ud800'); }"
+    function_id = kapso.deployed(code)
+    assert kapso.invoke(function_id).status_code == 500
+    (item,) = kapso.invocations(function_id)
+    assert item["error_message"] == "Error: b\ufffd"
+    assert [line["message"] for line in item["console_logs"]] == ["a\ufffd"]

@@ -1,0 +1,207 @@
+"""What an operator meets: starting, being told, being refused, and stopping."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.server import ROOT_KEY, Server
+from tests.support.waiting import wait_until
+
+HELLO = 'async function handler() { return new Response("hello"); }'
+
+
+def run_printed_curl(server: Server, **variables: str) -> str:
+    """The output of the curl line that the server printed, run in a shell."""
+    (line,) = [line.strip() for line in server.output.splitlines() if line.strip().startswith("curl ")]
+    environment = {"PATH": os.environ["PATH"], **variables}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, env=environment, check=True)
+    return done.stdout
+
+
+def refusal(data_dir: Path, *arguments: str, **settings: object) -> str:
+    """What a server says that does not start."""
+    server = Server(data_dir, *arguments, **settings)
+    assert server.wait(30) == 1, server.log
+    assert "Traceback" not in server.log
+    (said,) = [line for line in server.log.splitlines() if line.startswith("isolet: ")]
+    return said
+
+
+@pytest.mark.parametrize("folder", ["data", "data of a person's own"])
+def test_the_first_start_prints_a_key_and_a_line_that_works_and_the_second_no_key(tmp_path: Path, folder: str) -> None:
+    data_dir = tmp_path / folder
+    with Server(data_dir, "--example", root_key=None) as first:
+        key = re.search(r"API key: (isk_\S+)", first.output)
+        assert key is not None
+        assert "Hello, world!" in run_printed_curl(first)
+        assert stat.S_IMODE((data_dir / "root-key").stat().st_mode) == 0o600
+        assert (data_dir / "root-key").read_text().strip() == key[1]
+
+    with Server(data_dir, "--example", root_key=None) as second:
+        assert key[1] not in second.output + second.log
+        assert f"API key: in {data_dir / 'root-key'}" in second.output
+        assert "Hello, world!" in run_printed_curl(second)
+        with second.client(key[1]) as client:
+            assert len(client.get("/platform/v1/functions").json()["data"]) == 1
+
+
+def test_a_root_key_given_by_variable_is_never_printed(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--example") as server:
+        assert "Hello, world!" in run_printed_curl(server, ISOLET_API_KEY=ROOT_KEY)
+
+    assert ROOT_KEY not in server.output + server.log
+    assert not (tmp_path / "data" / "root-key").exists()
+
+
+def test_the_public_address_is_shown_when_it_is_set(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--example", public_url="https://functions.example/") as server:
+        assert "Isolet is ready at https://functions.example\n" in server.output
+        assert "curl -X POST https://functions.example/platform/v1/functions/" in server.output
+
+
+def test_two_servers_on_one_data_directory_are_refused(server: Server) -> None:
+    said = refusal(server.data_dir)
+
+    assert f"cannot use {server.data_dir}: another Isolet server runs on it" in said
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_a_taken_port_is_refused(server: Server, tmp_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+
+    said = refusal(tmp_path / "data", "--port", port)
+
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in said
+
+
+def test_an_address_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    assert "cannot listen on 192.0.2.1:0: " in refusal(tmp_path / "data", "--host", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "http"),
+        ("port", "-1"),
+        ("port", "65536"),
+        ("max_body_mb", "0"),
+        ("max_body_mb", "1.5"),
+        ("idle_timeout_s", "soon"),
+        ("idle_timeout_s", "nan"),
+        ("idle_timeout_s", "0"),
+        ("drain_timeout_s", "-1"),
+        ("sandbox", "maybe"),
+        ("log_format", "xml"),
+        ("metrics_public", "perhaps"),
+        ("egress_allow", "10.0.0.0/33"),
+        ("egress_allow", "example.com"),
+        ("master_key", "too-short"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+    variable = f"ISOLET_{name.upper()}"
+
+    if name == "port":
+        said = refusal(tmp_path / "data", "--port", value)
+        assert "--port" in said
+    else:
+        said = refusal(tmp_path / "data", **{name: value})
+        assert variable in said
+    if name != "master_key":
+        assert value in said
+
+
+def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    said = refusal(tmp_path / "data", "--data-dir", str(tmp_path / "file" / "data"))
+
+    assert f"cannot use {tmp_path / 'file' / 'data'} as data directory" in said
+
+
+def test_an_unknown_flag_is_refused(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--colour", "red")
+
+    assert server.wait(30) == 2
+    assert "--colour" in server.log
+
+
+def test_health_and_api_pages_need_no_key(anonymous: httpx.Client) -> None:
+    health, pages, description = (anonymous.get(path) for path in ("/healthz", "/docs", "/openapi.json"))
+
+    assert (health.status_code, health.json()["status"], health.json()["sandbox"]) == (200, "ok", "on")
+    assert (pages.status_code, pages.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    paths = description.json()["paths"]
+    assert {"/platform/v1/functions", "/api/v1/functions", "/isolet/v1/functions/{function_id}"} <= paths.keys()
+
+
+def test_the_api_pages_load_nothing_from_elsewhere(anonymous: httpx.Client) -> None:
+    html = anonymous.get("/docs").text
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", html)
+
+    assert [address for address in addresses if not address.startswith("/docs/")] == []
+    assert {anonymous.get(address).status_code for address in addresses} == {200}
+    assert len(addresses) == 3
+
+
+def test_what_was_made_is_there_after_a_restart(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server, server.client() as root:
+        root.post("/isolet/v1/projects", json={"slug": "shop"})
+        key = root.post("/isolet/v1/projects/shop/keys", json={"name": "k", "role": "admin"}).json()["key"]
+        with server.client(key) as client:
+            kapso = Kapso(client)
+            function_id = kapso.deployed(HELLO)
+            call = kapso.invoke(function_id, {}).headers["x-invocation-id"]
+            before = kapso.get(function_id)
+
+    with Server(tmp_path / "data") as server, server.client(key) as client:
+        assert {**Kapso(client).get(function_id), "endpoint_url": ""} == {**before, "endpoint_url": ""}
+        assert Kapso(client).invoke(function_id, {}).text == "hello"
+        assert Kapso(client).invocations(function_id)[-1]["id"] == call
+
+
+def test_a_stop_ends_every_process_and_leaves_no_socket(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server, server.client() as root:
+        kapso = Kapso(root)
+        for number in range(3):
+            kapso.invoke(kapso.deployed(HELLO, name=f"n{number}"), {})
+        children = server.children()
+        assert len(children) >= 4
+
+        assert server.stop() == 0
+
+    assert [child for child in children if child.is_running()] == []
+    assert sockets_below(tmp_path / "data") == []
+
+
+def test_an_idle_instance_stops_and_comes_back(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", idle_timeout_s=0.2) as server, server.client() as root:
+        kapso = Kapso(root)
+        others = len(server.children())
+        function_id = kapso.deployed("let calls = 0; function handler() { return Response.json(++calls); }")
+        assert kapso.invoke(function_id, {}).json() == 1
+
+        wait_until(lambda: len(server.children()) == others, what="the end of the instance")
+
+        assert kapso.invoke(function_id, {}).json() == 1
+
+
+def sockets_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+
+
+def test_the_server_listens_on_the_loopback_address_by_default(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+
+    assert server.url == f"http://127.0.0.1:{port}"
+    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.2", port), timeout=5):
+        pass

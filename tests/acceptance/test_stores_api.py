@@ -1,0 +1,445 @@
+"""The native API of a project's stores: KV, SQL, backups, and who may do what."""
+
+import gzip
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.support.cases import CaseFailed, Cases
+from tests.support.kapso import Kapso
+from tests.support.projects import Project, new_project
+from tests.support.server import Server
+
+CASES = """
+const cases = {
+  put: (env, key, value, options) => env.KV.put(key, value, options),
+  get: (env, key) => env.KV.get(key),
+  found: (env, key) => env.KV.getWithMetadata(key),
+  exec: (env, sql) => env.DB.exec(sql),
+  all: async (env, sql) => (await env.DB.prepare(sql).all()).results,
+  // KV first, the database after: at any moment the database has what KV has, or one less.
+  async step(env, n) {
+    await env.KV.put("n", String(n));
+    await env.DB.prepare("INSERT INTO steps VALUES (?)").bind(n).run();
+  },
+  async steps(env) {
+    return [Number(await env.KV.get("n")), await env.DB.prepare("SELECT max(n) AS n FROM steps").first("n")];
+  },
+};
+"""
+
+
+class Stores:
+    """The native API of one project."""
+
+    def __init__(self, project: Project, key: str | None = None) -> None:
+        self.client = project.client if key is None else project.server.client(key)
+        self.base = f"/isolet/v1/projects/{project.slug}"
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self.client.request(method, self.base + path, **options)
+
+    def put(self, key: str, value: bytes = b"v", **options: Any) -> httpx.Response:
+        return self.request("PUT", "/kv/" + quote(key, safe=""), content=value, **options)
+
+    def get(self, key: str) -> httpx.Response:
+        return self.request("GET", "/kv/" + quote(key, safe=""))
+
+    def query(self, sql: str, *params: Any) -> httpx.Response:
+        return self.request("POST", "/database/query", json={"sql": sql, "params": params})
+
+    def rows(self, sql: str, *params: Any) -> Any:
+        reply = self.query(sql, *params)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["rows"]
+
+    def import_text(self, text: str | bytes) -> httpx.Response:
+        return self.request("POST", "/database/import", content=text)
+
+
+def told(reply: httpx.Response) -> tuple[int, str]:
+    return reply.status_code, reply.json()["error"]["message"]
+
+
+@pytest.fixture
+def home(server: Server, root: httpx.Client) -> Iterator[Project]:
+    with new_project(server, root) as project:
+        yield project
+
+
+@pytest.fixture
+def stores(home: Project) -> Stores:
+    return Stores(home)
+
+
+@pytest.fixture
+def cases(home: Project) -> Cases:
+    return Cases(Kapso(home.client), CASES)
+
+
+# KV.
+
+
+def test_what_a_function_puts_is_there_to_read_and_the_other_way(stores: Stores, cases: Cases) -> None:
+    cases.run("put", "from-function", "tëxt", {"metadata": {"who": "Zoë"}})
+    reply = stores.get("from-function")
+    assert (reply.status_code, reply.content) == (200, "tëxt".encode())
+    assert reply.headers["x-kv-metadata"] == '{"who":"Zo\\u00eb"}'
+    binary = bytes(range(256)) * 300
+    assert stores.put("from-outside", binary, headers={"x-kv-metadata": '{"who": "Zo\\u00eb"}'}).status_code == 204
+    assert stores.get("from-outside").content == binary
+    assert stores.put("words", b"plain", headers={"x-kv-metadata": '{"who": "Zo\\u00eb"}'}).status_code == 204
+    found = cases.run("found", "words")
+    assert (found["value"], found["metadata"]) == ("plain", {"who": "Zoë"})
+
+
+@pytest.mark.parametrize("key", ["a/b/c", "with space", "100%", "%2F", "q?x=1#y", "ключ-☃", "a+b&c=d", "/x", "x/"])
+def test_a_key_may_hold_any_character(stores: Stores, cases: Cases, key: str) -> None:
+    assert stores.put(key, key.encode()).status_code == 204
+    assert cases.run("get", key) == key
+    assert stores.get(key).text == key
+    assert [item["name"] for item in stores.request("GET", "/kv").json()["data"]] == [key]
+    assert stores.request("DELETE", "/kv/" + quote(key, safe="")).status_code == 204
+    assert told(stores.get(key)) == (404, "Key not found")
+
+
+def test_a_value_may_have_25_mib_and_no_more(stores: Stores) -> None:
+    largest = 25 * 1024 * 1024
+    assert stores.put("large", bytes(largest)).status_code == 204
+    assert len(stores.get("large").content) == largest
+    assert told(stores.put("large", bytes(largest + 1))) == (413, f"value is larger than {largest} bytes")
+
+
+def test_a_put_with_a_ttl_shows_when_it_expires(stores: Stores) -> None:
+    assert stores.put("short", params={"expiration_ttl": 60}).status_code == 204
+    (key,) = stores.request("GET", "/kv").json()["data"]
+    assert set(key) == {"name", "expiration"}
+    status, message = told(stores.put("short", params={"expiration_ttl": 59}))
+    assert status == 422
+    assert "Invalid expiration_ttl of 59" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "metadata", "message"),
+    [
+        ("k" * 513, None, "key is longer than 512 bytes"),
+        ("ok", "{", "metadata is not JSON"),
+        ("ok", '"' + "m" * 1023 + '"', "metadata is larger than 1024 bytes"),
+    ],
+)
+def test_a_put_beyond_a_limit_is_refused(stores: Stores, key: str, metadata: str | None, message: str) -> None:
+    headers = {} if metadata is None else {"x-kv-metadata": metadata}
+    assert told(stores.put(key, headers=headers)) == (422, message)
+    assert stores.request("GET", "/kv").json()["data"] == []
+
+
+def test_keys_are_listed_in_pages_by_prefix(stores: Stores) -> None:
+    for number in range(7):
+        stores.put(f"p:{number}", headers={"x-kv-metadata": str(number)})
+    stores.put("q:0")
+    names, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        query = {"prefix": "p:", "limit": 3} | ({"cursor": cursor} if cursor else {})
+        page = stores.request("GET", "/kv", params=query).json()
+        names += [(item["name"], item["metadata"]) for item in page["data"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    assert names == [(f"p:{number}", number) for number in range(7)]
+    assert pages == 3
+    assert stores.request("GET", "/kv", params={"limit": 501}).status_code == 422
+
+
+# SQL.
+
+
+def test_a_query_gives_rows_and_counts(stores: Stores, cases: Cases) -> None:
+    cases.run("exec", "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, photo BLOB)")
+    reply = stores.query("INSERT INTO people (name, photo) VALUES (?, ?), (?, NULL)", "Ada", [1, 2, 255], "Bob")
+    assert reply.status_code == 200, reply.text
+    assert (reply.json()["changes"], reply.json()["last_row_id"]) == (2, 2)
+    assert stores.rows("SELECT * FROM people WHERE name = ?", "Ada") == [{"id": 1, "name": "Ada", "photo": [1, 2, 255]}]
+    assert cases.run("all", "SELECT count(*) AS n FROM people") == [{"n": 2}]
+
+
+def test_a_failing_query_is_told_in_sqlites_words(stores: Stores) -> None:
+    status, message = told(stores.query("SELECT * FROM nowhere"))
+    assert status == 422
+    assert "no such table: nowhere" in message
+    assert stores.request("POST", "/database/query", json={"sql": 1}).status_code == 422
+
+
+def test_several_statements_are_one_transaction(stores: Stores) -> None:
+    stores.query("CREATE TABLE t (n INTEGER UNIQUE)")
+    assert stores.query("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").status_code == 422
+    assert stores.rows("SELECT * FROM t") == []
+    assert stores.rows("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); SELECT sum(n) AS s FROM t") == [{"s": 3}]
+
+
+def test_figures_name_every_table_with_its_rows(stores: Stores) -> None:
+    empty = stores.request("GET", "/database").json()
+    assert empty["tables"] == []
+    stores.query('CREATE TABLE "odd ""name" (n); CREATE TABLE b (n); INSERT INTO b VALUES (1), (2)')
+    found = stores.request("GET", "/database").json()
+    assert found["tables"] == [{"name": "b", "rows": 2}, {"name": 'odd "name', "rows": 0}]
+    assert found["size_bytes"] > empty["size_bytes"]
+
+
+def test_an_export_makes_the_same_database_in_another_project(
+    server: Server, root: httpx.Client, stores: Stores
+) -> None:
+    stores.query(
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, score REAL, photo BLOB, note TEXT);"
+        "CREATE TABLE log (line TEXT);"
+        "CREATE INDEX by_name ON people (name);"
+        "CREATE VIEW names AS SELECT name FROM people;"
+        "CREATE TRIGGER grow AFTER INSERT ON people BEGIN INSERT INTO log VALUES ('a; b'); "
+        "INSERT INTO log VALUES (new.name); END;"
+    )
+    stores.query(
+        "INSERT INTO people VALUES (?, ?, ?, ?, ?)", 7, "Ada; 'the' \"first\"", 0.1, [0, 255, 10], "a\nb\r\n-- c"
+    )
+    stores.query("INSERT INTO people (name) VALUES ('Zoë ☃')")
+    exported = stores.request("GET", "/database/export")
+    assert exported.headers["content-type"].startswith("application/sql")
+    with new_project(server, root) as project:
+        copy = Stores(project)
+        done = copy.import_text(exported.content)
+        assert done.status_code == 200, done.text
+        assert done.json()["statements"] > 5
+        for sql in (
+            "SELECT id, name, score, typeof(score) AS t, photo, note FROM people ORDER BY id",
+            "SELECT line FROM log",
+            "SELECT * FROM names",
+            "SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE '\\_cf%' ESCAPE '\\' ORDER BY name",
+        ):
+            assert copy.rows(sql) == stores.rows(sql), sql
+        assert copy.request("GET", "/database/export").text == exported.text
+        copy.query("INSERT INTO people (name) VALUES ('after')")
+        assert copy.rows("SELECT count(*) AS n FROM log") == [{"n": 6}], "the trigger works in the copy"
+
+
+def test_an_import_of_many_statements_minds_semicolons_in_text_and_triggers(stores: Stores) -> None:
+    lines = ["CREATE TABLE t (v TEXT); -- a comment; with a semicolon", "/* and; another */ CREATE TABLE log (v);"]
+    lines += ["CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.v); SELECT 1; END;"]
+    lines += ["INSERT INTO t VALUES ('row; #''s');".replace("#", str(n)) for n in range(250)]
+    done = stores.import_text("\n".join(lines))
+    assert (done.status_code, done.json()) == (200, {"statements": 253})
+    assert stores.rows("SELECT count(*) AS n, max(v) AS v FROM log") == [{"n": 250, "v": "row; 99's"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("CREATE TABLE a (n); INSERT INTO a VALUES (1); INSERT INTO nowhere VALUES (1);", "no such table: nowhere"),
+        ("CREATE TABLE a (n); SELEC;", "syntax error"),
+        ("CREATE TABLE a (n); INSERT INTO a VALUES ('unfinished", "unrecognized token"),
+        ("CREATE TABLE a (n); INSERT INTO a VALUES ('" + "x" * 100_001 + "');", "longer than 100000 bytes"),
+        ("  ;; -- nothing\n", "there is no SQL statement to import"),
+        ("", "there is no SQL statement to import"),
+        (b"CREATE TABLE a (n); \xff", "not UTF-8"),
+    ],
+)
+def test_an_import_that_fails_changes_nothing(stores: Stores, text: str | bytes, message: str) -> None:
+    status, said = told(stores.import_text(text))
+    assert status == 422
+    assert message in said
+    assert stores.request("GET", "/database").json()["tables"] == []
+
+
+# Backups.
+
+
+def test_a_backup_brings_both_stores_back(stores: Stores, cases: Cases) -> None:
+    large = bytes(range(256)) * 1000
+    stores.put("small", b"before", headers={"x-kv-metadata": '{"m":1}'})
+    stores.put("large", large)
+    stores.query("CREATE TABLE t (n); INSERT INTO t VALUES (1)")
+    backup = stores.request("GET", "/backup")
+    assert backup.status_code == 200
+    assert backup.headers["content-type"] == "application/x-tar"
+    assert ".backup.tar" in backup.headers["content-disposition"]
+    stores.put("small", b"after")
+    stores.put("later", b"after")
+    stores.request("DELETE", "/kv/large")
+    stores.query("DROP TABLE t; CREATE TABLE other (n)")
+
+    assert stores.request("POST", "/restore", content=backup.content).status_code == 204
+
+    assert cases.run("found", "small")["metadata"] == {"m": 1}
+    assert stores.get("small").content == b"before"
+    assert stores.get("large").content == large
+    assert cases.run("get", "later") is None
+    assert cases.run("all", "SELECT n FROM t") == [{"n": 1}]
+    assert [table["name"] for table in stores.request("GET", "/database").json()["tables"]] == ["t"]
+
+
+def test_a_backup_of_one_project_can_be_restored_in_another(server: Server, root: httpx.Client, stores: Stores) -> None:
+    stores.put("k", b"moved")
+    stores.query("CREATE TABLE t (n); INSERT INTO t VALUES (5)")
+    content = stores.request("GET", "/backup").content
+    with new_project(server, root) as project:
+        other = Stores(project)
+        assert other.request("POST", "/restore", content=content).status_code == 204
+        assert other.get("k").content == b"moved"
+        assert other.rows("SELECT n FROM t") == [{"n": 5}]
+
+
+def test_a_project_that_stored_nothing_can_be_backed_up_and_restored(stores: Stores) -> None:
+    content = stores.request("GET", "/backup").content
+    stores.put("k")
+    assert stores.request("POST", "/restore", content=content).status_code == 204
+    assert stores.request("GET", "/kv").json()["data"] == []
+
+
+def test_a_backup_taken_while_functions_write_is_one_moment(stores: Stores, cases: Cases) -> None:
+    cases.run("exec", "CREATE TABLE steps (n INTEGER)")
+    cases.run("step", 0)
+    stop = threading.Event()
+    written = [0]
+    problems: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            while not stop.is_set():
+                cases.run("step", written[0] + 1)
+                written[0] += 1
+        except (CaseFailed, AssertionError, httpx.HTTPError) as exc:
+            problems.append(exc)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    backups = []
+    try:
+        for _ in range(4):
+            before = written[0]
+            backups.append((before, stores.request("GET", "/backup"), written[0] + 1))
+    finally:
+        stop.set()
+        writer.join()
+    assert problems == [], "functions go on while a backup is taken"
+    assert written[0] > 4
+    for before, backup, after in backups:
+        assert stores.request("POST", "/restore", content=backup.content).status_code == 204
+        in_kv, in_sql = cases.run("steps")
+        assert before <= in_sql <= after
+        assert in_kv - in_sql in (0, 1)
+
+
+Members = list[tuple[tarfile.TarInfo, bytes]]
+
+
+def _members(backup: bytes) -> Members:
+    with tarfile.open(fileobj=io.BytesIO(backup)) as archive:
+        opened = [(member, archive.extractfile(member)) for member in archive]
+        return [(member, b"" if file is None else file.read()) for member, file in opened]
+
+
+def _pack(members: Members) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for member, data in members:
+            archive.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+def _renamed(members: Members, name: str) -> Members:
+    """The largest file goes under another name."""
+    largest, data = max(members, key=lambda item: len(item[1]))
+    moved = tarfile.TarInfo(name)
+    moved.size = len(data)
+    return [(moved, data) if member is largest else (member, content) for member, content in members]
+
+
+def _damaged(members: Members) -> Members:
+    """Noise in every database, of the same size."""
+    return [
+        (member, b"noise " * (len(data) // 6 + 1) if member.name.endswith(".sqlite") else data)
+        for member, data in members
+    ]
+
+
+def _linked(members: Members) -> Members:
+    link = tarfile.TarInfo("objects/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return [*members, (link, b"")]
+
+
+GARBAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "text": lambda _: b"no tar at all" * 100,
+    "unmarked": lambda backup: _pack(_members(backup)[1:]),
+    "a mark alone": lambda backup: _pack(_members(backup)[:1]),
+    "a third of it": lambda backup: backup[: len(backup) // 3],
+    "most of it": lambda backup: backup[: len(backup) * 3 // 4],
+    "a file less": lambda backup: _pack(_members(backup)[:-1]),
+    "compressed": gzip.compress,
+    "out of the folder": lambda backup: _pack(_renamed(_members(backup), "objects/../../outside")),
+    "absolute": lambda backup: _pack(_renamed(_members(backup), "/outside")),
+    "another folder": lambda backup: _pack(_renamed(_members(backup), "other/x.sqlite")),
+    "a file for a folder": lambda backup: _pack(_renamed(_members(backup), "objects")),
+    "a link": lambda backup: _pack(_linked(_members(backup))),
+    "damaged databases": lambda backup: _pack(_damaged(_members(backup))),
+}
+
+
+@pytest.mark.parametrize("make", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_is_no_backup_is_refused_and_changes_nothing(stores: Stores, make: Callable[[bytes], bytes]) -> None:
+    stores.put("k", b"backed up" * 10_000)
+    stores.query("CREATE TABLE t (n); INSERT INTO t VALUES (1)")
+    garbage = make(stores.request("GET", "/backup").content)
+    stores.put("k", b"kept")
+    status, message = told(stores.request("POST", "/restore", content=garbage))
+    assert status == 422
+    assert message.startswith("the file is not a backup that Isolet made")
+    assert stores.get("k").content == b"kept"
+    assert stores.rows("SELECT n FROM t") == [{"n": 1}]
+
+
+# Roles.
+
+_ROUTES = [
+    ("GET", "/kv", "deploy"),
+    ("GET", "/kv/k", "deploy"),
+    ("PUT", "/kv/k", "deploy"),
+    ("DELETE", "/kv/k", "deploy"),
+    ("GET", "/database", "deploy"),
+    ("POST", "/database/query", "deploy"),
+    ("GET", "/database/export", "deploy"),
+    ("POST", "/database/import", "deploy"),
+    ("GET", "/backup", "admin"),
+    ("POST", "/restore", "admin"),
+]
+
+
+def test_every_route_wants_its_role_and_a_key_of_the_project(
+    server: Server, root: httpx.Client, home: Project, stores: Stores
+) -> None:
+    stores.put("k", b"kept")
+    with new_project(server, root) as stranger:
+        keys = {role: home.key(role) for role in ("invoke", "deploy", "admin")}
+        foreign = stranger.key("admin")
+        for method, path, role in _ROUTES:
+
+            def status(key: str, method: str = method, path: str = path) -> int:
+                # What is sent is good for no route but the query, so that nobody changes anything.
+                with home.server.client(key) as client:
+                    json = {"sql": "SELECT 1"}
+                    return client.request(method, stores.base + path, json=json).status_code
+
+            refused = {"": 401, "isk_nobody": 401, foreign: 404, keys["invoke"]: 403}
+            if role == "admin":
+                refused[keys["deploy"]] = 403
+            for key, expected in refused.items():
+                assert status(key) == expected, (method, path, key)
+            allowed = [keys[name] for name in ("deploy", "admin") if keys[name] not in refused]
+            assert [status(key) in (200, 204, 400, 404, 422) for key in allowed] == [True] * len(allowed)
+
+
+def test_an_unknown_project_has_no_stores(root: httpx.Client) -> None:
+    reply = root.get("/isolet/v1/projects/never-made/kv")
+    assert told(reply) == (404, "Project not found")

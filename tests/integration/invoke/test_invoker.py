@@ -1,0 +1,457 @@
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from isolet.clock import SystemClock
+from isolet.domain.functions import ResponseMode
+from isolet.domain.invocations import Door, Invocation, Outcome
+from isolet.domain.limits import Limits
+from isolet.errors import (
+    ClientDisconnected,
+    FunctionCrashed,
+    FunctionTimeout,
+    HandlerFailed,
+    NotDeployed,
+    TooLarge,
+)
+from isolet.invoke.call import CallRequest
+from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.recorder import Recorder
+from isolet.invoke.routes import Route
+from isolet.runtime.config import InstanceSpec
+from isolet.runtime.pool import Pool
+from isolet.runtime.sandbox import Sandbox
+from isolet.store import invocations as stored
+from isolet.store.database import Database
+from isolet.tasks import Tasks
+from isolet.toolchain import Toolchain
+from tests.support.programs import script
+from tests.support.runtime import Runtime, a_spec
+
+ECHO = """
+export default async (request) => Response.json({
+  method: request.method,
+  path: new URL(request.url).pathname + new URL(request.url).search,
+  scheme: new URL(request.url).protocol,
+  headers: Object.fromEntries(request.headers),
+  body: await request.text(),
+});
+"""
+# Stands in for workerd: it answers the first request on a connection, and closes at the second without a word.
+FORGETFUL = """
+import os, socket, sys
+def fd(name): return int(next(part for part in sys.argv if part.startswith(name)).rpartition("=")[2])
+listener = socket.socket(fileno=fd("--socket-fd=http="))
+listener.setblocking(True)
+os.write(fd("--control-fd="), b"listening")
+count = 0
+while True:
+    connection, _ = listener.accept()
+    for number in (1, 2):
+        data = b""
+        while not data.endswith(b"end"):
+            chunk = connection.recv(65536)
+            if not chunk: break
+            data += chunk
+        if number == 1 and data:
+            count += 1
+            connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    connection.close()
+"""
+
+
+@dataclass(slots=True)
+class Harness:
+    """Calls functions by the text of their module."""
+
+    invoker: Invoker
+    recorder: Recorder
+    database: Database
+    pool: Pool
+    specs: dict[str, InstanceSpec] = field(default_factory=dict)
+
+    def route(self, module: str, **limits: int) -> Route:
+        spec = a_spec(module, limits=Limits(**limits))
+        self.specs[spec.release] = spec
+        return Route(
+            function_id=spec.function_id,
+            project_id=spec.project_id,
+            name="Test",
+            slug="test",
+            version=1,
+            release=spec.release,
+            public=False,
+            response_mode=ResponseMode.PASSTHROUGH,
+            limits=spec.limits,
+        )
+
+    async def call(self, route: Route, body: bytes | AsyncIterator[bytes] = b"", **values: Any) -> Reply:
+        known = {"door": Door.KAPSO, "method": b"POST", "target": b"/invoke?a=1", "path": "/invoke"}
+        values["headers"] = [(b"host", b"isolet.example"), *values.get("headers", [])]
+        async with asyncio.timeout(20):
+            return await self.invoker.call(route, CallRequest(**{**known, "body": body, **values}))
+
+    async def json(self, route: Route, body: bytes | AsyncIterator[bytes] = b"", **values: Any) -> Any:
+        return json.loads(await (await self.call(route, body, **values)).read(1_000_000))
+
+    async def record(self, route: Route) -> Invocation:
+        """The record of the only call of a function."""
+        found: list[Invocation] = []
+        async with asyncio.timeout(10):
+            while not found:
+                await self.recorder.flush(10)
+                found = await self.database.read(stored.list_invocations, route.function_id, limit=10)
+        (invocation,) = found
+        return invocation
+
+
+@asynccontextmanager
+async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> AsyncIterator[Harness]:
+    tasks = Tasks()
+    tasks.loop(recorder.run(), name="recorder")
+
+    async def load(route: Route) -> InstanceSpec:
+        return harness.specs[route.release]
+
+    invoker = Invoker(pool=pool, recorder=recorder, clock=SystemClock(), load_spec=load, on_call=lambda: None)
+    harness = Harness(invoker, recorder, database, pool)
+    try:
+        yield harness
+    finally:
+        await invoker.close()
+        await tasks.close()
+
+
+@pytest.fixture
+async def harness(runtime: Runtime, database: Database) -> AsyncIterator[Harness]:
+    recorder = Recorder(database)
+    async with runtime.pool(recorder.print) as pool, a_harness(pool, database, recorder) as made:
+        yield made
+
+
+async def test_a_function_sees_its_callers_request(harness: Harness) -> None:
+    route = harness.route(ECHO)
+    headers = [(b"x-api-key", b"k"), (b"x-custom", b"v"), (b"connection", b"keep-alive")]
+    seen = await harness.json(route, b"hello", method=b"PUT", target=b"/a%20b?c=d", headers=headers, scheme="https")
+    assert seen == {
+        "method": "PUT",
+        "path": "/a%20b?c=d",
+        "scheme": "https:",
+        "headers": {"content-length": "5", "host": "isolet.example", "x-custom": "v"},
+        "body": "hello",
+    }
+
+
+async def test_a_call_is_recorded_with_all_that_is_known_of_it(harness: Harness) -> None:
+    route = harness.route("export default () => { console.log('hi'); return new Response('made', { status: 201 }); }")
+    reply = await harness.call(route, b"sent")
+    assert (reply.status, await reply.read(100)) == (201, b"made")
+    assert (b"x-invocation-id", reply.invocation_id.encode()) in reply.headers
+
+    record = await harness.record(route)
+    assert (record.id, record.status, record.outcome, record.error) == (reply.invocation_id, 201, Outcome.OK, None)
+    assert (record.door, record.method, record.path, record.version) == (Door.KAPSO, "POST", "/invoke", 1)
+    assert (record.request_body, record.response_body) == (b"sent", b"made")
+    assert [line.message for line in record.console] == ["hi"]
+    assert record.duration_us >= record.cold_start_us > 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 3_000_000])
+async def test_bodies_pass_whole_and_are_recorded_up_to_16_kib(harness: Harness, size: int) -> None:
+    route = harness.route("export default (request) => new Response(request.body);")
+    body = bytes(range(256)) * (size // 256 + 1)
+    body = body[:size]
+    reply = await harness.call(route, body)
+    assert await reply.read(size + 1) == body
+    record = await harness.record(route)
+    assert record.request_body == record.response_body == body[:16_384]
+    assert record.request_truncated is record.response_truncated is (size > 16_384)
+
+
+@pytest.mark.parametrize("length", [None, b"6"])
+async def test_a_streamed_body_arrives_whole(harness: Harness, length: bytes | None) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        for part in (b"abc", b"", b"def"):
+            yield part
+
+    route = harness.route(ECHO)
+    headers = [(b"content-length", length)] if length else []
+    assert (await harness.json(route, parts(), headers=headers))["body"] == "abcdef"
+    assert (await harness.record(route)).request_body == b"abcdef"
+
+
+async def test_a_body_that_turns_out_too_large_ends_the_call(harness: Harness) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"some"
+        raise TooLarge("Request body is larger than 1 MB")
+
+    route = harness.route(ECHO)
+    with pytest.raises(TooLarge):
+        await harness.call(route, parts())
+    assert (await harness.record(route)).outcome is Outcome.INTERNAL
+
+
+async def test_a_reply_comes_as_it_is_made(harness: Harness) -> None:
+    module = """
+    export default () => {
+      const { readable, writable } = new IdentityTransformStream();
+      const writer = writable.getWriter();
+      (async () => {
+        await writer.write(new TextEncoder().encode("first"));
+        await scheduler.wait(200);
+        await writer.write(new TextEncoder().encode("second"));
+        await writer.close();
+      })();
+      return new Response(readable);
+    };
+    """
+    reply = await harness.call(harness.route(module))
+    assert await reply.chunk() == b"first"
+    assert not reply.finish_if_read()
+    assert await reply.chunk() == b"second"
+    assert await reply.chunk() == b""
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE", b"OPTIONS"])
+async def test_a_call_without_a_body_sends_none(harness: Harness, method: bytes) -> None:
+    module = "export default (request) => new Response(null, { headers: { seen: String(request.body) } });"
+    reply = await harness.call(harness.route(module), method=method)
+    assert (b"seen", b"null") in reply.headers
+    assert await reply.read(100) == b""
+
+
+async def test_a_function_that_is_not_deployed_is_not_called(harness: Harness) -> None:
+    route = replace(harness.route(ECHO), version=None)
+    with pytest.raises(NotDeployed, match=r"^Function is not deployed$"):
+        await harness.call(route)
+    await harness.recorder.flush(10)
+    assert await harness.database.read(stored.list_invocations, route.function_id, limit=10) == []
+
+
+FAILURES = [
+    ("throw new TypeError('on purpose');", "TypeError: on purpose"),
+    ("throw 'a string';", "a string"),
+    ("throw undefined;", "undefined"),
+    ("throw { toString() { throw 1; } };", "the handler threw a value that cannot be shown"),
+    ("return 'text';", "TypeError: the handler must return a Response, it returned text"),
+    ("return undefined;", "TypeError: the handler must return a Response, it returned undefined"),
+    ("return { a: 1 };", "TypeError: the handler must return a Response, it returned an object of Object"),
+    (
+        "return new Promise(() => {});",
+        "The handler never produced a response: its promise can never settle, or the runtime cancelled the call",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), FAILURES)
+async def test_a_handler_that_fails_is_told_and_recorded(harness: Harness, body: str, message: str) -> None:
+    route = harness.route(f"export default async () => {{ {body} }};")
+    with pytest.raises(HandlerFailed) as told:
+        await harness.call(route, b"sent")
+    record = await harness.record(route)
+    assert told.value.message == record.error == message
+    assert told.value.details == {"invocation_id": record.id}
+    assert (record.status, record.outcome, record.request_body) == (500, Outcome.HANDLER_FAILED, b"sent")
+
+
+async def test_a_stack_names_the_functions_own_lines_only(harness: Harness) -> None:
+    route = harness.route("function inner() {\n  throw new Error('no');\n}\nexport default () => inner();")
+    with pytest.raises(HandlerFailed) as told:
+        await harness.call(route)
+    assert told.value.stack is not None
+    assert told.value.stack.splitlines()[0] == "Error: no"
+    assert "function.js:2:" in told.value.stack
+    assert "isolet" not in told.value.stack
+
+
+async def test_what_a_function_throws_can_be_recorded_whatever_it_holds(harness: Harness) -> None:
+    route = harness.route(r"export default () => { throw new Error('a\ud800b\u0000c' + 'x'.repeat(600)); };")
+    with pytest.raises(HandlerFailed):
+        await harness.call(route)
+    record = await harness.record(route)
+    assert record.error == ("Error: a\ufffdb\ufffdc" + "x" * 600)[:512]
+
+
+@pytest.mark.parametrize("status", [500, 503, 404])
+async def test_a_functions_own_error_reply_is_no_failure(harness: Harness, status: int) -> None:
+    route = harness.route(f"export default () => new Response('Internal Server Error', {{ status: {status} }});")
+    reply = await harness.call(route)
+    assert (reply.status, await reply.read(100)) == (status, b"Internal Server Error")
+    assert (await harness.record(route)).outcome is Outcome.OK
+
+
+@pytest.mark.parametrize("body", ["'no report'", "'{}'", "'[1]'", '\'{"message": 5, "stack": 5}\'', "null"])
+async def test_a_reply_that_imitates_our_report_of_a_failure_is_a_failure(harness: Harness, body: str) -> None:
+    route = harness.route(
+        f"export default () => new Response({body}, {{ status: 500, headers: {{ 'X-Isolet-Error': '1' }} }});"
+    )
+    with pytest.raises(HandlerFailed) as told:
+        await harness.call(route)
+    assert told.value.stack is None or isinstance(told.value.stack, str)
+    assert (await harness.record(route)).outcome is Outcome.HANDLER_FAILED
+
+
+async def test_a_call_over_its_time_is_ended(harness: Harness) -> None:
+    route = harness.route("export default async () => { await scheduler.wait(60_000); };", timeout_ms=150)
+    with pytest.raises(FunctionTimeout, match=r"^Function execution timeout \(150ms\)$"):
+        await harness.call(route)
+    record = await harness.record(route)
+    assert (record.status, record.outcome) == (504, Outcome.TIMEOUT)
+    assert 145_000 <= record.duration_us < 5_000_000
+
+
+async def test_a_call_whose_loop_never_turns_is_ended_with_its_process(harness: Harness) -> None:
+    module = "export default async (r) => { if (new URL(r.url).search) for (;;) {} return new Response('ok'); };"
+    route = harness.route(module, timeout_ms=2_000)
+    with capture_logs(), pytest.raises(FunctionTimeout):
+        await harness.call(route)
+    reply = await harness.call(route, target=b"/")
+    assert await reply.read(10) == b"ok"
+
+
+async def test_a_reply_over_its_time_breaks_off(harness: Harness) -> None:
+    module = """
+    export default () => {
+      const { readable, writable } = new IdentityTransformStream();
+      const writer = writable.getWriter();
+      (async () => {
+        await writer.write(new TextEncoder().encode("first"));
+        while (true) await scheduler.wait(1000);
+      })();
+      return new Response(readable);
+    };
+    """
+    route = harness.route(module, timeout_ms=400)
+    reply = await harness.call(route)
+    assert await reply.chunk() == b"first"
+    with pytest.raises(FunctionTimeout):
+        await reply.read(100)
+    record = await harness.record(route)
+    assert record.response_body == b"first"
+    assert record.outcome is Outcome.TIMEOUT
+
+
+async def test_a_crash_is_told_to_the_calls_it_hit(harness: Harness) -> None:
+    route = harness.route("export default async () => { console.log('running'); await scheduler.wait(60_000); };")
+    calling = asyncio.ensure_future(harness.call(route))
+    async with asyncio.timeout(10):
+        while not any(call.console for call in harness.recorder._open.values()):
+            await asyncio.sleep(0.005)
+    (instance,) = harness.pool.instances
+    with capture_logs():
+        os.kill(instance.pid, signal.SIGKILL)
+        with pytest.raises(FunctionCrashed, match=r"^The function's process ended while it ran this call") as told:
+            await calling
+    record = await harness.record(route)
+    assert told.value.details == {"invocation_id": record.id}
+    assert (record.status, record.outcome, record.error) == (502, Outcome.CRASHED, told.value.message)
+    assert [line.message for line in record.console] == ["running"]
+
+
+async def test_code_that_does_not_start_is_a_crash(harness: Harness) -> None:
+    route = harness.route("throw new Error('on purpose');")
+    with capture_logs(), pytest.raises(FunctionCrashed, match="The function did not start: Error: on purpose"):
+        await harness.call(route)
+    assert (await harness.record(route)).outcome is Outcome.CRASHED
+
+
+async def test_a_caller_that_leaves_ends_the_call(harness: Harness) -> None:
+    module = "export default async () => { console.log('running'); await scheduler.wait(60_000); };"
+    route = harness.route(module)
+    left = asyncio.Event()
+
+    async def gone() -> None:
+        await left.wait()
+
+    calling = asyncio.ensure_future(harness.call(route, gone=gone))
+    async with asyncio.timeout(10):
+        while not any(call.console for call in harness.recorder._open.values()):
+            await asyncio.sleep(0.005)
+    left.set()
+    with pytest.raises(ClientDisconnected, match=r"^the caller left$"):
+        await calling
+    record = await harness.record(route)
+    assert (record.status, record.outcome) == (499, Outcome.DISCONNECTED)
+    (instance,) = harness.pool.instances
+    assert instance.active == 0
+
+
+async def test_a_reply_that_is_given_up_is_recorded_as_left(harness: Harness) -> None:
+    route = harness.route("export default () => new Response('x'.repeat(3_000_000));")
+    reply = await harness.call(route)
+    await reply.chunk()
+    reply.close()
+    reply.close()
+    record = await harness.record(route)
+    assert (record.status, record.outcome) == (499, Outcome.DISCONNECTED)
+    assert await (await harness.call(route)).read(3_000_000) == b"x" * 3_000_000
+
+
+async def test_a_reply_over_a_limit_is_refused(harness: Harness) -> None:
+    reply = await harness.call(harness.route("export default () => new Response('x'.repeat(101));"))
+    with pytest.raises(HandlerFailed, match=r"^The reply is larger than 100 bytes$"):
+        await reply.read(100)
+
+
+async def test_many_calls_at_once_keep_their_replies_and_lines_apart(harness: Harness) -> None:
+    module = """
+    export default async (request) => {
+      const text = await request.text();
+      await scheduler.wait(Math.random() * 20);
+      console.log(text);
+      return new Response(text);
+    };
+    """
+    route = harness.route(module)
+    texts = [b"%d" % number for number in range(60)]
+    replies = await asyncio.gather(*(harness.call(route, text) for text in texts))
+    assert [await reply.read(100) for reply in replies] == texts
+    await harness.recorder.flush(10)
+    records = await harness.database.read(stored.list_invocations, route.function_id, limit=100)
+    assert len(records) == 60
+    for record in records:
+        assert record.request_body == record.response_body
+        assert [line.message.encode() for line in record.console] == [record.request_body]
+
+
+@pytest.fixture
+async def forgetful(
+    runtime: Runtime, database: Database, toolchain: Toolchain, tmp_path: Path
+) -> AsyncIterator[Harness]:
+    """Instances of a program that closes a connection when it is used a second time."""
+    sandbox = Sandbox(replace(toolchain, workerd=script(tmp_path / "workerd", FORGETFUL)), enabled=False)
+    recorder = Recorder(database)
+    async with (
+        replace(runtime, sandbox=sandbox).pool(recorder.print) as pool,
+        a_harness(pool, database, recorder) as made,
+    ):
+        yield made
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(forgetful: Harness) -> None:
+    route = forgetful.route("")
+    for count in (b"1", b"2", b"3"):
+        assert await (await forgetful.call(route, b"the end")).read(10) == count
+    await forgetful.recorder.flush(10)
+    records = await forgetful.database.read(stored.list_invocations, route.function_id, limit=10)
+    assert [record.request_body for record in records] == [b"the end"] * 3
+    assert [record.outcome for record in records] == [Outcome.OK] * 3
+
+
+async def test_a_streamed_call_is_not_sent_twice(forgetful: Harness) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"the end"
+
+    route = forgetful.route("")
+    assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
+    with pytest.raises(HandlerFailed, match="broke its reply off"):
+        await forgetful.call(route, parts(), headers=[(b"content-length", b"7")])
