@@ -31,6 +31,8 @@ def _example(field: dataclasses.Field[Any]) -> tuple[str, Any]:
         return chosen, chosen
     if field.name == "egress_allow":
         return "10.0.0.0/8", "10.0.0.0/8"
+    if field.name == "callback_schedule_s":
+        return "0,2.5", "0,2.5"
     return _EXAMPLES[settings.value_type(field)]
 
 
@@ -137,3 +139,9 @@ def test_a_secret_prints_as_stars() -> None:
 def test_settings_print_without_their_secrets() -> None:
     values = {f"ISOLET_{name}": "hidden" for name in ("API_KEY", "MASTER_KEY", "DATABASE_URL")}
     assert "hidden" not in repr(load(values))
+
+
+@pytest.mark.parametrize("text", ["soon", "0,,5", "0,-1", "nan"])
+def test_a_schedule_of_callbacks_that_cannot_be_kept_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^cannot read ISOLET_CALLBACK_SCHEDULE_S: "):
+        load({"ISOLET_CALLBACK_SCHEDULE_S": text})
