@@ -86,11 +86,15 @@ class AltairFunctions:
         async def list_functions(request: Request, space: str) -> Response:
             found = await self.functions.list(self._project(request, space))
             paging = {"next_cursor": "", "previous_cursor": ""}
-            return JSONResponse({"data": [self._shown(function, space) for function in found], "paging": paging})
+            counts = await self.records.counts([function.id for function in found])
+            data = [self._shown(function, space, counts.get(function.id, 0)) for function in found]
+            return JSONResponse({"data": data, "paging": paging})
 
         @router.get("/spaces/{space}/functions/{name}")
         async def get(request: Request, space: str, name: str) -> Response:
-            return JSONResponse(self._shown(await self._function(request, space, name), space))
+            function = await self._function(request, space, name)
+            counts = await self.records.counts([function.id])
+            return JSONResponse(self._shown(function, space, counts.get(function.id, 0)))
 
         @router.put("/spaces/{space}/functions/{name}")
         async def replace(request: Request, space: str, name: str) -> Response:
@@ -150,8 +154,8 @@ class AltairFunctions:
             raise NotFound("function not found")
         return await self.functions.get(project_id, route.function_id)
 
-    def _shown(self, function: Function, space: str) -> dict[str, Any]:
-        return shapes.function_object(function, space)
+    def _shown(self, function: Function, space: str, invocations: int = 0) -> dict[str, Any]:
+        return shapes.function_object(function, space, invocations)
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -38,7 +38,9 @@ def replacement(body: Any, before: Function) -> dict[str, Any]:
     return {"description": None, **_values(sent), "altair": _settings(sent)}
 
 
-def function_object(function: Function, space: str) -> dict[str, Any]:
+def function_object(function: Function, space: str, invocations: int) -> dict[str, Any]:
+    """`invocations` are the calls on record; a live version always has a replica that a call finds or starts."""
+    replicas = int(function.version is not None)
     settings = function.altair or {}
     return {
         "id": to_ulid(function.id),
@@ -49,7 +51,7 @@ def function_object(function: Function, space: str) -> dict[str, Any]:
         "env": settings.get("env", {}),
         "options": settings.get("options", {}),
         "status": _STATUS[function.status],
-        "metrics": {"invocations": 0, "replicas": 0, "available_replicas": 0},
+        "metrics": {"invocations": invocations, "replicas": replicas, "available_replicas": replicas},
         "created_at": _time(function.created_at_ms),
         "updated_at": _time(function.updated_at_ms),
     }

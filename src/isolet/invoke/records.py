@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from isolet.domain.invocations import Invocation
 from isolet.ids import FunctionId
@@ -23,3 +24,9 @@ class Records:
         with contextlib.suppress(TimeoutError):
             await self._recorder.flush(_FLUSH_TIMEOUT_S)
         return await self._database.read(stored.list_invocations, function_id, limit=limit, succeeded=succeeded)
+
+    async def counts(self, function_ids: Sequence[FunctionId]) -> dict[str, int]:
+        """How many calls of each function are on record."""
+        with contextlib.suppress(TimeoutError):
+            await self._recorder.flush(_FLUSH_TIMEOUT_S)
+        return await self._database.read(stored.count_invocations, function_ids)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
@@ -62,6 +62,13 @@ def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[
             .where(invocations.c.id == invocation_id)
             .values(console=invocations.c.console + _dump(lines))
         )
+
+
+def count_invocations(connection: Connection, function_ids: Sequence[FunctionId]) -> dict[str, int]:
+    """How many records each function has; those without any are left out."""
+    column = invocations.c.function_id
+    query = select(column, func.count()).where(column.in_(function_ids)).group_by(column)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def list_invocations(

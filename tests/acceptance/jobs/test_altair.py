@@ -88,6 +88,8 @@ def test_functions_are_created_read_replaced_and_deleted(altair: Altair) -> None
     taken = altair.create("echo", ECHO)
     assert (taken.status_code, taken.json()["error"]["message"]) == (409, "This function already exists")
 
+    counted = altair.client.get(f"{altair.base}/echo").json()["metrics"]
+    assert counted == {"invocations": 1, "replicas": 1, "available_replicas": 1}
     listed = altair.client.get(altair.base).json()
     assert [function["name"] for function in listed["data"]] == ["echo"]
     assert listed["paging"] == {"next_cursor": "", "previous_cursor": ""}
