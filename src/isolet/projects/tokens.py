@@ -6,7 +6,7 @@ import secrets
 
 from isolet.clock import Clock
 from isolet.domain.access import digest
-from isolet.store import tokens as stored
+from isolet.store import oauth_tokens as stored
 from isolet.store.database import Database
 
 EXPIRES_S = 3600
