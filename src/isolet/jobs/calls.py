@@ -49,7 +49,7 @@ class Calls:
         delay_ms = self._delay_ms(job, result)
         if delay_ms is not None:
             return concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms), None
-        event = JobEvent.SUCCEEDED if result.error is None and result.status < 400 else JobEvent.FAILED
+        event = JobEvent.SUCCEEDED if result.error is None and result.status < 500 else JobEvent.FAILED
         after = concluded(job, event, now_ms, attempt=attempt, result=result)
         return after, _callback(after, duration_ms, now_ms) if after.callback_url else None
 
