@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Debian packages, as command or command:package. They are installed only when the command is missing.
-TEST_PACKAGES := gcc:build-essential
+TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql
 BENCH_PACKAGES := wrk
 
 # The tool that writes the Python locks. It gets an environment of its own, made only by `make lock`.
@@ -19,7 +19,7 @@ INSTALL_SELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index --edita
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup setup-dev test lint bench lock clean
+.PHONY: help run setup setup-dev test lint bench chaos lock clean
 
 help:
 	@echo 'make run        set everything up and start the platform with an example; ARGS="--port 8080" adds flags'
@@ -28,6 +28,7 @@ help:
 	@echo 'make test       set up, lint and run every test; ARGS="-k name" narrows the tests'
 	@echo 'make lint       ruff, mypy and the rules for imports'
 	@echo 'make bench      measure; installs wrk when it is missing'
+	@echo 'make chaos      kill the server a hundred times while clients call, and look for what is lost'
 	@echo 'make lock       remake the lock files; LOCK_ARGS=--upgrade takes the newest versions'
 	@echo 'make clean      remove everything that setup made'
 
@@ -52,6 +53,9 @@ lint: setup-dev
 bench: setup-dev
 	@scripts/system-packages $(BENCH_PACKAGES)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: setup-dev
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: $(LOCK_VENV)/bin/uv
 	$(PIP_COMPILE) --output-file requirements.lock $(LOCK_ARGS)

@@ -12,6 +12,7 @@ FunctionId = NewType("FunctionId", str)
 KeyId = NewType("KeyId", str)
 InvocationId = NewType("InvocationId", str)
 DeploymentId = NewType("DeploymentId", str)
+JobId = NewType("JobId", str)
 
 _POOL_BYTES = 4096
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

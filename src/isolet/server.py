@@ -22,6 +22,8 @@ from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.projects import Plan
 from isolet.doors import management
+from isolet.doors.altair import AltairDoor
+from isolet.doors.altair_functions import AltairFunctions
 from isolet.doors.butterbase import ButterbaseDoor
 from isolet.doors.butterbase_call import ButterbaseCalls
 from isolet.doors.gateway import Gateway
@@ -30,6 +32,7 @@ from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
 from isolet.doors.metrics import MetricsDoor
 from isolet.doors.native import NativeDoor
 from isolet.doors.native_access import NativeAccess
+from isolet.doors.native_jobs import NativeJobs
 from isolet.doors.native_records import RecordsDoor
 from isolet.doors.native_storage import StorageDoor
 from isolet.doors.native_tokens import TokenDoor
@@ -43,7 +46,7 @@ from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId, ProjectId
+from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.invoke.headers import Recording
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
@@ -56,8 +59,13 @@ from isolet.invoke.retention import Retention
 from isolet.invoke.routes import Route, Routes
 from isolet.invoke.tail import Tail
 from isolet.invoke.traces import Traces
+from isolet.jobs.calls import Calls
+from isolet.jobs.deliveries import Deliveries
+from isolet.jobs.queue import Jobs
+from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.listener import Listener, bind
 from isolet.projects import Projects
+from isolet.projects.tokens import Tokens
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egress
 from isolet.runtime.guard import Guard
@@ -109,6 +117,7 @@ async def serve(
         url = (settings.public_url or "").rstrip("/") or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
         house = _House(settings, toolchain, sandbox, folder, stack, url)
         await house.build(root_key)
+        await house.start_jobs()
         listener = Listener(house.app, bound, drain_timeout_s=settings.drain_timeout_s)
 
         def stop() -> None:
@@ -190,6 +199,10 @@ class _House:
         self._build_doors()
         await self._deployer.resume()
 
+    async def start_jobs(self) -> None:
+        await self._jobs.start(self._loops)
+        self._stack.push_async_callback(self._jobs.drain, self._settings.drain_timeout_s)
+
     async def example(self) -> Function:
         """The example function, deployed."""
         return await ensure_example(self._functions, self._deployer, self._routes.default_project.id)
@@ -221,7 +234,7 @@ class _House:
         if leftovers:
             log.warning("ended processes of an earlier run", count=leftovers)
         configs = ConfigBuilder(self._toolchain.workerd_schema)
-        egress = Egress(
+        egress = self._egress = Egress(
             configs=configs,
             sandbox=self._sandbox,
             pid_files=pid_files,
@@ -284,6 +297,7 @@ class _House:
         async def forget(project_id: ProjectId) -> None:
             self._vault.forget(project_id)
             self._identities.forget(project_id)
+            await self._jobs.delete_project(project_id)
             await self._storages.delete(project_id)
 
         async def load_spec(route: Route) -> InstanceSpec:
@@ -329,6 +343,9 @@ class _House:
             environments=self._environments,
             clock=clock,
         )
+        self._tokens = Tokens(database=database, clock=clock)
+        await self._tokens.load()
+        self._build_jobs()
 
     async def _start_loopback(self, tokens: LoopbackTokens) -> None:
         """Where functions call other functions; it stops before the instances do."""
@@ -342,6 +359,28 @@ class _House:
             await task
 
         self._stack.push_async_callback(stop)
+
+    def _build_jobs(self) -> None:
+        database, clock, settings = self._database, self._clock, self._settings
+        owner, _ = keyfile.load_or_create(self._folder / "server-id", new_id)
+        self._webhook_secrets = WebhookSecrets(database=database, vault=self._vault, clock=clock)
+        self._jobs = Jobs(
+            database=database,
+            clock=clock,
+            owner=owner,
+            calls=Calls(routes=self._routes, invoker=self._invoker, clock=clock),
+            deliveries=Deliveries(
+                egress_socket=self._egress.socket,
+                secrets=self._webhook_secrets,
+                clock=clock,
+                schedule_s=settings.callback_schedule,
+                timeout_s=settings.callback_timeout_s,
+                host_limit=settings.callback_host_concurrency,
+            ),
+            call_capacity=settings.job_concurrency,
+            delivery_capacity=settings.callback_concurrency,
+            retention_ms=round(settings.result_retention_h * 3_600_000),
+        )
 
     def _build_doors(self) -> None:
         settings, access = self._settings, NativeAccess(self._routes)
@@ -382,10 +421,23 @@ class _House:
             backups=Backups(self._storages),
             settings=settings,
         )
+        altair = AltairDoor(
+            routes=self._routes, tokens=self._tokens, invoker=self._invoker, jobs=self._jobs, settings=settings
+        )
+        spaces = AltairFunctions(
+            routes=self._routes,
+            tokens=self._tokens,
+            functions=self._functions,
+            deployer=self._deployer,
+            records=records,
+            settings=settings,
+        )
+        jobs = NativeJobs(access=access, jobs=self._jobs, secrets=self._webhook_secrets)
         watched = RecordsDoor(
             access=access,
             functions=self._functions,
             records=records,
+            jobs=jobs,
             replays=Replays(self._routes, self._invoker),
             tail=self.tail,
             metrics=Metrics(self._database, self._recorder, self._clock, self._storages.data),
@@ -400,7 +452,15 @@ class _House:
         )
         routers = [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()]
         application = management.build(
-            [*routers, butterbase.router(), tokens.router(), watched.router(), metrics.router()],
+            [
+                *routers,
+                butterbase.router(),
+                spaces.router(),
+                tokens.router(),
+                watched.router(),
+                jobs.router(),
+                metrics.router(),
+            ],
             health=lambda: {
                 "status": "ok",
                 "version": __version__,
@@ -411,5 +471,5 @@ class _House:
         )
         limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
         rates = Rates(self._routes, limits, clock=time.monotonic)
-        gateway = Gateway(kapso=kapso, butterbase=calls, management=application)
+        gateway = Gateway(kapso=kapso, butterbase=calls, altair=altair, management=application)
         self.app = RateGate(gateway, routes=self._routes, rates=rates)

@@ -91,6 +91,15 @@ class Settings:
     drain_timeout_s: float = _setting(
         30.0, "Seconds that running calls get to finish when the server stops.", minimum=0
     )
+    job_concurrency: int = _setting(64, "Asynchronous calls that run at once.", minimum=1)
+    callback_concurrency: int = _setting(64, "Callbacks that are delivered at once.", minimum=1)
+    callback_host_concurrency: int = _setting(8, "Callbacks that are delivered at once to one host.", minimum=1)
+    callback_schedule_s: str = _setting(
+        "0,5,300,1800,7200,18000,36000,36000", "Seconds to wait before each attempt at a callback, comma separated."
+    )
+    callback_timeout_s: float = _setting(15.0, "Seconds that a receiver has to answer a callback.", minimum=0.1)
+    callback_http: bool = _setting(False, "Whether callbacks may go to host names over http.")
+    result_retention_h: float = _setting(168.0, "Hours that results of asynchronous calls are kept.", minimum=0)
     log_format: str = _setting("console", "Form of the platform's own log.", choices=("console", "json"))
     log_level: str = _setting("info", "Least level logged.", choices=("debug", "info", "warning", "error"))
     workerd: Path | None = _setting(None, "The workerd binary. Without it the one npm installed.")
@@ -104,6 +113,19 @@ class Settings:
     def requests_a_minute(self) -> dict[str, int]:
         """By plan. Raises SettingsError."""
         return _read_limits(self.rate_limits)
+
+    @property
+    def callback_schedule(self) -> tuple[float, ...]:
+        """The waits before each attempt, in seconds. Raises SettingsError."""
+        try:
+            found = tuple(_parse_float(part) for part in self.callback_schedule_s.split(","))
+        except ValueError as exc:
+            raise SettingsError(
+                f"cannot read {PREFIX}CALLBACK_SCHEDULE_S: {self.callback_schedule_s!r} is not a list of seconds"
+            ) from exc
+        if min(found) < 0:
+            raise SettingsError(f"cannot read {PREFIX}CALLBACK_SCHEDULE_S: a wait is below 0")
+        return found
 
     @property
     def egress_networks(self) -> tuple[str, ...]:
@@ -156,7 +178,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
         elif environment.get(variable, "") != "":
             values[field.name] = _parse(field, environment[variable], variable)
     settings = Settings(**values)
-    _ = settings.egress_networks, settings.requests_a_minute
+    _ = settings.egress_networks, settings.requests_a_minute, settings.callback_schedule
     return settings
 
 

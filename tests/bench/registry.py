@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import churn, cold_start, deploy, invoke, many, noise, recording, records, storage
+from tests.bench import churn, cold_start, deploy, invoke, jobs, many, noise, recording, records, storage
 from tests.bench.report import Figure
 
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
@@ -17,4 +17,5 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "churn": churn.run,
     "records": records.run,
     "recording": recording.run,
+    "jobs": jobs.run,
 }

@@ -15,13 +15,21 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
 from isolet.toolchain import Toolchain, find
+from tests.support.postgres import Postgres
 from tests.support.runtime import Lines, Runtime
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="isolet-postgres-") as folder, Postgres(Path(folder)) as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database. Every store test runs on each kind that is named here."""
-    assert request.param == "sqlite"
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres").database())
     return sqlite_url(tmp_path / "isolet.db")
 
 

@@ -33,6 +33,8 @@ def _example(field: dataclasses.Field[Any]) -> tuple[str, Any]:
         return "10.0.0.0/8", "10.0.0.0/8"
     if field.name == "rate_limits":
         return "free=5", "free=5"
+    if field.name == "callback_schedule_s":
+        return "0,2.5", "0,2.5"
     return _EXAMPLES[settings.value_type(field)]
 
 
@@ -149,3 +151,9 @@ def test_rate_limits_are_read_by_plan() -> None:
 def test_a_bad_rate_limit_is_told_at_start(text: str) -> None:
     with pytest.raises(SettingsError, match="RATE_LIMITS"):
         load({"ISOLET_RATE_LIMITS": text})
+
+
+@pytest.mark.parametrize("text", ["soon", "0,,5", "0,-1", "nan"])
+def test_a_schedule_of_callbacks_that_cannot_be_kept_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^cannot read ISOLET_CALLBACK_SCHEDULE_S: "):
+        load({"ISOLET_CALLBACK_SCHEDULE_S": text})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.jobs import Retry, check_retry
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.domain.triggers import check_agent, check_triggers, default_triggers
 from isolet.errors import InvalidInput
@@ -54,7 +55,7 @@ class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
     `env_revision` grows with each change of its variables. `triggers` and `agent` are what `domain.triggers` checked;
-    None where nobody set them.
+    None where nobody set them. `altair` holds what only that API knows: env and options.
     """
 
     id: FunctionId
@@ -79,6 +80,8 @@ class Function:
     created_at_ms: int = 0
     updated_at_ms: int = 0
     last_deployed_at_ms: int | None = None
+    retry: Retry = field(default_factory=Retry)
+    altair: dict[str, Any] | None = None
 
 
 def triggers_of(function: Function) -> list[dict[str, Any]]:
@@ -149,7 +152,7 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent and limits (a mapping of the limits to change).
+    runtime_config, triggers, agent, retry, altair and limits (a mapping of the limits to change).
     """
     values = {name: _CHECKS[name](value) for name, value in changes.items() if name != "limits"}
     limits = function.limits
@@ -203,4 +206,6 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "runtime_config": _check_config,
     "triggers": check_triggers,
     "agent": check_agent,
+    "retry": check_retry,
+    "altair": _check_config,
 }

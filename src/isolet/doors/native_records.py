@@ -19,7 +19,8 @@ from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.doors import records_shapes as shapes
 from isolet.doors.native_access import PREFIX, Limit, NativeAccess
-from isolet.errors import InvalidInput, NotFound
+from isolet.doors.native_jobs import NativeJobs
+from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.invoke.metrics import Metrics
@@ -39,6 +40,7 @@ class RecordsDoor:
     access: NativeAccess
     functions: Functions
     records: Records
+    jobs: NativeJobs
     replays: Replays
     tail: Tail
     metrics: Metrics
@@ -85,10 +87,20 @@ class RecordsDoor:
 
         @router.get("/invocations/{invocation_id}", tags=["invocations"])
         async def get_invocation(request: Request, invocation_id: str) -> dict[str, Any]:
-            return shapes.detail(await self._invocation(request, invocation_id))
+            state = await self.jobs.find(request, invocation_id)
+            if state is None:
+                return shapes.detail(await self._invocation(request, invocation_id))
+            try:
+                record = shapes.detail(await self._invocation(request, invocation_id))
+            except (NotFound, Forbidden):
+                # It has not run yet, or the caller may know its result but not its record.
+                record = {}
+            return {**record, **state}
 
         @router.post("/invocations/{invocation_id}/replay", status_code=201, tags=["invocations"])
         async def replay(request: Request, invocation_id: str) -> Response:
+            if await self.jobs.find(request, invocation_id) is not None:
+                return await self.jobs.replay(request, invocation_id)
             replayed = await self.replays.run(await self._invocation(request, invocation_id))
             shown = shapes.detail(await self.records.get(replayed))
             return JSONResponse(shown, status_code=201, headers={"x-invocation-id": replayed})

@@ -47,6 +47,7 @@ class FunctionUpdate(_Body):
     memory_limit_mb: int | None = None
     concurrency: int | None = None
     max_instances: int | None = None
+    retry: dict[str, Any] | None = None
 
     def changes(self) -> dict[str, Any]:
         sent = self.model_dump(exclude_unset=True)
@@ -109,6 +110,7 @@ def function_object(function: Function, project_slug: str) -> dict[str, Any]:
             "at": iso(error.at_ms),
         },
         **function.limits.to_json(),
+        "retry": function.retry.to_json(),
         "lock_version": function.lock_version,
         "created_at": iso(function.created_at_ms),
         "updated_at": iso(function.updated_at_ms),

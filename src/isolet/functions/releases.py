@@ -92,11 +92,16 @@ class Releases:
     def _variables(self, function: Function, secrets: Sequence[StoredSecret]) -> Mapping[str, Any]:
         """What the function finds in `env`."""
         return {
-            secret.name: decode_value(
-                secret.type,
-                self._vault.open_sealed(function.project_id, secret.sealed, purpose=purpose(function.id, secret.name)),
-            )
-            for secret in secrets
+            **((function.altair or {}).get("env") or {}),
+            **{
+                secret.name: decode_value(
+                    secret.type,
+                    self._vault.open_sealed(
+                        function.project_id, secret.sealed, purpose=purpose(function.id, secret.name)
+                    ),
+                )
+                for secret in secrets
+            },
         }
 
 

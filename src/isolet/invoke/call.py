@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isolet.domain.invocations import Door, Invocation, Outcome, cut_body, cut_error, storable
+from isolet.domain.invocations import Door, Invocation, Kind, Outcome, cut_body, cut_error, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -25,6 +25,7 @@ from isolet.errors import (
     TooManyRequests,
     Unavailable,
 )
+from isolet.ids import InvocationId
 from isolet.invoke import headers as header_rules
 from isolet.invoke.routes import Route
 from isolet.runtime.channel import Connection, Headers, Unread
@@ -67,7 +68,8 @@ _CONTEXT_LINE = CALL_HEADER.encode() + b': {"id":"%b","context":%b}\r\n\r\n'
 class CallRequest:
     """What a door hands over. `target` is the path and query that the function sees in `request.url`.
 
-    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case.
+    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
+    for calls that had an id before they ran.
     `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
     """
 
@@ -80,6 +82,8 @@ class CallRequest:
     scheme: str = "http"
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
     context: bytes = b""
+    kind: Kind = Kind.SYNC
+    invocation_id: InvocationId | None = None
 
 
 class Call:

@@ -55,12 +55,13 @@ class Invoker:
         if route.version is None:
             raise NotDeployed("Function is not deployed")
         invocation = Invocation(
-            id=InvocationId(new_id()),
+            id=request.invocation_id or InvocationId(new_id()),
             project_id=route.project_id,
             function_id=route.function_id,
             function_name=route.name,
             version=route.version,
             door=request.door,
+            kind=request.kind,
             method=request.method.decode("latin-1"),
             path=request.path,
             started_at_ms=self.clock.now_ms(),

@@ -72,7 +72,7 @@ class Recorder:
         self._concluding.discard(invocation.id)
         size = len(invocation.request_body) + len(invocation.response_body)
         if len(self._ended) >= _QUEUE_ROWS or self._queued_bytes + size > _QUEUE_BYTES:
-            del self._open[invocation.id]
+            self._close(invocation)
             self.lost += 1
             self._tell([invocation])
             return
@@ -85,7 +85,7 @@ class Recorder:
 
     def drop(self, invocation: Invocation) -> None:
         """The call never ran: it leaves no record."""
-        del self._open[invocation.id]
+        self._close(invocation)
 
     def print(self, invocation_id: InvocationId, line: ConsoleLine) -> None:
         """A line that a call printed, while it ran or after its reply."""
@@ -108,6 +108,11 @@ class Recorder:
     def running(self, invocation_id: str) -> Invocation | None:
         """A call that has not ended, or whose record is not written yet."""
         return self._open.get(invocation_id)
+
+    def _close(self, invocation: Invocation) -> None:
+        """Another attempt of the same call may be open by now."""
+        if self._open.get(invocation.id) is invocation:
+            del self._open[invocation.id]
 
     async def run(self) -> None:
         """The background loop; ends by cancellation, after `flush`."""
@@ -145,7 +150,7 @@ class Recorder:
     def _forget(self, batch: Sequence[Invocation]) -> None:
         """They are no longer open; for a while their late lines still find whose they are."""
         for invocation in batch:
-            del self._open[invocation.id]
+            self._close(invocation)
             self._queued_bytes -= len(invocation.request_body) + len(invocation.response_body)
             self._recent[invocation.id] = _owner(invocation)
         for invocation_id in list(islice(self._recent, max(len(self._recent) - _RECENT_CALLS, 0))):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from isolet.domain.invocations import Invocation
 from isolet.domain.search import CallFilter, CallPage, Status
 from isolet.ids import FunctionId, ProjectId
@@ -56,3 +58,8 @@ class Records:
         return await self._database.read(
             function_stats.list_log, function_id, limit=limit, since_ms=since_ms, failed=failed
         )
+
+    async def counts(self, function_ids: Sequence[FunctionId]) -> dict[str, int]:
+        """How many calls of each function are on record."""
+        await self._recorder.catch_up()
+        return await self._database.read(stored.count_invocations, function_ids)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode, triggers_of
+from isolet.domain.jobs import Retry
 from isolet.domain.limits import Limits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
 from isolet.domain.triggers import AGENT_DEFAULTS, HttpAuth, http_auth
@@ -37,6 +38,7 @@ class Route:
     limits: Limits
     http_auth: HttpAuth | None = None
     impersonation: bool = True
+    retry: Retry = field(default_factory=Retry)
 
 
 def route_of(function: Function) -> Route:
@@ -52,6 +54,7 @@ def route_of(function: Function) -> Route:
         limits=function.limits,
         http_auth=http_auth(triggers_of(function)),
         impersonation=(function.agent or AGENT_DEFAULTS)["allow_service_key_impersonation"],
+        retry=function.retry,
     )
 
 
@@ -117,9 +120,10 @@ class Routes:
 
     def principal(self, key: str | None) -> Principal | None:
         """Who a key stands for; None for no key and for one that nobody issued."""
-        if not key:
-            return None
-        given = digest(key)
+        return self.principal_of(digest(key)) if key else None
+
+    def principal_of(self, given: bytes) -> Principal | None:
+        """Who the key with this digest stands for."""
         if hmac.compare_digest(given, self._root_digest):
             return self._root
         known = self._now.keys.get(given)

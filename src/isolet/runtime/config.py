@@ -27,7 +27,7 @@ _LOOPBACK = "__isolet_loopback"
 _PRIVATE_MIN_CHARS = 8
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
-# as IPv6, benchmarking, protocol assignments, "this network".
+# as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved.
 DENIED_NETWORKS = (
     "64:ff9b::/96",
     "64:ff9b:1::/48",
@@ -36,6 +36,15 @@ DENIED_NETWORKS = (
     "198.18.0.0/15",
     "192.0.0.0/24",
     "0.0.0.0/8",
+    "2001::/32",
+    "2001:db8::/32",
+    "fec0::/10",
+    "ff00::/8",
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
 )
 
 

@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
+from isolet.domain.networks import METADATA
 from isolet.errors import PlatformError
 from isolet.runtime.config import DENIED_NETWORKS, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
@@ -25,7 +26,6 @@ _CA_FILES = (
 )
 _REASONS_INSIDE = "/reasons"
 # Where clouds give out the keys of the machine: opened by naming exactly this address, never by a network around it.
-_METADATA = ("169.254.169.254/32", "fd00:ec2::254/128", "100.100.100.200/32")
 _BACK_OFF_S = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -134,4 +134,4 @@ def denied_networks(allowed: Sequence[str]) -> list[str]:
         for network in denied
         if not any(network.version == other.version and network.overlaps(other) for other in opened)
     ]
-    return ranges + [address for address in _METADATA if ipaddress.ip_network(address) not in opened]
+    return ranges + [address for address in METADATA if ipaddress.ip_network(address) not in opened]

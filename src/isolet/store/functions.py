@@ -17,6 +17,7 @@ from isolet.domain.functions import (
     ResponseMode,
     free_slug,
 )
+from isolet.domain.jobs import check_retry
 from isolet.domain.limits import Limits
 from isolet.errors import InvalidInput, NotFound
 from isolet.ids import FunctionId, ProjectId
@@ -93,6 +94,7 @@ def _values(function: Function) -> dict[str, Any]:
     values["status"] = function.status.value
     values["limits"] = function.limits.to_json()
     values["deploy_error"] = asdict(function.deploy_error) if function.deploy_error else None
+    values["retry"] = function.retry.to_json()
     return values
 
 
@@ -103,4 +105,5 @@ def _function(row: Row[Any]) -> Function:
     values["status"] = FunctionStatus(row.status)
     values["limits"] = Limits.from_json(row.limits)
     values["deploy_error"] = DeployError(**row.deploy_error) if row.deploy_error else None
+    values["retry"] = check_retry(row.retry)
     return Function(**values)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, func, or_, select, update
 
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
@@ -40,17 +40,24 @@ _STATUS: Mapping[Status, tuple[ColumnElement[bool], bool]] = {
     Status.NO_FAULT: (~_faulty, False),
     Status.NOT_2XX: (~_good, True),
 }
+_AGAIN = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in _COLUMNS if name != "id"
+)
 
 
 def insert_invocations(connection: Connection, batch: Sequence[Invocation]) -> None:
-    """Past SQLAlchemy's own insert, which takes several times the CPU of the rows."""
+    """Past SQLAlchemy's own insert, which takes several times the CPU of the rows.
+
+    A call that is tried again keeps its id: the record of its last attempt stays.
+    """
+    batch = list({invocation.id: invocation for invocation in batch}.values())
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     row = f"({', '.join([mark] * len(_COLUMNS))})"
     start = f"INSERT INTO {invocations.name} ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 – names of our own table
     for first in range(0, len(batch), _ROWS_A_STATEMENT):
         part = batch[first : first + _ROWS_A_STATEMENT]
         values = tuple(value for invocation in part for value in _row(invocation))
-        connection.exec_driver_sql(start + ", ".join([row] * len(part)), values)
+        connection.exec_driver_sql(start + ", ".join([row] * len(part)) + _AGAIN, values)
 
 
 def _row(invocation: Invocation) -> tuple[Any, ...]:
@@ -74,6 +81,13 @@ def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[
             .where(invocations.c.id == invocation_id)
             .values(console=invocations.c.console + _dump(lines))
         )
+
+
+def count_invocations(connection: Connection, function_ids: Sequence[FunctionId]) -> dict[str, int]:
+    """How many records each function has; those without any are left out."""
+    column = invocations.c.function_id
+    query = select(column, func.count()).where(column.in_(function_ids)).group_by(column)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def list_invocations(

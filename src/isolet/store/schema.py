@@ -84,6 +84,8 @@ functions = Table(
     _ms("created_at_ms"),
     _ms("updated_at_ms"),
     _ms("last_deployed_at_ms", nullable=True),
+    Column("retry", JSON(none_as_null=True)),
+    Column("altair", JSON(none_as_null=True)),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
 )
 
@@ -240,4 +242,77 @@ rollup_durations = Table(
     Column("total", BigInteger, nullable=False),
     Index("rollup_durations_step", "step", "at_ms"),
     sqlite_with_rowid=False,
+)
+
+_QUEUED = text("state = 'queued'")
+_RUNNING = text("state = 'running'")
+_HAS_PARENT = text("parent_id IS NOT NULL")
+_CALLBACKS = text("kind = 'callback'")
+_ENDED = text("finished_at_ms IS NOT NULL")
+
+# The queue is the rows themselves. The partial indexes hold only what waits or runs, so history costs a claim nothing.
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    Column("kind", String(20), nullable=False),
+    _id("project_id", primary_key=False),
+    _id("function_id", primary_key=False),
+    Column("function_name", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("method", String(20), nullable=False),
+    Column("target", Text, nullable=False),
+    _ms("created_at_ms"),
+    _ms("due_at_ms"),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("parent_id", String(36)),
+    Column("callback_url", Text),
+    Column("state", String(20), nullable=False),
+    Column("lease_owner", String(36)),
+    _ms("lease_until_ms", nullable=True),
+    Column("claims", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    _ms("finished_at_ms", nullable=True),
+    Column("result_status", Integer),
+    Column("result_headers", Text, nullable=False),
+    Column("result_body", LargeBinary, nullable=False),
+    Column("error", Text),
+    Column("history", Text, nullable=False),
+    Index("jobs_queue", "kind", "lane", "due_at_ms", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+    Index("jobs_due", "kind", "due_at_ms", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+    Index("jobs_leases", "lease_owner", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+    Index("jobs_parent", "parent_id", sqlite_where=_HAS_PARENT, postgresql_where=_HAS_PARENT),
+    Index("jobs_deliveries", "project_id", "state", "id", sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS),
+    Index("jobs_finished", "finished_at_ms", sqlite_where=_ENDED, postgresql_where=_ENDED),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _id("function_id"),
+    Column("key", String(255), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),
+    _id("job_id", primary_key=False),
+    _ms("expires_at_ms"),
+    Index("idempotency_keys_expiry", "expires_at_ms"),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    Column("sealed", LargeBinary, nullable=False),
+    _ms("created_at_ms"),
+    Index("webhook_secrets_project", "project_id"),
+)
+
+oauth_tokens = Table(
+    "oauth_tokens",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("key_digest", LargeBinary(32), nullable=False),
+    _ms("expires_at_ms"),
 )

@@ -12,7 +12,9 @@ export default {
       const { host, hostname } = new URL(request.url);
       const reason = await reasonFor(hostname, env);
       const why = reason?.text ?? ownWords(error, request.url);
-      return new Response(`cannot fetch ${host}: ${why}\n`, { status: reason?.refused ? 403 : 502, headers: TEXT });
+      // Callbacks leave here too: the host tells by this header that no receiver answered.
+      const headers = { ...TEXT, "x-isolet-egress": reason?.refused ? "refused" : "failed" };
+      return new Response(`cannot fetch ${host}: ${why}\n`, { status: reason?.refused ? 403 : 502, headers });
     }
   },
 };

@@ -1,0 +1,26 @@
+"""Which addresses are the world's, which lead back inside. The egress process holds connections to the same rules."""
+
+from __future__ import annotations
+
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Refused even when the operator opened the network around them: they hand out a machine's credentials.
+METADATA = ("169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "fd00:ec2::254/128")
+# What Python's own tables count as global, and what holds an IPv4 address inside.
+_INSIDE = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "2002::/16", "2001::/32", "198.18.0.0/15")))
+_UNICAST_V6 = ipaddress.ip_network("2000::/3")
+_METADATA = tuple(map(ipaddress.ip_network, METADATA))
+
+
+def is_metadata(address: Address) -> bool:
+    return any(address in network for network in _METADATA)
+
+
+def is_public(address: Address) -> bool:
+    """Whether anybody's function may reach it."""
+    inside = any(address in network for network in _INSIDE)
+    if address.version == 6 and address not in _UNICAST_V6:
+        return False
+    return address.is_global and not address.is_multicast and not inside

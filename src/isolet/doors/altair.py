@@ -1,0 +1,203 @@
+"""Calls through the Altair API: `invoke` and `async-invoke` (`seeds/003`, `wire-facts.md` items 224–240)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from isolet.domain.access import Principal
+from isolet.domain.callbacks import check_url
+from isolet.domain.failures import STATUS, error_object
+from isolet.domain.invocations import Door
+from isolet.doors.authentication import api_key, bearer
+from isolet.doors.errors import ErrorReply, headers_of, public_error
+from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_bytes, send_json, send_reply
+from isolet.errors import (
+    Forbidden,
+    IsoletError,
+    MethodNotAllowed,
+    NotDeployed,
+    NotFound,
+    RequestError,
+    Unauthenticated,
+)
+from isolet.invoke.call import CallRequest
+from isolet.invoke.headers import get
+from isolet.invoke.invoker import Invoker
+from isolet.invoke.routes import Route, Routes
+from isolet.jobs.calls import HOPS_HEADER
+from isolet.jobs.queue import AsyncCall, Jobs
+from isolet.projects.tokens import Tokens
+from isolet.settings import Settings
+
+PREFIX = "/spaces/"
+_METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
+_SYNC, _ASYNC = "invoke", "async-invoke"
+_EXTRA_MAX = 3
+_HOPS_MAX = 5
+_KEY_MAX_CHARS = 255
+_NOT_FOUND = "function not found"
+# What a job does not keep: credentials, what asked for the job itself, and what belongs to the connection.
+_NOT_KEPT = frozenset({b"x-api-key", b"x-callback-url", b"connection", b"content-length", b"transfer-encoding"})
+
+
+def error_reply(error: Exception) -> ErrorReply:
+    """`{"error": {"status", "message", "details"?}}`."""
+    told = public_error(error)
+    status = STATUS.get(told.code, 500)
+    if isinstance(told, Unauthenticated):
+        shown: dict[str, object] = {"status": status, "message": "Unauthenticated"}
+    elif isinstance(told, Forbidden):
+        shown = {"status": status, "message": "Unauthorized"}
+    else:
+        shown = error_object(status, told)
+    return ErrorReply(status=status, body={"error": shown}, headers=headers_of(told))
+
+
+def principal_of(routes: Routes, tokens: Tokens, headers: Headers) -> Principal:
+    """`Authorization: Bearer` with a token or a key, or `X-API-Key`. Raises Unauthenticated."""
+    given = bearer(headers)
+    digest = tokens.key_digest(given) if given else None
+    principal = routes.principal_of(digest) if digest is not None else routes.principal(api_key(headers) or given)
+    if principal is None:
+        raise Unauthenticated("Unauthenticated")
+    return principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """The parts of a call's path; `extra` is what follows `invoke`, as it was sent."""
+
+    space: str
+    name: str
+    kind: str
+    extra: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AltairDoor:
+    """Plain ASGI on the path of calls."""
+
+    routes: Routes
+    tokens: Tokens
+    invoker: Invoker
+    jobs: Jobs
+    settings: Settings
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether the path is one of a call: `/spaces/{space}/functions/{name}/[async-]invoke…`."""
+        parts = scope["path"].split("/", 6)
+        return len(parts) > 5 and parts[3] == "functions" and parts[5] in (_SYNC, _ASYNC)
+
+    async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            target = _parse(scope["raw_path"])
+            route = self._route(scope, target)
+            if target.kind == _SYNC:
+                await self._invoke(scope, receive, send, route, target)
+            else:
+                await self._accept(scope, receive, send, route, target)
+        except IsoletError as exc:
+            told = error_reply(exc)
+            headers = [(name.encode(), value.encode()) for name, value in told.headers.items()]
+            await send_json(send, told.status, told.body, headers)
+
+    def _route(self, scope: Scope, target: _Target) -> Route:
+        allowed = _METHODS if target.kind == _SYNC else ("POST",)
+        principal = principal_of(self.routes, self.tokens, scope["headers"])
+        project = self.routes.project(target.space)
+        if project is None or not principal.sees(project.id):
+            raise NotFound(_NOT_FOUND)
+        route = self.routes.named(project.id, target.name)
+        if route is None:
+            raise NotFound(_NOT_FOUND)
+        if scope["method"] not in allowed:
+            raise MethodNotAllowed("Method not allowed", allowed=allowed)
+        return route
+
+    async def _invoke(self, scope: Scope, receive: Receive, send: Send, route: Route, target: _Target) -> None:
+        if route.version is None:
+            await send_json(send, 202, {"details": "function not ready"})
+            return
+        body = Body(scope, receive, limit=self.settings.max_body_bytes)
+        reply = await self.invoker.call(
+            route,
+            CallRequest(
+                door=Door.ALTAIR,
+                method=scope["method"].encode(),
+                target=_with_query(target.extra, scope["query_string"]),
+                path=scope["path"],
+                headers=self._passed(scope["headers"]),
+                body=await body.read(),
+                scheme=scope["scheme"],
+                gone=body.gone,
+            ),
+        )
+        reply.headers.append((b"x-invoked", b"true"))
+        await send_reply(send, reply)
+
+    async def _accept(self, scope: Scope, receive: Receive, send: Send, route: Route, target: _Target) -> None:
+        if route.version is None:
+            raise NotDeployed("function not ready")
+        headers = scope["headers"]
+        url = self._callback_url(headers)
+        if _hops(headers) >= _HOPS_MAX:
+            raise RequestError("The call was made by a callback of a callback, too often in a row")
+        key = get(headers, b"idempotency-key")
+        if key is not None and not 0 < len(key) <= _KEY_MAX_CHARS:
+            raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
+        body = await Body(scope, receive, limit=self.settings.max_body_bytes).read()
+        where = _with_query(target.extra, scope["query_string"])
+        job_id = await self.jobs.accept(
+            AsyncCall(
+                route=route,
+                method="POST",
+                target=where.decode("latin-1"),
+                headers=[
+                    (name.decode("latin-1"), value.decode("latin-1"))
+                    for name, value in self._passed(headers)
+                    if name not in _NOT_KEPT
+                ],
+                body=body,
+                callback_url=url,
+                idempotency_key=None if key is None else key.decode("latin-1"),
+                digest=hashlib.sha256(b"\n".join((where, (url or "").encode(), body))).digest(),
+            )
+        )
+        location = f"/isolet/v1/invocations/{job_id}".encode()
+        await send_bytes(send, 202, b"", [(b"x-invocation-id", job_id.encode()), (b"location", location)])
+
+    def _callback_url(self, headers: Headers) -> str | None:
+        value = get(headers, b"x-callback-url")
+        if value is None:
+            return None
+        return check_url(
+            value.decode("latin-1").strip(), allowed=self.settings.egress_networks, http=self.settings.callback_http
+        )
+
+    def _passed(self, headers: Headers) -> Headers:
+        """The headers without a credential of ours; an end user's token stays."""
+        given = bearer(headers)
+        if given and (self.tokens.key_digest(given) is not None or self.routes.principal(given) is not None):
+            return [(name, value) for name, value in headers if name != b"authorization"]
+        return headers
+
+
+def _parse(raw_path: bytes) -> _Target:
+    """Raises NotFound for more than three extra parts."""
+    parts = raw_path.split(b"/", 6)
+    extra = parts[6] if len(parts) > 6 else b""
+    if len([part for part in extra.split(b"/") if part]) > _EXTRA_MAX:
+        raise NotFound("The path after invoke may have up to three levels")
+    space, name, kind = (unquote(part.decode("latin-1")) for part in (parts[2], parts[4], parts[5]))
+    return _Target(space=space, name=name, kind=kind, extra=b"/" + extra)
+
+
+def _with_query(path: bytes, query: bytes) -> bytes:
+    return path + b"?" + query if query else path
+
+
+def _hops(headers: Headers) -> int:
+    value = get(headers, HOPS_HEADER.encode()) or b"0"
+    return int(value[:4]) if value.isdigit() else 0

@@ -1,0 +1,177 @@
+"""Altair's functions of a space, their code and logs, and OAuth tokens (`wire-facts.md` items 208–223, 241–242)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from isolet.clock import iso, parse_iso
+from isolet.domain.access import Role
+from isolet.domain.functions import Function
+from isolet.doors import altair_shapes as shapes
+from isolet.doors.altair import principal_of
+from isolet.doors.http import Body
+from isolet.doors.request import json_body
+from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauthenticated
+from isolet.functions.deploy import Deployer
+from isolet.functions.service import Functions
+from isolet.ids import ProjectId
+from isolet.invoke.records import Records
+from isolet.invoke.routes import Routes
+from isolet.projects.tokens import EXPIRES_S, Tokens
+from isolet.settings import Settings
+
+ROOT_CLIENT = "root"
+_FORM_MAX_BYTES = 16_384
+_LOG_CALLS = 500
+_NOT_READY = {"details": "function not ready"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AltairFunctions:
+    routes: Routes
+    tokens: Tokens
+    functions: Functions
+    deployer: Deployer
+    records: Records
+    settings: Settings
+
+    def router(self) -> APIRouter:
+        router = APIRouter(tags=["Altair"])
+        self._add_tokens(router)
+        self._add_functions(router)
+        self._add_views(router)
+        return router
+
+    def _add_tokens(self, router: APIRouter) -> None:
+        @router.post("/oauth2/token")
+        async def token(request: Request) -> Response:
+            form = await _form(request)
+            if form.get("grant_type") != "client_credentials":
+                raise RequestError("grant_type must be client_credentials")
+            key = form.get("client_secret", "")
+            principal = self.routes.principal(key)
+            if principal is None or form.get("client_id") != (principal.key_id or ROOT_CLIENT):
+                raise Unauthenticated("Unauthenticated")
+            body = {
+                "access_token": await self.tokens.issue(key),
+                "expires_in": EXPIRES_S,
+                "scope": form.get("scope", ""),
+                "token_type": "bearer",
+            }
+            return JSONResponse(body, headers={"cache-control": "no-store"})
+
+        @router.post("/oauth2/revoke")
+        async def revoke(request: Request) -> Response:
+            await self.tokens.revoke((await _form(request)).get("token", ""))
+            return Response(status_code=200)
+
+    def _add_functions(self, router: APIRouter) -> None:
+        @router.post("/spaces/{space}/functions", status_code=201)
+        async def create(request: Request, space: str) -> Response:
+            project_id = self._project(request, space)
+            values = shapes.creation(await json_body(request, self.settings))
+            if self.routes.named(project_id, values["slug"]) is not None:
+                raise Conflict("This function already exists")
+            function = await self.functions.create(project_id, values)
+            await self.deployer.accept(function)
+            return JSONResponse(self._shown(function, space), status_code=201)
+
+        @router.get("/spaces/{space}/functions")
+        async def list_functions(request: Request, space: str) -> Response:
+            found = await self.functions.list(self._project(request, space))
+            paging = {"next_cursor": "", "previous_cursor": ""}
+            counts = await self.records.counts([function.id for function in found])
+            data = [self._shown(function, space, counts.get(function.id, 0)) for function in found]
+            return JSONResponse({"data": data, "paging": paging})
+
+        @router.get("/spaces/{space}/functions/{name}")
+        async def get(request: Request, space: str, name: str) -> Response:
+            function = await self._function(request, space, name)
+            counts = await self.records.counts([function.id])
+            return JSONResponse(self._shown(function, space, counts.get(function.id, 0)))
+
+        @router.put("/spaces/{space}/functions/{name}")
+        async def replace(request: Request, space: str, name: str) -> Response:
+            before = await self._function(request, space, name)
+            changes = shapes.replacement(await json_body(request, self.settings), before)
+            function = await self.functions.update(before.project_id, before.id, changes)
+            await self.deployer.accept(function)
+            return JSONResponse(self._shown(function, space))
+
+        @router.delete("/spaces/{space}/functions/{name}", status_code=204)
+        async def delete(request: Request, space: str, name: str) -> Response:
+            function = await self._function(request, space, name)
+            await self.functions.delete(function.project_id, function.id)
+            return Response(status_code=204)
+
+    def _add_views(self, router: APIRouter) -> None:
+        @router.get("/spaces/{space}/functions/{name}/code")
+        async def code(request: Request, space: str, name: str) -> Response:
+            function = await self._function(request, space, name)
+            if function.version is None:
+                return JSONResponse(_NOT_READY, status_code=202)
+            versions = await self.functions.versions(function.id)
+            live = next(version for version in versions if version.number == function.version)
+            return JSONResponse({"code": shapes.encoded(live.code)})
+
+        @router.get("/spaces/{space}/functions/{name}/logs")
+        async def logs(request: Request, space: str, name: str, since: str | None = None, tail: str = "0") -> Response:
+            function = await self._function(request, space, name)
+            if function.version is None:
+                return JSONResponse(_NOT_READY, status_code=202)
+            lines = await self._lines(function, _since(since), _tail(tail))
+            return Response("".join(lines), media_type="application/x-ndjson")
+
+    async def _lines(self, function: Function, since_ms: int, tail: int) -> list[str]:
+        calls = await self.records.latest(function.id, limit=_LOG_CALLS)
+        lines = [
+            json.dumps({"name": function.slug, "instance": call.id, "timestamp": iso(line.at_ms), "text": line.message})
+            + "\n"
+            for call in reversed(calls)
+            for line in call.console
+            if line.at_ms >= since_ms
+        ]
+        return lines[-tail:] if tail > 0 else lines
+
+    def _project(self, request: Request, space: str) -> ProjectId:
+        principal = principal_of(self.routes, self.tokens, request.scope["headers"])
+        project = self.routes.project(space)
+        if project is None:
+            raise NotFound("space not found")
+        principal.require(Role.DEPLOY, project.id, missing="space not found")
+        return project.id
+
+    async def _function(self, request: Request, space: str, name: str) -> Function:
+        project_id = self._project(request, space)
+        route = self.routes.named(project_id, name)
+        if route is None:
+            raise NotFound("function not found")
+        return await self.functions.get(project_id, route.function_id)
+
+    def _shown(self, function: Function, space: str, invocations: int = 0) -> dict[str, Any]:
+        return shapes.function_object(function, space, invocations)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = await Body(request.scope, request.receive, limit=_FORM_MAX_BYTES).read()
+    return {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
+
+
+def _since(value: str | None) -> int:
+    try:
+        return 0 if not value else parse_iso(value)
+    except ValueError:
+        raise InvalidInput("since must be a time such as 2026-01-31T12:00:00Z") from None
+
+
+def _tail(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise InvalidInput("tail must be a whole number") from None

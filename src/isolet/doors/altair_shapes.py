@@ -1,0 +1,100 @@
+"""Altair's JSON: what its requests say and how its objects look (`wire-facts.md` 3.2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Any
+
+from isolet.domain.functions import Function, FunctionStatus, check_slug
+from isolet.domain.secrets import RESERVED_NAMES
+from isolet.errors import InvalidInput
+from isolet.ids import to_ulid
+
+TEMPLATE = "javascript-http"
+_STATUS = {
+    FunctionStatus.DRAFT: "Building",
+    FunctionStatus.DEPLOYED: "Running",
+    FunctionStatus.ERROR: "Failed",
+}
+
+
+def creation(body: Any) -> dict[str, Any]:
+    """The values of a new function. Raises InvalidInput."""
+    sent = _object("the request", body)
+    values = _values(sent)
+    name = check_slug(sent.get("name"))
+    if "code" not in values:
+        raise InvalidInput("source.code is required")
+    return {**values, "name": name, "slug": name, "altair": _settings(sent)}
+
+
+def replacement(body: Any, before: Function) -> dict[str, Any]:
+    """What a `PUT` changes: all of it, but the code stays when it is not sent."""
+    sent = _object("the request", body)
+    if sent.get("name", before.slug) != before.slug:
+        raise InvalidInput("name cannot be changed")
+    return {"description": None, **_values(sent), "altair": _settings(sent)}
+
+
+def function_object(function: Function, space: str, invocations: int) -> dict[str, Any]:
+    """`invocations` are the calls on record; a live version always has a replica that a call finds or starts."""
+    replicas = int(function.version is not None)
+    settings = function.altair or {}
+    return {
+        "id": to_ulid(function.id),
+        "space": space,
+        "name": function.slug,
+        "description": function.description or "",
+        "template": TEMPLATE,
+        "env": settings.get("env", {}),
+        "options": settings.get("options", {}),
+        "status": _STATUS[function.status],
+        "metrics": {"invocations": invocations, "replicas": replicas, "available_replicas": replicas},
+        "created_at": _time(function.created_at_ms),
+        "updated_at": _time(function.updated_at_ms),
+    }
+
+
+def encoded(code: str) -> str:
+    return base64.b64encode(code.encode()).decode()
+
+
+def _values(sent: dict[str, Any]) -> dict[str, Any]:
+    if sent.get("template", TEMPLATE) != TEMPLATE:
+        raise InvalidInput(f"template must be {TEMPLATE}")
+    values = {"description": sent["description"]} if "description" in sent else {}
+    source = _object("source", sent.get("source") or {})
+    if "code" in source:
+        values["code"] = _decoded(source["code"])
+    return values
+
+
+def _settings(sent: dict[str, Any]) -> dict[str, Any]:
+    env = _object("env", sent.get("env") or {})
+    if not all(isinstance(value, str) for value in env.values()):
+        raise InvalidInput("env: every value must be a string")
+    if reserved := sorted(env.keys() & RESERVED_NAMES):
+        raise InvalidInput(f"env: {reserved[0]} is the name of a binding")
+    return {"env": env, "options": _object("options", sent.get("options") or {})}
+
+
+def _decoded(value: object) -> str:
+    try:
+        if isinstance(value, str):
+            return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        pass
+    raise InvalidInput("source.code must be base64 of text in UTF-8")
+
+
+def _object(label: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{label} must be a JSON object")
+    return value
+
+
+def _time(ms: int) -> str:
+    """`2020-08-11T15:29:51`, in UTC and without a zone."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}"

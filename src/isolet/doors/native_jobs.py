@@ -1,0 +1,207 @@
+"""The native API of asynchronous calls: their state, cancel, replay, deliveries, and the secrets that sign them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from isolet.clock import iso, parse_iso
+from isolet.domain.access import Principal, Role
+from isolet.domain.jobs import Attempt, Job, JobState
+from isolet.doors.native_access import PREFIX, Limit, NativeAccess
+from isolet.errors import InvalidInput, NotFound
+from isolet.jobs.queue import Jobs, Status
+from isolet.jobs.webhook_secrets import WebhookSecrets
+from isolet.store.webhook_secrets import WebhookSecret
+
+
+class DeliveryFilter(BaseModel):
+    """Which failed callbacks to send again; times are ISO 8601."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    function: str | None = None
+    host: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeJobs:
+    access: NativeAccess
+    jobs: Jobs
+    secrets: WebhookSecrets
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix=PREFIX)
+        self._add_calls(router)
+        self._add_deliveries(router)
+        self._add_secrets(router)
+        return router
+
+    async def find(self, request: Request, invocation_id: str) -> dict[str, Any] | None:
+        """The state of an asynchronous call; None when there is none of that id."""
+        principal = self._principal(request, Role.INVOKE)
+        try:
+            return status_object(await self.jobs.status(invocation_id.lower(), principal.project_id))
+        except NotFound:
+            return None
+
+    async def replay(self, request: Request, invocation_id: str) -> Response:
+        """Accept an asynchronous call once more, under a new id. Raises NotFound."""
+        principal = self._principal(request, Role.INVOKE)
+        new = await self.jobs.replay(invocation_id.lower(), principal.project_id)
+        shown = status_object(await self.jobs.status(new, principal.project_id))
+        return JSONResponse(shown, status_code=202, headers={"location": f"{PREFIX}/invocations/{new}"})
+
+    def _add_calls(self, router: APIRouter) -> None:
+        @router.post("/invocations/{invocation_id}/cancel", tags=["invocations"])
+        async def cancel(request: Request, invocation_id: str) -> dict[str, Any]:
+            principal = self._principal(request, Role.INVOKE)
+            return status_object(await self.jobs.cancel(invocation_id.lower(), principal.project_id))
+
+        @router.post("/invocations/{invocation_id}/redeliver", status_code=202, tags=["invocations"])
+        async def redeliver(request: Request, invocation_id: str) -> dict[str, Any]:
+            principal = self._principal(request, Role.DEPLOY)
+            return status_object(await self.jobs.redeliver(invocation_id.lower(), principal.project_id))
+
+    def _add_deliveries(self, router: APIRouter) -> None:
+        @router.get("/deliveries", tags=["deliveries"])
+        async def list_deliveries(
+            request: Request,
+            status: str | None = None,
+            function: str | None = None,
+            since: str | None = None,
+            until: str | None = None,
+            limit: Limit = 50,
+            cursor: str | None = None,
+        ) -> dict[str, Any]:
+            principal = self._principal(request, Role.DEPLOY)
+            found = await self.jobs.deliveries(
+                principal.project_id,
+                state=_state(status),
+                function_id=function,
+                since_ms=_time("since", since),
+                until_ms=_time("until", until),
+                before=cursor,
+                limit=limit + 1,
+            )
+            shown = found[:limit]
+            return {
+                "data": [delivery_object(job) for job in shown],
+                "next_cursor": shown[-1].id if len(found) > limit else None,
+            }
+
+        @router.post("/deliveries/redeliver", status_code=202, tags=["deliveries"])
+        async def redeliver_all(request: Request, body: DeliveryFilter) -> dict[str, Any]:
+            principal = self._principal(request, Role.DEPLOY)
+            count = await self.jobs.redeliver_all(
+                principal.project_id,
+                function_id=body.function,
+                host=body.host,
+                since_ms=_time("since", body.since),
+                until_ms=_time("until", body.until),
+            )
+            return {"redelivered": count}
+
+    def _add_secrets(self, router: APIRouter) -> None:
+        @router.post("/projects/{slug}/webhook-secrets", status_code=201, tags=["webhook secrets"])
+        async def create_secret(request: Request, slug: str) -> dict[str, Any]:
+            project = self.access.project(request, slug, Role.ADMIN)
+            secret, text = await self.secrets.create(project.id)
+            return {**secret_object(secret), "secret": text}
+
+        @router.get("/projects/{slug}/webhook-secrets", tags=["webhook secrets"])
+        async def list_secrets(request: Request, slug: str) -> dict[str, Any]:
+            project = self.access.project(request, slug, Role.ADMIN)
+            found = await self.secrets.list(project.id)
+            return {"data": [secret_object(secret) for secret in found], "next_cursor": None}
+
+        @router.delete("/projects/{slug}/webhook-secrets/{secret_id}", status_code=204, tags=["webhook secrets"])
+        async def delete_secret(request: Request, slug: str, secret_id: str) -> Response:
+            project = self.access.project(request, slug, Role.ADMIN)
+            await self.secrets.delete(project.id, secret_id)
+            return Response(status_code=204)
+
+    def _principal(self, request: Request, role: Role) -> Principal:
+        principal = self.access.principal(request)
+        principal.require(role, principal.project_id or self.access.default_project_id)
+        return principal
+
+
+def status_object(status: Status) -> dict[str, Any]:
+    call = status.call
+    ended = call.state.ended and call.result_status is not None
+    return {
+        "id": call.id,
+        "kind": "async",
+        "door": "altair",
+        "function_id": call.function_id,
+        "function_name": call.function_name,
+        "status": call.state.value,
+        "attempts": [attempt_object(attempt) for attempt in call.history],
+        "error": call.error,
+        "created_at": iso(call.created_at_ms),
+        "next_attempt_at": iso(call.due_at_ms) if call.state is JobState.QUEUED else None,
+        "finished_at": None if call.finished_at_ms is None else iso(call.finished_at_ms),
+        "cancel_requested": call.cancel_requested,
+        "result": result_object(call) if ended else None,
+        "callback": None if status.callback is None else delivery_object(status.callback),
+        "callback_url": call.callback_url,
+    }
+
+
+def result_object(call: Job) -> dict[str, Any]:
+    """`body` is text where it is UTF-8; else it is in base64, and `encoding` says so."""
+    shown = {"status": call.result_status, "headers": [list(header) for header in call.result_headers]}
+    try:
+        return {**shown, "body": call.result_body.decode(), "encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {**shown, "body": base64.b64encode(call.result_body).decode(), "encoding": "base64"}
+
+
+def delivery_object(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "invocation_id": job.parent_id,
+        "function_id": job.function_id,
+        "url": job.target,
+        "status": job.state.value,
+        "attempts": [attempt_object(attempt) for attempt in job.history],
+        "error": job.error,
+        "created_at": iso(job.created_at_ms),
+        "next_attempt_at": iso(job.due_at_ms) if job.state is JobState.QUEUED else None,
+        "finished_at": None if job.finished_at_ms is None else iso(job.finished_at_ms),
+    }
+
+
+def attempt_object(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "at": iso(attempt.at_ms),
+        "duration_ms": attempt.duration_ms,
+        "status": attempt.status,
+        "error": attempt.error,
+    }
+
+
+def secret_object(secret: WebhookSecret) -> dict[str, Any]:
+    return {"id": secret.id, "created_at": iso(secret.created_at_ms)}
+
+
+def _state(value: str | None) -> JobState | None:
+    try:
+        return None if value is None else JobState(value)
+    except ValueError:
+        raise InvalidInput(f"status must be one of {', '.join(JobState)}") from None
+
+
+def _time(name: str, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_iso(value)
+    except ValueError:
+        raise InvalidInput(f"{name} must be a time in ISO 8601") from None

@@ -1,0 +1,1 @@
+"""Durable work: the queue, its workers, asynchronous calls and the delivery of their callbacks."""

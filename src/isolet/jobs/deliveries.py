@@ -1,0 +1,135 @@
+"""Delivers callbacks through the egress process, which alone resolves names and refuses addresses.
+
+No redirect is followed, an answer is read to 64 KiB, and the whole exchange has one deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from isolet.clock import Clock
+from isolet.domain import callbacks
+from isolet.domain.jobs import Attempt, Job, JobEvent, Result, concluded, delivery_delay_ms
+from isolet.errors import IsoletError
+from isolet.invoke.headers import get
+from isolet.jobs.webhook_secrets import WebhookSecrets
+from isolet.runtime.channel import Channel, Connection
+
+_ANSWER_MAX_BYTES = 65_536
+_KEPT_BYTES = 1_024
+_GONE = 410
+_EGRESS_HEADER = b"x-isolet-egress"
+
+
+class Deliveries:
+    def __init__(
+        self,
+        *,
+        egress_socket: Path,
+        secrets: WebhookSecrets,
+        clock: Clock,
+        schedule_s: Sequence[float],
+        timeout_s: float,
+        host_limit: int,
+    ) -> None:
+        self._channel = Channel(str(egress_socket))
+        self._secrets = secrets
+        self._clock = clock
+        self._schedule_s = schedule_s
+        self._timeout_s = timeout_s
+        self._host_limit = host_limit
+
+    def lane_limit(self, _lane: str) -> int:
+        return self._host_limit
+
+    async def run(self, job: Job) -> tuple[Job, Job | None]:
+        """The job after one attempt at its delivery."""
+        began_ms, began = self._clock.now_ms(), time.monotonic()
+        result, wanted_ms = await self._deliver(job)
+        now_ms = self._clock.now_ms()
+        attempt = Attempt(
+            at_ms=began_ms,
+            duration_ms=round((time.monotonic() - began) * 1000),
+            status=result.status or None,
+            error=result.error,
+        )
+        if result.error is None:
+            return concluded(job, JobEvent.SUCCEEDED, now_ms, attempt=attempt, result=result), None
+        spread = random.random()  # noqa: S311 – spreads load
+        delay_ms = delivery_delay_ms(self._schedule_s, job.attempts + 1, spread, retry_after_ms=wanted_ms)
+        if delay_ms is None or result.status == _GONE:
+            return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt, result=result), None
+        return concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms), None
+
+    def close(self) -> None:
+        self._channel.close()
+
+    async def _deliver(self, job: Job) -> tuple[Result, int]:
+        """What came back, and how long the receiver asks to wait, in milliseconds."""
+        try:
+            data = await self._request(job)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._exchange(data)
+        except TimeoutError:
+            return Result(status=0, error=f"no complete answer within {self._timeout_s:g} s"), 0
+        except (OSError, IsoletError) as exc:
+            return Result(status=0, error=f"cannot deliver: {exc}"), 0
+
+    async def _exchange(self, data: bytes) -> tuple[Result, int]:
+        fresh = False
+        while True:
+            connection = await self._channel.connect(fresh=fresh)
+            try:
+                connection.begin(data)
+                await connection.head()
+                body = await _read(connection)
+                return self._judge(connection, body)
+            except ConnectionResetError:
+                if fresh or connection.uses < 2 or connection.started:
+                    raise
+                # The idle connection had just been closed.
+                fresh = True
+            finally:
+                self._channel.release(connection)
+
+    def _judge(self, connection: Connection, body: bytes) -> tuple[Result, int]:
+        status, text = connection.status, body[:_KEPT_BYTES]
+        if get(connection.headers, _EGRESS_HEADER) is not None:
+            return Result(status=0, error=text.decode(errors="replace").strip()[:512]), 0
+        if 200 <= status < 300:
+            return Result(status=status, body=text), 0
+        error = f"the receiver answered {status}"
+        if 300 <= status < 400:
+            error += "; redirects are not followed"
+        wanted = (get(connection.headers, b"retry-after") or b"").decode("latin-1")
+        return Result(status=status, body=text, error=error), callbacks.retry_after_ms(wanted, self._clock.now_ms())
+
+    async def _request(self, job: Job) -> bytes:
+        """The whole request, in the form for a proxy, signed with every active secret."""
+        timestamp_s = self._clock.now_ms() // 1000
+        message_id = str(job.parent_id or job.id)
+        keys = await self._secrets.keys(job.project_id)
+        signed = callbacks.signature(keys, message_id=message_id, timestamp_s=timestamp_s, body=job.body)
+        headers = [
+            ("host", urlsplit(job.target).netloc),
+            *job.headers,
+            ("webhook-id", message_id),
+            ("webhook-timestamp", str(timestamp_s)),
+            *([("webhook-signature", signed)] if signed else []),
+            ("content-length", str(len(job.body))),
+        ]
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return f"POST {job.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + job.body
+
+
+async def _read(connection: Connection) -> bytes:
+    """At most 64 KiB; the rest is cut off with its connection."""
+    body = b""
+    while len(body) < _ANSWER_MAX_BYTES and (chunk := await connection.chunk()):
+        body += chunk
+    return body[:_ANSWER_MAX_BYTES]

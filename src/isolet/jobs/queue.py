@@ -1,0 +1,289 @@
+"""The use cases of asynchronous calls: accept, status, cancel, replay, redeliver; and the loops that keep leases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isolet.clock import Clock
+from isolet.domain.callbacks import host_of
+from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, lane
+from isolet.errors import Conflict, InvalidInput, NotFound, StoreError
+from isolet.ids import FunctionId, JobId, ProjectId, new_id
+from isolet.invoke.routes import Route
+from isolet.jobs.calls import Calls
+from isolet.jobs.deliveries import Deliveries
+from isolet.jobs.worker import Worker
+from isolet.jobs.writes import Writes
+from isolet.store import jobs as stored
+from isolet.store.database import Database
+from isolet.store.jobs import Idempotency
+from isolet.tasks import Tasks
+from isolet.telemetry import get_logger
+
+log = get_logger("jobs")
+
+IDEMPOTENCY_MS = 24 * 3_600_000
+_PRUNE_EVERY = 12
+_PRUNE_ROWS = 5_000
+_BULK_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncCall:
+    """What a door hands over. `target` is what the function sees as path and query."""
+
+    route: Route
+    method: str
+    target: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    callback_url: str | None = None
+    idempotency_key: str | None = None
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A call, and the delivery of its callback when there is one."""
+
+    call: Job
+    callback: Job | None
+
+
+class Jobs:
+    """`owner` names this server and outlives it, so that its next start takes back what it left running."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        owner: str,
+        calls: Calls,
+        deliveries: Deliveries,
+        call_capacity: int,
+        delivery_capacity: int,
+        retention_ms: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._retention_ms = retention_ms
+        self._writes = Writes(database)
+        self._deliveries = deliveries
+        self.callbacks = Worker(
+            JobKind.CALLBACK,
+            owner=owner,
+            writes=self._writes,
+            database=database,
+            clock=clock,
+            capacity=delivery_capacity,
+            lane_limit=deliveries.lane_limit,
+            run_job=deliveries.run,
+        )
+        self.calls = Worker(
+            JobKind.CALL,
+            owner=owner,
+            writes=self._writes,
+            database=database,
+            clock=clock,
+            capacity=call_capacity,
+            lane_limit=calls.lane_limit,
+            run_job=calls.run,
+            following=self.callbacks,
+        )
+        self._orphans: set[JobId] = set()
+
+    # The loops.
+
+    async def start(self, loops: Tasks) -> None:
+        """Take back what an earlier run of this server left, then work."""
+        left = await self._database.write(stored.requeue, self._clock.now_ms(), owner=self._owner)
+        if left:
+            log.warning("jobs that were running when the server ended go on", count=left)
+        loops.loop(self._writes.run(), name="job writes")
+        loops.loop(self.calls.run(), name="calls")
+        loops.loop(self.callbacks.run(), name="callbacks")
+        loops.loop(self._keep_leases(), name="leases")
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let running jobs finish, then hand them back."""
+        await asyncio.gather(self.calls.drain(timeout_s), self.callbacks.drain(min(timeout_s, 5.0)))
+        self._deliveries.close()
+
+    async def _keep_leases(self) -> None:
+        rounds = 0
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            try:
+                await self._beat()
+                if rounds % _PRUNE_EVERY == 0:
+                    await self._prune()
+            except StoreError as exc:
+                log.error("cannot keep the leases of jobs", error=exc.message)
+            rounds += 1
+
+    async def _beat(self) -> None:
+        running = self.calls.running | self.callbacks.running
+        owned = await self._database.write(stored.heartbeat, self._owner, self._clock.now_ms())
+        for job_id in running - owned.keys():
+            # It may have ended meanwhile, then this does nothing.
+            self.calls.forget(job_id)
+            self.callbacks.forget(job_id)
+        for job_id, cancelled in owned.items():
+            if cancelled:
+                self.calls.cancel(job_id)
+                self.callbacks.cancel(job_id)
+        orphans = owned.keys() - running - self.calls.running - self.callbacks.running
+        lost = orphans & self._orphans
+        self._orphans = set(orphans)
+        found = await self._database.write(stored.requeue, self._clock.now_ms(), ids=lost)
+        if found:
+            log.warning("took back jobs that nobody ran", count=found)
+            self.calls.wake()
+            self.callbacks.wake()
+
+    async def _prune(self) -> None:
+        now_ms = self._clock.now_ms()
+        await self._database.write(
+            stored.prune, ended_before_ms=now_ms - self._retention_ms, now_ms=now_ms, limit=_PRUNE_ROWS
+        )
+
+    # Use cases.
+
+    async def accept(self, call: AsyncCall) -> JobId:
+        """Keep a call; when this returns it is on disk. Raises InvalidInput for a key that was used otherwise."""
+        now_ms = self._clock.now_ms()
+        job = Job(
+            id=JobId(new_id()),
+            kind=JobKind.CALL,
+            project_id=call.route.project_id,
+            function_id=call.route.function_id,
+            function_name=call.route.name,
+            lane=lane(call.route.project_id, call.route.function_id),
+            method=call.method,
+            target=call.target,
+            created_at_ms=now_ms,
+            due_at_ms=now_ms,
+            headers=call.headers,
+            body=call.body,
+            callback_url=call.callback_url,
+        )
+        key = call.idempotency_key
+        used = (
+            Idempotency(key=key, digest=call.digest, expires_at_ms=now_ms + IDEMPOTENCY_MS) if key is not None else None
+        )
+        return await self._keep(job, used)
+
+    async def _keep(self, job: Job, idempotency: Idempotency | None = None) -> JobId:
+        reserved = self.calls.reserve(job)
+        try:
+            kept = await self._writes.submit(stored.accept, stored.Accepted(job=reserved, idempotency=idempotency))
+        except BaseException:
+            self.calls.dropped(reserved)
+            raise
+        if kept.new:
+            self.calls.kept(reserved)
+        else:
+            self.calls.dropped(reserved)
+            if not kept.same:
+                raise InvalidInput("Idempotency-Key was used for another request")
+        return kept.id
+
+    async def status(self, job_id: str, project_id: ProjectId | None) -> Status:
+        """A call of that project, or of any when None. Raises NotFound."""
+        call = await self._database.read(stored.get, JobId(job_id))
+        if call is None or call.kind is not JobKind.CALL or (project_id is not None and call.project_id != project_id):
+            raise NotFound("Invocation not found")
+        return Status(call=call, callback=await self._database.read(stored.callback_of, call.id))
+
+    async def cancel(self, job_id: str, project_id: ProjectId | None) -> Status:
+        """End a call that waits or runs. Raises NotFound, and Conflict for one that has ended."""
+        before = await self.status(job_id, project_id)
+        if before.call.state.ended:
+            raise Conflict(f"The invocation is {before.call.state} already")
+        await self._database.write(stored.cancel, before.call.id, self._clock.now_ms())
+        self.calls.cancel(before.call.id)
+        return await self.status(job_id, project_id)
+
+    async def replay(self, job_id: str, project_id: ProjectId | None) -> JobId:
+        """Make the same call again, under an id of its own. Raises NotFound."""
+        call = (await self.status(job_id, project_id)).call
+        now_ms = self._clock.now_ms()
+        again = Job(
+            id=JobId(new_id()),
+            kind=JobKind.CALL,
+            project_id=call.project_id,
+            function_id=call.function_id,
+            function_name=call.function_name,
+            lane=call.lane,
+            method=call.method,
+            target=call.target,
+            created_at_ms=now_ms,
+            due_at_ms=now_ms,
+            headers=call.headers,
+            body=call.body,
+            callback_url=call.callback_url,
+        )
+        return await self._keep(again)
+
+    async def redeliver(self, job_id: str, project_id: ProjectId | None) -> Status:
+        """Send a call's callback again. Raises NotFound, and Conflict while it is on its way or there is none."""
+        status = await self.status(job_id, project_id)
+        if status.callback is None:
+            raise Conflict("The invocation has no callback to deliver")
+        if not await self._database.write(stored.reopen, [status.callback.id], self._clock.now_ms()):
+            raise Conflict("The callback is being delivered already")
+        self.callbacks.wake()
+        return await self.status(job_id, project_id)
+
+    async def deliveries(
+        self,
+        project_id: ProjectId | None,
+        *,
+        state: JobState | None = None,
+        function_id: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        before: str | None = None,
+        limit: int,
+    ) -> Sequence[Job]:
+        """Newest first."""
+        return await self._database.read(
+            stored.list_deliveries,
+            project_id,
+            state=state,
+            function_id=None if function_id is None else FunctionId(function_id),
+            since_ms=since_ms,
+            until_ms=until_ms,
+            before=None if before is None else JobId(before),
+            limit=limit,
+        )
+
+    async def redeliver_all(
+        self,
+        project_id: ProjectId | None,
+        *,
+        function_id: str | None = None,
+        host: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> int:
+        """Send the failed callbacks again that the filter finds, at most 1,000 at a time; how many."""
+        found = await self.deliveries(
+            project_id,
+            state=JobState.FAILED,
+            function_id=function_id,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            limit=_BULK_MAX,
+        )
+        chosen = [job.id for job in found if host is None or host_of(job.target) == host.lower()]
+        count = await self._database.write(stored.reopen, chosen, self._clock.now_ms())
+        self.callbacks.wake()
+        return count
+
+    async def delete_project(self, project_id: ProjectId) -> None:
+        await self._database.write(stored.delete_project, project_id)

@@ -1,0 +1,158 @@
+"""The Altair API: calls, functions of a space, tokens (`wire-facts.md` items 208–242)."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+import pytest
+
+from tests.support.altair import Altair
+from tests.support.server import Server
+from tests.support.waiting import wait_until
+
+ECHO = """export default async function handler(request, env) {
+  const url = new URL(request.url);
+  console.log("called", url.pathname);
+  return Response.json({ path: url.pathname + url.search, method: request.method, body: await request.text(),
+                         key: request.headers.get("x-api-key"), token: request.headers.get("authorization"),
+                         greeting: env.GREETING });
+}"""
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "PATCH", "DELETE"])
+def test_five_methods_reach_the_function_with_path_and_query(altair: Altair, method: str) -> None:
+    name = altair.running("echo", ECHO)
+
+    reply = altair.invoke(name, "/stock/market/today?company=Google&company=A%20B", method=method)
+
+    assert (reply.status_code, reply.headers["x-invoked"]) == (200, "true")
+    seen = reply.json()
+    assert (seen["path"], seen["method"]) == ("/stock/market/today?company=Google&company=A%20B", method)
+    assert seen["key"] is None
+    assert reply.headers["x-invocation-id"]
+
+
+def test_without_extra_parts_the_path_is_the_root(altair: Altair) -> None:
+    name = altair.running("echo", ECHO)
+    assert altair.invoke(name, content=b"\x00raw").json()["path"] == "/"
+
+
+def test_other_methods_and_deeper_paths_are_refused(altair: Altair) -> None:
+    name = altair.running("echo", ECHO)
+
+    refused = altair.invoke(name, method="OPTIONS")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST, GET, PUT, PATCH, DELETE")
+    assert altair.invoke(name, "/a/b/c").status_code == 200
+    assert altair.invoke(name, "/a/b/c/d").status_code == 404
+    assert altair.start_raw(name, extra="/a/b/c/d").status_code == 404
+
+
+def test_a_function_that_throws_is_told_with_its_type(altair: Altair) -> None:
+    name = altair.running("throws", "export default () => { throw new RangeError('too far'); }")
+
+    reply = altair.invoke(name)
+
+    error = reply.json()["error"]
+    assert (reply.status_code, error["status"], error["details"]["exception_type"]) == (500, 500, "RangeError")
+    assert error["message"].endswith(": too far")
+
+
+def test_a_function_that_is_not_ready_answers_202(altair: Altair) -> None:
+    assert altair.create("broken", "export default function handler( {").status_code == 201
+    altair.wait("broken", "Failed")
+
+    for reply in (altair.invoke("broken"), *(altair.client.get(f"{altair.base}/broken/{p}") for p in ("code", "logs"))):
+        assert (reply.status_code, reply.json()) == (202, {"details": "function not ready"})
+
+
+def test_who_has_no_key_or_another_spaces_is_told_so(altair: Altair, calling_server: Server) -> None:
+    name = altair.running("echo", ECHO)
+
+    with calling_server.client("") as nobody:
+        reply = Altair(nobody, altair.client.headers["x-space"]).invoke(name)
+        assert (reply.status_code, reply.json()) == (401, {"error": {"status": 401, "message": "Unauthenticated"}})
+    reply = Altair(altair.client, "default").invoke(name)
+    assert (reply.status_code, reply.json()) == (404, {"error": {"status": 404, "message": "function not found"}})
+
+
+def test_functions_are_created_read_replaced_and_deleted(altair: Altair) -> None:
+    made = altair.create("echo", ECHO, env={"GREETING": "hi"}, options={"topics": "a"}, template="javascript-http")
+    assert made.status_code == 201
+    assert (made.json()["name"], len(made.json()["id"])) == ("echo", 26)
+    assert made.json()["env"] == {"GREETING": "hi"}
+    assert "source" not in made.json()
+    altair.wait("echo", "Running")
+    assert altair.invoke("echo").json()["greeting"] == "hi"
+    taken = altair.create("echo", ECHO)
+    assert (taken.status_code, taken.json()["error"]["message"]) == (409, "This function already exists")
+
+    counted = altair.client.get(f"{altair.base}/echo").json()["metrics"]
+    assert counted == {"invocations": 1, "replicas": 1, "available_replicas": 1}
+    listed = altair.client.get(altair.base).json()
+    assert [function["name"] for function in listed["data"]] == ["echo"]
+    assert listed["paging"] == {"next_cursor": "", "previous_cursor": ""}
+
+    code = "export default () => new Response('second');"
+    source = {"code": base64.b64encode(code.encode()).decode()}
+    assert altair.client.put(f"{altair.base}/echo", json={"name": "echo", "source": source}).status_code == 200
+    altair.wait("echo", "Running")
+    assert altair.invoke("echo").text == "second"
+    assert base64.b64decode(altair.client.get(f"{altair.base}/echo/code").json()["code"]).decode() == code
+
+    assert altair.client.delete(f"{altair.base}/echo").status_code == 204
+    assert altair.client.get(f"{altair.base}/echo").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "Upper"},
+        {"template": "python3-http"},
+        {"env": {"N": 1}},
+        {"env": {"KV": "mine"}},
+        {"source": {"code": "%%%"}},
+        {"source": {}},
+    ],
+)
+def test_what_cannot_be_a_function_is_refused(altair: Altair, values: dict[str, object]) -> None:
+    source = {"code": base64.b64encode(ECHO.encode()).decode()}
+    reply = altair.client.post(altair.base, json={"name": "fine", "source": source, **values})
+    assert reply.status_code == 422
+    assert altair.client.get(altair.base).json()["data"] == []
+
+
+def test_logs_are_lines_of_json(altair: Altair) -> None:
+    name = altair.running("echo", ECHO)
+    for part in ("/one", "/two"):
+        altair.invoke(name, part)
+
+    def lines(**query: object) -> list[str]:
+        reply = altair.client.get(f"{altair.base}/{name}/logs", params=query)
+        assert reply.headers["content-type"].startswith("application/x-ndjson")
+        return [json.loads(line)["text"] for line in reply.text.splitlines()]
+
+    wait_until(lambda: lines() == ["called /one", "called /two"], what="both lines")
+    assert lines(tail=1) == ["called /two"]
+    assert lines(since="2999-01-01T00:00:00Z") == []
+
+
+def test_a_token_stands_for_its_key_until_it_is_revoked(altair: Altair, calling_server: Server) -> None:
+    name, space = altair.running("echo", ECHO), altair.client.headers["x-space"]
+    made = altair.client.post(f"/isolet/v1/projects/{space}/keys", json={"name": "t", "role": "invoke"}).json()
+    form = {"grant_type": "client_credentials", "client_id": made["id"], "client_secret": made["key"]}
+    with calling_server.client("") as client:
+        assert client.post("/oauth2/token", data={**form, "client_secret": "wrong"}).status_code == 401
+        given = client.post("/oauth2/token", data=form).json()
+        assert (given["token_type"], given["expires_in"]) == ("bearer", 3600)
+        bearer = {"Authorization": f"Bearer {given['access_token']}"}
+
+        def call() -> httpx.Response:
+            return client.post(f"{altair.base}/{name}/invoke", headers=bearer)
+
+        assert (call().status_code, call().json()["token"]) == (200, None)
+        forbidden = client.delete(f"{altair.base}/{name}", headers=bearer)
+        assert (forbidden.status_code, forbidden.json()["error"]["message"]) == (403, "Unauthorized")
+        assert client.post("/oauth2/revoke", data={"token": given["access_token"]}).status_code == 200
+        assert call().status_code == 401

@@ -1,0 +1,1 @@
+"""Kills the server while clients make asynchronous calls, and checks that nothing that was accepted is lost."""

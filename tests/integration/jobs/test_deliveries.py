@@ -1,0 +1,166 @@
+"""Deliveries through the real egress process: what it refuses at connect time, how little it takes from a receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from isolet.clock import SystemClock
+from isolet.domain.jobs import Job, JobKind, JobState, claimed
+from isolet.functions.vault import MasterKey, Vault
+from isolet.ids import FunctionId, JobId, ProjectId, new_id
+from isolet.jobs.deliveries import Deliveries
+from isolet.jobs.webhook_secrets import WebhookSecrets
+from isolet.store.database import Database
+from isolet.store.engine import sqlite_url
+from tests.support.runtime import Runtime
+from tests.unit.domain.test_callbacks import INSIDE, SPELLINGS
+
+# The last is a name that the machine itself resolves: the check is on the address that is connected to.
+_NAMES = ["localhost"]
+_Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def deliveries(runtime: Runtime, folder: Path, *allowed: str) -> AsyncIterator[Deliveries]:
+    database = Database(sqlite_url(folder / "isolet.db"))
+    await database.open()
+    vault, _ = await Vault.open(database, [MasterKey(os.urandom(32))])
+    try:
+        async with runtime.egress(*allowed) as egress:
+            made = Deliveries(
+                egress_socket=egress.socket,
+                secrets=WebhookSecrets(database=database, vault=vault, clock=SystemClock()),
+                clock=SystemClock(),
+                schedule_s=(0, 60),
+                timeout_s=1.0,
+                host_limit=8,
+            )
+            yield made
+            made.close()
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def receiving(answer: _Answer) -> AsyncIterator[str]:
+    """A receiver of the test's own; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+def a_delivery(url: str) -> Job:
+    job = Job(
+        id=JobId(new_id()),
+        kind=JobKind.CALLBACK,
+        project_id=ProjectId("p"),
+        function_id=FunctionId("f"),
+        function_name="n",
+        lane="p:host",
+        method="POST",
+        target=url,
+        created_at_ms=0,
+        due_at_ms=0,
+        body=b"body",
+    )
+    return claimed(job, "me", 0)
+
+
+async def test_addresses_inside_are_refused_at_connect_time(runtime: Runtime, tmp_path: Path) -> None:
+    reached = 0
+
+    async def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal reached
+        reached += 1
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with receiving(count) as url, deliveries(runtime, tmp_path) as door:
+        port = url.rstrip("/").rpartition(":")[2]
+        for host in [*INSIDE, *SPELLINGS[:-1], *_NAMES]:
+            after, _ = await door.run(a_delivery(f"http://{host}:{port}/"))
+            assert after.state is JobState.QUEUED, host
+            assert "refused" in (after.error or ""), (host, after.error)
+    assert reached == 0
+
+
+async def test_metadata_addresses_are_refused_whatever_is_allowed(runtime: Runtime, tmp_path: Path) -> None:
+    async with deliveries(runtime, tmp_path, "169.254.0.0/16") as door:
+        after, _ = await door.run(a_delivery("http://169.254.169.254/latest"))
+        assert "the address is refused" in (after.error or "")
+
+
+async def test_an_answer_that_drips_is_cut_at_the_deadline(runtime: Runtime, tmp_path: Path) -> None:
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b".")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with receiving(drip) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
+        after, _ = await door.run(a_delivery(url))
+    assert (after.state, after.error) == (JobState.QUEUED, "no complete answer within 1 s")
+    assert after.history[0].duration_ms < 3_000
+
+
+async def test_an_endless_answer_is_not_read(runtime: Runtime, tmp_path: Path) -> None:
+    async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"." * 65_536)
+            await writer.drain()
+
+    async with receiving(pour) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
+        after, _ = await door.run(a_delivery(url))
+    assert after.state is JobState.SUCCEEDED
+    assert len(after.result_body) == 1024
+
+
+async def test_a_redirect_is_not_followed(runtime: Runtime, tmp_path: Path) -> None:
+    seen = 0
+
+    async def redirect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        writer.write(b"HTTP/1.1 307 Go\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n")
+
+    async with receiving(redirect) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
+        after, _ = await door.run(a_delivery(url))
+    assert seen == 1
+    assert after.error == "the receiver answered 307; redirects are not followed"
+
+
+@pytest.mark.parametrize(("status", "state"), [(204, JobState.SUCCEEDED), (410, JobState.FAILED)])
+async def test_the_status_decides(runtime: Runtime, tmp_path: Path, status: int, state: JobState) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status)
+
+    async with receiving(answer) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
+        after, _ = await door.run(a_delivery(url))
+    assert (after.state, after.attempts) == (state, 1)
+
+
+async def test_retry_after_moves_the_next_attempt(runtime: Runtime, tmp_path: Path) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 X\r\nretry-after: 600\r\ncontent-length: 0\r\n\r\n")
+
+    async with receiving(answer) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
+        began_ms = SystemClock().now_ms()
+        after, _ = await door.run(a_delivery(url))
+    assert 600_000 <= after.due_at_ms - began_ms < 610_000

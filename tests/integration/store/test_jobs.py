@@ -1,0 +1,181 @@
+"""The queue in the store: one suite for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, Result, claimed, concluded, lane
+from isolet.ids import FunctionId, JobId, ProjectId, new_id
+from isolet.store import jobs as stored
+from isolet.store.database import Database
+from isolet.store.jobs import Accepted, Claim, Conclusion, Idempotency, Kept
+from tests.integration.store.rows import AT_MS
+
+OWNER, OTHER = "server-1", "server-2"
+
+
+def a_job(project: str = "p1", function: str = "f1", **values: Any) -> Job:
+    known: dict[str, Any] = {"id": JobId(new_id()), "kind": JobKind.CALL, "project_id": ProjectId(project)}
+    known |= {"function_id": FunctionId(function), "function_name": "hello", "method": "POST", "target": "/"}
+    known |= {"lane": lane(ProjectId(project), function), "created_at_ms": AT_MS, "due_at_ms": AT_MS}
+    return Job(**{**known, **values})
+
+
+async def accept(database: Database, *jobs: Job) -> None:
+    await database.write(stored.accept, [Accepted(job=job) for job in jobs])
+
+
+async def claim(
+    database: Database, limit: int = 10, *, owner: str = OWNER, room: Mapping[str, int] | None = None, **values: Any
+) -> list[Job]:
+    rooms = room or {}
+    wanted = Claim(
+        **{
+            "kind": JobKind.CALL,
+            "owner": owner,
+            "limit": limit,
+            "now_ms": AT_MS,
+            "running": {},
+            "room": lambda name: rooms.get(name, 100),
+            **values,
+        }
+    )
+    (found,) = await database.write(stored.claim, [wanted])
+    return found
+
+
+async def get(database: Database, job: Job) -> Job:
+    found = await database.read(stored.get, job.id)
+    assert found is not None
+    return found
+
+
+def succeeded(job: Job) -> Job:
+    attempt = Attempt(at_ms=AT_MS, duration_ms=3, status=200)
+    result = Result(status=200, headers=(("x-a", "1"),), body=b"\x00\xff")
+    return concluded(job, JobEvent.SUCCEEDED, AT_MS + 3, attempt=attempt, result=result)
+
+
+async def test_a_job_is_kept_whole(database: Database) -> None:
+    job = a_job(headers=(("a", "b"),), body=b"\x00\xff", callback_url="https://example.com/")
+    await accept(database, job)
+    assert await get(database, job) == job
+
+
+async def test_a_claim_leases_what_is_due(database: Database) -> None:
+    job, later = a_job(), a_job(due_at_ms=AT_MS + 1)
+    await accept(database, job, later)
+
+    assert await claim(database) == [claimed(job, OWNER, AT_MS)]
+    assert await claim(database, owner=OTHER) == []
+    assert await database.read(stored.next_due_ms, JobKind.CALL) == AT_MS + 1
+
+
+async def test_an_end_counts_only_while_the_lease_is_owned(database: Database) -> None:
+    job = a_job()
+    await accept(database, job)
+    (first,) = await claim(database)
+    await database.write(stored.requeue, AT_MS, owner=OWNER)
+    (second,) = await claim(database)
+    assert second.claims == 2
+
+    stale = Conclusion(job=succeeded(first), owner=OWNER, follow_up=a_job(kind=JobKind.CALLBACK, parent_id=job.id))
+    foreign = Conclusion(job=succeeded(second), owner=OTHER)
+    assert await database.write(stored.conclude, [stale, foreign]) == [False, False]
+    assert await database.read(stored.callback_of, job.id) is None
+    follow_up = a_job(kind=JobKind.CALLBACK, parent_id=job.id)
+    good = Conclusion(job=succeeded(second), owner=OWNER, follow_up=follow_up)
+    assert await database.write(stored.conclude, [good]) == [True]
+
+    assert await get(database, job) == succeeded(second)
+    assert await database.read(stored.callback_of, job.id) == follow_up
+    assert await database.write(stored.conclude, [good]) == [False]
+
+
+async def test_a_lease_ends_with_its_time_or_its_owner(database: Database) -> None:
+    kept, lost = a_job(), a_job()
+    await accept(database, claimed(kept, OWNER, AT_MS), claimed(lost, OTHER, AT_MS))
+    now_ms = AT_MS + LEASE_MS
+    assert await database.write(stored.heartbeat, OWNER, now_ms) == {kept.id: False}
+
+    assert await database.write(stored.requeue, now_ms) == 1
+
+    after = await get(database, lost)
+    assert (after.state, after.attempts, after.lease_owner) == (JobState.QUEUED, 0, None)
+    assert [attempt.error for attempt in after.history] == ["the server ended while it ran"]
+    assert (await get(database, kept)).lease_until_ms == now_ms + LEASE_MS
+
+
+async def test_one_projects_backlog_does_not_starve_another(database: Database) -> None:
+    await accept(database, *(a_job("p1") for _ in range(20)))
+    await accept(database, *(a_job("p2", "f2", due_at_ms=AT_MS) for _ in range(3)))
+
+    found = await claim(database, 6, running={"p1": 1})
+
+    assert sorted(job.project_id for job in found) == ["p1", "p1", "p1", "p2", "p2", "p2"]
+
+
+async def test_places_that_one_project_does_not_need_go_to_another(database: Database) -> None:
+    await accept(database, *(a_job("p1") for _ in range(20)), a_job("p2", "f2"))
+    found = await claim(database, 10)
+    assert len(found) == 10
+    assert len({job.id for job in found}) == 10
+
+
+async def test_a_full_lane_waits_and_others_go_on(database: Database) -> None:
+    await accept(database, *(a_job(function="full") for _ in range(5)), *(a_job(function="free") for _ in range(2)))
+    found = await claim(database, room={"p1:full": 1})
+    assert sorted(job.function_id for job in found) == ["free", "free", "full"]
+
+
+async def test_an_idempotency_key_gives_the_first_job(database: Database) -> None:
+    def keyed(digest: bytes, at_ms: int = AT_MS) -> Accepted:
+        job = a_job(created_at_ms=at_ms)
+        return Accepted(job=job, idempotency=Idempotency(key="k", digest=digest, expires_at_ms=at_ms + 100))
+
+    first, same, other, later = keyed(b"1"), keyed(b"1"), keyed(b"2"), keyed(b"2", AT_MS + 100)
+
+    assert await database.write(stored.accept, [first, same]) == [
+        Kept(id=first.job.id),
+        Kept(id=first.job.id, new=False),
+    ]
+    assert await database.write(stored.accept, [other]) == [Kept(id=first.job.id, new=False, same=False)]
+    assert await database.write(stored.accept, [later]) == [Kept(id=later.job.id)]
+    assert await database.read(stored.get, same.job.id) is None
+
+
+async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(database: Database) -> None:
+    waiting, running = a_job(), claimed(a_job(), OWNER, AT_MS)
+    await accept(database, waiting, running)
+    for job in (waiting, running):
+        await database.write(stored.cancel, job.id, AT_MS)
+
+    assert (await get(database, waiting)).state is JobState.CANCELLED
+    assert await get(database, running) == replace(running, cancel_requested=True)
+    assert await database.write(stored.heartbeat, OWNER, AT_MS) == {running.id: True}
+
+
+async def test_failed_deliveries_are_found_and_queued_again(database: Database) -> None:
+    ended = {"state": JobState.FAILED, "finished_at_ms": AT_MS, "kind": JobKind.CALLBACK, "attempts": 8}
+    mine, theirs = a_job(**ended), a_job("p2", **ended)
+    await accept(database, mine, theirs, a_job(kind=JobKind.CALLBACK))
+
+    found = await database.read(stored.list_deliveries, ProjectId("p1"), state=JobState.FAILED, limit=10)
+
+    assert found == [mine]
+    assert await database.write(stored.reopen, [mine.id], AT_MS + 1) == 1
+    after = await get(database, mine)
+    assert (after.state, after.attempts, after.due_at_ms) == (JobState.QUEUED, 0, AT_MS + 1)
+    assert await database.write(stored.reopen, [mine.id], AT_MS + 1) == 0
+
+
+async def test_old_results_age_out(database: Database) -> None:
+    old = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS)
+    new = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS + 10)
+    await accept(database, old, new, a_job())
+
+    assert await database.write(stored.prune, ended_before_ms=AT_MS + 5, now_ms=AT_MS, limit=100) == 1
+    assert await database.read(stored.get, old.id) is None
+    assert await get(database, new) == new

@@ -1,0 +1,103 @@
+"""A real PostgreSQL for tests, from Debian's package: its own data directory, its own port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from tests.support.waiting import wait_until
+
+_UNPRIVILEGED = "nobody"
+# Tests look at what is there after a crash of ours, never of the machine's.
+_FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
+
+class Postgres:
+    """Use it as a context manager. It runs as `nobody` when the tests run as root, which it refuses to be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._account = pwd.getpwnam(_UNPRIVILEGED) if os.getuid() == 0 else None
+        if self._account is not None:
+            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
+        data = folder / "data"
+        self._run([_program("initdb"), "--pgdata", str(data), "--auth=trust", "--username=isolet", "--encoding=UTF8"])
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._port = int(probe.getsockname()[1])
+        options = ("-k", str(folder), "-h", "127.0.0.1", "-p", str(self._port), *_FAST)
+        self._log = (folder / "log").open("wb")
+        self._process = subprocess.Popen(
+            [_program("postgres"), "-D", str(data), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            **self._as_account(),
+        )
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://isolet@127.0.0.1:{self._port}/{name}"
+
+    def _ready(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError(f"PostgreSQL ended: {(self._folder / 'log').read_text()}")
+        try:
+            psycopg.connect(self._url("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, command: Sequence[str]) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **self._as_account())
+        if done.returncode != 0:
+            raise AssertionError(f"{command[0]} failed: {done.stderr}")
+
+    def _as_account(self) -> dict[str, object]:
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        if self._account is None:
+            return {"env": environment, "cwd": self._folder}
+        return {
+            "env": environment,
+            "cwd": self._folder,
+            "user": self._account.pw_uid,
+            "group": self._account.pw_gid,
+            "extra_groups": [],
+        }
+
+    def __enter__(self) -> Self:
+        wait_until(self._ready, timeout_s=30, what="PostgreSQL")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # "Immediate shutdown": nothing of it is kept.
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(20)
+        self._log.close()
+
+
+def _program(name: str) -> str:
+    """Debian keeps the servers of several versions apart, and off the PATH."""
+    found = shutil.which(name)
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    if found is None and not versions:
+        raise AssertionError(f"{name} is missing: `make setup-dev` installs PostgreSQL")
+    return found or str(versions[-1])
