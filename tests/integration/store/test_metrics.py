@@ -6,6 +6,7 @@ from isolet.domain.functions import Function
 from isolet.domain.invocations import Door, Invocation, Kind, Outcome
 from isolet.domain.metrics import HOUR_MS, MINUTE_MS, Step, Sums, start_of
 from isolet.domain.search import CallFilter, Status
+from isolet.errors import StoreError
 from isolet.ids import InvocationId, first_of_ms
 from isolet.store import invocations as stored_calls
 from isolet.store import metrics as stored
@@ -58,10 +59,11 @@ async def test_calls_are_added_up_by_minute_hour_and_month(database: Database, f
 
 
 async def test_a_batch_that_cannot_be_written_counts_nothing(database: Database, function: Function) -> None:
-    call = at(function, MINUTE)
-    await database.write(stored.insert_ended, [call])
-    with pytest.raises(Exception, match="cannot write"):
-        await database.write(stored.insert_ended, [call])
+    await database.write(stored.insert_ended, [at(function, MINUTE)])
+    nameless = at(function, MINUTE, 1)
+    nameless.function_name = None  # type: ignore[assignment]
+    with pytest.raises(StoreError, match="cannot write"):
+        await database.write(stored.insert_ended, [at(function, MINUTE, 2), nameless])
     assert (await database.read(stored.sum_function, function.id, Step.MINUTE)).total == 1
 
 
@@ -117,6 +119,7 @@ async def test_a_page_looks_at_a_bounded_part_and_says_where_to_go_on(
         {"since_ms": AT_MS, "until_ms": AT_MS + HOUR_MS},
     ],
 )
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_no_filter_reads_every_record(database: Database, wanted: dict[str, object]) -> None:
     """SQLite says how it would answer: always by an index, in its order."""
 
