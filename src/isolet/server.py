@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -136,9 +137,16 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
             stack.callback(loop.remove_signal_handler, number)
+        _raise_open_files()
         _settle_memory()
         await listener.run_until_stopped()
         log.info("draining")
+
+
+def _raise_open_files() -> None:
+    """Each instance takes some descriptors: use as many as this user may, not the few that a shell starts with."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _settle_memory() -> None:
@@ -247,6 +255,7 @@ class _House:
         self._loops.loop(egress.supervise(), name="egress")
         self._egress_socket = egress.socket
         loopback_socket = run / "loopback" / "socket"
+        self._stack.callback(loopback_socket.unlink, missing_ok=True)
         self._loopback_socket = self._stack.enter_context(bind_unix(loopback_socket))
         self._storages = Storages(
             configs=configs,

@@ -36,7 +36,7 @@ def test_two_hundred_functions_and_a_thousand_calls(tmp_path: Path) -> None:
         base_descriptors, base_children = itself.num_fds(), len(server.children())
 
         ids = [create_deployed(kapso, number) for number in range(FUNCTIONS)]
-        functions = wait_until(lambda: settled(kapso), timeout_s=120, what="two hundred deploys")
+        functions = wait_until(lambda: settled(kapso), timeout_s=180, what="two hundred deploys")
         assert {function["status"] for function in functions} == {"deployed"}
         assert [kapso.invoke(function_id, {"n": -1}).json() for function_id in ids] == [
             [number, -1] for number in range(FUNCTIONS)

@@ -16,7 +16,7 @@ from isolet.clock import Clock
 from isolet.compile import Compiler
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
 from isolet.domain.versions import Deployment, Version
-from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, Unavailable
+from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import Releases, release_of
 from isolet.ids import DeploymentId, FunctionId, new_id
@@ -104,6 +104,9 @@ class Deployer:
                 log.info("the server stops; the deploy goes on at the next start", function=deployment.function_id)
             except IsoletError as exc:
                 await self._fail(deployment, exc)
+            except Exception as exc:
+                log.error("deploy broke off", function=deployment.function_id, exc_info=exc)
+                await self._fail(deployment, PlatformError("an error of the platform's own; its log says more"))
 
     async def _deploy(self, deployment: Deployment) -> None:
         bundle = await self._compiler.compile(deployment.code)
