@@ -67,6 +67,7 @@ from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.listener import Listener, bind
 from isolet.projects import Projects
 from isolet.projects.tokens import Tokens
+from isolet.runtime import cgroups
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egress
 from isolet.runtime.guard import Guard
@@ -275,6 +276,7 @@ class _House:
             egress_socket=egress.socket,
             storages=self._storages,
             loopback_socket=loopback_socket,
+            cgroups=cgroups.find(),
         )
         self._pool = Pool(
             launcher,

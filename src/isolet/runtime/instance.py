@@ -13,6 +13,7 @@ from isolet.domain.kills import KillReport, Limit
 from isolet.domain.secrets import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.ids import InvocationId
+from isolet.runtime.cgroups import Cgroup, Cgroups
 from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
@@ -33,6 +34,8 @@ _LOOPBACK_INSIDE = "/loopback"
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
 _PROBE = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n'
 _COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"collect":true}\r\n\r\n'
+# A cgroup counts what the program itself takes, too, and pages of files that it was the first to read.
+_CGROUP_SLACK_BYTES = 192 * 1024 * 1024
 # A dying process closes its sockets moments before it is seen to have ended.
 _POST_MORTEM_S = 0.5
 _MEASURE_EVERY_S = 0.05
@@ -68,7 +71,9 @@ class Launcher:
         egress_socket: Path,
         storages: Storages,
         loopback_socket: Path | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
+        self._cgroups = cgroups
         self._loopback_socket = loopback_socket
         self._configs = configs
         self._sandbox = sandbox
@@ -106,6 +111,10 @@ class Launcher:
             self._storages.release(storage)
             raise
         instance.exited.add_done_callback(lambda _: self._storages.release(storage))
+        if self._cgroups is not None:
+            instance.cgroup = self._cgroups.make(
+                f"{self._count:x}", spec.limits.memory_limit_mb * _MB + _CGROUP_SLACK_BYTES
+            )
         return instance
 
     def _loopback_address(self) -> str | None:
@@ -143,6 +152,8 @@ class Instance:
         self.calls: set[Connection] = set()
         self.last_used = self._loop.time()
         self.ended: KillReport | None = None
+        self.cgroup: Cgroup | None = None
+        self._out_of_memory = False
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
@@ -190,6 +201,8 @@ class Instance:
             if self.state is State.READY:
                 self.looked_at, self.cpu_seen_s = self._loop.time(), cpu_seconds(self.pid)
                 self.base_memory_bytes = anonymous_bytes(self.pid)
+                if self.cgroup is not None:
+                    self.cgroup.take(self.pid)
                 return
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
@@ -273,7 +286,7 @@ class Instance:
 
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)
-        if _OUT_OF_MEMORY.search(self._child.complaint):
+        if self._out_of_memory or _OUT_OF_MEMORY.search(self._child.complaint):
             allowed = self.spec.limits.memory_limit_mb
             used = max(self.peak_memory_bytes // _MB, allowed)
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
@@ -317,6 +330,9 @@ class Instance:
         return self._child.exited
 
     def _release(self, *, crashed: bool) -> None:
+        if self.cgroup is not None:
+            self._out_of_memory = self.cgroup.killed
+            self.cgroup.remove()
         self.emptied.set()
         self._path.unlink(missing_ok=True)
         self.channel.close()
