@@ -18,6 +18,9 @@ from isolet.store.database import Database
 from isolet.tasks import Tasks
 from tests.integration.store.rows import a_function, a_project, an_invocation
 
+# The way this disk is made to stall is SQLite's: it has one right to write.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 class Now:
     def now_ms(self) -> int:
