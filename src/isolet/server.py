@@ -48,12 +48,12 @@ from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId, new_id
-from isolet.invoke.headers import Recording
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.metrics import Metrics
 from isolet.invoke.rates import Rates
 from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Recording
 from isolet.invoke.records import Records
 from isolet.invoke.replay import Replays
 from isolet.invoke.retention import Retention

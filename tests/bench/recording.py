@@ -10,8 +10,8 @@ from pathlib import Path
 
 from isolet.domain.invocations import Door, Invocation
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
-from isolet.invoke.headers import Recording
 from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Recording
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
 from isolet.tasks import Tasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from isolet.doors.altair import PREFIX as ALTAIR
@@ -16,7 +17,7 @@ _INVOKE = "/invoke"
 
 
 class Gateway:
-    """Plain ASGI."""
+    """Plain ASGI. It only chooses who serves, so that nothing of it is left while a call runs."""
 
     def __init__(self, *, kapso: KapsoDoor, butterbase: ButterbaseCalls, altair: AltairDoor, management: Any) -> None:
         self._kapso = kapso
@@ -24,19 +25,17 @@ class Gateway:
         self._altair = altair
         self._management = management
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(scope["raw_path"])):
-                await serve(scope, receive, send)
-                return
             if path.endswith(_INVOKE):
                 for start, prefix in _KAPSO:
                     if path.startswith(start):
                         function_id = path[len(start) : -len(_INVOKE)]
-                        await self._kapso.invoke(scope, receive, send, function_id, prefix)
-                        return
+                        return self._kapso.invoke(scope, receive, send, function_id, prefix)
+            if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(scope["raw_path"])):
+                return serve(scope, receive, send)
             if path.startswith(ALTAIR) and self._altair.takes(scope):
-                await self._altair.call(scope, receive, send)
-                return
-        await self._management(scope, receive, send)
+                return self._altair.call(scope, receive, send)
+        served: Awaitable[None] = self._management(scope, receive, send)
+        return served

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from isolet.errors import ClientDisconnected, ExecutionError, RequestError, TooLarge
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Reply
+from isolet.protocol import WHOLE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,17 +35,18 @@ class Body:
 
     async def read(self) -> bytes:
         """Raises TooLarge, without holding more than the limit, and ClientDisconnected."""
-        first = await self._next()
+        message = await self._receive()
+        chunk: bytes = self._take(message)
         if self._ended:
-            return first
-        parts = [first]
+            return chunk
+        parts = [chunk]
         async for part in self:
             parts.append(part)
         return b"".join(parts)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while not self._ended:
-            yield await self._next()
+            yield self._take(await self._receive())
 
     async def gone(self) -> None:
         """Returns when the caller has left; to be called after the body's end."""
@@ -54,17 +56,20 @@ class Body:
     async def message(self) -> Message:
         """The next message of the caller, as ASGI has it."""
         message = await self._receive()
-        self._read += len(message.get("body", b""))
-        if self._read > self._limit:
-            raise self._too_large()
+        self._count(message)
         return message
 
-    async def _next(self) -> bytes:
-        message = await self.message()
+    def _take(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientDisconnected("the caller left before its request was complete")
         self._ended = not message.get("more_body", False)
+        return self._count(message)
+
+    def _count(self, message: Message) -> bytes:
         chunk: bytes = message.get("body", b"")
+        self._read += len(chunk)
+        if self._read > self._limit:
+            raise self._too_large()
         return chunk
 
     def _too_large(self) -> TooLarge:
@@ -104,9 +109,8 @@ async def send_json(send: Send, status: int, body: Any, headers: Headers | None 
 
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
+    """A whole reply; its length is added."""
+    await send({"type": WHOLE, "status": status, "headers": headers, "body": body})
 
 
 async def send_reply(send: Send, reply: Reply) -> None:
@@ -115,6 +119,9 @@ async def send_reply(send: Send, reply: Reply) -> None:
     Raises ExecutionError while nothing was sent yet, and BrokenReply after: then the server cuts the connection, so
     that the caller cannot take the part for the whole.
     """
+    if (body := reply.take_whole()) is not None:
+        await send({"type": WHOLE, "status": reply.status, "headers": reply.headers, "body": body})
+        return
     chunk = b""
     try:
         if reply.has_chunk:

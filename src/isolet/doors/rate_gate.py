@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable
 from typing import Any
 
 from isolet.doors.authentication import api_key, bearer
@@ -11,6 +12,7 @@ from isolet.doors.management import error_reply
 from isolet.errors import TooManyRequests
 from isolet.invoke.rates import WINDOW_S, Rates
 from isolet.invoke.routes import Routes
+from isolet.protocol import WHOLE
 
 
 class RateGate:
@@ -21,10 +23,13 @@ class RateGate:
         self._routes = routes
         self._rates = rates
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._rates.any or scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            served: Awaitable[None] = self._app(scope, receive, send)
+            return served
+        return self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
         principal = self._routes.principal(api_key(headers) or bearer(headers))
         allowance = self._rates.take(principal) if principal is not None else None
@@ -33,7 +38,7 @@ class RateGate:
             return
 
         async def send_counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", WHOLE):
                 message["headers"] = [*message["headers"], *allowance.headers]
             await send(message)
 

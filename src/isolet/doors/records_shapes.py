@@ -10,7 +10,7 @@ from typing import Any
 from isolet.clock import iso
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.metrics import FunctionMetrics, Usage
-from isolet.invoke.headers import header_pairs
+from isolet.invoke.recording import header_pairs
 from isolet.invoke.tail import Event, Missed, Tail
 
 

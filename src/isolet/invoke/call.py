@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isolet.domain.invocations import Door, Invocation, Kind, Outcome, cut_body, cut_error, storable
+from isolet.domain.invocations import Door, Invocation, Kind, Outcome, cut_error, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -28,6 +28,7 @@ from isolet.errors import (
 from isolet.ids import InvocationId
 from isolet.invoke import headers as header_rules
 from isolet.invoke.routes import Route
+from isolet.invoke.watch import WATCH_AFTER_S
 from isolet.runtime.channel import Connection, Headers, Unread
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
@@ -36,8 +37,8 @@ from isolet.runtime.lifecycle import State
 if TYPE_CHECKING:
     from isolet.invoke.invoker import Invoker
 
-# Calls shorter than this never pay for watching whether their caller is still there.
-_WATCH_AFTER_S = 0.05
+# A timeout that may pass before the call is watched has its own timer from the start.
+_SHORT_MS = 4000 * WATCH_AFTER_S
 # A loop that does not answer for so long after a deadline is stuck.
 _STUCK_AFTER_S = 0.25
 # A connection that breaks off is followed by the end of its process within this time, or by none.
@@ -50,7 +51,6 @@ _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
 _BROKEN_OFF = "The function broke its reply off before it was complete"
-_QUERY_MAX_BYTES = 4096
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _STATUS = {
     Outcome.HANDLER_FAILED: 500,
@@ -89,7 +89,6 @@ class CallRequest:
 class Call:
     __slots__ = (
         "_aborted",
-        "_began",
         "_done",
         "_host",
         "_last",
@@ -98,6 +97,7 @@ class Call:
         "_route",
         "_timer",
         "_watch",
+        "began_s",
         "connection",
         "instance",
         "invocation",
@@ -107,7 +107,7 @@ class Call:
         self._host = host
         self._route = route
         self._request = request
-        self._began = time.perf_counter_ns()
+        self.began_s = host.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
@@ -130,8 +130,9 @@ class Call:
     async def start(self) -> None:
         """Until the head of the function's reply is there. Raises what ends the call instead."""
         self._host.recorder.begin(self.invocation)
-        timeout_s = self._route.limits.timeout_ms / 1000
-        self._timer = self._host.loop.call_later(min(_WATCH_AFTER_S, timeout_s), self._tick)
+        self._host.watch.add(self)
+        if self._route.limits.timeout_ms <= _SHORT_MS:
+            self._timer = self._host.loop.call_later(self._route.limits.timeout_ms / 1000, self._time_out)
         try:
             await self._run()
         except (TooManyRequests, Unavailable):
@@ -185,7 +186,8 @@ class Call:
         fresh = False
         while True:
             try:
-                connection = self.connection = await instance.channel.connect(fresh=fresh)
+                idle = None if fresh else instance.channel.idle()
+                connection = self.connection = idle or await instance.channel.connect(fresh=True)
             except FunctionCrashed as exc:
                 raise NeverSeen from exc
             if self._aborted is not None:
@@ -273,6 +275,13 @@ class Call:
             return "The reply has a header that is reserved: x-isolet-error", None
         return message, stack
 
+    def take_rest(self) -> bytes:
+        """The body, or what is left of it, of a reply that has come whole; the call is over then."""
+        data = self.live_connection.take()
+        self._keep_response(data)
+        self.finish(None)
+        return data
+
     async def chunk(self) -> bytes:
         """The next part of the reply's body; its end finishes the call."""
         try:
@@ -283,17 +292,16 @@ class Call:
         if not data:
             self.finish(None)
         else:
-            self.invocation.response_bytes += len(data)
-            if len(self._response) <= RECORDED_BODY_MAX_BYTES:
-                self._response += data[: self._keep_bytes - len(self._response)]
+            self._keep_response(data)
         return data
 
     # Watching.
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
         """The call is not a short one: watch its caller, and its deadline."""
-        rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
-        self._timer = self._host.loop.call_later(max(rest_s, 0), self._time_out)
+        if self._timer is None:
+            rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
+            self._timer = self._host.loop.call_later(max(rest_s, 0), self._time_out)
         if self._request.gone is not None:
             self._spawn(self._watch_caller(self._request.gone), "watch caller")
 
@@ -314,7 +322,7 @@ class Call:
         self._watch = [*(self._watch or ()), task]
 
     def _elapsed_s(self) -> float:
-        return (time.perf_counter_ns() - self._began) / 1e9
+        return self._host.loop.time() - self.began_s
 
     # Ending.
 
@@ -345,7 +353,7 @@ class Call:
         self._done = True
         self._end_watch()
         invocation = self.invocation
-        invocation.duration_us = (time.perf_counter_ns() - self._began) // 1000
+        invocation.duration_us = round(self._elapsed_s() * 1e6)
         if error is not None:
             invocation.outcome = _outcome(error)
             invocation.status = _STATUS[invocation.outcome]
@@ -354,8 +362,8 @@ class Call:
                 invocation.stack = storable(error.stack)
         elif self.connection is not None:
             invocation.status = self.connection.status
-        self._record_bodies(whole=error is None)
         instance = self.instance
+        self._fill_record(instance or self._last, whole=error is None)
         invocation.memory_limit_mb = self._route.limits.memory_limit_mb
         if instance is not None:
             invocation.memory_bytes = instance.measure_memory()
@@ -386,6 +394,7 @@ class Call:
         self._host.recorder.end(self.invocation)
 
     def _end_watch(self) -> None:
+        self._host.watch.remove(self)
         if self._timer is not None:
             self._timer.cancel()
         for task in self._watch or ():
@@ -406,31 +415,25 @@ class Call:
         longest = self.instance.redactor.longest if self.instance is not None else 0
         return RECORDED_BODY_MAX_BYTES + longest + 1
 
+    def _fill_record(self, instance: Instance | None, *, whole: bool) -> None:
+        request = self._request
+        self._host.recording.fill(
+            self.invocation,
+            headers=request.headers,
+            query=request.target.partition(b"?")[2],
+            response=self._response,
+            redactor=None if instance is None else instance.redactor,
+            whole=whole,
+        )
+
+    def _keep_response(self, data: bytes) -> None:
+        self.invocation.response_bytes += len(data)
+        if len(self._response) <= RECORDED_BODY_MAX_BYTES:
+            self._response += data[: self._keep_bytes - len(self._response)]
+
     def _keep_request(self, chunk: bytes) -> None:
         kept = self.invocation
         kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
-
-    def _record_bodies(self, *, whole: bool) -> None:
-        """What is kept of the bodies, without the values of secrets, and whether they were cut."""
-        kept, response, recording = self.invocation, self._response, self._host.recording
-        _, _, query = self._request.target.partition(b"?")
-        headers = recording.headers(self._request.headers)
-        kept.request_truncated = len(kept.request_body) > RECORDED_BODY_MAX_BYTES
-        kept.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
-        instance = self.instance or self._last
-        if instance is not None and instance.redactor.longest:
-            redact, sent = instance.redactor.data, (kept.request_body, query)
-            kept.request_body = redact(kept.request_body, cut=kept.request_truncated or not whole)
-            query, headers = redact(query, cut=False), redact(headers, cut=False)
-            kept.request_redacted = (kept.request_body, query) != sent
-            response = redact(response, cut=kept.response_truncated or not whole)
-        if recording.holds_key(kept.request_body) or recording.holds_key(query):
-            kept.request_body, query = recording.redacted(kept.request_body), recording.redacted(query)
-            kept.request_redacted = True
-        kept.request_headers, kept.query = headers, storable(query[:_QUERY_MAX_BYTES].decode(errors="replace"))
-        kept.request_truncated = kept.request_truncated or len(query) > _QUERY_MAX_BYTES
-        kept.request_body, _ = cut_body(kept.request_body)
-        kept.response_body, _ = cut_body(response)
 
 
 def _outcome(error: BaseException) -> Outcome:

@@ -16,9 +16,10 @@ from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
 from isolet.invoke import headers as header_rules
 from isolet.invoke.call import Call, CallRequest
-from isolet.invoke.headers import Recording
 from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Recording
 from isolet.invoke.routes import Route
+from isolet.invoke.watch import Watch
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
@@ -44,6 +45,7 @@ class Invoker:
         self.load_spec = load_spec
         self.on_call = on_call
         self.tasks = Tasks()
+        self.watch = Watch()
         self.loop = asyncio.get_running_loop()
 
     async def call(self, route: Route, request: CallRequest) -> Reply:
@@ -71,6 +73,7 @@ class Invoker:
         return Reply(call)
 
     async def close(self) -> None:
+        self.watch.close()
         await self.tasks.close()
 
 
@@ -85,6 +88,10 @@ class Reply:
         self.invocation_id = call.invocation.id
         self.status = self._connection.status
         self.headers = header_rules.to_caller(self._connection.headers, call.invocation.id)
+
+    def take_whole(self) -> bytes | None:
+        """The whole body, when all of it has come; the call is over then."""
+        return self._call.take_rest() if self._connection.complete else None
 
     @property
     def has_chunk(self) -> bool:

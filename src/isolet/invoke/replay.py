@@ -6,8 +6,8 @@ from isolet.domain.invocations import Invocation
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
 from isolet.invoke.call import CallRequest
-from isolet.invoke.headers import stored_headers
 from isolet.invoke.invoker import Invoker
+from isolet.invoke.recording import stored_headers
 from isolet.invoke.routes import Routes
 
 _REPLY_MAX_BYTES = 100 * 1024 * 1024

@@ -99,21 +99,25 @@ class Connection(asyncio.Protocol):
     async def head(self) -> None:
         """Wait until `status` and `headers` are there. Raises what ended the exchange instead."""
         while not self.started:
-            await self._wait()
+            if self.error is not None:
+                raise self.error
+            self._waiter = self._loop.create_future()
+            await self._waiter
 
     async def chunk(self) -> bytes:
         """The next part of the reply's body, empty at its end."""
-        while True:
-            if self.chunks:
-                data = self.chunks.popleft() if len(self.chunks) == 1 else self._take_all()
-                self._buffered = 0
-                if self._paused:
-                    self._paused = False
-                    self._live().resume_reading()
-                return data
-            if self.complete:
-                return b""
+        while not self.chunks and not self.complete:
             await self._wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """The parts of the reply's body that have come and were not taken."""
+        data = self.chunks.popleft() if len(self.chunks) == 1 else self._take_all()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self._live().resume_reading()
+        return data
 
     def abort(self, error: BaseException) -> None:
         """End the exchange with `error`; the instance sees the client leave."""
@@ -150,10 +154,7 @@ class Connection(asyncio.Protocol):
         if self.error is not None:
             raise self.error
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        await self._waiter
 
     def _live(self) -> asyncio.Transport:
         if self.error is not None or self._transport is None:
@@ -234,18 +235,23 @@ class Channel:
 
     async def connect(self, *, fresh: bool = False) -> Connection:
         """Raises FunctionCrashed when the instance does not take connections."""
-        if not fresh:
-            oldest = self._loop.time() - _IDLE_MAX_S
-            while self._idle:
-                connection = self._idle.pop()
-                if not connection.lost and connection.idle_since > oldest:
-                    return connection
-                connection.close()
+        if not fresh and (kept := self.idle()):
+            return kept
         try:
             _, connection = await self._loop.create_unix_connection(lambda: Connection(self._loop), self._path)
         except OSError as exc:
             raise FunctionCrashed("the instance does not take connections") from exc
         return connection
+
+    def idle(self) -> Connection | None:
+        """One that is open already, when there is one."""
+        oldest = self._loop.time() - _IDLE_MAX_S
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.lost and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
 
     def release(self, connection: Connection) -> None:
         """Give a connection back after its exchange; one that is not complete is cut."""

@@ -20,8 +20,10 @@ from isolet.tasks import Tasks
 _LOOK_EVERY_S = 0.05
 _REST_S = 0.5
 _WORKING_SHARE = 0.7
-# An answer that takes so long on average means that calls queue up in the instance.
+# An instance is short of time when answers take so long on average and it has all of a core: with less, the calls wait
+# elsewhere, and another instance would only cost more.
 _LAG_S = 0.02
+_FULL_SHARE = 0.9
 _STALLED_S = 0.1
 # Over its limit an instance has this long to collect its garbage, unless it is far over.
 _OVER_S = 0.1
@@ -76,6 +78,7 @@ class Guard:
         if self._check_memory(instance, memory, now):
             return
         share = (cpu - instance.cpu_seen_s) / max(now - instance.looked_at, 0.001)
+        instance.share += (share - instance.share) * 0.2
         if instance.asked_at is not None:
             self._check_answer(instance, now, cpu)
         elif share > _WORKING_SHARE:
@@ -84,7 +87,7 @@ class Guard:
         else:
             instance.lag_s *= 0.8
         instance.looked_at, instance.cpu_seen_s = now, cpu
-        instance.busy = instance.stalled or instance.lag_s > _LAG_S
+        instance.busy = instance.stalled or (instance.lag_s > _LAG_S and instance.share > _FULL_SHARE)
         if instance.busy:
             self._on_busy(instance)
 

@@ -213,6 +213,7 @@ class Instance:
         self.looked_at = self._loop.time()
         self.cpu_seen_s = 0.0
         self.lag_s = 0.0
+        self.share = 0.0
         self.asked_at: float | None = None
         self.asked_cpu_s = 0.0
         self.stalled = False

@@ -24,9 +24,9 @@ from isolet.errors import (
     TooLarge,
 )
 from isolet.invoke.call import CallRequest
-from isolet.invoke.headers import Recording
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Recording
 from isolet.invoke.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool

@@ -1,0 +1,82 @@
+"""What is kept of a call: nothing that opens a door, no value of a secret, and no more than fits."""
+
+from __future__ import annotations
+
+import re
+
+from isolet.domain.access import KEY_PREFIX
+from isolet.domain.invocations import Invocation, cut_body, storable
+from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
+from isolet.domain.secrets import Redactor
+from isolet.runtime.channel import Headers
+
+_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"x-api-key"})
+_REDACTED = b"[redacted]"
+_KEY_START = KEY_PREFIX.encode()
+_HEADERS_MAX_BYTES = 4096
+_QUERY_MAX_BYTES = 4096
+
+
+class Recording:
+    """Knows how our keys look, the root key included."""
+
+    def __init__(self, root_key: str) -> None:
+        self._root_key = root_key.encode()
+        self._keys = re.compile(re.escape(self._root_key) + rb"|" + re.escape(_KEY_START) + rb"[A-Za-z0-9_-]+")
+
+    def fill(
+        self,
+        call: Invocation,
+        *,
+        headers: Headers,
+        query: bytes,
+        response: bytes,
+        redactor: Redactor | None,
+        whole: bool,
+    ) -> None:
+        """Cut and redact the bodies of a call, whose `request_body` holds what was kept of it so far.
+
+        The bodies come with as much beyond the limit as the longest secret has; a call that is not `whole` broke off.
+        """
+        request = call.request_body
+        call.request_truncated = len(request) > RECORDED_BODY_MAX_BYTES
+        call.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
+        kept = self.headers(headers)
+        if redactor is not None and redactor.longest:
+            sent, redact = (request, query), redactor.data
+            request = redact(request, cut=call.request_truncated or not whole)
+            query, kept = redact(query, cut=False), redact(kept, cut=False)
+            call.request_redacted = (request, query) != sent
+            response = redact(response, cut=call.response_truncated or not whole)
+        if self._holds_key(request) or (query and self._holds_key(query)):
+            request, query = self._keys.sub(_REDACTED, request), self._keys.sub(_REDACTED, query)
+            call.request_redacted = True
+        call.request_headers = kept
+        if query:
+            call.query = storable(query[:_QUERY_MAX_BYTES].decode(errors="replace"))
+            call.request_truncated = call.request_truncated or len(query) > _QUERY_MAX_BYTES
+        call.request_body, _ = cut_body(request)
+        call.response_body, _ = cut_body(response)
+
+    def headers(self, headers: Headers) -> bytes:
+        """Lines `name: value`, at most 4 KiB of whole lines."""
+        lines = [b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS else value) for name, value in headers]
+        block = b"\n".join(lines)
+        if len(block) > _HEADERS_MAX_BYTES:
+            block = block[: block.rfind(b"\n", 0, _HEADERS_MAX_BYTES + 1)] if b"\n" in block else b""
+        return self._keys.sub(_REDACTED, block) if self._holds_key(block) else block
+
+    def _holds_key(self, data: bytes) -> bool:
+        return _KEY_START in data or self._root_key in data
+
+
+def stored_headers(block: bytes) -> Headers:
+    """The headers that `Recording.headers` kept, without those that were redacted."""
+    pairs = [line.partition(b": ") for line in block.split(b"\n") if line]
+    return [(name, value) for name, _, value in pairs if _REDACTED not in value]
+
+
+def header_pairs(block: bytes) -> list[tuple[str, str]]:
+    """Everything that `Recording.headers` kept, as text."""
+    pairs = [line.partition(b": ") for line in block.split(b"\n") if line]
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, _, value in pairs]

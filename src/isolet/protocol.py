@@ -1,0 +1,230 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol with bounds on what a client may send, and a short way for replies.
+
+Beside ASGI's own messages an application may send `isolet.response`, a whole reply in one message: `status`, `headers`
+and `body`. It leaves in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.parse
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+_HEADERS_MAX = 200
+_HEAD_MAX_BYTES = 65_536
+# What a caller may still send of a body that nobody reads, before it is cut off.
+_UNREAD_MAX_BYTES = 16 * 1024 * 1024
+# A client that does not finish the head of a request in this time is cut off.
+_HEAD_TIMEOUT_S = 30.0
+_WITHOUT_BODY = frozenset({204, 304})
+WHOLE = "isolet.response"
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its reply."""
+
+    is_read = False
+
+    async def receive(self) -> Any:
+        if self.more_body or self.is_read or self.waiting_for_100_continue or self.disconnected:
+            return await super().receive()
+        # The usual request is there whole by the time that it is asked for.
+        self.is_read = True
+        self.message_event.clear()
+        self.flow.resume_reading()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        if message["type"] != WHOLE:
+            await super().send(message)
+            return
+        if self.response_started:
+            raise RuntimeError("the reply has begun")
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        data = self._whole(message["status"], message["headers"], message["body"])
+        self.response_started = self.response_complete = True
+        self.transport.write(data)
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        """The bytes of a reply. Raises RuntimeError for headers that would not be read as they were meant."""
+        lines = [STATUS_LINE[status]]
+        counted = status in _WITHOUT_BODY
+        for name, value in *self.default_headers, *headers:
+            counted = counted or name == b"content-length"
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if not counted:
+            lines.append(b"content-length: %d\r\n" % len(body))
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("a header of the reply holds a line break or NUL")
+        return (
+            head + b"\r\n" if self.scope["method"] == "HEAD" or status in _WITHOUT_BODY else b"%b\r\n%b" % (head, body)
+        )
+
+
+class Protocol(HttpToolsProtocol):
+    """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply."""
+
+    _head_bytes = 0
+    _in_head = False
+    _piece_bytes = 0
+    _unread_bytes = 0
+    _idle_since = 0.0
+    _head_timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
+
+    # Timers. One for a connection, not one for a request: each costs as much as parsing a head.
+
+    def _end_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = 0.0
+
+    def _watch_idle(self) -> None:
+        """Close a connection that was idle for the keep-alive time; look again when that may be."""
+        rest_s = float(self.timeout_keep_alive)
+        if self._idle_since:
+            rest_s -= self.loop.time() - self._idle_since
+            if rest_s <= 0:
+                self.transport.close()
+                return
+        self._idle_timer = self.loop.call_later(rest_s, self._watch_idle)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._watch_idle()
+
+    # Requests.
+
+    def data_received(self, data: bytes) -> None:
+        self._piece_bytes = len(data)
+        super().data_received(data)
+        # Most heads come whole in one piece; one without end is counted here.
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_MAX_BYTES:
+                self.send_400_response("")
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = self._unread_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._check_head()
+        parser, scope = self.parser, self.scope
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = http_version = parser.get_http_version()
+        scope["raw_path"], scope["query_string"] = _split(self.url)
+        path = scope["raw_path"].decode("ascii")
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        before = self.cycle
+        self.cycle = _Cycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            http_version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            # Pipelined requests wait for their turn.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _check_head(self) -> None:
+        """Raises ValueError for a head that is too large."""
+        self._in_head = False
+        if self._head_timer is not None:
+            self._end_head_timer()
+        if self._head_bytes + self._piece_bytes > _HEAD_MAX_BYTES:
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if self._is_head_too_large:
+            raise ValueError("headers too large")
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._unread_bytes += len(body)
+            if self._unread_bytes > _UNREAD_MAX_BYTES:
+                self.transport.close()
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    @property
+    def _is_head_too_large(self) -> bool:
+        return self._head_bytes > _HEAD_MAX_BYTES or len(self.headers) > _HEADERS_MAX
+
+    def send_400_response(self, msg: str) -> None:
+        too_large = self._is_head_too_large
+        status = b"431 Request Header Fields Too Large" if too_large else b"400 Bad Request"
+        text = "Request headers are too large" if too_large else "The request is not valid HTTP"
+        body = json.dumps({"error": text}).encode()
+        self.transport.write(
+            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status, len(body), body)
+        )
+        self.transport.close()
+
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request's target."""
+    if url.startswith(b"/") and b"#" not in url:
+        path, _, query = url.partition(b"?")
+        return path, query
+    parsed = httptools.parse_url(url)
+    return parsed.path, parsed.query or b""
