@@ -60,13 +60,11 @@ class _Cycle(RequestResponseCycle):
 
     def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         """The bytes of a reply. Raises RuntimeError for headers that would not be read as they were meant."""
-        lines = [STATUS_LINE[status]]
-        counted = status in _WITHOUT_BODY
-        for name, value in *self.default_headers, *headers:
-            counted = counted or name == b"content-length"
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if not counted:
+        lines = [b"%b: %b\r\n" % header for header in (*self.default_headers, *headers)]
+        names = [name for name, _ in headers]
+        if status not in _WITHOUT_BODY and b"content-length" not in names:
             lines.append(b"content-length: %d\r\n" % len(body))
+        lines.insert(0, STATUS_LINE[status])
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         head = b"".join(lines)

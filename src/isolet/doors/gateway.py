@@ -11,7 +11,7 @@ from isolet.doors.butterbase_call import PREFIX, ButterbaseCalls
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
 
-_KAPSO = ((PLATFORM + "/functions/", PLATFORM), (OLDER + "/functions/", OLDER))
+_KAPSO = frozenset((PLATFORM, OLDER))
 _BUTTERBASE = PREFIX + "/"
 _INVOKE = "/invoke"
 
@@ -29,10 +29,9 @@ class Gateway:
         if scope["type"] == "http":
             path: str = scope["path"]
             if path.endswith(_INVOKE):
-                for start, prefix in _KAPSO:
-                    if path.startswith(start):
-                        function_id = path[len(start) : -len(_INVOKE)]
-                        return self._kapso.invoke(scope, receive, send, function_id, prefix)
+                prefix, _, function_id = path[: -len(_INVOKE)].partition("/functions/")
+                if prefix in _KAPSO:
+                    return self._kapso.invoke(scope, receive, send, function_id, prefix)
             if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(scope["raw_path"])):
                 return serve(scope, receive, send)
             if path.startswith(ALTAIR) and self._altair.takes(scope):

@@ -44,6 +44,7 @@ _STUCK_AFTER_S = 0.25
 # A connection that breaks off is followed by the end of its process within this time, or by none.
 _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
+_SMALL = RECORDED_BODY_MAX_BYTES
 _ERROR_HEADER = b"x-isolet-error"
 _REPORT_MAX_BYTES = 262_144
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
@@ -196,12 +197,13 @@ class Call:
             try:
                 if isinstance(body, bytes):
                     # Not added to what an earlier try kept.
-                    self.invocation.request_body = body[: self._keep_bytes]
+                    self.invocation.request_body = body if len(body) <= _SMALL else body[: self._keep_bytes]
                     connection.begin(self._head(body) + body, without_body=self._request.method == b"HEAD")
                 else:
                     connection.begin(self._head(None), without_body=self._request.method == b"HEAD")
                     self._spawn(self._pump(connection, body), "request body")
-                await connection.head()
+                while not connection.started:
+                    await connection.news()
                 return connection
             except ConnectionResetError as exc:
                 if connection.started or not isinstance(body, bytes):
@@ -428,7 +430,9 @@ class Call:
 
     def _keep_response(self, data: bytes) -> None:
         self.invocation.response_bytes += len(data)
-        if len(self._response) <= RECORDED_BODY_MAX_BYTES:
+        if not self._response and len(data) <= _SMALL:
+            self._response = data
+        elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
             self._response += data[: self._keep_bytes - len(self._response)]
 
     def _keep_request(self, chunk: bytes) -> None:

@@ -69,7 +69,8 @@ class Recorder:
 
     def end(self, invocation: Invocation) -> None:
         """The call is over: its record is written soon. When the store stalls for long, records are counted as lost."""
-        self._concluding.discard(invocation.id)
+        if self._concluding:
+            self._concluding.discard(invocation.id)
         size = len(invocation.request_body) + len(invocation.response_body)
         if len(self._ended) >= _QUEUE_ROWS or self._queued_bytes + size > _QUEUE_BYTES:
             self._close(invocation)
@@ -77,10 +78,11 @@ class Recorder:
             self._tell([invocation])
             return
         self._queued_bytes += size
+        if not self._ended:
+            self._idle.clear()
+            self._wake.set()
         self._ended.append(invocation)
-        self._idle.clear()
-        self._wake.set()
-        if len(self._ended) >= _BATCH_ROWS:
+        if len(self._ended) == _BATCH_ROWS:
             self._full.set()
 
     def drop(self, invocation: Invocation) -> None:

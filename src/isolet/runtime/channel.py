@@ -99,15 +99,12 @@ class Connection(asyncio.Protocol):
     async def head(self) -> None:
         """Wait until `status` and `headers` are there. Raises what ended the exchange instead."""
         while not self.started:
-            if self.error is not None:
-                raise self.error
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            await self.news()
 
     async def chunk(self) -> bytes:
         """The next part of the reply's body, empty at its end."""
         while not self.chunks and not self.complete:
-            await self._wait()
+            await self.news()
         return self.take()
 
     def take(self) -> bytes:
@@ -150,11 +147,12 @@ class Connection(asyncio.Protocol):
         self.chunks.clear()
         return data
 
-    async def _wait(self) -> None:
+    def news(self) -> asyncio.Future[None]:
+        """Resolves when something has come. Raises what ended the exchange."""
         if self.error is not None:
             raise self.error
         self._waiter = self._loop.create_future()
-        await self._waiter
+        return self._waiter
 
     def _live(self) -> asyncio.Transport:
         if self.error is not None or self._transport is None:

@@ -61,20 +61,25 @@ def _by_minute(batch: Iterable[Invocation]) -> dict[tuple[str, str, int], list[I
 
 
 def _sum(calls: Sequence[Invocation]) -> list[int]:
-    """In the order of ROLLUP_SUMS, then what the most is kept of."""
-    cold = [call.cold_start_us for call in calls if call.cold_start_us]
-    return [
-        len(calls),
-        sum(call.failed for call in calls),
-        sum(call.outcome is not Outcome.OK for call in calls),
-        sum(call.duration_us for call in calls),
-        len(cold),
-        sum(cold),
-        sum(call.memory_limit_mb * call.duration_us for call in calls),
-        sum(call.response_bytes for call in calls),
-        max(call.memory_bytes for call in calls),
-        max(made_at_ms(call.id) for call in calls),
-    ]
+    """In the order of ROLLUP_SUMS, then what the most is kept of. One pass: this runs for every call."""
+    errors = faults = duration_us = cold_starts = cold_us = mb_us = sent = memory = 0
+    for call in calls:
+        if call.outcome is not Outcome.OK:
+            faults += 1
+            errors += 1
+        elif call.status >= 500:
+            errors += 1
+        if call.cold_start_us:
+            cold_starts += 1
+            cold_us += call.cold_start_us
+        duration_us += call.duration_us
+        mb_us += call.memory_limit_mb * call.duration_us
+        sent += call.response_bytes
+        if call.memory_bytes > memory:
+            memory = call.memory_bytes
+    # Ids are in the order of time.
+    last_at_ms = made_at_ms(max(call.id for call in calls))
+    return [len(calls), errors, faults, duration_us, cold_starts, cold_us, mb_us, sent, memory, last_at_ms]
 
 
 def _plus(one: Sequence[int], other: Sequence[int]) -> list[int]:
