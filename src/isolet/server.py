@@ -47,6 +47,7 @@ from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
+from isolet.functions.settling import Settling
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
@@ -333,7 +334,8 @@ class _House:
         )
         self._stack.push_async_callback(self._invoker.close)
         await self._start_loopback(tokens)
-        self._functions = Functions(database=database, pool=pool, events=routes, clock=clock)
+        settling = Settling()
+        self._functions = Functions(database=database, pool=pool, events=routes, clock=clock, settling=settling)
         self._secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
         compiler = Compiler(self._toolchain.esbuild)
         self._deployer = Deployer(
@@ -343,6 +345,7 @@ class _House:
             releases=releases,
             events=routes,
             clock=clock,
+            settling=settling,
         )
         self._stack.push_async_callback(self._deployer.close)
         self._environments = Environments(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)

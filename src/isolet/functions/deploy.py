@@ -19,6 +19,7 @@ from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import Releases, release_of
+from isolet.functions.settling import Settling
 from isolet.ids import DeploymentId, FunctionId, new_id
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
@@ -46,7 +47,9 @@ class Deployer:
         releases: Releases,
         events: FunctionEvents,
         clock: Clock,
+        settling: Settling,
     ) -> None:
+        self._settling = settling
         self._database = database
         self._compiler = compiler
         self._pool = pool
@@ -126,13 +129,14 @@ class Deployer:
 
     async def _switch(self, instance: Instance, publish: Callable[[Connection], tuple[Function, Function]]) -> Function:
         """Publish on disk, let the proven instance take the calls, retire the one before."""
-        try:
-            before, after = await self._database.write(publish)
-        except BaseException:
-            self._pool.discard(instance)
-            raise
-        self._pool.adopt(instance)
-        self._events.put_function(after)
+        with self._settling.change(instance.spec.function_id):
+            try:
+                before, after = await self._database.write(publish)
+            except BaseException:
+                self._pool.discard(instance)
+                raise
+            self._pool.adopt(instance)
+            self._events.put_function(after)
         if before.version is not None and before.version != after.version:
             self._pool.retire(release_of(before))
         log.info("deployed", function=after.id, version=after.version)

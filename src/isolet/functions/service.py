@@ -13,6 +13,7 @@ from isolet.domain.versions import Version
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import release_of
+from isolet.functions.settling import Settling
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.runtime.pool import Pool
 from isolet.store import functions as stored
@@ -25,7 +26,10 @@ _REQUIRED = ("name", "code")
 class Functions:
     """Every change is on disk, and known to the rest of the house, before a method returns."""
 
-    def __init__(self, *, database: Database, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, pool: Pool, events: FunctionEvents, clock: Clock, settling: Settling
+    ) -> None:
+        self._settling = settling
         self._database = database
         self._pool = pool
         self._events = events
@@ -71,11 +75,14 @@ class Functions:
         function = await self._database.read(stored.get_function, FunctionId(function_id))
         if project_id is not None and function.project_id != project_id:
             raise NotFound("Function not found")
+        await self._settling.settled([function.id])
         return function
 
     async def list(self, project_id: ProjectId | None) -> Sequence[Function]:
         """Oldest first."""
-        return await self._database.read(stored.list_functions, project_id)
+        functions = await self._database.read(stored.list_functions, project_id)
+        await self._settling.settled(function.id for function in functions)
+        return functions
 
     async def versions(self, function_id: FunctionId) -> Sequence[Version]:
         """Newest first."""
