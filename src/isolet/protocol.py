@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import urllib.parse
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from isolet.upgrade import EXTENSION, Upgrade
 
 _HEADERS_MAX = 200
 _HEAD_MAX_BYTES = 65_536
@@ -76,7 +79,10 @@ class _Cycle(RequestResponseCycle):
 
 
 class Protocol(HttpToolsProtocol):
-    """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply."""
+    """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
+
+    A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope.
+    """
 
     _head_bytes = 0
     _in_head = False
@@ -85,6 +91,9 @@ class Protocol(HttpToolsProtocol):
     _idle_since = 0.0
     _head_timer: asyncio.TimerHandle | None = None
     _idle_timer: asyncio.TimerHandle | None = None
+    _asked: Upgrade | None = None
+    _upgrade: Upgrade | None = None
+    _upgrade_at = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -95,6 +104,8 @@ class Protocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+        if self._upgrade is not None:
+            self._upgrade.connection_lost(exc)
 
     # Timers. One for a connection, not one for a request: each costs as much as parsing a head.
 
@@ -131,8 +142,14 @@ class Protocol(HttpToolsProtocol):
     # Requests.
 
     def data_received(self, data: bytes) -> None:
+        if self._upgrade is not None:
+            self._upgrade.data_received(data)
+            return
         self._piece_bytes = len(data)
         super().data_received(data)
+        if self._upgrade_at:
+            self.data_received(data[self._upgrade_at :])
+            return
         # Most heads come whole in one piece; one without end is counted here.
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -168,6 +185,8 @@ class Protocol(HttpToolsProtocol):
             http_version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
+        if parser.should_upgrade() and self._get_upgrade() == b"websocket":
+            self._ask_upgrade(self.cycle)
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -184,6 +203,42 @@ class Protocol(HttpToolsProtocol):
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if self._is_head_too_large:
             raise ValueError("headers too large")
+
+    def shutdown(self) -> None:
+        if self._upgrade is not None:
+            self._upgrade.shutdown()
+        if self._upgrade is None or not self._upgrade.accepted:
+            super().shutdown()
+
+    # Upgrades.
+
+    def _ask_upgrade(self, cycle: RequestResponseCycle) -> None:
+        """Whatever the answer is, no other request follows on this connection."""
+        cycle.keep_alive = False
+
+        def switched() -> None:
+            cycle.response_started = cycle.response_complete = True
+
+        self._asked = Upgrade(self.transport, self.server_state.default_headers, on_accept=switched)
+        cast(dict[str, Any], self.scope)["extensions"] = {EXTENSION: self._asked}
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Called where the parser stopped: the request is over, and what follows it is of another protocol."""
+        stopped = sys.exception()
+        if self._asked is not None and stopped is not None:
+            self._upgrade, self._upgrade_at = self._asked, stopped.args[0]
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._upgrade is not None:
+            self._upgrade.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._upgrade is not None:
+            self._upgrade.resume_writing()
+
+    # Bodies.
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle

@@ -69,6 +69,9 @@ class Settings:
     queue_timeout_s: float = _setting(
         10.0, "Seconds a call waits while its function runs as many as it may; then 429.", minimum=0
     )
+    websocket_idle_timeout_s: float = _setting(
+        300.0, "Seconds without a frame after which a WebSocket is closed.", minimum=0.1
+    )
     max_instances: int = _setting(500, "Instances of all functions together.", minimum=1)
     memory_budget_mb: int = _setting(
         0, "Memory that all instances together may use, in MiB; 0 takes three quarters of the machine's.", minimum=0

@@ -10,6 +10,8 @@ from isolet.domain.kills import KillReport
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
 from isolet.ids import FunctionId, InvocationId, ProjectId
 
+# The status of a call that went on as a WebSocket, however that ended: it lasts as long as its caller likes.
+SWITCHED = 101
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from isolet.domain.access import Principal, Role
-from isolet.domain.invocations import Door
+from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
 from isolet.domain.tokens import TOKEN_MAX_BYTES
 from isolet.domain.triggers import HttpAuth
-from isolet.doors import cors
+from isolet.doors import cors, websocket
 from isolet.doors.authentication import api_key, bearer
 from isolet.doors.butterbase_errors import (
     Refusal,
@@ -130,7 +130,14 @@ class ButterbaseCalls:
             payload = await body.read() if _is_small(headers) else body.__aiter__()
             passed = _passed(headers, is_key=is_key)
             request = self._request(scope, project, route, identity, passed, payload, body)
+            if (upgrade := websocket.wanted(scope)) is not None:
+                websocket.check(scope)
+                request.headers = websocket.admitted(request.headers, project.allowed_origins)
+                request.kind, request.upgrade = Kind.WEBSOCKET, True
             reply = await self.invoker.call(route, request)
+            if upgrade is not None and reply.status == SWITCHED:
+                await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
+                return
             reply.headers = cors.add(_streaming(reply.headers), granted)
             await send_reply(send, reply)
         except (IsoletError, Refusal) as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
@@ -58,9 +59,12 @@ _ERROR_NAME = re.compile(r"\AError: ")
 class Refusal(Exception):
     """A refusal that only this dialect tells apart, so it is none of the house's errors."""
 
-    def __init__(self, status: int, code: str, message: str, remediation: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, remediation: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.reply = ErrorReply(status=status, body={"error": _object(code, message, remediation)}, headers={})
+        body = {"error": _object(code, message, remediation)}
+        self.reply = ErrorReply(status=status, body=body, headers=dict(headers or {}))
 
 
 def invalid_key() -> Refusal:

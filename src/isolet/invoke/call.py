@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isolet.domain.invocations import Door, Invocation, Kind, Outcome, cut_error, storable
+from isolet.domain.invocations import SWITCHED, Door, Invocation, Kind, Outcome, cut_error, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -60,6 +60,7 @@ _STATUS = {
     Outcome.DISCONNECTED: 499,
     Outcome.INTERNAL: 500,
 }
+_UPGRADE_LINES = b"connection: Upgrade\r\nupgrade: websocket\r\n"
 _HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
 _ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
 _CONTEXT_LINE = CALL_HEADER.encode() + b': {"id":"%b","context":%b}\r\n\r\n'
@@ -71,6 +72,7 @@ class CallRequest:
 
     `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
     for calls that had an id before they ran.
+    `upgrade`: the function may answer 101 and go on as a WebSocket.
     `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
     """
 
@@ -85,6 +87,7 @@ class CallRequest:
     context: bytes = b""
     kind: Kind = Kind.SYNC
     invocation_id: InvocationId | None = None
+    upgrade: bool = False
 
 
 class Call:
@@ -126,6 +129,13 @@ class Call:
             raise FunctionCrashed("the call has no connection")
         return self.connection
 
+    @property
+    def live_instance(self) -> Instance:
+        """The instance that runs the call. Raises FunctionCrashed when none does."""
+        if self.instance is None:
+            raise FunctionCrashed("the call has no instance")
+        return self.instance
+
     # Running.
 
     async def start(self) -> None:
@@ -139,11 +149,11 @@ class Call:
         except (TooManyRequests, Unavailable):
             # Nothing ran, so nothing is recorded.
             self._host.recorder.drop(self.invocation)
-            self._end_watch()
+            self.stop_watching()
             self._done = True
             raise
         except BaseException as exc:
-            await self._fail(exc)
+            await self.fail(exc)
 
     async def _run(self) -> None:
         """Once, and again elsewhere while the instance had not read a byte of it."""
@@ -221,6 +231,8 @@ class Call:
     def _head(self, body: bytes | None) -> bytes:
         request = self._request
         lines = header_rules.to_function(request.headers)
+        if request.upgrade:
+            lines.append(_UPGRADE_LINES)
         if body is not None:
             if body or request.method not in _BODYLESS:
                 lines.append(b"content-length: %d\r\n" % len(body))
@@ -289,7 +301,7 @@ class Call:
         try:
             data = await self.live_connection.chunk()
         except BaseException as exc:
-            await self._fail(exc)
+            await self.fail(exc)
             raise
         if not data:
             self.finish(None)
@@ -328,7 +340,7 @@ class Call:
 
     # Ending.
 
-    async def _fail(self, exc: BaseException) -> None:
+    async def fail(self, exc: BaseException) -> None:
         """End the call with an error in the house's words, and raise it."""
         error: BaseException = exc
         if isinstance(exc, OSError):
@@ -353,7 +365,7 @@ class Call:
         if self._done:
             return
         self._done = True
-        self._end_watch()
+        self.stop_watching()
         invocation = self.invocation
         invocation.duration_us = round(self._elapsed_s() * 1e6)
         if error is not None:
@@ -362,7 +374,7 @@ class Call:
             invocation.error = cut_error(str(error))
             if isinstance(error, HandlerFailed) and error.stack:
                 invocation.stack = storable(error.stack)
-        elif self.connection is not None:
+        if self.connection is not None and (error is None or self.connection.status == SWITCHED):
             invocation.status = self.connection.status
         instance = self.instance
         self._fill_record(instance or self._last, whole=error is None)
@@ -395,7 +407,8 @@ class Call:
         self.invocation.kill_report = report
         self._host.recorder.end(self.invocation)
 
-    def _end_watch(self) -> None:
+    def stop_watching(self) -> None:
+        """No deadline and no watch on the caller any more."""
         self._host.watch.remove(self)
         if self._timer is not None:
             self._timer.cancel()

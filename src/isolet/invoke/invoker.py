@@ -20,9 +20,11 @@ from isolet.invoke.recorder import Recorder
 from isolet.invoke.recording import Recording
 from isolet.invoke.routes import Route
 from isolet.invoke.watch import Watch
+from isolet.invoke.websocket import splice
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
+from isolet.upgrade import Upgrade
 
 
 class Invoker:
@@ -119,6 +121,10 @@ class Reply:
                 self.close()
                 raise HandlerFailed(f"The reply is larger than {limit} bytes")
         return b"".join(parts)
+
+    async def splice(self, upgrade: Upgrade, *, idle_timeout_s: float) -> None:
+        """Go on as the WebSocket that the function agreed to with its 101, until either side has closed it."""
+        await splice(self._call, self.headers, upgrade, idle_timeout_s=idle_timeout_s)
 
     def close(self) -> None:
         """Give the rest up, when it was not read to its end."""

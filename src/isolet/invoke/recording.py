@@ -10,7 +10,8 @@ from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.domain.secrets import Redactor
 from isolet.runtime.channel import Headers
 
-_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"x-api-key"})
+# Pages cannot set headers on WebSockets, so some send their token as a subprotocol.
+_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"sec-websocket-protocol", b"x-api-key"})
 _REDACTED = b"[redacted]"
 _KEY_START = KEY_PREFIX.encode()
 _HEADERS_MAX_BYTES = 4096

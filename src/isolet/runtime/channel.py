@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_paused",
+        "_rest",
         "_sent",
         "_transport",
         "_waiter",
@@ -79,6 +80,7 @@ class Connection(asyncio.Protocol):
         self.without_body = without_body
         self._buffered = 0
         self._paused = False
+        self._rest = b""
 
     # What the owner of the exchange calls.
 
@@ -123,6 +125,18 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._wake()
+
+    def hand_over(self, taker: asyncio.Protocol) -> bytes:
+        """After a 101 the stream is the taker's, who resumes it. What came behind the head is returned.
+
+        Raises what ended the exchange.
+        """
+        transport = self._live()
+        if transport.is_closing():
+            raise ConnectionResetError("the instance closed the connection")
+        transport.set_protocol(taker)
+        taker.connection_made(transport)
+        return self._rest
 
     @property
     def unread(self) -> bool:
@@ -175,6 +189,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as exc:
             self.abort(FunctionCrashed(f"the instance sent a reply that cannot be read: {exc}"))
             return
+        except httptools.HttpParserUpgrade as exc:
+            self._switch(data[exc.args[0] :])
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -194,6 +210,12 @@ class Connection(asyncio.Protocol):
         waiting, self._can_write = self._can_write, None
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
+
+    def _switch(self, rest: bytes) -> None:
+        """The instance answered 101: what follows is no HTTP, and this connection serves no other exchange."""
+        self._rest = rest
+        self._keeps_alive = False
+        self._live().pause_reading()
 
     # What the parser calls.
 

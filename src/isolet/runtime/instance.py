@@ -21,6 +21,7 @@ from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
+from isolet.runtime.tunnel import Tunnel
 from isolet.runtime.usage import anonymous_bytes, cpu_seconds
 from isolet.telemetry import get_logger
 
@@ -150,6 +151,7 @@ class Instance:
         self.active = 0
         self.served = False
         self.calls: set[Connection] = set()
+        self.tunnels: set[Tunnel] = set()
         self.last_used = self._loop.time()
         self.ended: KillReport | None = None
         self.cgroup: Cgroup | None = None
@@ -249,6 +251,11 @@ class Instance:
         self.last_used = self._loop.time()
         if self.active == 0:
             self.emptied.set()
+
+    def retire_tunnels(self) -> None:
+        """Ask the callers of its WebSockets to connect again."""
+        for tunnel in list(self.tunnels):
+            tunnel.retire()
 
     def measure_memory(self) -> int:
         """Its private resident memory in bytes; looked at anew at most every 50 ms, so that a call costs nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ _EXTRA_IDLE_S = 15.0
 _BACKGROUND_S = 30.0
 _PROBE_TIMEOUT_S = 2.0
 _PROBE_INTERVAL_S = 0.1
+# Longer than both sides of a WebSocket may take to close.
+_CLOSE_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,11 +273,9 @@ class Pool:
 
     async def _finish(self, instance: Instance) -> None:
         """Wait for the running calls, then for what they left to `waitUntil`, then stop."""
-        longest_s = instance.spec.limits.timeout_ms / 1000 + 1
         try:
             while True:
-                async with asyncio.timeout(longest_s):
-                    await instance.emptied.wait()
+                await self._empty(instance)
                 async with asyncio.timeout(_BACKGROUND_S):
                     while await instance.probe(_PROBE_TIMEOUT_S):
                         await asyncio.sleep(_PROBE_INTERVAL_S)
@@ -285,6 +286,15 @@ class Pool:
         except (TimeoutError, OSError) as exc:
             log.debug("instance stops with work left", release=instance.spec.release, error=str(exc))
         instance.happened(Event.EMPTIED)
+
+    async def _empty(self, instance: Instance) -> None:
+        """Wait for the running calls; a WebSocket has no end of its own and is closed after the time of a call."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(instance.spec.limits.timeout_ms / 1000 + 1):
+                await instance.emptied.wait()
+        instance.retire_tunnels()
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S if instance.tunnels else 0):
+            await instance.emptied.wait()
 
     def _stopping(self, instance: Instance) -> None:
         """It was killed: no call goes there any more, though it has not ended yet."""
