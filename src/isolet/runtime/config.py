@@ -85,7 +85,7 @@ class ConfigBuilder:
         self._schema: Any = capnp.load(str(schema), imports=[str(root)])
         self._js = {
             name: resources.files("isolet.runtime").joinpath("js", name).read_text()
-            for name in ("entry.js", "console.js", "context.js", "stores.js", "egress.js")
+            for name in ("entry.js", "console.js", "context.js", "sockets.js", "stores.js", "egress.js")
         }
 
     def instance(self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None) -> bytes:
@@ -104,6 +104,7 @@ class ConfigBuilder:
                 "isolet/entry.js": self._js["entry.js"],
                 "isolet/console.js": self._js["console.js"],
                 "isolet/context.js": self._js["context.js"],
+                "isolet/sockets.js": self._js["sockets.js"],
                 "isolet/stores.js": self._js["stores.js"],
                 "function.js": spec.module,
             },

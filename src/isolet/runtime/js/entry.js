@@ -3,6 +3,7 @@
 
 import { calls, collectGarbage, emit, ownStack } from "./console.js";
 import { contextOf } from "./context.js";
+import "./sockets.js";
 import * as module from "../function.js";
 
 const MAX_CHARS = 4_096;
@@ -59,7 +60,12 @@ function failure(error) {
 async function run(request, env, ctx, call) {
   const control = execution(ctx);
   const reply = await handler(request, contextOf(env, control, call), control);
-  if (reply instanceof Response) return reply;
+  if (reply instanceof Response) {
+    if (reply.webSocket && request.headers.get("upgrade") !== "websocket") {
+      throw new TypeError("the handler returned a WebSocket, the request asked for none: it has no `Upgrade: websocket`");
+    }
+    return reply;
+  }
   throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
 }
 
