@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isolet.domain.invocations import Invocation
+from isolet.domain.invocations import SWITCHED, Invocation
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
 from isolet.invoke.call import CallRequest
@@ -24,6 +24,8 @@ class Replays:
         Raises Conflict when the stored request is not whole, NotFound when the function is gone, NotDeployed,
         TooManyRequests.
         """
+        if call.status == SWITCHED:
+            raise Conflict("cannot replay this call: it was a WebSocket, whose messages are not recorded")
         if call.request_truncated:
             raise Conflict("cannot replay this call: its body was cut when it was recorded")
         if call.request_redacted:

@@ -1,0 +1,336 @@
+"""WebSockets on the public route: what passes, who may, what is recorded, and how they end."""
+
+import contextlib
+import json
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
+
+from tests.support.butterbase import Butterbase
+from tests.support.raw import send_raw
+from tests.support.server import Server
+from tests.support.waiting import wait_until
+from tests.support.websocket import ECHO, dial, invocation_id, record, refused
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+MB = 1024 * 1024
+
+
+def closed_with(connection: ClientConnection, *, timeout_s: float = 10) -> tuple[int, str]:
+    """Code and reason of the other side's close; 1006 when it went without one."""
+    with pytest.raises(ConnectionClosed) as told:
+        connection.recv(timeout=timeout_s)
+    received = told.value.rcvd
+    return (received.code, received.reason) if received is not None else (1006, "")
+
+
+def recorded(butterbase: Butterbase, connection: ClientConnection) -> dict[str, Any]:
+    return wait_until(lambda: record(butterbase, connection), what="the record of the connection")
+
+
+def limit(butterbase: Butterbase, name: str, **limits: int) -> None:
+    reply = butterbase.client.patch(f"/isolet/v1/functions/{butterbase.get(name)['id']}", json=limits)
+    assert reply.status_code == 200, reply.text
+
+
+# What passes.
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_text_and_bytes_pass_both_ways(butterbase: Butterbase, compression: str | None) -> None:
+    butterbase.deploy("echo", ECHO)
+
+    with dial(butterbase, "echo", compression=compression) as connection:
+        for message in ("hello", "grüße 👋", "", b"\x00\xff\x80", b"x" * 200_000):
+            connection.send(message)
+            assert connection.recv(timeout=10) == message
+
+
+def test_the_function_sees_who_connects_and_the_headers_of_the_handshake(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO, auth="required")
+
+    with dial(butterbase, "echo", additional_headers={"X-API-Key": butterbase.key, "X-Mine": "yes"}) as connection:
+        connection.send("who")
+        seen = json.loads(connection.recv(timeout=10))
+
+    assert (seen["user"], seen["caller"]) == (None, "service_key")
+    assert (seen["headers"]["x-mine"], seen["headers"]["upgrade"]) == ("yes", "websocket")
+    assert "x-api-key" not in seen["headers"]
+
+
+def test_a_subprotocol_is_agreed_on_and_not_recorded(butterbase: Butterbase) -> None:
+    agreed = 'status: 101, headers: { "sec-websocket-protocol": req.headers.get("sec-websocket-protocol") }'
+    butterbase.deploy("echo", ECHO.replace("status: 101", agreed))
+
+    with dial(butterbase, "echo", subprotocols=["token.abc"]) as connection:
+        assert connection.subprotocol == "token.abc"
+
+    headers = dict(recorded(butterbase, connection)["request"]["headers"])
+    assert headers["sec-websocket-protocol"] == "[redacted]"
+
+
+def test_a_caller_that_does_not_read_holds_the_function_back_not_the_server(
+    butterbase: Butterbase, server: Server
+) -> None:
+    butterbase.deploy("flood", ECHO.replace("server.send(event.data)", "for (let i = 0; i < 32; i++) server.send(BIG)")
+                      + "const BIG = new Uint8Array(1024 * 1024);")  # fmt: skip
+    process = psutil.Process(server.process.pid)
+
+    with dial(butterbase, "flood", compression=None, max_size=None, max_queue=1) as connection:
+        before = process.memory_info().rss
+        connection.send("go")
+        assert len(connection.recv(timeout=10)) == MB
+        assert process.memory_info().rss - before < 8 * MB
+        assert sum(len(connection.recv(timeout=10)) for _ in range(31)) == 31 * MB
+
+
+def test_a_function_that_does_not_read_holds_the_caller_back(butterbase: Butterbase, server: Server) -> None:
+    butterbase.deploy("echo", ECHO.replace("for (;;);", "for (const at = Date.now(), n = 3e9; n && spins++ < n;);")
+                      .replace("new WebSocketPair();", "new WebSocketPair(); let spins = 0;"))  # fmt: skip
+    limit(butterbase, "echo", timeout_ms=60_000, cpu_ms=60_000)
+    process = psutil.Process(server.process.pid)
+
+    with dial(butterbase, "echo", compression=None, max_size=None) as connection:
+        connection.send("spin")
+        before = process.memory_info().rss
+        for _ in range(16):
+            connection.send(b"x" * MB)
+        assert process.memory_info().rss - before < 8 * MB
+        assert sum(len(connection.recv(timeout=30)) for _ in range(16)) == 16 * MB
+
+
+# How it ends.
+
+
+def test_the_close_of_the_caller_reaches_the_function(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+
+    with dial(butterbase, "echo") as connection:
+        connection.close(4005, "enough")
+
+    assert connection.close_code == 4005
+    wait_until(
+        lambda: [line["message"] for line in record(butterbase, connection)["console"]] == ["closed 4005 enough"],
+        what="the function's line about the close",
+    )
+
+
+def test_the_close_of_the_function_reaches_the_caller(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+
+    with dial(butterbase, "echo") as connection:
+        connection.send("bye")
+        assert closed_with(connection) == (4001, "as you wish")
+
+    ended = recorded(butterbase, connection)
+    assert (ended["kind"], ended["outcome"], ended["status_code"], ended["error"]) == ("websocket", "ok", 101, None)
+    assert (ended["request"]["body"], ended["response"]["body"]) == ("", "")
+
+
+def test_a_caller_that_vanishes_reaches_the_function_as_a_close(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+
+    with dial(butterbase, "echo") as connection:
+        connection.socket.shutdown(2)
+
+    ended = recorded(butterbase, connection)
+    assert (ended["outcome"], ended["status_code"]) == ("disconnected", 101)
+    wait_until(
+        lambda: "closed 1006" in str(record(butterbase, connection)["console"]), what="the function's line about it"
+    )
+
+
+def test_what_a_listener_throws_closes_and_is_recorded(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+
+    with dial(butterbase, "echo") as connection:
+        connection.send("throw")
+        assert closed_with(connection) == (1011, "the function broke off")
+
+    ended = recorded(butterbase, connection)
+    assert (ended["outcome"], ended["status"]) == ("handler_failed", "failed")
+    assert ended["console"][0]["message"] == "WebSocket: Error: no such message"
+
+
+def test_a_function_over_its_cpu_limit_takes_its_sockets_with_it(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+    limit(butterbase, "echo", cpu_ms=200)
+
+    with dial(butterbase, "echo") as innocent, dial(butterbase, "echo") as connection:
+        connection.send("spin")
+        assert closed_with(connection) == (1011, "the function broke off")
+        assert closed_with(innocent) == (1011, "the function broke off")
+
+    ended = recorded(butterbase, connection)
+    assert (ended["outcome"], ended["kill_report"]["limit"], ended["status_code"]) == ("crashed", "cpu", 101)
+
+
+def test_a_deploy_lets_connections_finish_and_then_asks_them_to_come_again(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO, timeoutMs=1000)
+
+    with dial(butterbase, "echo") as old:
+        old.send("before")
+        butterbase.deploy("echo", ECHO.replace("server.send(event.data)", "server.send('new')"))
+        with dial(butterbase, "echo") as new:
+            new.send("hello")
+            assert new.recv(timeout=10) == "new"
+        assert old.recv(timeout=10) == "before"
+        old.send("after")
+        assert old.recv(timeout=10) == "after"
+        assert closed_with(old) == (1012, "restarting")
+
+    assert recorded(butterbase, old)["outcome"] == "ok"
+
+
+# What is refused.
+
+
+def test_without_credentials_a_closed_function_does_not_run(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO, auth="required")
+
+    assert refused(butterbase, "echo").status_code == 401
+    assert butterbase.logs("echo") == []
+
+
+def test_a_function_that_is_not_there_is_404(butterbase: Butterbase) -> None:
+    assert refused(butterbase, "echo").status_code == 404
+
+
+def test_the_reply_of_a_function_that_does_not_accept_comes_as_it_is(butterbase: Butterbase) -> None:
+    butterbase.deploy("no", "export default () => new Response('not now', { status: 400 })")
+
+    reply = refused(butterbase, "no")
+
+    assert (reply.status_code, reply.body) == (400, b"not now")
+    assert [(line["status_code"], line["method"]) for line in butterbase.logs("no")] == [(400, "GET")]
+
+
+def test_the_deadline_counts_to_the_answer(butterbase: Butterbase) -> None:
+    butterbase.deploy("slow", "export default () => new Promise((done) => setTimeout(done, 60_000))", timeoutMs=1000)
+
+    assert refused(butterbase, "slow").status_code == 504
+
+
+def test_a_plain_request_is_told_that_it_asked_for_no_websocket(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+
+    reply = butterbase.call("echo")
+
+    assert reply.status_code == 500
+    assert "the request asked for none" in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status", "says"),
+    [
+        (b"GET", [], 426, "Sec-WebSocket-Version must be 13"),
+        (b"GET", [b"Sec-WebSocket-Version: 8"], 426, "Sec-WebSocket-Version must be 13"),
+        (b"GET", [b"Sec-WebSocket-Version: 13"], 400, "Sec-WebSocket-Key must be 16 bytes in base64"),
+        (b"GET", [b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: c2hvcnQ="], 400, "Sec-WebSocket-Key must be"),
+        (b"POST", [b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + KEY], 400, "asked for with GET"),
+        (b"GET", [b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + KEY, b"Content-Length: 2"], 400, "no body"),
+    ],
+)
+def test_a_malformed_handshake_is_refused(
+    butterbase: Butterbase, server: Server, method: bytes, headers: list[bytes], status: int, says: str
+) -> None:
+    butterbase.deploy("echo", ECHO)
+    lines = [b"Host: here", b"Connection: keep-alive, Upgrade", b"Upgrade: WebSocket", *headers]
+    head = b"%b /v1/%b/fn/echo HTTP/1.1\r\n" % (method, butterbase.app.encode()) + b"\r\n".join(lines) + b"\r\n\r\n"
+
+    reply = send_raw(server.url, head + (b"{}" if b"Content-Length: 2" in headers else b""))
+
+    assert (reply.status, reply.replies) == (status, 1)
+    assert says in reply.body["error"]["message"]
+    assert (b"sec-websocket-version: 13" in reply.raw) == (status == 426)
+    assert butterbase.logs("echo") == []
+
+
+def test_frames_sent_with_the_handshake_arrive_and_a_flood_of_them_is_cut(
+    butterbase: Butterbase, server: Server
+) -> None:
+    butterbase.deploy("echo", ECHO)
+    butterbase.deploy("slow", "export default () => new Promise(() => {})", timeoutMs=5000)
+    lines = (
+        b"Host: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    )
+    head = b"GET /v1/%b/fn/%b HTTP/1.1\r\n" + lines + KEY + b"\r\n\r\n"
+    app = butterbase.app.encode()
+
+    early = send_raw(server.url, head % (app, b"echo") + b"\x81\x82\0\0\0\0hi" + b"\x88\x80\0\0\0\0")
+    flood = send_raw(server.url, [head % (app, b"slow"), b"\x82\xff" + bytes(8) + b"x" * 400_000])
+
+    assert early.status == 101
+    assert early.raw.partition(b"\r\n\r\n")[2].startswith(b"\x81\x02hi\x88")
+    assert flood.status is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "cookie"),
+    [
+        ([], None, "a=1"),
+        ([], "http://{host}", "a=1"),
+        (["https://shop.example"], "https://shop.example", "a=1"),
+        (["*"], "https://any.example", None),
+    ],
+)
+def test_pages_that_may_read_replies_may_connect(
+    butterbase: Butterbase, root: httpx.Client, allowed: list[str], origin: str | None, cookie: str | None
+) -> None:
+    assert root.patch(f"/isolet/v1/projects/{butterbase.app}", json={"allowed_origins": allowed}).status_code == 200
+    butterbase.deploy("echo", ECHO)
+    sent = origin and origin.format(host=butterbase.public.base_url.netloc.decode())
+
+    with dial(butterbase, "echo", origin=sent, additional_headers={"Cookie": "a=1"}) as connection:
+        connection.send("who")
+        assert json.loads(connection.recv(timeout=10))["headers"].get("cookie") == cookie
+
+
+@pytest.mark.parametrize("allowed", [[], ["https://shop.example"]])
+def test_pages_that_may_not_read_replies_may_not_connect(
+    butterbase: Butterbase, root: httpx.Client, allowed: list[str]
+) -> None:
+    assert root.patch(f"/isolet/v1/projects/{butterbase.app}", json={"allowed_origins": allowed}).status_code == 200
+    butterbase.deploy("echo", ECHO)
+
+    reply = refused(butterbase, "echo", origin="https://evil.example")
+
+    assert (reply.status_code, "allowed_origins" in bytes(reply.body or b"").decode()) == (403, True)
+    assert butterbase.logs("echo") == []
+
+
+def test_a_websocket_cannot_be_replayed(butterbase: Butterbase) -> None:
+    butterbase.deploy("echo", ECHO)
+    with dial(butterbase, "echo") as connection:
+        connection.send("bye")
+        closed_with(connection)
+    recorded(butterbase, connection)
+
+    reply = butterbase.client.post(f"/isolet/v1/invocations/{invocation_id(connection)}/replay")
+
+    assert (reply.status_code, "WebSocket" in reply.text) == (409, True)
+
+
+# Many, and long.
+
+
+def test_two_hundred_connections_leave_nothing_open(butterbase: Butterbase, server: Server) -> None:
+    butterbase.deploy("echo", ECHO)
+    limit(butterbase, "echo", concurrency=300)
+    process = psutil.Process(server.process.pid)
+    with dial(butterbase, "echo"):
+        before = process.num_fds()
+
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(dial(butterbase, "echo", compression=None)) for _ in range(200)]
+        for number, connection in enumerate(connections):
+            connection.send(str(number))
+        assert [connection.recv(timeout=10) for connection in connections] == [str(number) for number in range(200)]
+        assert process.num_fds() >= before + 390
+
+    wait_until(lambda: process.num_fds() < before + 20, what="closing of the descriptors")
+    wait_until(lambda: len(butterbase.logs("echo", limit=500)) == 201, what="the records")
