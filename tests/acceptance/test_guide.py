@@ -14,7 +14,7 @@ from tests.support.projects import new_project
 from tests.support.server import Server
 
 
-@pytest.mark.parametrize("page", ["storage.md", "secrets.md", "observability.md"])
+@pytest.mark.parametrize("page", ["storage.md", "secrets.md", "observability.md", "websocket.md"])
 def test_the_examples_of_a_page_do_what_it_says(server: Server, root: httpx.Client, tmp_path: Path, page: str) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -37,7 +37,7 @@ class End(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._tunnel.moved()
         other = self.other
-        if other._goodbye is None:
+        if other._goodbye is None and not other.lost:
             self.frames.follow(data)
             other.write(data)
             return
@@ -68,6 +68,9 @@ class End(asyncio.Protocol):
             self.write(self._goodbye)
         if self.frames.closed:
             self.close()
+        else:
+            # Its answer is waited for, and closing before it has sent everything would reset the connection.
+            self._resume()
 
     def close(self) -> None:
         """Close once everything is written."""
@@ -80,13 +83,15 @@ class End(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         other = self.other
-        if not other.lost and not other.transport.is_closing():
+        if not (other._told or other.lost or other.transport.is_closing()):
             other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        other = self.other
-        if not other.lost and not other.transport.is_closing():
-            other.transport.resume_reading()
+        self.other._resume()
+
+    def _resume(self) -> None:
+        if not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -141,12 +146,14 @@ class Tunnel:
             if not self._closed.done():
                 self._closed.set_result(None)
             return
-        if not (self._closing or end.frames.closed or end.other.frames.closed):
-            self.broken_by = end
-            if end is self.function:
-                end.other.bid_goodbye(close_frame(FAILED, "the function broke off", masked=False))
+        broken = not (self._closing or end.frames.closed or end.other.frames.closed)
         self._cut_later()
-        end.other.close()
+        if broken:
+            self.broken_by = end
+        if broken and end is self.function and end.frames.at_boundary:
+            end.other.bid_goodbye(close_frame(FAILED, "the function broke off", masked=False))
+        else:
+            end.other.close()
 
     def _look(self) -> None:
         rest_s = self._moved_at + self._idle_timeout_s - self._loop.time()
