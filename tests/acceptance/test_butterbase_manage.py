@@ -96,6 +96,7 @@ def test_137_code_that_does_not_build_is_told_with_its_place(butterbase: Butterb
     error = _error(butterbase.post("steady", "export default () => {\n  return ]\n}"), 400, "VALIDATION_INVALID_SCHEMA")
 
     assert (error["details"]["line"], error["details"]["column"]) == (2, 10)
+    assert error["message"].endswith(" (line 2, column 10)")
     assert butterbase.call("steady").text == "ok"
 
 
@@ -307,3 +308,13 @@ def test_variables_and_functions_survive_a_restart(tmp_path: Path) -> None:
         client.post("/v1/default/functions", json={"name": "env", "code": ENV, "envVars": {"A": "kept"}})
     with Server(tmp_path / "data") as second, second.client() as client:
         assert client.get("/v1/default/fn/env").json()["A"] == "kept"
+
+
+@pytest.mark.parametrize("path", ["", "/tool", "/tool/logs?limit=100"])
+def test_a_content_type_without_a_body_is_no_reason_to_refuse(butterbase: Butterbase, path: str) -> None:
+    """The published clients send it with every request."""
+    butterbase.deploy("tool", OK)
+    says = {"Content-Type": "application/json"}
+
+    assert butterbase.client.get(butterbase.base + path, headers=says).status_code == 200
+    assert butterbase.client.delete(f"{butterbase.base}/tool", headers=says).status_code == 200

@@ -8,6 +8,7 @@ from typing import Any
 
 from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
 from isolet.errors import (
+    BuildFailed,
     ExecutionError,
     FunctionCrashed,
     FunctionTimeout,
@@ -104,7 +105,14 @@ def error_reply(error: Exception) -> ErrorReply:
 
 def _named(error: IsoletError) -> tuple[str, str, str]:
     code, remediation = _CODES.get(error.code, _INTERNAL)
-    return code, error.message, remediation
+    return code, _located(error), remediation
+
+
+def _located(error: IsoletError) -> str:
+    """The message; of code that does not build with the place, because the published clients show no details."""
+    if isinstance(error, BuildFailed) and error.line is not None:
+        return f"{error.message} (line {error.line}, column {error.column})"
+    return error.message
 
 
 def _object(code: str, message: str, remediation: str) -> dict[str, Any]:
