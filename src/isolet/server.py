@@ -458,6 +458,7 @@ class _House:
             routes=self._routes,
             recorder=self._recorder,
             tail=self.tail,
+            jobs=self._jobs,
             instances=lambda: self._pool.instances,
             public=settings.metrics_public,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isolet.clock import Clock
@@ -28,6 +29,8 @@ IDEMPOTENCY_MS = 24 * 3_600_000
 _PRUNE_EVERY = 12
 _PRUNE_ROWS = 5_000
 _BULK_MAX = 1_000
+_COUNTED_S = 2.0
+_COUNT_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,9 @@ class Jobs:
             following=self.callbacks,
         )
         self._orphans: set[JobId] = set()
+        self._counting = asyncio.Lock()
+        self._counted_at: float | None = None
+        self._counts: Mapping[tuple[JobKind, JobState], int] = {}
 
     # The loops.
 
@@ -284,6 +290,18 @@ class Jobs:
         count = await self._database.write(stored.reopen, chosen, self._clock.now_ms())
         self.callbacks.wake()
         return count
+
+    async def counts(self) -> Mapping[tuple[JobKind, JobState], int]:
+        """Jobs that wait and run on all servers, at most two seconds old; the last known while the store is away."""
+        async with self._counting:
+            if self._counted_at is None or time.monotonic() - self._counted_at > _COUNTED_S:
+                try:
+                    async with asyncio.timeout(_COUNT_TIMEOUT_S):
+                        self._counts = await self._database.read(stored.count_open)
+                except (StoreError, TimeoutError) as exc:
+                    log.warning("cannot count jobs", error=str(exc))
+                self._counted_at = time.monotonic()
+        return self._counts
 
     async def delete_project(self, project_id: ProjectId) -> None:
         await self._database.write(stored.delete_project, project_id)

@@ -231,3 +231,17 @@ def test_calls_that_run_are_handed_back_when_the_server_stops(tmp_path: Path) ->
         None,
     ]
     assert (status["status"], status["result"]["body"]) == ("succeeded", "done")
+
+
+def test_calls_that_run_and_wait_are_counted_for_prometheus(altair: Altair, calling_server: Server) -> None:
+    name = altair.running("slow", SLOW)
+    with calling_server.client() as root:
+
+        def running() -> float:
+            lines = root.get("/metrics").text.splitlines()
+            return float(next(line for line in lines if 'isolet_jobs{kind="call",state="running"}' in line).split()[1])
+
+        call_id = altair.start(name, b"20000")
+        wait_until(lambda: running() == 1, what="one that runs")
+        assert altair.client.post(f"/isolet/v1/invocations/{call_id}/cancel").status_code == 200
+        wait_until(lambda: running() == 0, what="none that runs")

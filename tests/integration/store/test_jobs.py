@@ -179,3 +179,15 @@ async def test_old_results_age_out(database: Database) -> None:
     assert await database.write(stored.prune, ended_before_ms=AT_MS + 5, now_ms=AT_MS, limit=100) == 1
     assert await database.read(stored.get, old.id) is None
     assert await get(database, new) == new
+
+
+async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(database: Database) -> None:
+    ended = a_job(state=JobState.FAILED, finished_at_ms=AT_MS)
+    waiting = [a_job(), a_job("p2"), a_job(kind=JobKind.CALLBACK)]
+    await accept(database, *waiting, claimed(a_job(), OWNER, AT_MS), ended)
+
+    assert await database.read(stored.count_open) == {
+        (JobKind.CALL, JobState.QUEUED): 2,
+        (JobKind.CALL, JobState.RUNNING): 1,
+        (JobKind.CALLBACK, JobState.QUEUED): 1,
+    }
