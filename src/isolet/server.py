@@ -48,6 +48,7 @@ from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId, new_id
+from isolet.invoke.follower import Follower
 from isolet.invoke.headers import Recording
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
@@ -356,6 +357,16 @@ class _House:
         )
         self._tokens = Tokens(database=database, clock=clock)
         await self._tokens.load()
+        self._follower = Follower(
+            database=database,
+            routes=routes,
+            pool=pool,
+            vault=self._vault,
+            identities=self._identities,
+            tokens=self._tokens,
+            on_project_gone=forget,
+        )
+        self._loops.loop(self._follower.run(), name="follower")
         self._build_jobs()
 
     async def _start_loopback(self, tokens: LoopbackTokens) -> None:
@@ -379,7 +390,7 @@ class _House:
             database=database,
             clock=clock,
             owner=owner,
-            calls=Calls(routes=self._routes, invoker=self._invoker, clock=clock),
+            calls=Calls(routes=self._routes, find=self._follower.find, invoker=self._invoker, clock=clock),
             deliveries=Deliveries(
                 egress_socket=self._egress.socket,
                 secrets=self._webhook_secrets,

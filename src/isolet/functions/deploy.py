@@ -99,7 +99,7 @@ class Deployer:
             try:
                 await self._deploy(deployment)
             except NotFound:
-                log.info("function deleted while it deployed", function=deployment.function_id)
+                log.info("function deleted, or deployed by another server, meanwhile", function=deployment.function_id)
             except Unavailable:
                 log.info("the server stops; the deploy goes on at the next start", function=deployment.function_id)
             except IsoletError as exc:
@@ -168,8 +168,9 @@ def _publish(
 ) -> tuple[Function, Function]:
     # The function may be gone; then nothing of this deploy is to stay.
     stored_functions.get_function(connection, deployment.function_id, for_update=True)
+    if not stored.delete_deployment(connection, deployment.id):
+        raise NotFound("the deploy has ended: another server went on with it")
     stored.insert_version(connection, version)
-    stored.delete_deployment(connection, deployment.id)
     before, after = _go_live(connection, version, now_ms)
     stored.prune_versions(connection, version.function_id, keep=VERSIONS_KEPT, live=version.number)
     return before, after
@@ -189,7 +190,8 @@ def _go_live(connection: Connection, version: Version, now_ms: int) -> tuple[Fun
 
 
 def _fail(connection: Connection, deployment: Deployment, failure: DeployError) -> Function:
-    stored.delete_deployment(connection, deployment.id)
+    if not stored.delete_deployment(connection, deployment.id):
+        raise NotFound("the deploy has ended: another server went on with it")
     return stored_functions.modify_function(
         connection,
         deployment.function_id,

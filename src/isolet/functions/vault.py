@@ -88,6 +88,7 @@ class Vault:
     async def seal(self, project_id: ProjectId, text: str, *, purpose: str) -> bytes:
         """Ciphertext that only `open_sealed` with the same project and purpose can read."""
         async with self._lock:
+            await self._load_missing(project_id)
             key = self._keys.get(project_id)
             if key is None:
                 key = os.urandom(KEY_BYTES)
@@ -95,6 +96,18 @@ class Vault:
                 await self._database.write(stored.insert_data_key, project_id, self._master.id, wrapped)
                 self._keys[project_id] = key
         return _seal(AESGCM(key), text.encode(), purpose)
+
+    async def load_missing(self, project_id: ProjectId | None = None) -> None:
+        """Take over data keys that another server made; only if the project's is not known, when one is named."""
+        async with self._lock:
+            await self._load_missing(project_id)
+
+    async def _load_missing(self, project_id: ProjectId | None) -> None:
+        if not self._database.shared or project_id in self._keys:
+            return
+        for other, (_, wrapped) in (await self._database.read(stored.list_data_keys)).items():
+            if other not in self._keys:
+                self._keys[other] = self._master.unwrap(other, wrapped)
 
     def open_sealed(self, project_id: ProjectId, sealed: bytes, *, purpose: str) -> str:
         """Raises PlatformError when it was sealed for another purpose, or tampered with."""

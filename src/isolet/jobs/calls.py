@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Awaitable, Callable
 
 from isolet.clock import Clock
 from isolet.domain import callbacks
@@ -14,7 +15,7 @@ from isolet.errors import ExecutionError, IsoletError, NotDeployed, NotFound, To
 from isolet.ids import InvocationId, JobId, new_id
 from isolet.invoke.call import CallRequest
 from isolet.invoke.invoker import Invoker
-from isolet.invoke.routes import Routes
+from isolet.invoke.routes import Route, Routes
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
@@ -25,8 +26,18 @@ _NOT_KEPT = frozenset({b"x-invocation-id", b"content-length"})
 
 
 class Calls:
-    def __init__(self, *, routes: Routes, invoker: Invoker, clock: Clock) -> None:
+    """`find` asks the store for a function that the routes do not have: another server may have just made it."""
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        find: Callable[[str], Awaitable[Route | None]],
+        invoker: Invoker,
+        clock: Clock,
+    ) -> None:
         self._routes = routes
+        self._find = find
         self._invoker = invoker
         self._clock = clock
 
@@ -62,6 +73,8 @@ class Calls:
     async def _call(self, job: Job) -> Result:
         try:
             route = self._routes.function(job.function_id)
+            if route is None or route.version is None:
+                route = await self._find(job.function_id)
             if route is None:
                 raise NotFound("function not found")
             reply = await self._invoker.call(
