@@ -127,7 +127,7 @@ class AltairDoor:
                 door=Door.ALTAIR,
                 method=scope["method"].encode(),
                 target=_with_query(target.extra, scope["query_string"]),
-                path=scope["path"],
+                path=unquote(target.extra.decode("latin-1")),
                 headers=self._passed(scope["headers"]),
                 body=await body.read(),
                 scheme=scope["scheme"],

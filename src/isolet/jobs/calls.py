@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
 
 from isolet.clock import Clock
 from isolet.domain import callbacks
@@ -85,7 +86,7 @@ class Calls:
                     invocation_id=InvocationId(job.id),
                     method=job.method.encode(),
                     target=job.target.encode("latin-1"),
-                    path=job.target.partition("?")[0],
+                    path=unquote(job.target.partition("?")[0]),
                     headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers],
                     body=job.body,
                 ),
