@@ -13,6 +13,7 @@ from isolet.domain.invocations import Door
 from isolet.doors.authentication import api_key, bearer
 from isolet.doors.errors import ErrorReply, headers_of, public_error
 from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_bytes, send_json, send_reply
+from isolet.doors.request_ids import send_error
 from isolet.errors import (
     Forbidden,
     IsoletError,
@@ -99,9 +100,7 @@ class AltairDoor:
             else:
                 await self._accept(scope, receive, send, route, target)
         except IsoletError as exc:
-            told = error_reply(exc)
-            headers = [(name.encode(), value.encode()) for name, value in told.headers.items()]
-            await send_json(send, told.status, told.body, headers)
+            await send_error(scope, send, error_reply, exc)
 
     def _route(self, scope: Scope, target: _Target) -> Route:
         allowed = _METHODS if target.kind == _SYNC else ("POST",)

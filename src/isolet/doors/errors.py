@@ -45,4 +45,5 @@ def public_error(error: Exception) -> IsoletError:
         return error
     fault = new_id()
     log.error("request failed", fault=fault, exc_info=error)
-    return PlatformError(f"Internal server error ({fault})")
+    ran = getattr(error, "details", {}).get("invocation_id")
+    return PlatformError(f"Internal server error ({fault})", details={"invocation_id": ran} if ran else None)

@@ -16,6 +16,7 @@ from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
 from isolet.doors.reply import Json
 from isolet.doors.request import json_body, public_base
+from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
     InvalidInput,
@@ -113,9 +114,7 @@ class KapsoDoor:
             else:
                 await send_reply(send, reply)
         except IsoletError as exc:
-            told = error_reply(exc)
-            headers = [(name.encode(), value.encode()) for name, value in told.headers.items()]
-            await send_json(send, told.status, told.body, headers)
+            await send_error(scope, send, error_reply, exc)
 
     def _callable(self, scope: Scope, function_id: str, prefix: str) -> Route:
         """The function to call, when the caller may. On the newer base nobody learns what exists."""

@@ -99,13 +99,13 @@ class Deployer:
             try:
                 await self._deploy(deployment)
             except NotFound:
-                log.info("function deleted, or deployed by another server, meanwhile", function=deployment.function_id)
+                log.info("function deleted or deployed elsewhere meanwhile", function_id=deployment.function_id)
             except Unavailable:
-                log.info("the server stops; the deploy goes on at the next start", function=deployment.function_id)
+                log.info("the server stops; the deploy goes on at the next start", function_id=deployment.function_id)
             except IsoletError as exc:
                 await self._fail(deployment, exc)
             except Exception as exc:
-                log.error("deploy broke off", function=deployment.function_id, exc_info=exc)
+                log.error("deploy broke off", function_id=deployment.function_id, exc_info=exc)
                 await self._fail(deployment, PlatformError("an error of the platform's own; its log says more"))
 
     async def _deploy(self, deployment: Deployment) -> None:
@@ -135,7 +135,7 @@ class Deployer:
         self._events.put_function(after)
         if before.version is not None and before.version != after.version:
             self._pool.retire(release_of(before))
-        log.info("deployed", function=after.id, version=after.version)
+        log.info("deployed", function_id=after.id, version=after.version)
         return after
 
     async def _fail(self, deployment: Deployment, error: IsoletError) -> None:
@@ -152,7 +152,7 @@ class Deployer:
         except NotFound:
             return
         self._events.put_function(function)
-        log.info("deploy failed", function=function.id, error=failure.message)
+        log.info("deploy failed", function_id=function.id, error=failure.message)
 
 
 def _accept(connection: Connection, deployment: Deployment) -> Function:

@@ -113,12 +113,12 @@ class Follower:
         after = self._routes.function(function_id)
         if before is None or before == after or after is None:
             return
-        log.info("another server changed a function", function=function_id, version=function.version)
+        log.info("another server changed a function", function_id=function_id, version=function.version)
         if (before.release, before.limits.memory_limit_mb) != (after.release, after.limits.memory_limit_mb):
             self._pool.retire(before.release)
 
     def _drop(self, route: Route) -> None:
         if self._routes.function(route.function_id) is route:
-            log.info("another server deleted a function", function=route.function_id)
+            log.info("another server deleted a function", function_id=route.function_id)
             self._routes.drop_function(route.function_id)
             self._pool.retire(route.release)
