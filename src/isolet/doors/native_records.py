@@ -158,6 +158,14 @@ class RecordsDoor:
 
         @router.get("/usage", tags=["metrics"])
         async def usage(request: Request, project: str | None = None, month: str | None = None) -> dict[str, Any]:
+            """Sums of a month, `2026-01`; of this one without `month`. One object for each project.
+
+            - `invocations`, `errors`: calls that ran, and those of them that failed.
+            - `gb_seconds`: the memory limit of each call times its time.
+            - `egress_bytes`: bodies of functions' replies, to callers and as results of asynchronous calls. Not in it:
+              headers, what functions send with `fetch`, WebSockets or `connect()`, and callbacks.
+            - `storage_bytes`: the size of the project's stores now.
+            """
             principal = self.access.principal(request)
             if project is not None:
                 slugs = {self.access.project(request, project, Role.DEPLOY).id: project}
