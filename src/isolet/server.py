@@ -22,7 +22,7 @@ from isolet.compile import Compiler
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.projects import Plan
-from isolet.doors import management
+from isolet.doors import altair_errors, management
 from isolet.doors.altair import AltairDoor
 from isolet.doors.altair_functions import AltairFunctions
 from isolet.doors.butterbase import ButterbaseDoor
@@ -390,7 +390,13 @@ class _House:
             database=database,
             clock=clock,
             owner=owner,
-            calls=Calls(routes=self._routes, find=self._follower.find, invoker=self._invoker, clock=clock),
+            calls=Calls(
+                routes=self._routes,
+                find=self._follower.find,
+                invoker=self._invoker,
+                clock=clock,
+                tell=altair_errors.failure,
+            ),
             deliveries=Deliveries(
                 egress_socket=self._egress.socket,
                 secrets=self._webhook_secrets,

@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from isolet import __version__
-from isolet.doors import altair, butterbase_call, butterbase_errors, kapso, native
+from isolet.doors import altair, altair_errors, butterbase_call, butterbase_errors, kapso, native
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.reply import Json
@@ -26,8 +26,8 @@ _DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
     (kapso.PLATFORM, kapso.error_reply),
     (kapso.OLDER, kapso.error_reply),
     (butterbase_call.PREFIX, butterbase_errors.error_reply),
-    (altair.PREFIX.rstrip("/"), altair.error_reply),
-    ("/oauth2", altair.error_reply),
+    (altair.PREFIX.rstrip("/"), altair_errors.error_reply),
+    ("/oauth2", altair_errors.error_reply),
 )
 
 

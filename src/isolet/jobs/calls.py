@@ -9,7 +9,6 @@ from urllib.parse import unquote
 
 from isolet.clock import Clock
 from isolet.domain import callbacks
-from isolet.domain.failures import failure
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, Result, concluded, lane
 from isolet.errors import ExecutionError, IsoletError, NotDeployed, NotFound, TooManyRequests, Unavailable
@@ -27,7 +26,10 @@ _NOT_KEPT = frozenset({b"x-invocation-id", b"content-length"})
 
 
 class Calls:
-    """`find` asks the store for a function that the routes do not have: another server may have just made it."""
+    """`find` asks the store for a function that the routes do not have: another server may have just made it.
+
+    `tell` gives the status and the body that stand for a failure.
+    """
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class Calls:
         find: Callable[[str], Awaitable[Route | None]],
         invoker: Invoker,
         clock: Clock,
+        tell: Callable[[IsoletError], tuple[int, bytes]],
     ) -> None:
         self._routes = routes
         self._find = find
         self._invoker = invoker
         self._clock = clock
+        self._tell = tell
 
     def lane_limit(self, name: str) -> int:
         """As many calls of a function at once as its instances take."""
@@ -93,16 +97,16 @@ class Calls:
             )
             body = await reply.read(RESULT_MAX_BYTES)
         except (ExecutionError, NotFound, NotDeployed) as exc:
-            return _failed(exc)
+            return self._failed(exc)
         headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers if name not in _NOT_KEPT
         ]
         return Result(status=reply.status, headers=headers, body=body)
 
-
-def _failed(error: IsoletError) -> Result:
-    status, body = failure(error)
-    return Result(status=status, headers=[("content-type", "application/json")], body=body, error=error.message[:512])
+    def _failed(self, error: IsoletError) -> Result:
+        status, body = self._tell(error)
+        headers = [("content-type", "application/json")]
+        return Result(status=status, headers=headers, body=body, error=error.message[:512])
 
 
 def _callback(call: Job, duration_ms: int, now_ms: int) -> Job:

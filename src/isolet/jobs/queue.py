@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from isolet.clock import Clock
 from isolet.domain.callbacks import host_of
-from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, lane
+from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, asked_again, lane
 from isolet.errors import Conflict, InvalidInput, NotFound, StoreError
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.invoke.routes import Route
@@ -207,32 +207,16 @@ class Jobs:
 
     async def cancel(self, job_id: str, project_id: ProjectId | None) -> Status:
         """End a call that waits or runs. Raises NotFound, and Conflict for one that has ended."""
-        before = await self.status(job_id, project_id)
-        if before.call.state.ended:
-            raise Conflict(f"The invocation is {before.call.state} already")
-        await self._database.write(stored.cancel, before.call.id, self._clock.now_ms())
-        self.calls.cancel(before.call.id)
+        call = (await self.status(job_id, project_id)).call
+        if not await self._database.write(stored.cancel, call.id, self._clock.now_ms()):
+            raise Conflict("The invocation has ended already")
+        self.calls.cancel(call.id)
         return await self.status(job_id, project_id)
 
     async def replay(self, job_id: str, project_id: ProjectId | None) -> JobId:
         """Make the same call again, under an id of its own. Raises NotFound."""
         call = (await self.status(job_id, project_id)).call
-        now_ms = self._clock.now_ms()
-        again = Job(
-            id=JobId(new_id()),
-            kind=JobKind.CALL,
-            project_id=call.project_id,
-            function_id=call.function_id,
-            function_name=call.function_name,
-            lane=call.lane,
-            method=call.method,
-            target=call.target,
-            created_at_ms=now_ms,
-            due_at_ms=now_ms,
-            headers=call.headers,
-            body=call.body,
-            callback_url=call.callback_url,
-        )
+        again = asked_again(call, JobId(new_id()), self._clock.now_ms())
         return await self._keep(again)
 
     async def redeliver(self, job_id: str, project_id: ProjectId | None) -> Status:

@@ -246,17 +246,17 @@ def requeue(
     return len(found)
 
 
-def cancel(connection: Connection, job_id: JobId, now_ms: int) -> Job | None:
-    """End a job that waits, ask for the end of one that runs; the job as it is then."""
+def cancel(connection: Connection, job_id: JobId, now_ms: int) -> bool:
+    """End a job that waits, ask for the end of one that runs; whether it had not ended yet."""
     job = get(connection, job_id, for_update=True)
     if job is None or job.state.ended:
-        return job
+        return False
     if job.state is JobState.RUNNING:
         values: dict[str, Any] = {"cancel_requested": True}
     else:
         values = {"state": next_state(job.state, JobEvent.CANCELLED).value, "finished_at_ms": now_ms}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    return get(connection, job_id)
+    return True
 
 
 def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int:

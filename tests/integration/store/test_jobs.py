@@ -150,9 +150,10 @@ async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(database: D
     waiting, running = a_job(), claimed(a_job(), OWNER, AT_MS)
     await accept(database, waiting, running)
     for job in (waiting, running):
-        await database.write(stored.cancel, job.id, AT_MS)
+        assert await database.write(stored.cancel, job.id, AT_MS)
 
     assert (await get(database, waiting)).state is JobState.CANCELLED
+    assert not await database.write(stored.cancel, waiting.id, AT_MS)
     assert await get(database, running) == replace(running, cancel_requested=True)
     assert await database.write(stored.heartbeat, OWNER, AT_MS) == {running.id: True}
 
