@@ -319,6 +319,17 @@ class _House:
 
         self._projects = Projects(database=database, events=routes, clock=clock, on_delete=forget)
         await self._projects.ensure_default()
+        self._tokens = Tokens(database=database, clock=clock)
+        self._follower = Follower(
+            database=database,
+            routes=routes,
+            pool=pool,
+            vault=self._vault,
+            identities=self._identities,
+            tokens=self._tokens,
+            on_project_gone=forget,
+        )
+        await self._follower.begin()
         routes.load(
             functions=await database.read(stored_functions.list_functions),
             projects=await database.read(stored_projects.list_projects),
@@ -355,17 +366,7 @@ class _House:
             environments=self._environments,
             clock=clock,
         )
-        self._tokens = Tokens(database=database, clock=clock)
         await self._tokens.load()
-        self._follower = Follower(
-            database=database,
-            routes=routes,
-            pool=pool,
-            vault=self._vault,
-            identities=self._identities,
-            tokens=self._tokens,
-            on_project_gone=forget,
-        )
         self._loops.loop(self._follower.run(), name="follower")
         self._build_jobs()
 

@@ -48,6 +48,11 @@ class Follower:
         self._on_project_gone = on_project_gone
         self._seen: Marks | None = None
 
+    async def begin(self) -> None:
+        """To be called before the routes are loaded, so that nothing that changes meanwhile is missed."""
+        if self._database.shared:
+            self._seen = await self._database.read(read_marks)
+
     async def run(self) -> None:
         """The background loop; ends by cancellation. On a database of this server's own there is nothing to follow."""
         while self._database.shared:

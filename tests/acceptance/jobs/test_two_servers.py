@@ -36,7 +36,9 @@ class Pair:
             "job_concurrency": 4,
             "master_key": base64.b64encode(bytes(32)).decode(),
         }
-        self.servers = [stack.enter_context(self.start(name)) for name in ("one", "two")]
+        # Both at once, on a database that is empty.
+        started = [self.start(name) for name in ("one", "two")]
+        self.servers = [stack.enter_context(server) for server in started]
         self.clients = [stack.enter_context(server.client()) for server in self.servers]
 
     def start(self, name: str) -> Server:
