@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from isolet.clock import Clock
 from isolet.domain.callbacks import host_of
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, asked_again, lane
+from isolet.domain.search import CallFilter
 from isolet.errors import Conflict, InvalidInput, NotFound, StoreError
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.invoke.routes import Route
@@ -19,6 +20,7 @@ from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
 from isolet.store import jobs as stored
 from isolet.store.database import Database
+from isolet.store.job_search import find_calls
 from isolet.store.jobs import Idempotency
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -204,6 +206,10 @@ class Jobs:
         if call is None or call.kind is not JobKind.CALL or (project_id is not None and call.project_id != project_id):
             raise NotFound("Invocation not found")
         return Status(call=call, callback=await self._database.read(stored.callback_of, call.id))
+
+    async def find(self, wanted: CallFilter, state: JobState) -> tuple[Sequence[Job], str | None]:
+        """A page of calls in that state, newest first, and where the next page begins; None at the end."""
+        return await self._database.read(find_calls, wanted, state)
 
     async def cancel(self, job_id: str, project_id: ProjectId | None) -> Status:
         """End a call that waits or runs. Raises NotFound, and Conflict for one that has ended."""

@@ -257,3 +257,40 @@ def test_a_retried_call_shows_every_attempt_and_the_record_of_the_last(altair: A
 
     assert [attempt["status"] for attempt in shown["attempts"]] == [503, 503, 200]
     assert (shown["status"], shown["status_code"], shown["response"]["body"]) == ("succeeded", 200, "3")
+
+
+def test_calls_are_listed_by_the_states_that_no_record_has(altair: Altair, space: httpx.Client, name: str) -> None:
+    first = running(altair, name)
+    waiting = [altair.start(name, b"", extra=f"/part/{number}") for number in range(3)]
+
+    def listed(status: str, **query: object) -> list[str]:
+        reply = space.get("/isolet/v1/invocations", params={"status": status, **query})
+        assert reply.status_code == 200, reply.text
+        return [call["id"] for call in reply.json()["data"]]
+
+    assert listed("running") == [first]
+    assert listed("queued") == waiting[::-1]
+    assert listed("queued", function=name) == waiting[::-1]
+    assert listed("queued", q="PART/1") == [waiting[1]]
+    assert listed("queued", kind="sync") == listed("queued", door="kapso") == listed("cancelled") == []
+    assert listed("queued", until="2020-01-01T00:00:00Z") == []
+    page = space.get("/isolet/v1/invocations", params={"status": "queued", "limit": 2}).json()
+    assert [call["id"] for call in page["data"]] == [waiting[2], waiting[1]]
+    assert listed("queued", limit=2, cursor=page["next_cursor"]) == [waiting[0]]
+    shown = page["data"][0]
+    assert (shown["status"], shown["kind"], shown["path"], shown["status_code"]) == ("queued", "async", "/part/2", None)
+
+    for call_id in (*waiting, first):
+        assert act(space, call_id, "cancel").status_code == 200
+    wait_until(lambda: listed("cancelled") == [*waiting[::-1], first], what="the end of all")
+    assert listed("queued") == listed("running") == []
+
+
+def test_nobody_sees_another_spaces_waiting_calls(
+    altair: Altair, name: str, calling_server: Server, space: httpx.Client
+) -> None:
+    call_id = running(altair, name)
+    with calling_server.client() as root:
+        found = root.get("/isolet/v1/invocations", params={"status": "running", "project": "default"}).json()["data"]
+    assert call_id not in [call["id"] for call in found]
+    assert act(space, call_id, "cancel").status_code == 200
