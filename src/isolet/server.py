@@ -22,7 +22,7 @@ from isolet.compile import Compiler
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.projects import Plan
-from isolet.doors import management
+from isolet.doors import altair_errors, management
 from isolet.doors.altair import AltairDoor
 from isolet.doors.altair_functions import AltairFunctions
 from isolet.doors.butterbase import ButterbaseDoor
@@ -49,6 +49,7 @@ from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.functions.settling import Settling
 from isolet.ids import FunctionId, ProjectId, new_id
+from isolet.invoke.follower import Follower
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.metrics import Metrics
@@ -319,6 +320,17 @@ class _House:
 
         self._projects = Projects(database=database, events=routes, clock=clock, on_delete=forget)
         await self._projects.ensure_default()
+        self._tokens = Tokens(database=database, clock=clock)
+        self._follower = Follower(
+            database=database,
+            routes=routes,
+            pool=pool,
+            vault=self._vault,
+            identities=self._identities,
+            tokens=self._tokens,
+            on_project_gone=forget,
+        )
+        await self._follower.begin()
         routes.load(
             functions=await database.read(stored_functions.list_functions),
             projects=await database.read(stored_projects.list_projects),
@@ -357,8 +369,8 @@ class _House:
             environments=self._environments,
             clock=clock,
         )
-        self._tokens = Tokens(database=database, clock=clock)
         await self._tokens.load()
+        self._loops.loop(self._follower.run(), name="follower")
         self._build_jobs()
 
     async def _start_loopback(self, tokens: LoopbackTokens) -> None:
@@ -382,7 +394,13 @@ class _House:
             database=database,
             clock=clock,
             owner=owner,
-            calls=Calls(routes=self._routes, invoker=self._invoker, clock=clock),
+            calls=Calls(
+                routes=self._routes,
+                find=self._follower.find,
+                invoker=self._invoker,
+                clock=clock,
+                tell=altair_errors.failure,
+            ),
             deliveries=Deliveries(
                 egress_socket=self._egress.socket,
                 secrets=self._webhook_secrets,
@@ -461,6 +479,7 @@ class _House:
             routes=self._routes,
             recorder=self._recorder,
             tail=self.tail,
+            jobs=self._jobs,
             instances=lambda: self._pool.instances,
             public=settings.metrics_public,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from isolet.telemetry import get_logger
@@ -21,9 +22,11 @@ class Tasks:
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Run a piece of work that ends by itself. Its failure is logged and concerns nobody else."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        # One context for both, so that what the task binds to its log lines is on the last one too.
+        context = copy_context()
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended, context=context)
         return task
 
     def loop(self, work: Coroutine[Any, Any, None], *, name: str) -> None:

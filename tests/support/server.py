@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,10 +24,17 @@ _READY = re.compile(r"Isolet is ready at (\S+)")
 class Server:
     """Use it as a context manager: it is stopped gracefully at the end, and what it printed is kept.
 
-    `settings` become ISOLET_* variables; `arguments` are added to the command line.
+    `settings` become ISOLET_* variables; `arguments` are added to the command line, `wrapper` goes before it.
     """
 
-    def __init__(self, data_dir: Path, *arguments: str, root_key: str | None = ROOT_KEY, **settings: object) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: str,
+        root_key: str | None = ROOT_KEY,
+        wrapper: Sequence[str] = (),
+        **settings: object,
+    ) -> None:
         self.data_dir = data_dir
         self.output = ""
         self.url = ""
@@ -37,7 +45,18 @@ class Server:
         self._log = data_dir.with_name(data_dir.name + ".log")
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "isolet", "serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
+                [
+                    *wrapper,
+                    sys.executable,
+                    "-m",
+                    "isolet",
+                    "serve",
+                    "--port",
+                    "0",
+                    "--data-dir",
+                    str(data_dir),
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -134,8 +134,21 @@ class Result:
     error: str | None = None
 
 
+# The members of a job that say what is to be done; the others say how far that is.
+_ASKED = (
+    *("kind", "project_id", "function_id", "function_name", "lane", "method", "target", "headers", "body"),
+    *("parent_id", "callback_url"),
+)
+
+
 def lane(project_id: ProjectId, part: str) -> str:
     return f"{project_id}:{part}"
+
+
+def asked_again(job: Job, job_id: JobId, now_ms: int) -> Job:
+    """A new job that asks for the same."""
+    asked = {name: getattr(job, name) for name in _ASKED}
+    return Job(id=job_id, created_at_ms=now_ms, due_at_ms=now_ms, **asked)
 
 
 def claimed(job: Job, owner: str, now_ms: int) -> Job:

@@ -8,13 +8,12 @@ from urllib.parse import unquote
 
 from isolet.domain.access import Principal
 from isolet.domain.callbacks import check_url
-from isolet.domain.failures import STATUS, error_object
 from isolet.domain.invocations import Door
+from isolet.doors.altair_errors import error_reply
 from isolet.doors.authentication import api_key, bearer
-from isolet.doors.errors import ErrorReply, headers_of, public_error
 from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_bytes, send_json, send_reply
+from isolet.doors.request_ids import send_error
 from isolet.errors import (
-    Forbidden,
     IsoletError,
     MethodNotAllowed,
     NotDeployed,
@@ -40,19 +39,6 @@ _KEY_MAX_CHARS = 255
 _NOT_FOUND = "function not found"
 # What a job does not keep: credentials, what asked for the job itself, and what belongs to the connection.
 _NOT_KEPT = frozenset({b"x-api-key", b"x-callback-url", b"connection", b"content-length", b"transfer-encoding"})
-
-
-def error_reply(error: Exception) -> ErrorReply:
-    """`{"error": {"status", "message", "details"?}}`."""
-    told = public_error(error)
-    status = STATUS.get(told.code, 500)
-    if isinstance(told, Unauthenticated):
-        shown: dict[str, object] = {"status": status, "message": "Unauthenticated"}
-    elif isinstance(told, Forbidden):
-        shown = {"status": status, "message": "Unauthorized"}
-    else:
-        shown = error_object(status, told)
-    return ErrorReply(status=status, body={"error": shown}, headers=headers_of(told))
 
 
 def principal_of(routes: Routes, tokens: Tokens, headers: Headers) -> Principal:
@@ -99,9 +85,7 @@ class AltairDoor:
             else:
                 await self._accept(scope, receive, send, route, target)
         except IsoletError as exc:
-            told = error_reply(exc)
-            headers = [(name.encode(), value.encode()) for name, value in told.headers.items()]
-            await send_json(send, told.status, told.body, headers)
+            await send_error(scope, send, error_reply, exc)
 
     def _route(self, scope: Scope, target: _Target) -> Route:
         allowed = _METHODS if target.kind == _SYNC else ("POST",)
@@ -127,7 +111,7 @@ class AltairDoor:
                 door=Door.ALTAIR,
                 method=scope["method"].encode(),
                 target=_with_query(target.extra, scope["query_string"]),
-                path=scope["path"],
+                path=unquote(target.extra.decode("latin-1")),
                 headers=self._passed(scope["headers"]),
                 body=await body.read(),
                 scheme=scope["scheme"],

@@ -29,6 +29,8 @@ from isolet.settings import Settings
 ROOT_CLIENT = "root"
 _FORM_MAX_BYTES = 16_384
 _LOG_CALLS = 500
+# The original documents no size of a page: who does not ask for one gets all, or nearly.
+_LIST_MAX = 500
 _NOT_READY = {"details": "function not ready"}
 
 
@@ -83,9 +85,17 @@ class AltairFunctions:
             return JSONResponse(self._shown(function, space), status_code=201)
 
         @router.get("/spaces/{space}/functions")
-        async def list_functions(request: Request, space: str) -> Response:
-            found = await self.functions.list(self._project(request, space))
-            paging = {"next_cursor": "", "previous_cursor": ""}
+        async def list_functions(
+            request: Request, space: str, limit: str | None = None, cursor: str | None = None
+        ) -> Response:
+            every = await self.functions.list(self._project(request, space))
+            size = _LIST_MAX if limit is None else _whole("limit", limit, least=1, most=_LIST_MAX)
+            start = _whole("cursor", cursor, least=0) if cursor else 0
+            found = every[start : start + size]
+            paging = {
+                "next_cursor": str(start + size) if len(every) > start + size else "",
+                "previous_cursor": str(max(start - size, 0)) if start else "",
+            }
             counts = await self.records.counts([function.id for function in found])
             data = [self._shown(function, space, counts.get(function.id, 0)) for function in found]
             return JSONResponse({"data": data, "paging": paging})
@@ -125,7 +135,7 @@ class AltairFunctions:
             function = await self._function(request, space, name)
             if function.version is None:
                 return JSONResponse(_NOT_READY, status_code=202)
-            lines = await self._lines(function, _since(since), _tail(tail))
+            lines = await self._lines(function, _since(since), _whole("tail", tail))
             return Response("".join(lines), media_type="application/x-ndjson")
 
     async def _lines(self, function: Function, since_ms: int, tail: int) -> list[str]:
@@ -170,8 +180,13 @@ def _since(value: str | None) -> int:
         raise InvalidInput("since must be a time such as 2026-01-31T12:00:00Z") from None
 
 
-def _tail(value: str) -> int:
+def _whole(name: str, value: str, *, least: int | None = None, most: int | None = None) -> int:
+    """A number from a query. Raises InvalidInput."""
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
-        raise InvalidInput("tail must be a whole number") from None
+        raise InvalidInput(f"{name} must be a whole number") from None
+    if (least is not None and number < least) or (most is not None and number > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise InvalidInput(f"{name} must be {bounds}")
+    return number

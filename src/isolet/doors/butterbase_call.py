@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -24,7 +25,8 @@ from isolet.doors.butterbase_errors import (
     invalid_key,
     invalid_token,
 )
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
+from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_reply
+from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
     IsoletError,
@@ -141,9 +143,8 @@ class ButterbaseCalls:
             reply.headers = cors.add(_streaming(reply.headers), granted)
             await send_reply(send, reply)
         except (IsoletError, Refusal) as exc:
-            told = call_error_reply(exc, with_stack=identity.caller == "service_key")
-            extra = [(name_.encode(), value.encode()) for name_, value in told.headers.items()]
-            await send_json(send, told.status, told.body, [*extra, *granted])
+            render = partial(call_error_reply, with_stack=identity.caller == "service_key")
+            await send_error(scope, send, render, exc, granted)
 
     async def invoke(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The owner's test call: a POST of JSON whatever the triggers say; status, content type and body come back."""
@@ -169,8 +170,7 @@ class ButterbaseCalls:
             reply.headers = _of_test_call(reply)
             await send_reply(send, reply)
         except (IsoletError, Refusal) as exc:
-            told = call_error_reply(exc, with_stack=True) if _ran(exc) else error_reply(exc)
-            await send_json(send, told.status, told.body, [(n.encode(), v.encode()) for n, v in told.headers.items()])
+            await send_error(scope, send, partial(call_error_reply, with_stack=True) if _ran(exc) else error_reply, exc)
 
     def _place(self, scope: Scope) -> tuple[Project | None, str]:
         _, _, app, _, name, *_ = scope["raw_path"].split(b"/")

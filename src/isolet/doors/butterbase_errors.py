@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
+from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.errors import (
     BuildFailed,
     ExecutionError,
@@ -21,20 +21,7 @@ from isolet.errors import (
 
 _DOCS = "https://docs.butterbase.ai/errors#"
 _BUSY_RETRY_S = 5
-_STATUS = {
-    "invalid_request": 400,
-    "invalid_input": 400,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "conflict": 409,
-    "not_deployed": 404,
-    "build_failed": 400,
-    "too_large": 413,
-    "too_many_requests": 429,
-    "unavailable": 503,
-}
+_STATUS = {**STATUS, "invalid_input": 400, "not_deployed": 404, "build_failed": 400}
 _CODES = {
     "invalid_request": ("REQUEST_ERROR", "Check the request and send it again."),
     "invalid_input": ("VALIDATION_INVALID_SCHEMA", "Correct the named field and send the request again."),

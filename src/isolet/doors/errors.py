@@ -11,6 +11,26 @@ from isolet.telemetry import get_logger
 
 log = get_logger("doors")
 
+# Each dialect has its exceptions beside it; what is not named is 500.
+STATUS = {
+    "invalid_request": 400,
+    "invalid_input": 422,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "not_deployed": 409,
+    "build_failed": 422,
+    "too_large": 413,
+    "too_many_requests": 429,
+    "handler_failed": 500,
+    "function_timeout": 504,
+    "function_crashed": 502,
+    "client_disconnected": 499,
+    "unavailable": 503,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorReply:
@@ -45,4 +65,5 @@ def public_error(error: Exception) -> IsoletError:
         return error
     fault = new_id()
     log.error("request failed", fault=fault, exc_info=error)
-    return PlatformError(f"Internal server error ({fault})")
+    ran = getattr(error, "details", {}).get("invocation_id")
+    return PlatformError(f"Internal server error ({fault})", details={"invocation_id": ran} if ran else None)

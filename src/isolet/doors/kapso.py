@@ -12,10 +12,11 @@ from isolet.domain.functions import Function, ResponseMode
 from isolet.domain.invocations import Door
 from isolet.doors import kapso_shapes as shapes
 from isolet.doors.authentication import api_key, authenticate, without_keys
-from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
+from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
 from isolet.doors.reply import Json
 from isolet.doors.request import json_body, public_base
+from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
     InvalidInput,
@@ -37,20 +38,7 @@ from isolet.settings import Settings
 
 PLATFORM = "/platform/v1"
 OLDER = "/api/v1"
-_STATUS = {
-    "invalid_request": 400,
-    "invalid_input": 422,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "conflict": 409,
-    "not_deployed": 422,
-    "build_failed": 422,
-    "too_large": 413,
-    "too_many_requests": 429,
-    "unavailable": 503,
-}
+_STATUS = {**STATUS, "not_deployed": 422}
 _NOT_FOUND = "Function not found"
 _LATEST = 10
 _FUNCTION_EXAMPLE = {
@@ -113,9 +101,7 @@ class KapsoDoor:
             else:
                 await send_reply(send, reply)
         except IsoletError as exc:
-            told = error_reply(exc)
-            headers = [(name.encode(), value.encode()) for name, value in told.headers.items()]
-            await send_json(send, told.status, told.body, headers)
+            await send_error(scope, send, error_reply, exc)
 
     def _callable(self, scope: Scope, function_id: str, prefix: str) -> Route:
         """The function to call, when the caller may. On the newer base nobody learns what exists."""

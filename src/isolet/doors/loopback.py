@@ -10,13 +10,15 @@ import hmac
 import os
 import socket
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from isolet.domain.invocations import Door
 from isolet.doors.butterbase_call import Identity
 from isolet.doors.butterbase_errors import call_error_reply
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_json, send_reply
+from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_reply
+from isolet.doors.request_ids import send_error
 from isolet.errors import Forbidden, IsoletError, NotFound
 from isolet.ids import FunctionId, new_id
 from isolet.invoke.call import CallRequest
@@ -71,8 +73,7 @@ class Loopback:
             reply = await self.invoker.call(route, self._request(scope, source, route, payload, body))
             await send_reply(send, reply)
         except IsoletError as exc:
-            told = call_error_reply(exc, with_stack=True)
-            await send_json(send, told.status, told.body, [(n.encode(), v.encode()) for n, v in told.headers.items()])
+            await send_error(scope, send, partial(call_error_reply, with_stack=True), exc)
 
     def _source(self, headers: Headers) -> Route:
         token = get(headers, b"x-isolet-token") or b""

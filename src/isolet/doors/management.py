@@ -15,18 +15,19 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from isolet import __version__
-from isolet.doors import altair, butterbase_call, butterbase_errors, kapso, native
+from isolet.doors import altair, altair_errors, butterbase_call, butterbase_errors, kapso, native
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.reply import Json
+from isolet.doors.request_ids import HEADER, bound
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
 
 _DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
     (kapso.PLATFORM, kapso.error_reply),
     (kapso.OLDER, kapso.error_reply),
     (butterbase_call.PREFIX, butterbase_errors.error_reply),
-    (altair.PREFIX.rstrip("/"), altair.error_reply),
-    ("/oauth2", altair.error_reply),
+    (altair.PREFIX.rstrip("/"), altair_errors.error_reply),
+    ("/oauth2", altair_errors.error_reply),
 )
 
 
@@ -111,22 +112,31 @@ def _as_ours(error: Exception, request: Request) -> Exception:
 
 
 class _Boundary:
-    """The last stop of an error nobody expected: told in the path's dialect with an id, and logged once."""
+    """The last stop of an error nobody expected: told in the path's dialect with an id, and logged once.
+
+    Every request has its id here, in what it logs and in its reply.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         started = False
 
         async def watch(message: Any) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
             await send(message)
 
-        try:
-            await self._app(scope, receive, watch)
-        except Exception as exc:
-            if started or scope["type"] != "http":
-                raise
-            await _render(scope["path"], exc)(scope, receive, send)
+        with bound(scope) as request_id:
+            try:
+                await self._app(scope, receive, watch)
+            except Exception as exc:
+                if started:
+                    raise
+                await _render(scope["path"], exc)(scope, receive, watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
@@ -12,11 +12,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from isolet.domain.jobs import JobKind, JobState
 from isolet.doors.native_access import NativeAccess
 from isolet.invoke.figures import Figures, Histogram
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.routes import Routes
 from isolet.invoke.tail import Tail
+from isolet.jobs.queue import Jobs
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import State
 
@@ -29,6 +31,7 @@ class MetricsDoor:
     routes: Routes
     recorder: Recorder
     tail: Tail
+    jobs: Jobs
     instances: Callable[[], Iterable[Instance]]
     public: bool
     more: tuple[Collector, ...] = ()
@@ -36,7 +39,8 @@ class MetricsDoor:
     def router(self) -> APIRouter:
         router = APIRouter()
         registry = CollectorRegistry()
-        for collector in (_Calls(self), _Platform(self), *self.more):
+        queue = _Queue()
+        for collector in (_Calls(self), _Platform(self), queue, *self.more):
             registry.register(collector)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -45,6 +49,7 @@ class MetricsDoor:
         async def metrics(request: Request) -> Response:
             if not self.public:
                 self.access.root(request)
+            queue.counts = await self.jobs.counts()
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
         return router
@@ -95,6 +100,22 @@ class _Platform(Collector):
         yield CounterMetricFamily("isolet_records_lost", "Records of calls that were not written.", door.recorder.lost)
         yield GaugeMetricFamily("isolet_records_waiting", "Records of calls not written yet.", door.recorder.waiting)
         yield GaugeMetricFamily("isolet_tail_readers", "Readers of the log stream.", door.tail.readers)
+
+
+class _Queue(Collector):
+    """`counts` is set before each scrape: a collector cannot wait for the store."""
+
+    counts: Mapping[tuple[JobKind, JobState], int]
+
+    def __init__(self) -> None:
+        self.counts = {}
+
+    def collect(self) -> Iterator[Metric]:
+        jobs = GaugeMetricFamily("isolet_jobs", "Jobs that wait or run, on all servers.", labels=["kind", "state"])
+        for kind in JobKind:
+            for state in (JobState.QUEUED, JobState.RUNNING):
+                jobs.add_metric([kind.value, state.value], self.counts.get((kind, state), 0))
+        yield jobs
 
 
 class _Names:

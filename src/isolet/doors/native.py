@@ -10,31 +10,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.doors import native_shapes as shapes
-from isolet.doors.errors import ErrorReply, headers_of, public_error, status_of
+from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.doors.native_access import PREFIX, Limit, NativeAccess, page
 from isolet.doors.request import BoundedRoute
 from isolet.functions.deploy import Deployer
 from isolet.functions.masters import Masters
 from isolet.functions.service import Functions
 from isolet.projects import Projects
-
-_STATUS = {
-    "invalid_request": 400,
-    "invalid_input": 422,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "conflict": 409,
-    "not_deployed": 409,
-    "build_failed": 422,
-    "too_large": 413,
-    "too_many_requests": 429,
-    "handler_failed": 500,
-    "function_timeout": 504,
-    "function_crashed": 502,
-    "unavailable": 503,
-}
 
 
 def error_reply(error: Exception) -> ErrorReply:
@@ -43,7 +25,7 @@ def error_reply(error: Exception) -> ErrorReply:
     body: dict[str, Any] = {"code": told.code, "message": told.message}
     if told.details:
         body["details"] = dict(told.details)
-    return ErrorReply(status=status_of(told, _STATUS), body={"error": body}, headers=headers_of(told))
+    return ErrorReply(status=status_of(told, STATUS), body={"error": body}, headers=headers_of(told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from isolet.clock import iso, parse_iso
 from isolet.domain.access import Principal, Role
+from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import Attempt, Job, JobState
+from isolet.domain.search import CallFilter
 from isolet.doors.native_access import PREFIX, Limit, NativeAccess
 from isolet.errors import InvalidInput, NotFound
 from isolet.jobs.queue import Jobs, Status
@@ -51,6 +54,13 @@ class NativeJobs:
             return status_object(await self.jobs.status(invocation_id.lower(), principal.project_id))
         except NotFound:
             return None
+
+    async def list(self, wanted: CallFilter, state: JobState) -> dict[str, Any]:
+        """A page of calls that have no record of their own to be found by."""
+        if wanted.door not in (None, Door.ALTAIR) or wanted.kind not in (None, Kind.ASYNC):
+            return {"data": [], "next_cursor": None}
+        found, following = await self.jobs.find(wanted, state)
+        return {"data": [call_summary(job) for job in found], "next_cursor": following}
 
     async def replay(self, request: Request, invocation_id: str) -> Response:
         """Accept an asynchronous call once more, under a new id. Raises NotFound."""
@@ -132,6 +142,28 @@ class NativeJobs:
         principal = self.access.principal(request)
         principal.require(role, principal.project_id or self.access.default_project_id)
         return principal
+
+
+def call_summary(call: Job) -> dict[str, Any]:
+    """As a record's summary, as far as it is known before there is one."""
+    return {
+        "id": call.id,
+        "function_id": call.function_id,
+        "function_name": call.function_name,
+        "version": None,
+        "door": Door.ALTAIR.value,
+        "kind": Kind.ASYNC.value,
+        "status": call.state.value,
+        "outcome": None,
+        "status_code": call.result_status,
+        "method": call.method,
+        "path": unquote(call.target.partition("?")[0]),
+        "error": call.error,
+        "created_at": iso(call.created_at_ms),
+        "started_at": None,
+        "duration_ms": None,
+        "cold_start": None,
+    }
 
 
 def status_object(status: Status) -> dict[str, Any]:

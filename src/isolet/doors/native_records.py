@@ -15,6 +15,7 @@ from isolet.clock import parse_iso
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.domain.invocations import Door, Invocation, Kind
+from isolet.domain.jobs import JobState
 from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.doors import records_shapes as shapes
@@ -59,7 +60,7 @@ class RecordsDoor:
             project: str | None = None,
             function: str | None = None,
             door: Door | None = None,
-            status: Status | None = None,
+            status: Status | JobState | None = None,
             kind: Kind | None = None,
             q: Text = None,
             since: str | None = None,
@@ -74,7 +75,7 @@ class RecordsDoor:
                 project_id=project_id,
                 function_id=function_id,
                 door=door,
-                status=status,
+                status=status if isinstance(status, Status) else None,
                 kind=kind,
                 text=q,
                 since_ms=_time("since", since),
@@ -82,6 +83,8 @@ class RecordsDoor:
                 before=cursor,
                 limit=limit,
             )
+            if isinstance(status, JobState):
+                return await self.jobs.list(wanted, status)
             page = await self.records.find(wanted)
             return {"data": [shapes.summary(call) for call in page.calls], "next_cursor": page.following}
 
@@ -158,6 +161,14 @@ class RecordsDoor:
 
         @router.get("/usage", tags=["metrics"])
         async def usage(request: Request, project: str | None = None, month: str | None = None) -> dict[str, Any]:
+            """Sums of a month, `2026-01`; of this one without `month`. One object for each project.
+
+            - `invocations`, `errors`: calls that ran, and those of them that failed.
+            - `gb_seconds`: the memory limit of each call times its time.
+            - `egress_bytes`: bodies of functions' replies, to callers and as results of asynchronous calls. Not in it:
+              headers, what functions send with `fetch`, WebSockets or `connect()`, and callbacks.
+            - `storage_bytes`: the size of the project's stores now.
+            """
             principal = self.access.principal(request)
             if project is not None:
                 slugs = {self.access.project(request, project, Role.DEPLOY).id: project}

@@ -102,13 +102,13 @@ class Deployer:
             try:
                 await self._deploy(deployment)
             except NotFound:
-                log.info("function deleted while it deployed", function=deployment.function_id)
+                log.info("function deleted or deployed elsewhere meanwhile", function_id=deployment.function_id)
             except Unavailable:
-                log.info("the server stops; the deploy goes on at the next start", function=deployment.function_id)
+                log.info("the server stops; the deploy goes on at the next start", function_id=deployment.function_id)
             except IsoletError as exc:
                 await self._fail(deployment, exc)
             except Exception as exc:
-                log.error("deploy broke off", function=deployment.function_id, exc_info=exc)
+                log.error("deploy broke off", function_id=deployment.function_id, exc_info=exc)
                 await self._fail(deployment, PlatformError("an error of the platform's own; its log says more"))
 
     async def _deploy(self, deployment: Deployment) -> None:
@@ -139,7 +139,7 @@ class Deployer:
             self._events.put_function(after)
         if before.version is not None and before.version != after.version:
             self._pool.retire(release_of(before))
-        log.info("deployed", function=after.id, version=after.version)
+        log.info("deployed", function_id=after.id, version=after.version)
         return after
 
     async def _fail(self, deployment: Deployment, error: IsoletError) -> None:
@@ -156,7 +156,7 @@ class Deployer:
         except NotFound:
             return
         self._events.put_function(function)
-        log.info("deploy failed", function=function.id, error=failure.message)
+        log.info("deploy failed", function_id=function.id, error=failure.message)
 
 
 def _accept(connection: Connection, deployment: Deployment) -> Function:
@@ -172,8 +172,9 @@ def _publish(
 ) -> tuple[Function, Function]:
     # The function may be gone; then nothing of this deploy is to stay.
     stored_functions.get_function(connection, deployment.function_id, for_update=True)
+    if not stored.delete_deployment(connection, deployment.id):
+        raise NotFound("the deploy has ended: another server went on with it")
     stored.insert_version(connection, version)
-    stored.delete_deployment(connection, deployment.id)
     before, after = _go_live(connection, version, now_ms)
     stored.prune_versions(connection, version.function_id, keep=VERSIONS_KEPT, live=version.number)
     return before, after
@@ -193,7 +194,8 @@ def _go_live(connection: Connection, version: Version, now_ms: int) -> tuple[Fun
 
 
 def _fail(connection: Connection, deployment: Deployment, failure: DeployError) -> Function:
-    stored.delete_deployment(connection, deployment.id)
+    if not stored.delete_deployment(connection, deployment.id):
+        raise NotFound("the deploy has ended: another server went on with it")
     return stored_functions.modify_function(
         connection,
         deployment.function_id,

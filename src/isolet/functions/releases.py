@@ -67,6 +67,8 @@ class Releases:
     async def prepare(self, version: Version) -> InstanceSpec:
         """A version, stored or about to be, with the variables of now. Raises NotFound."""
         function, project, secrets, sealed = await self._database.read(_read, version.function_id)
+        if secrets or sealed:
+            await self._vault.load_missing(function.project_id)
         return InstanceSpec(
             release=release_name(function.id, version.number, function.env_revision),
             function_id=function.id,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from isolet.errors import PlatformError, SettingsError
+from isolet.errors import PlatformError, SettingsError, StoreError
 from isolet.ids import ProjectId
 from isolet.store import secrets as stored
 from isolet.store.database import Database
@@ -88,13 +88,35 @@ class Vault:
     async def seal(self, project_id: ProjectId, text: str, *, purpose: str) -> bytes:
         """Ciphertext that only `open_sealed` with the same project and purpose can read."""
         async with self._lock:
-            key = self._keys.get(project_id)
-            if key is None:
-                key = os.urandom(KEY_BYTES)
-                wrapped = self._master.wrap(project_id, key)
-                await self._database.write(stored.insert_data_key, project_id, self._master.id, wrapped)
-                self._keys[project_id] = key
+            await self._load_missing(project_id)
+            key = self._keys.get(project_id) or await self._make(project_id)
         return _seal(AESGCM(key), text.encode(), purpose)
+
+    async def _make(self, project_id: ProjectId) -> bytes:
+        key = os.urandom(KEY_BYTES)
+        wrapped = self._master.wrap(project_id, key)
+        try:
+            await self._database.write(stored.insert_data_key, project_id, self._master.id, wrapped)
+        except StoreError:
+            # Another server may have been first.
+            await self._load_missing(project_id)
+            if project_id not in self._keys:
+                raise
+            return self._keys[project_id]
+        self._keys[project_id] = key
+        return key
+
+    async def load_missing(self, project_id: ProjectId | None = None) -> None:
+        """Take over data keys that another server made; only if the project's is not known, when one is named."""
+        async with self._lock:
+            await self._load_missing(project_id)
+
+    async def _load_missing(self, project_id: ProjectId | None) -> None:
+        if not self._database.shared or project_id in self._keys:
+            return
+        for other, (_, wrapped) in (await self._database.read(stored.list_data_keys)).items():
+            if other not in self._keys:
+                self._keys[other] = self._master.unwrap(other, wrapped)
 
     def open_sealed(self, project_id: ProjectId, sealed: bytes, *, purpose: str) -> str:
         """Raises PlatformError when it was sealed for another purpose, or tampered with."""

@@ -22,6 +22,7 @@ from isolet.errors import (
     FunctionTimeout,
     HandlerFailed,
     IsoletError,
+    PlatformError,
     TooManyRequests,
     Unavailable,
 )
@@ -346,8 +347,12 @@ class Call:
         if isinstance(exc, OSError):
             report = self.invocation.kill_report = await self._explain(exc)
             error = FunctionCrashed(report.message) if report else HandlerFailed(_BROKEN_OFF)
+        elif isinstance(exc, Exception) and not isinstance(exc, IsoletError):
+            error = PlatformError("the call broke off")
         if isinstance(error, IsoletError):
             error.details = {**error.details, "invocation_id": self.invocation.id}
+        if isinstance(error, PlatformError):
+            error.details = {**error.details, "function_id": self.invocation.function_id}
         self.finish(error)
         if error is exc:
             raise exc

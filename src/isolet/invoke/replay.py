@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from isolet.domain.invocations import SWITCHED, Invocation
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
@@ -10,6 +12,7 @@ from isolet.invoke.invoker import Invoker
 from isolet.invoke.recording import stored_headers
 from isolet.invoke.routes import Routes
 
+_PATH_CHARS = "/:@!$&'()*+,;=~"
 _REPLY_MAX_BYTES = 100 * 1024 * 1024
 
 
@@ -33,7 +36,9 @@ class Replays:
         route = self._routes.function(call.function_id)
         if route is None:
             raise NotFound("cannot replay this call: its function is gone")
-        target = f"{call.path}?{call.query}" if call.query else call.path
+        # The record has the path as it reads, not as it was sent.
+        path = quote(call.path, safe=_PATH_CHARS)
+        target = f"{path}?{call.query}" if call.query else path
         request = CallRequest(
             door=call.door,
             method=call.method.encode("latin-1"),

@@ -93,6 +93,20 @@ class Routes:
         """The plans of those projects that have another one than `unlimited`."""
         return self._now.plans
 
+    @property
+    def functions(self) -> Mapping[str, Route]:
+        """By id: a snapshot."""
+        return self._now.functions
+
+    @property
+    def projects_by_slug(self) -> Mapping[str, Project]:
+        return self._now.projects
+
+    @property
+    def keys(self) -> Mapping[bytes, Key]:
+        """By digest: a snapshot."""
+        return self._now.keys
+
     def function(self, function_id: str) -> Route | None:
         return self._now.functions.get(function_id)
 

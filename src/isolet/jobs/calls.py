@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
 
 from isolet.clock import Clock
 from isolet.domain import callbacks
-from isolet.domain.failures import failure
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, Result, concluded, lane
 from isolet.errors import ExecutionError, IsoletError, NotDeployed, NotFound, TooManyRequests, Unavailable
 from isolet.ids import InvocationId, JobId, new_id
 from isolet.invoke.call import CallRequest
 from isolet.invoke.invoker import Invoker
-from isolet.invoke.routes import Routes
+from isolet.invoke.routes import Route, Routes
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
@@ -25,10 +26,25 @@ _NOT_KEPT = frozenset({b"x-invocation-id", b"content-length"})
 
 
 class Calls:
-    def __init__(self, *, routes: Routes, invoker: Invoker, clock: Clock) -> None:
+    """`find` asks the store for a function that the routes do not have: another server may have just made it.
+
+    `tell` gives the status and the body that stand for a failure.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        find: Callable[[str], Awaitable[Route | None]],
+        invoker: Invoker,
+        clock: Clock,
+        tell: Callable[[IsoletError], tuple[int, bytes]],
+    ) -> None:
         self._routes = routes
+        self._find = find
         self._invoker = invoker
         self._clock = clock
+        self._tell = tell
 
     def lane_limit(self, name: str) -> int:
         """As many calls of a function at once as its instances take."""
@@ -62,6 +78,8 @@ class Calls:
     async def _call(self, job: Job) -> Result:
         try:
             route = self._routes.function(job.function_id)
+            if route is None or route.version is None:
+                route = await self._find(job.function_id)
             if route is None:
                 raise NotFound("function not found")
             reply = await self._invoker.call(
@@ -72,23 +90,23 @@ class Calls:
                     invocation_id=InvocationId(job.id),
                     method=job.method.encode(),
                     target=job.target.encode("latin-1"),
-                    path=job.target.partition("?")[0],
+                    path=unquote(job.target.partition("?")[0]),
                     headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers],
                     body=job.body,
                 ),
             )
             body = await reply.read(RESULT_MAX_BYTES)
         except (ExecutionError, NotFound, NotDeployed) as exc:
-            return _failed(exc)
+            return self._failed(exc)
         headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers if name not in _NOT_KEPT
         ]
         return Result(status=reply.status, headers=headers, body=body)
 
-
-def _failed(error: IsoletError) -> Result:
-    status, body = failure(error)
-    return Result(status=status, headers=[("content-type", "application/json")], body=body, error=error.message[:512])
+    def _failed(self, error: IsoletError) -> Result:
+        status, body = self._tell(error)
+        headers = [("content-type", "application/json")]
+        return Result(status=status, headers=headers, body=body, error=error.message[:512])
 
 
 def _callback(call: Job, duration_ms: int, now_ms: int) -> Job:

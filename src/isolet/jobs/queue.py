@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isolet.clock import Clock
 from isolet.domain.callbacks import host_of
-from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, lane
+from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, asked_again, lane
+from isolet.domain.search import CallFilter
 from isolet.errors import Conflict, InvalidInput, NotFound, StoreError
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.invoke.routes import Route
@@ -18,6 +20,7 @@ from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
 from isolet.store import jobs as stored
 from isolet.store.database import Database
+from isolet.store.job_search import find_calls
 from isolet.store.jobs import Idempotency
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -28,6 +31,8 @@ IDEMPOTENCY_MS = 24 * 3_600_000
 _PRUNE_EVERY = 12
 _PRUNE_ROWS = 5_000
 _BULK_MAX = 1_000
+_COUNTED_S = 2.0
+_COUNT_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,9 @@ class Jobs:
             following=self.callbacks,
         )
         self._orphans: set[JobId] = set()
+        self._counting = asyncio.Lock()
+        self._counted_at: float | None = None
+        self._counts: Mapping[tuple[JobKind, JobState], int] = {}
 
     # The loops.
 
@@ -199,34 +207,22 @@ class Jobs:
             raise NotFound("Invocation not found")
         return Status(call=call, callback=await self._database.read(stored.callback_of, call.id))
 
+    async def find(self, wanted: CallFilter, state: JobState) -> tuple[Sequence[Job], str | None]:
+        """A page of calls in that state, newest first, and where the next page begins; None at the end."""
+        return await self._database.read(find_calls, wanted, state)
+
     async def cancel(self, job_id: str, project_id: ProjectId | None) -> Status:
         """End a call that waits or runs. Raises NotFound, and Conflict for one that has ended."""
-        before = await self.status(job_id, project_id)
-        if before.call.state.ended:
-            raise Conflict(f"The invocation is {before.call.state} already")
-        await self._database.write(stored.cancel, before.call.id, self._clock.now_ms())
-        self.calls.cancel(before.call.id)
+        call = (await self.status(job_id, project_id)).call
+        if not await self._database.write(stored.cancel, call.id, self._clock.now_ms()):
+            raise Conflict("The invocation has ended already")
+        self.calls.cancel(call.id)
         return await self.status(job_id, project_id)
 
     async def replay(self, job_id: str, project_id: ProjectId | None) -> JobId:
         """Make the same call again, under an id of its own. Raises NotFound."""
         call = (await self.status(job_id, project_id)).call
-        now_ms = self._clock.now_ms()
-        again = Job(
-            id=JobId(new_id()),
-            kind=JobKind.CALL,
-            project_id=call.project_id,
-            function_id=call.function_id,
-            function_name=call.function_name,
-            lane=call.lane,
-            method=call.method,
-            target=call.target,
-            created_at_ms=now_ms,
-            due_at_ms=now_ms,
-            headers=call.headers,
-            body=call.body,
-            callback_url=call.callback_url,
-        )
+        again = asked_again(call, JobId(new_id()), self._clock.now_ms())
         return await self._keep(again)
 
     async def redeliver(self, job_id: str, project_id: ProjectId | None) -> Status:
@@ -284,6 +280,18 @@ class Jobs:
         count = await self._database.write(stored.reopen, chosen, self._clock.now_ms())
         self.callbacks.wake()
         return count
+
+    async def counts(self) -> Mapping[tuple[JobKind, JobState], int]:
+        """Jobs that wait and run on all servers, at most two seconds old; the last known while the store is away."""
+        async with self._counting:
+            if self._counted_at is None or time.monotonic() - self._counted_at > _COUNTED_S:
+                try:
+                    async with asyncio.timeout(_COUNT_TIMEOUT_S):
+                        self._counts = await self._database.read(stored.count_open)
+                except (StoreError, TimeoutError) as exc:
+                    log.warning("cannot count jobs", error=str(exc))
+                self._counted_at = time.monotonic()
+        return self._counts
 
     async def delete_project(self, project_id: ProjectId) -> None:
         await self._database.write(stored.delete_project, project_id)

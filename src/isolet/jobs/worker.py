@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from structlog.contextvars import bind_contextvars
+
 from isolet.clock import Clock
 from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
 from isolet.errors import StoreError
@@ -189,10 +191,12 @@ class Worker:
     async def _attempt(self, job: Job) -> tuple[Job, Job | None]:
         if job.id in self._endings:
             raise asyncio.CancelledError
+        _bind(job)
         return await self._run_job(job)
 
     async def _see_through(self, job: Job) -> None:
         """Wait for the try to end, and write how it did."""
+        _bind(job)
         began_ms, began = self._clock.now_ms(), time.monotonic()
         task = self._running[job.id]
         await asyncio.wait({task})
@@ -226,10 +230,10 @@ class Worker:
                 owned = await self._writes.submit(stored.conclude, conclusion)
                 break
             except StoreError as exc:
-                log.error("cannot write how a job ended; trying again", job=after.id, error=exc.message)
+                log.error("cannot write how a job ended; trying again", error=exc.message)
                 await asyncio.sleep(_STORE_RETRY_S)
         if not owned:
-            log.warning("a job's lease was lost before it ended", job=after.id)
+            log.warning("a job's lease was lost before it ended")
         if follower is not None and follow_up is not None:
             (follower.kept if owned else follower.dropped)(follow_up)
         if owned and after.state is JobState.QUEUED and after.due_at_ms <= self._clock.now_ms():
@@ -252,3 +256,8 @@ class Worker:
         while self._running and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         await self._tasks.close()
+
+
+def _bind(job: Job) -> None:
+    """What this task logs carries these ids; a callback's invocation is the call that it tells of."""
+    bind_contextvars(job_id=job.id, invocation_id=job.parent_id or job.id, function_id=job.function_id)

@@ -50,10 +50,17 @@ class Projects:
 
     async def ensure_default(self) -> Project:
         """The `default` project, made when it is not there."""
-        for project in await self._database.read(stored.list_projects):
-            if project.slug == DEFAULT_SLUG:
-                return project
-        return await self.create({"slug": DEFAULT_SLUG, "name": "Default"})
+        try:
+            return await self._default() or await self.create({"slug": DEFAULT_SLUG, "name": "Default"})
+        except Conflict:
+            # Another server that starts made it.
+            if (project := await self._default()) is None:
+                raise
+            return project
+
+    async def _default(self) -> Project | None:
+        projects = await self._database.read(stored.list_projects)
+        return next((project for project in projects if project.slug == DEFAULT_SLUG), None)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """`values` hold slug and perhaps name, plan, allowed_origins. Raises InvalidInput, Conflict."""

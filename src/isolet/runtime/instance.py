@@ -232,6 +232,7 @@ class Instance:
     def _start_failure(self) -> IsoletError:
         log.error(
             "instance did not start",
+            function_id=self.spec.function_id,
             release=self.spec.release,
             status=self._child.exited.result(),
             complaint=self.complaint[-2000:],
@@ -273,7 +274,9 @@ class Instance:
         self._child.pause()
         unseen = {connection for connection in self.calls if connection.unread}
         self.ended = report.counting(hit=max(len(self.calls) - len(unseen) - 1, 0), rerun=len(unseen))
-        log.warning("instance killed", release=self.spec.release, **self.ended.to_json())
+        log.warning(
+            "instance killed", function_id=self.spec.function_id, release=self.spec.release, **self.ended.to_json()
+        )
         for connection in list(self.calls):
             connection.abort(NeverSeen() if connection in unseen else InstanceEnded(self.ended))
         self.happened(Event.KILLED)

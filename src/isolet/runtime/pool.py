@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass, replace
 
 from isolet.domain.limits import Limits
@@ -217,7 +218,8 @@ class Pool:
         if self._closing:
             raise Unavailable("the server is stopping")
         self._make_room()
-        instance = self._launcher.launch(spec, self._on_line)
+        # In a context of its own: what an instance logs later belongs to no request that happened to start it.
+        instance = Context().run(self._launcher.launch, spec, self._on_line)
         instance.on_stopping = self._stopping
         instance.on_stopped = self._stopped
         self._all.add(instance)

@@ -28,6 +28,11 @@ class Database:
         self._writers = ThreadPoolExecutor(self._engines.writer_threads, thread_name_prefix="isolet-db-write")
         self._readers = ThreadPoolExecutor(self._engines.reader_threads, thread_name_prefix="isolet-db-read")
 
+    @property
+    def shared(self) -> bool:
+        """Whether other servers may work on it too."""
+        return self._engines.shared
+
     async def open(self) -> None:
         """Bring the schema up to date. Raises StoreError when it is newer than this code, or cannot be reached."""
 

@@ -15,12 +15,16 @@ from isolet.errors import SettingsError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """`writer_threads` is how many transactions may write at once: one on SQLite, which has one writer."""
+    """`writer_threads` is how many transactions may write at once: one on SQLite, which has one writer.
+
+    `shared` says that several servers may work on the database.
+    """
 
     writer: Engine
     reader: Engine
     writer_threads: int
     reader_threads: int = 4
+    shared: bool = False
 
     def dispose(self) -> None:
         self.reader.dispose()
@@ -77,4 +81,4 @@ def _postgresql(url: str) -> Engines:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     engine = create_engine(parsed, pool_size=12, max_overflow=4, pool_pre_ping=True)
-    return Engines(writer=engine, reader=engine, writer_threads=4)
+    return Engines(writer=engine, reader=engine, writer_threads=4, shared=True)

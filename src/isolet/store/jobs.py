@@ -181,7 +181,7 @@ def _lease(connection: Connection, wanted: Claim, ids: Sequence[str]) -> list[Jo
         )
         .returning(*jobs.columns)
     )
-    return sorted((_job(row) for row in rows), key=lambda job: (job.due_at_ms, job.id))
+    return sorted((read_job(row) for row in rows), key=lambda job: (job.due_at_ms, job.id))
 
 
 def conclude(connection: Connection, items: Sequence[Conclusion]) -> list[bool]:
@@ -238,7 +238,7 @@ def requeue(
         lost = lost | jobs.c.id.in_(ids)
     found = connection.execute(select(jobs).where(_RUNNING, lost).with_for_update(skip_locked=True)).all()
     for row in found:
-        job = _job(row)
+        job = read_job(row)
         began = (job.lease_until_ms or now_ms) - LEASE_MS
         lost_try = Attempt(at_ms=began, duration_ms=max(0, now_ms - began), error="the server ended while it ran")
         after = concluded(job, JobEvent.EXPIRED, now_ms, attempt=lost_try)
@@ -246,17 +246,17 @@ def requeue(
     return len(found)
 
 
-def cancel(connection: Connection, job_id: JobId, now_ms: int) -> Job | None:
-    """End a job that waits, ask for the end of one that runs; the job as it is then."""
+def cancel(connection: Connection, job_id: JobId, now_ms: int) -> bool:
+    """End a job that waits, ask for the end of one that runs; whether it had not ended yet."""
     job = get(connection, job_id, for_update=True)
     if job is None or job.state.ended:
-        return job
+        return False
     if job.state is JobState.RUNNING:
         values: dict[str, Any] = {"cancel_requested": True}
     else:
         values = {"state": next_state(job.state, JobEvent.CANCELLED).value, "finished_at_ms": now_ms}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    return get(connection, job_id)
+    return True
 
 
 def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int:
@@ -279,14 +279,14 @@ def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int
 def get(connection: Connection, job_id: JobId, *, for_update: bool = False) -> Job | None:
     query = select(jobs).where(jobs.c.id == job_id)
     row = connection.execute(query.with_for_update() if for_update else query).one_or_none()
-    return None if row is None else _job(row)
+    return None if row is None else read_job(row)
 
 
 def callback_of(connection: Connection, job_id: JobId) -> Job | None:
     """The newest delivery that tells of a call."""
     query = select(jobs).where(jobs.c.parent_id == job_id).order_by(jobs.c.id.desc()).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else _job(row)
+    return None if row is None else read_job(row)
 
 
 def list_deliveries(
@@ -313,7 +313,7 @@ def list_deliveries(
     for value, condition in conditions:
         if value is not None:
             query = query.where(condition(value))
-    return [_job(row) for row in connection.execute(query.limit(limit))]
+    return [read_job(row) for row in connection.execute(query.limit(limit))]
 
 
 def next_due_ms(connection: Connection, kind: JobKind) -> int | None:
@@ -322,12 +322,12 @@ def next_due_ms(connection: Connection, kind: JobKind) -> int | None:
     return connection.execute(query).scalar()
 
 
-def count_by_state(connection: Connection) -> dict[str, int]:
-    """How many jobs wait and run."""
+def count_open(connection: Connection) -> dict[tuple[JobKind, JobState], int]:
+    """How many jobs wait and run. It steps through the partial indexes, so jobs that ended cost nothing."""
     counts = {}
-    for state in (JobState.QUEUED, JobState.RUNNING):
-        where = _QUEUED if state is JobState.QUEUED else _RUNNING
-        counts[state.value] = connection.execute(select(func.count()).select_from(jobs).where(where)).scalar_one()
+    for state, where in ((JobState.QUEUED, _QUEUED), (JobState.RUNNING, _RUNNING)):
+        rows = connection.execute(select(jobs.c.kind, func.count()).where(where).group_by(jobs.c.kind)).all()
+        counts.update({(JobKind(kind), state): count for kind, count in rows})
     return counts
 
 
@@ -359,7 +359,7 @@ def _dump_history(history: Sequence[Attempt]) -> str:
     return json.dumps([attempt.to_json() for attempt in history]) if history else "[]"
 
 
-def _job(row: Row[Any]) -> Job:
+def read_job(row: Row[Any]) -> Job:
     values = dict(row._mapping)
     values["kind"] = JobKind(row.kind)
     values["state"] = JobState(row.state)

@@ -8,9 +8,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from isolet.errors import StoreError
+
+_LOCK = 0x49534F4C4554
 
 
 def upgrade(engine: Engine) -> None:
@@ -20,6 +22,9 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     scripts = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # Servers that start at the same time take turns.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         current = MigrationContext.configure(connection).get_current_revision()
         if current == scripts.get_current_head():
             return

@@ -105,6 +105,34 @@ def test_functions_are_created_read_replaced_and_deleted(altair: Altair) -> None
     assert altair.client.get(f"{altair.base}/echo").status_code == 404
 
 
+def test_the_list_of_functions_has_pages(altair: Altair) -> None:
+    names = [f"listed-{number}" for number in range(5)]
+    for name in names:
+        assert altair.create(name, ECHO).status_code == 201
+
+    def page(**query: object) -> tuple[list[str], dict[str, str]]:
+        reply = altair.client.get(altair.base, params=query).json()
+        return [function["name"] for function in reply["data"]], reply["paging"]
+
+    assert page() == (names, {"next_cursor": "", "previous_cursor": ""})
+    seen, paging = page(limit=2)
+    assert (seen, paging["previous_cursor"]) == (names[:2], "")
+    seen, paging = page(limit=2, cursor=paging["next_cursor"])
+    assert seen == names[2:4]
+    assert page(limit=2, cursor=paging["previous_cursor"])[0] == names[:2]
+    assert page(limit=2, cursor=paging["next_cursor"])[0] == names[4:]
+    assert page(limit=2, cursor=paging["next_cursor"])[1]["next_cursor"] == ""
+    assert page(cursor="99") == ([], {"next_cursor": "", "previous_cursor": "0"})
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": "0"}, {"limit": "501"}, {"limit": "all"}, {"cursor": "-1"}, {"cursor": "x"}]
+)
+def test_a_page_that_cannot_be_is_refused(altair: Altair, query: dict[str, str]) -> None:
+    reply = altair.client.get(altair.base, params=query)
+    assert (reply.status_code, reply.json()["error"]["status"]) == (422, 422)
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -231,3 +231,37 @@ def test_calls_that_run_are_handed_back_when_the_server_stops(tmp_path: Path) ->
         None,
     ]
     assert (status["status"], status["result"]["body"]) == ("succeeded", "done")
+
+
+def test_calls_that_run_and_wait_are_counted_for_prometheus(altair: Altair, calling_server: Server) -> None:
+    name = altair.running("slow", SLOW)
+    with calling_server.client() as root:
+
+        def running() -> float:
+            lines = root.get("/metrics").text.splitlines()
+            return float(next(line for line in lines if 'isolet_jobs{kind="call",state="running"}' in line).split()[1])
+
+        call_id = altair.start(name, b"20000")
+        wait_until(lambda: running() == 1, what="one that runs")
+        assert altair.client.post(f"/isolet/v1/invocations/{call_id}/cancel").status_code == 200
+        wait_until(lambda: running() == 0, what="none that runs")
+
+
+def test_egress_counts_replies_and_results_but_nothing_else_that_is_sent(
+    altair: Altair, receiver: Receiver, space: httpx.Client
+) -> None:
+    code = """export default async (request) => {
+      const sent = await fetch(await request.text(), { method: "POST", body: "x".repeat(5000) });
+      return new Response(`sent ${sent.status}`);
+    }"""
+    name = altair.running("sends", code)
+
+    def egress() -> int:
+        (usage,) = space.get("/isolet/v1/usage").json()["data"]
+        return int(usage["egress_bytes"])
+
+    assert altair.invoke(name, content=receiver.url).text == "sent 200"
+    assert egress() == len("sent 200")
+    altair.ended(altair.start(name, receiver.url.encode(), receiver.url))
+    receiver.wait(3)
+    assert egress() == 2 * len("sent 200")

@@ -150,9 +150,10 @@ async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(database: D
     waiting, running = a_job(), claimed(a_job(), OWNER, AT_MS)
     await accept(database, waiting, running)
     for job in (waiting, running):
-        await database.write(stored.cancel, job.id, AT_MS)
+        assert await database.write(stored.cancel, job.id, AT_MS)
 
     assert (await get(database, waiting)).state is JobState.CANCELLED
+    assert not await database.write(stored.cancel, waiting.id, AT_MS)
     assert await get(database, running) == replace(running, cancel_requested=True)
     assert await database.write(stored.heartbeat, OWNER, AT_MS) == {running.id: True}
 
@@ -179,3 +180,15 @@ async def test_old_results_age_out(database: Database) -> None:
     assert await database.write(stored.prune, ended_before_ms=AT_MS + 5, now_ms=AT_MS, limit=100) == 1
     assert await database.read(stored.get, old.id) is None
     assert await get(database, new) == new
+
+
+async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(database: Database) -> None:
+    ended = a_job(state=JobState.FAILED, finished_at_ms=AT_MS)
+    waiting = [a_job(), a_job("p2"), a_job(kind=JobKind.CALLBACK)]
+    await accept(database, *waiting, claimed(a_job(), OWNER, AT_MS), ended)
+
+    assert await database.read(stored.count_open) == {
+        (JobKind.CALL, JobState.QUEUED): 2,
+        (JobKind.CALL, JobState.RUNNING): 1,
+        (JobKind.CALLBACK, JobState.QUEUED): 1,
+    }

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from isolet.domain.jobs import (
+    Attempt,
     Job,
     JobEvent,
     JobKind,
     JobState,
+    Result,
     Retry,
+    asked_again,
     check_retry,
     claimed,
     concluded,
@@ -114,3 +118,15 @@ def test_places_go_to_the_project_that_has_the_fewest() -> None:
 
 def test_a_lane_without_room_gets_none() -> None:
     assert shares(["a:1", "b:1"], 5, running={}, room={"a:1": 0, "b:1": 2}.__getitem__) == {"b:1": 2}
+
+
+def test_a_job_asked_again_is_new_and_asks_for_the_same() -> None:
+    job = replace(a_job(), headers=(("a", "b"),), body=b"x", callback_url="https://example.com/")
+    attempt = Attempt(at_ms=1, duration_ms=2, status=200)
+    ended = concluded(
+        claimed(job, "server", 1), JobEvent.SUCCEEDED, 3, attempt=attempt, result=Result(status=200, body=b"done")
+    )
+
+    again = asked_again(ended, JobId("k"), 5)
+
+    assert again == replace(job, id=JobId("k"), created_at_ms=5, due_at_ms=5)

@@ -1,4 +1,4 @@
-"""How a failed call is told where no door is at hand: Altair's error body and status (`wire-facts.md` 3.3)."""
+"""Altair's error body and status (`wire-facts.md` 3.3); asynchronous calls tell failures by them as well."""
 
 from __future__ import annotations
 
@@ -6,37 +6,33 @@ import json
 import re
 from typing import Any
 
-from isolet.errors import HandlerFailed, IsoletError
+from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
+from isolet.errors import Forbidden, HandlerFailed, IsoletError, Unauthenticated
 
-STATUS = {
-    "invalid_request": 400,
-    "invalid_input": 422,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "conflict": 409,
-    "not_deployed": 409,
-    "build_failed": 422,
-    "too_large": 413,
-    "too_many_requests": 429,
-    "handler_failed": 500,
-    "function_timeout": 504,
-    "function_crashed": 502,
-    "client_disconnected": 499,
-    "unavailable": 503,
-}
 _TYPE = re.compile(r"([A-Za-z_$][\w$]*): ")
 _PLACE = re.compile(r":(\d+):\d+\)?$", re.MULTILINE)
 
 
+def error_reply(error: Exception) -> ErrorReply:
+    """`{"error": {"status", "message", "details"?}}`."""
+    told = public_error(error)
+    status = status_of(told, STATUS)
+    if isinstance(told, Unauthenticated):
+        shown: dict[str, object] = {"status": status, "message": "Unauthenticated"}
+    elif isinstance(told, Forbidden):
+        shown = {"status": status, "message": "Unauthorized"}
+    else:
+        shown = _error_object(status, told)
+    return ErrorReply(status=status, body={"error": shown}, headers=headers_of(told))
+
+
 def failure(error: IsoletError) -> tuple[int, bytes]:
     """The status and the body `{"error": {"status", "message", "details"?}}`."""
-    status = STATUS.get(error.code, 500)
-    return status, json.dumps({"error": error_object(status, error)}).encode()
+    status = status_of(error, STATUS)
+    return status, json.dumps({"error": _error_object(status, error)}).encode()
 
 
-def error_object(status: int, error: IsoletError) -> dict[str, Any]:
+def _error_object(status: int, error: IsoletError) -> dict[str, Any]:
     """`<Type> at line N: <text>` with details, for what a handler threw."""
     if not isinstance(error, HandlerFailed):
         return {"status": status, "message": error.message[:512]}
