@@ -23,6 +23,8 @@ _WORKING_SHARE = 0.7
 # An answer that takes so long on average means that calls queue up in the instance.
 _LAG_S = 0.02
 _STALLED_S = 0.1
+# So much processor time without an answer: others go first until it answers.
+_STUCK_MS = 50
 # Over its limit an instance has this long to collect its garbage, unless it is far over.
 _OVER_S = 0.1
 _FAR_OVER = 1.5
@@ -136,6 +138,8 @@ class Guard:
             return
         instance.stalled = now - asked_at > _STALLED_S
         used_ms = round((cpu - instance.asked_cpu_s) * 1000)
+        if used_ms > _STUCK_MS and instance.priority is not None:
+            instance.priority.lower()
         if used_ms > instance.limits.cpu_ms:
             self._kill(instance, Limit.CPU, instance.limits.cpu_ms, used_ms)
 
@@ -149,6 +153,8 @@ class Guard:
             return
         finally:
             instance.asked_at, instance.stalled = None, False
+            if instance.priority is not None:
+                instance.priority.restore()
 
     def _kill(self, instance: Instance, limit: Limit, allowed: int, used: int) -> None:
         instance.end(

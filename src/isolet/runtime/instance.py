@@ -18,6 +18,7 @@ from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.lifecycle import Action, Event, State, transition
+from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
@@ -154,6 +155,7 @@ class Instance:
         self.ended: KillReport | None = None
         self.cgroup: Cgroup | None = None
         self._gauge: MemoryGauge | None = None
+        self.priority: Priority | None = None
         self._out_of_memory = False
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
@@ -202,6 +204,7 @@ class Instance:
             if self.state is State.READY:
                 self.looked_at, self.cpu_seen_s = self._loop.time(), cpu_seconds(self.pid)
                 self._gauge = MemoryGauge(self.pid)
+                self.priority = Priority(self.pid)
                 self.base_memory_bytes = self.anonymous_bytes
                 if self.cgroup is not None:
                     self.cgroup.take(self.pid)
