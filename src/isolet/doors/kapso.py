@@ -49,6 +49,7 @@ _STATUS = {
     "build_failed": 422,
     "too_large": 413,
     "too_many_requests": 429,
+    "secrets_failed": 502,
     "unavailable": 503,
 }
 _NOT_FOUND = "Function not found"
