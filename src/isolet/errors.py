@@ -22,6 +22,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     └── PlatformError                our own fault, or the machine's
         ├── SettingsError            the operator's settings cannot be used
         ├── StoreError               the database cannot be used
+        ├── SecretsFailed            the secrets cannot be read or written
         └── Unavailable              stopping, or a part is not there yet
 """
 
@@ -144,6 +145,12 @@ class SettingsError(PlatformError):
 
 class StoreError(PlatformError):
     code = "store_failed"
+
+
+class SecretsFailed(PlatformError):
+    """The log has the cause."""
+
+    code = "secrets_failed"
 
 
 class Unavailable(PlatformError):

@@ -231,6 +231,7 @@ class _House:
             self._stack.push_async_callback(asyncio.to_thread, tracing.close)
         self._recorder = Recorder(self._database, self.tail, Traces(tracing).add if tracing is not None else None)
         self._routes.on_drop = self._recorder.figures.forget
+        self._recorder.figures.exists = self._routes.has_function
         retention = Retention(
             self._database, self._clock, days=self._settings.retention_days, rows=self._settings.retention_rows
         )

@@ -58,6 +58,12 @@ class Secrets:
         return reply.json()
 
 
+def _sql(data: Path, statement: str) -> None:
+    """What only another program does to the server's database."""
+    with contextlib.closing(sqlite3.connect(data / "isolet.db", timeout=10)) as database, database:
+        database.execute(statement)
+
+
 def told(reply: httpx.Response) -> tuple[int, str]:
     return reply.status_code, reply.json()["error"]
 
@@ -198,6 +204,26 @@ def test_a_body_that_names_no_secret_is_refused(secrets: Secrets) -> None:
 
 
 # Their life.
+
+
+def test_a_store_in_trouble_is_told_and_leaves_nothing_half_written(data: Path, sealed: tuple[Path, str]) -> None:
+    with Server(data) as server, server.client() as client:
+        secrets = Secrets(Kapso(client), sealed[1])
+        _sql(data, "ALTER TABLE secrets RENAME TO elsewhere")
+        listed = client.get(secrets.path)
+        replies = [told(reply) for reply in (listed, secrets.create("TOKEN", "s3cret-more"), secrets.delete("API_KEY"))]
+        assert replies == [
+            (502, "Failed to retrieve secrets"),
+            (502, "Failed to create secret"),
+            (502, "Failed to delete secret"),
+        ]
+        assert "no such table" in server.log
+        assert "s3cret" not in server.log
+        _sql(data, "ALTER TABLE elsewhere RENAME TO secrets")
+        assert secrets.list() == {"data": [{"name": "API_KEY", "type": "text"}]}
+        assert secrets.seen("API_KEY", "TOKEN") == {"API_KEY": "s3cret-text", "TOKEN": "undefined"}
+        assert secrets.create("TOKEN", "s3cret-more").status_code == 201
+        assert secrets.seen("TOKEN") == {"TOKEN": "s3cret-more"}
 
 
 def test_running_calls_finish_on_the_old_value_while_new_ones_see_the_new(home: Project) -> None:

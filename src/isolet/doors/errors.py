@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isolet.errors import IsoletError, MethodNotAllowed, PlatformError, TooManyRequests, Unavailable
+from isolet.errors import IsoletError, MethodNotAllowed, PlatformError, SecretsFailed, TooManyRequests, Unavailable
 from isolet.ids import new_id
 from isolet.telemetry import get_logger
 
@@ -28,6 +28,7 @@ STATUS = {
     "function_timeout": 504,
     "function_crashed": 502,
     "client_disconnected": 499,
+    "secrets_failed": 502,
     "unavailable": 503,
 }
 
@@ -59,7 +60,7 @@ def headers_of(error: IsoletError) -> dict[str, str]:
 
 def public_error(error: Exception) -> IsoletError:
     """The error to tell: our own faults become one sentence with an id that stands in the log."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | SecretsFailed):
         return error
     if isinstance(error, IsoletError) and not isinstance(error, PlatformError):
         return error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from isolet.clock import Clock
 from isolet.domain.functions import Function
 from isolet.domain.secrets import StoredSecret, check_name, encode_value
-from isolet.errors import InvalidInput, NotFound
+from isolet.errors import InvalidInput, NotFound, PlatformError, SecretsFailed
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import purpose, release_of
 from isolet.functions.vault import Vault
@@ -18,9 +19,14 @@ from isolet.runtime.pool import Pool
 from isolet.store import functions as stored_functions
 from isolet.store import secrets as stored
 from isolet.store.database import Connection, Database
+from isolet.telemetry import get_logger
+
+log = get_logger("secrets")
 
 
 class Secrets:
+    """Each change is one transaction. Raises SecretsFailed when the store, or the vault, is in trouble."""
+
     def __init__(self, *, database: Database, vault: Vault, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
         self._database = database
         self._vault = vault
@@ -32,7 +38,8 @@ class Secrets:
         """By name, without values; none while nothing is deployed."""
         if function.version is None:
             return []
-        return await self._database.read(stored.list_secrets, function.id)
+        with _trouble("retrieve secrets"):
+            return await self._database.read(stored.list_secrets, function.id)
 
     async def create(self, function: Function, name: object, value: object) -> None:
         """Raises InvalidInput for a bad or taken name, a bad value, and a function that is not deployed."""
@@ -40,25 +47,37 @@ class Secrets:
             raise InvalidInput("Function must be deployed before creating secrets")
         checked = check_name(name)
         kind, text = encode_value(value)
-        secret = StoredSecret(
-            function_id=function.id,
-            name=checked,
-            type=kind,
-            sealed=await self._vault.seal(function.project_id, text, purpose=purpose(function.id, checked)),
-            created_at_ms=self._clock.now_ms(),
-        )
-        self._switch(*await self._database.write(partial(_insert, secret=secret)))
+        with _trouble("create secret"):
+            secret = StoredSecret(
+                function_id=function.id,
+                name=checked,
+                type=kind,
+                sealed=await self._vault.seal(function.project_id, text, purpose=purpose(function.id, checked)),
+                created_at_ms=self._clock.now_ms(),
+            )
+            self._switch(*await self._database.write(partial(_insert, secret=secret)))
 
     async def delete(self, function: Function, name: str) -> None:
         """Raises NotFound, and InvalidInput for a function that is not deployed."""
         if function.version is None:
             raise InvalidInput("Function must be deployed to manage secrets")
-        self._switch(*await self._database.write(partial(_delete, function_id=function.id, name=name)))
+        with _trouble("delete secret"):
+            self._switch(*await self._database.write(partial(_delete, function_id=function.id, name=name)))
 
     def _switch(self, before: Function, after: Function) -> None:
         """The next call runs on an instance with the new values; the one before drains."""
         self._events.put_function(after)
         self._pool.retire(release_of(before))
+
+
+@contextmanager
+def _trouble(verb: str) -> Iterator[None]:
+    """A fault of the store's in words for the caller, its cause in the log (`wire-facts.md` 7, item 70)."""
+    try:
+        yield
+    except PlatformError as exc:
+        log.error("secret store failed", work=verb, exc_info=exc)
+        raise SecretsFailed(f"Failed to {verb}") from exc
 
 
 def _insert(connection: Connection, secret: StoredSecret) -> tuple[Function, Function]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from isolet.domain.invocations import Invocation
@@ -35,9 +35,14 @@ _DURATION_US = tuple(bound * 1_000_000 for bound in DURATION_BOUNDS_S)
 
 
 class Figures:
-    """By project id and function id; `calls` by door and outcome as well."""
+    """By project id and function id; `calls` by door and outcome as well.
+
+    `exists` tells whether a function is still there: calls are counted a moment after they ended, and those of one that
+    was deleted meanwhile would keep its place for ever.
+    """
 
     def __init__(self) -> None:
+        self.exists: Callable[[str], bool] = lambda _: True
         self.calls: dict[tuple[str, str, str, str], int] = {}
         self.durations: dict[FunctionKey, Histogram] = {}
         self.cold_starts = Histogram(tuple(bound * 1_000_000 for bound in COLD_START_BOUNDS_S))
@@ -48,7 +53,7 @@ class Figures:
             place: FunctionKey = (call.project_id, call.function_id)
             histogram = durations.get(place)
             if histogram is None:
-                if len(durations) >= _FUNCTIONS:
+                if len(durations) >= _FUNCTIONS or not self.exists(call.function_id):
                     place = (OTHER, OTHER)
                 histogram = durations.setdefault(place, Histogram(_DURATION_US))
             histogram.add(call.duration_us)

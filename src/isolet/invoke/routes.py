@@ -110,6 +110,9 @@ class Routes:
     def function(self, function_id: str) -> Route | None:
         return self._now.functions.get(function_id)
 
+    def has_function(self, function_id: str) -> bool:
+        return function_id in self._now.functions
+
     def named(self, project_id: ProjectId, name: str) -> Route | None:
         """A function of a project by its slug, else by its name; of several the oldest."""
         return self._now.named.get((project_id, name))
@@ -151,18 +154,21 @@ class Routes:
         self._replace(functions={**self._now.functions, function.id: route_of(function)})
 
     def drop_function(self, function_id: FunctionId) -> None:
-        self.on_drop(function_id)
         self._replace(functions={id_: route for id_, route in self._now.functions.items() if id_ != function_id})
+        self.on_drop(function_id)
 
     def put_project(self, project: Project) -> None:
         self._replace(projects={**self._now.projects, project.slug: project})
 
     def drop_project(self, project: Project) -> None:
+        dropped = [route.function_id for route in self._now.functions.values() if route.project_id == project.id]
         self._replace(
             projects={slug: other for slug, other in self._now.projects.items() if slug != project.slug},
             functions={id_: route for id_, route in self._now.functions.items() if route.project_id != project.id},
             keys={digest_: key for digest_, key in self._now.keys.items() if key.project_id != project.id},
         )
+        for function_id in dropped:
+            self.on_drop(function_id)
 
     def put_key(self, key: Key) -> None:
         self._replace(keys={**self._now.keys, key.digest: key})

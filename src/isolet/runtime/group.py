@@ -32,6 +32,8 @@ class Group:
         self.crashes = 0
         self.not_before = 0.0
         self.reason = ""
+        # No release that calls go to any more, unless one is served again.
+        self.retired = False
 
     def free(self, limits: Limits) -> Instance | None:
         """The instance that takes the next call: one whose loop turns, with the fewest calls, and room."""
@@ -78,6 +80,7 @@ class Group:
     def serve(self, instance: Instance) -> None:
         """A started instance takes calls."""
         self.start_failures = 0
+        self.retired = False
         self.instances.append(instance)
         self.wake_all()
 
@@ -107,8 +110,10 @@ class Group:
         return max(0.0, self.not_before - self._loop.time())
 
     @property
-    def is_empty(self) -> bool:
-        return not (self.instances or self.draining or self.starting or self.waiting or self.start_failures)
+    def is_forgotten(self) -> bool:
+        """Nothing of it is left, and its failures slow no later start."""
+        holds = self.instances or self.draining or self.starting or self.waiting
+        return not holds and (self.retired or not (self.start_failures or self.crashes))
 
     @property
     def all_busy(self) -> bool:

@@ -13,7 +13,7 @@ from isolet.clock import Clock
 from isolet.domain.kills import KillReport, Limit
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import State
-from isolet.runtime.usage import anonymous_bytes, cpu_seconds
+from isolet.runtime.usage import cpu_seconds
 from isolet.tasks import Tasks
 
 # A breach of memory is ended within 200 ms: four looks.
@@ -25,11 +25,15 @@ _WORKING_SHARE = 0.7
 _LAG_S = 0.02
 _FULL_SHARE = 0.9
 _STALLED_S = 0.1
+# So much processor time without an answer: others go first until it answers.
+_STUCK_MS = 50
 # Over its limit an instance has this long to collect its garbage, unless it is far over.
 _OVER_S = 0.1
 _FAR_OVER = 1.5
 _COLLECT_TIMEOUT_S = 5.0
 _MB = 1024 * 1024
+# What is more than this between two looks is looked at closely, call or none.
+_GROWTH_BYTES = 1024 * 1024
 
 
 class Guard:
@@ -44,21 +48,26 @@ class Guard:
         self._tasks = Tasks()
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        self._all_due = 0.0
 
     def wake(self) -> None:
         """A call began: look closely from now on."""
         self._wake.set()
 
     async def run(self) -> None:
-        """The background loop: quick while calls run, slow otherwise."""
+        """The background loop: quick while calls run, slow otherwise; those without a call are looked at slowly."""
         while True:
-            running = False
+            now = self._loop.time()
+            all_due = now >= self._all_due
+            if all_due:
+                self._all_due = now + _REST_S
+            close = False
             for instance in list(self._watched()):
-                if instance.state in (State.READY, State.DRAINING):
-                    running = running or instance.active > 0
+                if instance.state in (State.READY, State.DRAINING) and (all_due or instance.needs_watching):
                     self._look(instance)
+                    close = close or instance.needs_watching
             self._wake.clear()
-            if running:
+            if close:
                 await asyncio.sleep(_LOOK_EVERY_S)
                 continue
             try:
@@ -71,18 +80,21 @@ class Guard:
         await self._tasks.close()
 
     def _look(self, instance: Instance) -> None:
-        memory = anonymous_bytes(instance.pid) - instance.base_memory_bytes
+        memory = instance.anonymous_bytes - instance.base_memory_bytes
+        instance.grows = memory > instance.memory_bytes + _GROWTH_BYTES
         instance.memory_bytes = max(memory, 0)
         instance.peak_memory_bytes = max(instance.peak_memory_bytes, memory)
         now, cpu = self._loop.time(), cpu_seconds(instance.pid)
         if self._check_memory(instance, memory, now):
             return
-        share = (cpu - instance.cpu_seen_s) / max(now - instance.looked_at, 0.001)
+        # Of one that was left alone since it had no calls, only the last moments say something.
+        elapsed = min(max(now - instance.looked_at, 0.001), 2 * _LOOK_EVERY_S)
+        share = (cpu - instance.cpu_seen_s) / elapsed
         instance.share += (share - instance.share) * 0.2
         if instance.asked_at is not None:
             self._check_answer(instance, now, cpu)
         elif share > _WORKING_SHARE:
-            instance.asked_at, instance.asked_cpu_s = instance.looked_at, instance.cpu_seen_s
+            instance.asked_at, instance.asked_cpu_s = now - elapsed, instance.cpu_seen_s
             self._tasks.spawn(self._ask(instance), name=f"probe {instance.spec.release}")
         else:
             instance.lag_s *= 0.8
@@ -118,7 +130,7 @@ class Guard:
             return
         finally:
             instance.collecting = False
-            left = anonymous_bytes(instance.pid) - instance.base_memory_bytes
+            left = instance.anonymous_bytes - instance.base_memory_bytes
             # The next time when a sixth of the limit has gathered again, or close to the limit.
             instance.collect_from_bytes = min(left + limit // 6, limit * 19 // 20)
 
@@ -129,6 +141,8 @@ class Guard:
             return
         instance.stalled = now - asked_at > _STALLED_S
         used_ms = round((cpu - instance.asked_cpu_s) * 1000)
+        if used_ms > _STUCK_MS and instance.priority is not None:
+            instance.priority.lower()
         if used_ms > instance.limits.cpu_ms:
             self._kill(instance, Limit.CPU, instance.limits.cpu_ms, used_ms)
 
@@ -142,6 +156,8 @@ class Guard:
             return
         finally:
             instance.asked_at, instance.stalled = None, False
+            if instance.priority is not None:
+                instance.priority.restore()
 
     def _kill(self, instance: Instance, limit: Limit, allowed: int, used: int) -> None:
         instance.end(

@@ -18,11 +18,12 @@ from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.lifecycle import Action, Event, State, transition
+from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 from isolet.runtime.tunnel import Tunnel
-from isolet.runtime.usage import anonymous_bytes, cpu_seconds
+from isolet.runtime.usage import MemoryGauge, cpu_seconds
 from isolet.telemetry import get_logger
 
 log = get_logger("runtime")
@@ -155,6 +156,8 @@ class Instance:
         self.last_used = self._loop.time()
         self.ended: KillReport | None = None
         self.cgroup: Cgroup | None = None
+        self._gauge: MemoryGauge | None = None
+        self.priority: Priority | None = None
         self._out_of_memory = False
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
@@ -202,7 +205,9 @@ class Instance:
             self.happened(Event.LISTENED)
             if self.state is State.READY:
                 self.looked_at, self.cpu_seen_s = self._loop.time(), cpu_seconds(self.pid)
-                self.base_memory_bytes = anonymous_bytes(self.pid)
+                self._gauge = MemoryGauge(self.pid)
+                self.priority = Priority(self.pid)
+                self.base_memory_bytes = self.anonymous_bytes
                 if self.cgroup is not None:
                     self.cgroup.take(self.pid)
                 return
@@ -228,6 +233,13 @@ class Instance:
         self.collecting = False
         self.collect_from_bytes = 0
         self.over_since: float | None = None
+        self.grows = False
+
+    @property
+    def needs_watching(self) -> bool:
+        """Whether it does something, or did since the guard looked last: run calls, grow, not answer."""
+        asked = self.asked_at is not None or self.over_since is not None
+        return self.active > 0 or self.last_used >= self.looked_at or asked or self.grows
 
     def _start_failure(self) -> IsoletError:
         log.error(
@@ -258,12 +270,17 @@ class Instance:
         for tunnel in list(self.tunnels):
             tunnel.retire()
 
+    @property
+    def anonymous_bytes(self) -> int:
+        """Its private resident memory now; 0 before it has started, and once it is gone."""
+        return self._gauge.anonymous_bytes if self._gauge is not None else 0
+
     def measure_memory(self) -> int:
         """Its private resident memory in bytes; looked at anew at most every 50 ms, so that a call costs nothing."""
         now = self._loop.time()
         if now - self.measured_at > _MEASURE_EVERY_S:
             self.measured_at = now
-            self.measured_bytes = anonymous_bytes(self.pid) or self.base_memory_bytes + self.peak_memory_bytes
+            self.measured_bytes = self.anonymous_bytes or self.base_memory_bytes + self.peak_memory_bytes
         return self.measured_bytes
 
     def end(self, report: KillReport) -> None:
@@ -344,6 +361,8 @@ class Instance:
         if self.cgroup is not None:
             self._out_of_memory = self.cgroup.killed
             self.cgroup.remove()
+        if self._gauge is not None:
+            self._gauge.close()
         self.emptied.set()
         self._path.unlink(missing_ok=True)
         self.channel.close()

@@ -156,6 +156,7 @@ class Pool:
         group = self._groups.get(release)
         if group is None:
             return
+        group.retired = True
         group.start_failures = 0
         for instance in list(group.instances):
             self._drain(group, instance)
@@ -189,6 +190,7 @@ class Pool:
     def _start_ended(self, group: Group) -> None:
         group.starting = None
         group.wake_all()
+        self._forget_if_empty(group)
 
     async def _start_one(self, group: Group, load: LoadSpec) -> Instance:
         pause = group.pause_s
@@ -320,5 +322,5 @@ class Pool:
         self._forget_if_empty(group)
 
     def _forget_if_empty(self, group: Group) -> None:
-        if group.is_empty and not group.crashes and self._groups.get(group.release) is group:
+        if group.is_forgotten and self._groups.get(group.release) is group:
             del self._groups[group.release]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Self
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CPUCLOCK_SCHED = 2
+_STATM_MAX_BYTES = 256
 
 
 def cpu_seconds(pid: int) -> float:
@@ -21,12 +23,43 @@ def cpu_seconds(pid: int) -> float:
 
 def anonymous_bytes(pid: int) -> int:
     """Resident memory that is its own: heap, buffers, stacks. 0 for a process that is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/statm").read_bytes().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    # Resident less what is backed by files and shared memory.
-    return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
+    with MemoryGauge(pid) as gauge:
+        return gauge.anonymous_bytes
+
+
+class MemoryGauge:
+    """What one process holds, for those who look often: the kernel's file stays open, a look is one system call."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._fd = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            self._fd = -1
+
+    @property
+    def anonymous_bytes(self) -> int:
+        """Like the function of this name."""
+        if self._fd < 0:
+            return 0
+        try:
+            fields = os.pread(self._fd, _STATM_MAX_BYTES, 0).split()
+        except ProcessLookupError:
+            return 0
+        # Resident less what is backed by files and shared memory.
+        return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES if fields else 0
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def data_bytes(pid: int) -> int:

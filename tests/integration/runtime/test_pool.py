@@ -131,6 +131,28 @@ async def test_a_release_that_keeps_crashing_is_started_ever_later_until_a_call_
         assert await start_and_crash() < 0.5
 
 
+async def test_nothing_is_kept_of_a_retired_release_that_crashed(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    instance = await acquire(pool, spec)
+    with capture_logs():
+        os.kill(instance.pid, signal.SIGKILL)
+        await until(lambda: not pool.instances, "the crash")
+    assert spec.release in pool._groups
+    pool.retire(spec.release)
+    assert spec.release not in pool._groups
+
+
+async def test_nothing_is_kept_of_a_release_that_was_retired_while_it_failed_to_start(pool: Pool) -> None:
+    spec = a_spec("throw new Error('on purpose');")
+    call = asyncio.ensure_future(acquire(pool, spec))
+    await until(lambda: pool.instances, "the start")
+    with capture_logs():
+        pool.retire(spec.release)
+        with pytest.raises(FunctionCrashed, match="on purpose"):
+            await call
+    assert spec.release not in pool._groups
+
+
 async def test_code_that_does_not_load_is_told_to_every_caller(pool: Pool) -> None:
     spec = a_spec("throw new Error('on purpose');")
     calls = [asyncio.ensure_future(acquire(pool, spec)) for _ in range(3)]

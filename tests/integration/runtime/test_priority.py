@@ -1,0 +1,46 @@
+"""Instances give way to the server, and stuck ones to all others."""
+
+import asyncio
+import os
+
+import pytest
+
+from isolet.clock import SystemClock
+from isolet.domain.limits import Limits
+from isolet.runtime.guard import Guard
+from isolet.runtime.instance import Instance
+from isolet.runtime.pool import Pool
+from isolet.tasks import Tasks
+from tests.integration.runtime.test_pool import until
+from tests.support.runtime import a_spec, acquire, fetch
+
+BUSY = """export default () => {
+    let count = 0;
+    for (let i = 0; i < 4e8; i++) count += i % 7;
+    return new Response("done");
+}"""
+
+
+def niceness(instance: Instance) -> set[int]:
+    """Of each of its threads."""
+    threads = os.listdir(f"/proc/{instance.pid}/task")
+    return {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a server that may not raise a priority again does not lower it")
+async def test_a_stuck_instance_gives_way_until_it_answers_again(pool: Pool) -> None:
+    guard = Guard(watched=lambda: pool.instances, on_busy=pool.busy, clock=SystemClock())
+    tasks = Tasks()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        instance = await acquire(pool, a_spec(BUSY, limits=Limits(cpu_ms=60_000)))
+        assert niceness(instance) == {own + 5}
+        tasks.loop(guard.run(), name="guard")
+        call = asyncio.ensure_future(fetch(instance, "/busy"))
+        guard.wake()
+        await until(lambda: niceness(instance) == {min(own + 15, 19)}, "the lower priority")
+        assert await asyncio.wait_for(call, 60) == (200, b"done")
+        await until(lambda: niceness(instance) == {own + 5}, "the end of the lower priority")
+    finally:
+        await tasks.close()
+        await guard.close()
