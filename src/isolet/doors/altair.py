@@ -21,9 +21,9 @@ from isolet.errors import (
     RequestError,
     Unauthenticated,
 )
-from isolet.invoke.call import CallRequest
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.jobs.calls import HOPS_HEADER
 from isolet.jobs.queue import AsyncCall, Jobs

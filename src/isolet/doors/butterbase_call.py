@@ -36,10 +36,10 @@ from isolet.errors import (
     Unauthenticated,
 )
 from isolet.ids import new_id
-from isolet.invoke.call import CallRequest
 from isolet.invoke.headers import get
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 

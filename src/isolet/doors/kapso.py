@@ -29,10 +29,10 @@ from isolet.functions.deploy import Deployer
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
-from isolet.invoke.call import CallRequest
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.records import Records
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 

@@ -21,9 +21,9 @@ from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_reply
 from isolet.doors.request_ids import send_error
 from isolet.errors import Forbidden, IsoletError, NotFound
 from isolet.ids import FunctionId, new_id
-from isolet.invoke.call import CallRequest
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 

@@ -7,13 +7,13 @@ Whatever ends it — the reply's last byte, the deadline, a limit, a crash, the 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isolet.domain.invocations import SWITCHED, Door, Invocation, Kind, Outcome, cut_error, storable
+from isolet.clock import Clock
+from isolet.domain.invocations import SWITCHED, Invocation
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -26,17 +26,19 @@ from isolet.errors import (
     TooManyRequests,
     Unavailable,
 )
-from isolet.ids import InvocationId
-from isolet.invoke import headers as header_rules
+from isolet.invoke.failures import check_reply, record_error
+from isolet.invoke.headers import get
+from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Recording
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route
-from isolet.invoke.watch import WATCH_AFTER_S
-from isolet.runtime.channel import Connection, Headers, Unread
-from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
+from isolet.invoke.watch import WATCH_AFTER_S, Watch
+from isolet.runtime.channel import Connection, Unread
+from isolet.runtime.config import InstanceSpec
 from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
 from isolet.runtime.lifecycle import State
-
-if TYPE_CHECKING:
-    from isolet.invoke.invoker import Invoker
+from isolet.runtime.pool import Pool
+from isolet.tasks import Tasks
 
 # A timeout that may pass before the call is watched has its own timer from the start.
 _SHORT_MS = 4000 * WATCH_AFTER_S
@@ -46,57 +48,30 @@ _STUCK_AFTER_S = 0.25
 _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
 _SMALL = RECORDED_BODY_MAX_BYTES
-_ERROR_HEADER = b"x-isolet-error"
-_REPORT_MAX_BYTES = 262_144
-_BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
-_NEVER_SETTLED = (
-    "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
-)
 _BROKEN_OFF = "The function broke its reply off before it was complete"
-_BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
-_STATUS = {
-    Outcome.HANDLER_FAILED: 500,
-    Outcome.TIMEOUT: 504,
-    Outcome.CRASHED: 502,
-    Outcome.DISCONNECTED: 499,
-    Outcome.INTERNAL: 500,
-}
-_UPGRADE_LINES = b"connection: Upgrade\r\nupgrade: websocket\r\n"
-_HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
-_ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
-_CONTEXT_LINE = CALL_HEADER.encode() + b': {"id":"%b","context":%b}\r\n\r\n'
 
 
-@dataclass(slots=True, kw_only=True)
-class CallRequest:
-    """What a door hands over. `target` is the path and query that the function sees in `request.url`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every call works with. `on_call` hears that one begins to run on an instance."""
 
-    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
-    for calls that had an id before they ran.
-    `upgrade`: the function may answer 101 and go on as a WebSocket.
-    `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
-    """
-
-    door: Door
-    method: bytes
-    target: bytes
-    path: str
-    headers: Headers
-    body: bytes | AsyncIterator[bytes]
-    scheme: str = "http"
-    gone: Callable[[], Coroutine[Any, Any, None]] | None = None
-    context: bytes = b""
-    kind: Kind = Kind.SYNC
-    invocation_id: InvocationId | None = None
-    upgrade: bool = False
+    loop: asyncio.AbstractEventLoop
+    tasks: Tasks
+    clock: Clock
+    pool: Pool
+    load_spec: Callable[[Route], Awaitable[InstanceSpec]]
+    on_call: Callable[[], None]
+    watch: Watch
+    recorder: Recorder
+    recording: Recording
 
 
 class Call:
     __slots__ = (
         "_aborted",
         "_done",
-        "_host",
         "_last",
+        "_means",
         "_request",
         "_response",
         "_route",
@@ -108,11 +83,11 @@ class Call:
         "invocation",
     )
 
-    def __init__(self, host: Invoker, route: Route, request: CallRequest, invocation: Invocation) -> None:
-        self._host = host
+    def __init__(self, means: Means, route: Route, request: CallRequest, invocation: Invocation) -> None:
+        self._means = means
         self._route = route
         self._request = request
-        self.began_s = host.loop.time()
+        self.began_s = means.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
@@ -141,15 +116,15 @@ class Call:
 
     async def start(self) -> None:
         """Until the head of the function's reply is there. Raises what ends the call instead."""
-        self._host.recorder.begin(self.invocation)
-        self._host.watch.add(self)
+        self._means.recorder.begin(self.invocation)
+        self._means.watch.add(self)
         if self._route.limits.timeout_ms <= _SHORT_MS:
-            self._timer = self._host.loop.call_later(self._route.limits.timeout_ms / 1000, self._time_out)
+            self._timer = self._means.loop.call_later(self._route.limits.timeout_ms / 1000, self._time_out)
         try:
             await self._run()
         except (TooManyRequests, Unavailable):
             # Nothing ran, so nothing is recorded.
-            self._host.recorder.drop(self.invocation)
+            self._means.recorder.drop(self.invocation)
             self.stop_watching()
             self._done = True
             raise
@@ -160,14 +135,14 @@ class Call:
         """Once, and again elsewhere while the instance had not read a byte of it."""
         for run in range(1, _RUNS_MAX + 1):
             self.instance = instance = (
-                self._host.pool.ready(self._route.release, self._route.limits) or await self._acquire()
+                self._means.pool.ready(self._route.release, self._route.limits) or await self._acquire()
             )
             instance.begin_call()
-            self._host.on_call()
+            self._means.on_call()
             try:
                 connection = await self._exchange(instance)
                 if connection.status == 500:
-                    await self._check_failure(instance, connection)
+                    await check_reply(instance, connection)
                 return
             except NeverSeen as exc:
                 self._give_back()
@@ -176,8 +151,8 @@ class Call:
 
     async def _acquire(self) -> Instance:
         began = time.perf_counter_ns()
-        acquire = self._host.pool.acquire(
-            self._route.release, self._route.limits, lambda: self._host.load_spec(self._route)
+        acquire = self._means.pool.acquire(
+            self._route.release, self._route.limits, lambda: self._means.load_spec(self._route)
         )
         rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
         try:
@@ -209,9 +184,11 @@ class Call:
                 if isinstance(body, bytes):
                     # Not added to what an earlier try kept.
                     self.invocation.request_body = body if len(body) <= _SMALL else body[: self._keep_bytes]
-                    connection.begin(self._head(body) + body, without_body=self._request.method == b"HEAD")
+                    head = self._request.head(self.invocation.id, len(body))
+                    connection.begin(head + body, without_body=self._request.method == b"HEAD")
                 else:
-                    connection.begin(self._head(None), without_body=self._request.method == b"HEAD")
+                    head = self._request.head(self.invocation.id, None)
+                    connection.begin(head, without_body=self._request.method == b"HEAD")
                     self._spawn(self._pump(connection, body), "request body")
                 while not connection.started:
                     await connection.news()
@@ -229,27 +206,9 @@ class Call:
                 instance.calls.discard(connection)
                 fresh = True
 
-    def _head(self, body: bytes | None) -> bytes:
-        request = self._request
-        lines = header_rules.to_function(request.headers)
-        if request.upgrade:
-            lines.append(_UPGRADE_LINES)
-        if body is not None:
-            if body or request.method not in _BODYLESS:
-                lines.append(b"content-length: %d\r\n" % len(body))
-        elif (length := header_rules.get(request.headers, b"content-length")) is not None:
-            lines.append(b"content-length: %b\r\n" % length)
-        else:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        if request.scheme == "https":
-            lines.append(_HTTPS_LINE)
-        call_id = self.invocation.id.encode()
-        lines.append(_CONTEXT_LINE % (call_id, request.context) if request.context else _ID_LINE % call_id)
-        return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.target, b"".join(lines))
-
     async def _pump(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
         """Send the caller's body as it comes."""
-        chunked = header_rules.get(self._request.headers, b"content-length") is None
+        chunked = get(self._request.headers, b"content-length") is None
         try:
             async for chunk in body:
                 if chunk:
@@ -262,33 +221,6 @@ class Call:
             return
         except IsoletError as exc:
             connection.abort(exc)
-
-    async def _check_failure(self, instance: Instance, connection: Connection) -> None:
-        """Tell our wrapper's report and workerd's own bare 500 from a function's reply."""
-        headers = connection.headers
-        if header_rules.get(headers, _ERROR_HEADER) is not None:
-            message, stack = await self._read_report(connection)
-            raise HandlerFailed(instance.redact(message), stack=instance.redact(stack) if stack else None)
-        if (
-            header_rules.get(headers, b"connection") == b"close"
-            and header_rules.get(headers, b"content-type") is None
-            and header_rules.get(headers, b"content-length") == _BARE_500_LENGTH
-        ):
-            raise HandlerFailed(_NEVER_SETTLED)
-
-    async def _read_report(self, connection: Connection) -> tuple[str, str | None]:
-        """Message and stack of our wrapper's report. A function that imitates one has failed as well."""
-        body = b""
-        while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
-            body += chunk
-        try:
-            report = json.loads(body)
-            message, stack = report["message"], report["stack"]
-        except (ValueError, KeyError, TypeError):
-            message = stack = None
-        if not isinstance(message, str) or not isinstance(stack, str | None):
-            return "The reply has a header that is reserved: x-isolet-error", None
-        return message, stack
 
     def take_rest(self) -> bytes:
         """The body, or what is left of it, of a reply that has come whole; the call is over then."""
@@ -316,7 +248,7 @@ class Call:
         """The call is not a short one: watch its caller, and its deadline."""
         if self._timer is None:
             rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
-            self._timer = self._host.loop.call_later(max(rest_s, 0), self._time_out)
+            self._timer = self._means.loop.call_later(max(rest_s, 0), self._time_out)
         if self._request.gone is not None:
             self._spawn(self._watch_caller(self._request.gone), "watch caller")
 
@@ -333,11 +265,11 @@ class Call:
             self.connection.abort(error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = self._host.tasks.spawn(work, name=f"{name} {self.invocation.id}")
+        task = self._means.tasks.spawn(work, name=f"{name} {self.invocation.id}")
         self._watch = [*(self._watch or ()), task]
 
     def _elapsed_s(self) -> float:
-        return self._host.loop.time() - self.began_s
+        return self._means.loop.time() - self.began_s
 
     # Ending.
 
@@ -362,8 +294,8 @@ class Call:
         if isinstance(exc, InstanceEnded):
             return exc.report
         if self.instance is None:
-            return KillReport(limit=Limit.CRASH, at_ms=self._host.clock.now_ms(), detail="it did not start")
-        return await self.instance.post_mortem(self._host.clock.now_ms())
+            return KillReport(limit=Limit.CRASH, at_ms=self._means.clock.now_ms(), detail="it did not start")
+        return await self.instance.post_mortem(self._means.clock.now_ms())
 
     def finish(self, error: BaseException | None) -> None:
         """Give everything back and hand over the record; only the first time counts."""
@@ -374,11 +306,7 @@ class Call:
         invocation = self.invocation
         invocation.duration_us = round(self._elapsed_s() * 1e6)
         if error is not None:
-            invocation.outcome = _outcome(error)
-            invocation.status = _STATUS[invocation.outcome]
-            invocation.error = cut_error(str(error))
-            if isinstance(error, HandlerFailed) and error.stack:
-                invocation.stack = storable(error.stack)
+            record_error(invocation, error)
         if self.connection is not None and (error is None or self.connection.status == SWITCHED):
             invocation.status = self.connection.status
         instance = self.instance
@@ -389,17 +317,17 @@ class Call:
         self._give_back(succeeded=error is None)
         if isinstance(error, FunctionTimeout):
             # The caller has its answer; the record waits for what became of the instance.
-            self._host.recorder.conclude(invocation)
-            self._host.tasks.spawn(self._conclude_timeout(instance), name=f"conclude {invocation.id}")
+            self._means.recorder.conclude(invocation)
+            self._means.tasks.spawn(self._conclude_timeout(instance), name=f"conclude {invocation.id}")
         else:
-            self._host.recorder.end(invocation)
+            self._means.recorder.end(invocation)
 
     async def _conclude_timeout(self, instance: Instance | None) -> None:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
         limits = self._route.limits
         # The loop's timers may fire a millisecond early.
         used_ms = max(self.invocation.duration_us // 1000, limits.timeout_ms)
-        now_ms = self._host.clock.now_ms()
+        now_ms = self._means.clock.now_ms()
         report = KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms)
         if instance is not None and instance.state in (State.READY, State.DRAINING):
             try:
@@ -410,11 +338,11 @@ class Call:
                 )
                 report = instance.ended or report
         self.invocation.kill_report = report
-        self._host.recorder.end(self.invocation)
+        self._means.recorder.end(self.invocation)
 
     def stop_watching(self) -> None:
         """No deadline and no watch on the caller any more."""
-        self._host.watch.remove(self)
+        self._means.watch.remove(self)
         if self._timer is not None:
             self._timer.cancel()
         for task in self._watch or ():
@@ -425,7 +353,7 @@ class Call:
         self._last, self.instance, self.connection = instance, None, None
         if instance is not None:
             instance.end_call(connection)
-            self._host.pool.freed(instance, succeeded=succeeded)
+            self._means.pool.freed(instance, succeeded=succeeded)
 
     # Recording.
 
@@ -437,7 +365,7 @@ class Call:
 
     def _fill_record(self, instance: Instance | None, *, whole: bool) -> None:
         request = self._request
-        self._host.recording.fill(
+        self._means.recording.fill(
             self.invocation,
             headers=request.headers,
             query=request.target.partition(b"?")[2],
@@ -456,17 +384,3 @@ class Call:
     def _keep_request(self, chunk: bytes) -> None:
         kept = self.invocation
         kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
-
-
-def _outcome(error: BaseException) -> Outcome:
-    match error:
-        case HandlerFailed():
-            return Outcome.HANDLER_FAILED
-        case FunctionTimeout():
-            return Outcome.TIMEOUT
-        case FunctionCrashed():
-            return Outcome.CRASHED
-        case ClientDisconnected() | asyncio.CancelledError():
-            return Outcome.DISCONNECTED
-        case _:
-            return Outcome.INTERNAL

@@ -15,9 +15,10 @@ from isolet.domain.invocations import Invocation
 from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
 from isolet.invoke import headers as header_rules
-from isolet.invoke.call import Call, CallRequest
+from isolet.invoke.call import Call, Means
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.recording import Recording
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route
 from isolet.invoke.watch import Watch
 from isolet.invoke.websocket import splice
@@ -40,15 +41,17 @@ class Invoker:
         on_call: Callable[[], None],
         recording: Recording,
     ) -> None:
-        self.recording = recording
-        self.pool = pool
-        self.recorder = recorder
-        self.clock = clock
-        self.load_spec = load_spec
-        self.on_call = on_call
-        self.tasks = Tasks()
-        self.watch = Watch()
-        self.loop = asyncio.get_running_loop()
+        self._means = Means(
+            loop=asyncio.get_running_loop(),
+            tasks=Tasks(),
+            clock=clock,
+            pool=pool,
+            load_spec=load_spec,
+            on_call=on_call,
+            watch=Watch(),
+            recorder=recorder,
+            recording=recording,
+        )
 
     async def call(self, route: Route, request: CallRequest) -> Reply:
         """Run the live version of a function; the reply's body follows as it is read.
@@ -68,15 +71,15 @@ class Invoker:
             kind=request.kind,
             method=request.method.decode("latin-1"),
             path=request.path,
-            started_at_ms=self.clock.now_ms(),
+            started_at_ms=self._means.clock.now_ms(),
         )
-        call = Call(self, route, request, invocation)
+        call = Call(self._means, route, request, invocation)
         await call.start()
         return Reply(call)
 
     async def close(self) -> None:
-        self.watch.close()
-        await self.tasks.close()
+        self._means.watch.close()
+        await self._means.tasks.close()
 
 
 class Reply:

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from isolet.domain.invocations import SWITCHED, Invocation
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
-from isolet.invoke.call import CallRequest
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.recording import stored_headers
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Routes
 
 _PATH_CHARS = "/:@!$&'()*+,;=~"

@@ -13,8 +13,8 @@ from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, Result, concluded, lane
 from isolet.errors import ExecutionError, IsoletError, NotDeployed, NotFound, TooManyRequests, Unavailable
 from isolet.ids import InvocationId, JobId, new_id
-from isolet.invoke.call import CallRequest
 from isolet.invoke.invoker import Invoker
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.telemetry import get_logger
 

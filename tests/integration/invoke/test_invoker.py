@@ -23,10 +23,10 @@ from isolet.errors import (
     NotDeployed,
     TooLarge,
 )
-from isolet.invoke.call import CallRequest
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.recording import Recording
+from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool

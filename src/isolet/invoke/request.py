@@ -1,0 +1,61 @@
+"""What a door asks of a function, and how it is written to the function's instance."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.domain.invocations import Door, Kind
+from isolet.ids import InvocationId
+from isolet.invoke.headers import get, to_function
+from isolet.runtime.channel import Headers
+from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
+
+_BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
+_UPGRADE_LINES = b"connection: Upgrade\r\nupgrade: websocket\r\n"
+_HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
+_ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
+_CONTEXT_LINE = CALL_HEADER.encode() + b': {"id":"%b","context":%b}\r\n\r\n'
+
+
+@dataclass(slots=True, kw_only=True)
+class CallRequest:
+    """What a door hands over. `target` is the path and query that the function sees in `request.url`.
+
+    `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
+    for calls that had an id before they ran.
+    `upgrade`: the function may answer 101 and go on as a WebSocket.
+    `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
+    """
+
+    door: Door
+    method: bytes
+    target: bytes
+    path: str
+    headers: Headers
+    body: bytes | AsyncIterator[bytes]
+    scheme: str = "http"
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+    context: bytes = b""
+    kind: Kind = Kind.SYNC
+    invocation_id: InvocationId | None = None
+    upgrade: bool = False
+
+    def head(self, invocation_id: InvocationId, length: int | None) -> bytes:
+        """The request line and the headers that the function sees; `length` is None for a body that comes in parts."""
+        lines = to_function(self.headers)
+        if self.upgrade:
+            lines.append(_UPGRADE_LINES)
+        if length is not None:
+            if length or self.method not in _BODYLESS:
+                lines.append(b"content-length: %d\r\n" % length)
+        elif (told := get(self.headers, b"content-length")) is not None:
+            lines.append(b"content-length: %b\r\n" % told)
+        else:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if self.scheme == "https":
+            lines.append(_HTTPS_LINE)
+        call_id = invocation_id.encode()
+        lines.append(_CONTEXT_LINE % (call_id, self.context) if self.context else _ID_LINE % call_id)
+        return b"%b %b HTTP/1.1\r\n%b" % (self.method, self.target, b"".join(lines))
