@@ -277,9 +277,14 @@ def test_frames_sent_with_the_handshake_arrive_and_a_flood_of_them_is_cut(
     head = b"GET /v1/%b/fn/%b HTTP/1.1\r\n" + lines + KEY + b"\r\n\r\n"
     app = butterbase.app.encode()
 
-    early = send_raw(server.url, head % (app, b"echo") + b"\x81\x82\0\0\0\0hi" + b"\x88\x80\0\0\0\0")
+    closing = b"\x88\x80\0\0\0\0"
+    early = send_raw(server.url, head % (app, b"echo") + b"\x81\x82\0\0\0\0hi" + closing)
     flood = send_raw(server.url, [head % (app, b"slow"), b"\x82\xff" + bytes(8) + b"x" * 400_000])
 
+    plain = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+    behind = send_raw(server.url, plain + head % (app, b"echo") + closing)
+
+    assert (behind.replies, behind.status, b" 101 Switching" in behind.raw) == (2, 200, True)
     assert early.status == 101
     assert early.raw.partition(b"\r\n\r\n")[2].startswith(b"\x81\x02hi\x88")
     assert flood.status is None
