@@ -44,6 +44,7 @@ from isolet.functions.environment import Environments
 from isolet.functions.example import ensure_example
 from isolet.functions.masters import open_vault
 from isolet.functions.publisher import Publisher
+from isolet.functions.publishing import Publishing
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
@@ -334,7 +335,8 @@ class _House:
         )
         self._stack.push_async_callback(self._invoker.close)
         await self._start_loopback(tokens)
-        self._functions = Functions(database=database, pool=pool, events=routes, clock=clock)
+        publishing = Publishing()
+        self._functions = Functions(database=database, pool=pool, events=routes, publishing=publishing, clock=clock)
         self._secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
         compiler = Compiler(self._toolchain.esbuild)
         self._deployer = Deployer(
@@ -343,6 +345,7 @@ class _House:
             pool=pool,
             releases=releases,
             events=routes,
+            publishing=publishing,
             clock=clock,
         )
         self._stack.push_async_callback(self._deployer.close)

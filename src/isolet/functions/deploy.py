@@ -18,6 +18,7 @@ from isolet.domain.functions import DeployError, Function, FunctionStatus, Funct
 from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
 from isolet.functions.events import FunctionEvents
+from isolet.functions.publishing import Publishing
 from isolet.functions.releases import Releases, release_of
 from isolet.ids import DeploymentId, FunctionId, new_id
 from isolet.runtime.instance import Instance
@@ -45,6 +46,7 @@ class Deployer:
         pool: Pool,
         releases: Releases,
         events: FunctionEvents,
+        publishing: Publishing,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -52,6 +54,7 @@ class Deployer:
         self._pool = pool
         self._releases = releases
         self._events = events
+        self._publishing = publishing
         self._clock = clock
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._locks: weakref.WeakValueDictionary[FunctionId, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -126,13 +129,14 @@ class Deployer:
 
     async def _switch(self, instance: Instance, publish: Callable[[Connection], tuple[Function, Function]]) -> Function:
         """Publish on disk, let the proven instance take the calls, retire the one before."""
-        try:
-            before, after = await self._database.write(publish)
-        except BaseException:
-            self._pool.discard(instance)
-            raise
-        self._pool.adopt(instance)
-        self._events.put_function(after)
+        with self._publishing.of(instance.spec.function_id):
+            try:
+                before, after = await self._database.write(publish)
+            except BaseException:
+                self._pool.discard(instance)
+                raise
+            self._pool.adopt(instance)
+            self._events.put_function(after)
         if before.version is not None and before.version != after.version:
             self._pool.retire(release_of(before))
         log.info("deployed", function=after.id, version=after.version)

@@ -12,6 +12,7 @@ from isolet.domain.functions import DeployError, Function, FunctionStatus, Respo
 from isolet.domain.versions import Version
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions.events import FunctionEvents
+from isolet.functions.publishing import Publishing
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.runtime.pool import Pool
@@ -25,8 +26,11 @@ _REQUIRED = ("name", "code")
 class Functions:
     """Every change is on disk, and known to the rest of the house, before a method returns."""
 
-    def __init__(self, *, database: Database, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, pool: Pool, events: FunctionEvents, publishing: Publishing, clock: Clock
+    ) -> None:
         self._database = database
+        self._publishing = publishing
         self._pool = pool
         self._events = events
         self._clock = clock
@@ -71,6 +75,7 @@ class Functions:
         function = await self._database.read(stored.get_function, FunctionId(function_id))
         if project_id is not None and function.project_id != project_id:
             raise NotFound("Function not found")
+        await self._publishing.settled(function.id)
         return function
 
     async def list(self, project_id: ProjectId | None) -> Sequence[Function]:
