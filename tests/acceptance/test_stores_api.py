@@ -5,6 +5,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -249,6 +250,22 @@ def test_an_import_that_fails_changes_nothing(stores: Stores, text: str | bytes,
     assert status == 422
     assert message in said
     assert stores.request("GET", "/database").json()["tables"] == []
+
+
+def test_sql_text_over_the_limit_is_refused_both_ways(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", max_body_mb=1) as server, server.client() as root, new_project(server, root) as home:
+        stores = Stores(home)
+        stores.rows("CREATE TABLE t (v TEXT)")
+        stores.rows(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40) "
+            "INSERT INTO t SELECT hex(randomblob(20000)) FROM n"
+        )
+        too_large = "the database as SQL text is larger than 1 MB; a backup has no such limit"
+        assert told(stores.request("GET", "/database/export")) == (413, too_large)
+        assert stores.import_text("-" * (1024 * 1024 + 1)).status_code == 413
+        assert stores.rows("SELECT count(*) AS n FROM t") == [{"n": 40}]
+        stores.rows("DELETE FROM t WHERE rowid > 2")
+        assert stores.request("GET", "/database/export").text.count("INSERT INTO") == 2
 
 
 # Backups.

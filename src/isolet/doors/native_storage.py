@@ -95,7 +95,8 @@ class StorageDoor:
         @router.get("/database/export", tags=["database"])
         async def export(request: Request, slug: str) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
-            return PlainTextResponse(await self.sql.export(project.id), media_type="application/sql")
+            text = await self.sql.export(project.id, self.settings.max_body_bytes)
+            return PlainTextResponse(text, media_type="application/sql")
 
         @router.post("/database/import", tags=["database"])
         async def import_text(request: Request, slug: str) -> dict[str, Any]:

@@ -312,6 +312,22 @@ class PidFiles:
                     os.kill(pid, signal.SIGKILL)
                     count += 1
             file.unlink(missing_ok=True)
+        return count + self._kill_stuck()
+
+    def _kill_stuck(self) -> int:
+        """Bubblewraps that wait for ever: their parent died in their first moments, before they could notice.
+
+        Nobody else binds folders beside ours, so their command lines name them.
+        """
+        run, count = f"{self._folder.parent}/".encode(), 0
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                program, *arguments = file.read_bytes().split(b"\0")
+                if program.endswith(b"/bwrap") and any(argument.startswith(run) for argument in arguments):
+                    os.kill(int(file.parent.name), signal.SIGKILL)
+                    count += 1
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
         return count
 
 

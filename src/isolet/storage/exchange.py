@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from isolet.errors import FunctionCrashed, Unavailable
+from isolet.errors import FunctionCrashed, TooLarge, Unavailable
 from isolet.runtime.channel import Channel, Headers
 
 _TIMEOUT_S = 20.0
+_MB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,9 @@ async def ask(
     headers: dict[str, str] | None = None,
     body: bytes = b"",
     timeout_s: float = _TIMEOUT_S,
+    max_bytes: int | None = None,
 ) -> Answer:
-    """Raises Unavailable when the process ends, or does not answer in time."""
+    """Raises Unavailable when the process ends, or does not answer in time, TooLarge for a body over `max_bytes`."""
     lines = [f"{method} {target} HTTP/1.1", "host: storage", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
@@ -45,9 +47,12 @@ async def ask(
             try:
                 connection.begin(head + body)
                 await connection.head()
-                parts = []
+                parts, size = [], 0
                 while part := await connection.chunk():
                     parts.append(part)
+                    size += len(part)
+                    if max_bytes is not None and size > max_bytes:
+                        raise TooLarge(f"the answer is larger than {max_bytes // _MB} MB")
                 return Answer(
                     status=connection.status,
                     reason=connection.reason.decode("latin-1"),

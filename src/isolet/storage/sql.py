@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isolet.errors import InvalidInput
+from isolet.errors import InvalidInput, TooLarge
 from isolet.ids import ProjectId
 from isolet.runtime.storage import Storages
 from isolet.storage.exchange import ask
@@ -81,9 +81,17 @@ class Sql:
         rows = {name: int(result["results"][0]["n"]) for name, result in zip(names, results, strict=True)}
         return SqlFigures(size_bytes=listed.size_bytes, tables=rows)
 
-    async def export(self, project_id: ProjectId) -> str:
-        """The whole database as SQL text, one statement a line. Raises InvalidInput for what cannot be exported."""
-        (result,) = await self._run(project_id, {"sql": _EXPORT, "params": [0, 0]}, bulk=True)
+    async def export(self, project_id: ProjectId, max_bytes: int) -> str:
+        """The whole database as SQL text, one statement a line.
+
+        Raises InvalidInput for what cannot be exported, and TooLarge for more than an import would take.
+        """
+        try:
+            (result,) = await self._run(project_id, {"sql": _EXPORT, "params": [0, 0]}, bulk=True, max_bytes=max_bytes)
+        except TooLarge as exc:
+            raise TooLarge(
+                f"the database as SQL text is larger than {max_bytes // 1024**2} MB; a backup has no such limit"
+            ) from exc
         (statements,) = result["results"]
         return "".join(f"{statement}\n" for statement in statements)
 
@@ -99,7 +107,9 @@ class Sql:
         await self._run(project_id, batch, bulk=True)
         return len(statements)
 
-    async def _run(self, project_id: ProjectId, queries: Any, *, bulk: bool = False) -> list[dict[str, Any]]:
+    async def _run(
+        self, project_id: ProjectId, queries: Any, *, bulk: bool = False, max_bytes: int | None = None
+    ) -> list[dict[str, Any]]:
         async with self._storages.use(project_id) as storage:
             storage.patient += bulk
             try:
@@ -110,6 +120,7 @@ class Sql:
                     headers={"content-type": "application/json"},
                     body=json.dumps(queries).encode(),
                     timeout_s=_BULK_TIMEOUT_S if bulk else 20.0,
+                    max_bytes=max_bytes,
                 )
             finally:
                 storage.patient -= bulk

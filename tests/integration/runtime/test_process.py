@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain
 from tests.support.programs import script
 from tests.support.runtime import a_spec
+from tests.support.waiting import wait_until
 
 HELLO = "export default () => new Response('hello');"
 LISTENS = """
@@ -314,6 +316,49 @@ def test_processes_of_an_earlier_run_are_killed(pid_files: PidFiles, run_folder:
 
     assert left.wait(10) == -signal.SIGKILL
     assert list((run_folder / "pids").iterdir()) == []
+
+
+SPAWNS_AND_DIES = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from isolet.runtime.config import SOCKET_NAME
+from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.sandbox import Sandbox
+from isolet.toolchain import find
+
+class DiesAtOnce(PidFiles):
+    def add(self, pid):
+        super().add(pid)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(folder):
+    listeners = {SOCKET_NAME: listen(folder / "socket")}
+    spec = ChildSpec(name="doomed", config=b"", listeners=listeners, folders={"/egress": folder / "pids"})
+    Child(spec, Sandbox(find(), enabled=True), DiesAtOnce(folder / "pids"))
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_what_a_parent_leaves_that_dies_as_it_spawns_ends_at_the_next_start(run_folder: Path) -> None:
+    inside = run_folder / "run"
+    inside.mkdir()
+
+    def left() -> list[int]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if str(run_folder) in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", SPAWNS_AND_DIES, str(inside)], timeout=30, check=False)
+        assert done.returncode == -signal.SIGKILL
+        PidFiles(inside / "pids").kill_leftovers()
+        wait_until(lambda: not left(), what="the end of what was left")
 
 
 def test_a_process_that_only_took_an_old_pid_is_left_alone(pid_files: PidFiles, run_folder: Path) -> None:
