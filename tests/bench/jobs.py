@@ -32,6 +32,7 @@ _CONNECTIONS = 16
 _ROUNDS = 3
 _IDLE_CALLS = 50
 _DEEP = 100_000
+_STORE_ROUNDS = 60
 _ENDED_WITHIN_S = 60.0
 # Where Restate's packages are; they are development dependencies.
 _MODULES = Path(os.environ.get("BENCH_NODE_MODULES", "node_modules"))
@@ -211,39 +212,40 @@ def _free_port() -> int:
 
 
 async def _depth() -> Sequence[Figure]:
-    """The store's own rates with an empty queue and with 100,000 jobs in it, over ten projects."""
+    """The store's own rates with an empty queue and with 100,000 jobs in it, over ten projects; in turn."""
+    rates: dict[str, tuple[list[float], list[float]]] = {"empty queue": ([], []), "100,000 queued": ([], [])}
     with tempfile.TemporaryDirectory(prefix="bench-jobs-") as folder:
-        database = Database(sqlite_url(Path(folder) / "isolet.db"))
-        await database.open()
+        databases = [Database(sqlite_url(Path(folder) / f"{name}.db")) for name in ("empty", "deep")]
         try:
-            empty = await _store_rates(database)
+            for database in databases:
+                await database.open()
             for first in range(0, _DEEP, 1000):
-                await database.write(stored.insert_jobs, [_job(first + n) for n in range(1000)])
-            deep = await _store_rates(database)
+                await databases[1].write(stored.insert_jobs, [_job(first + n) for n in range(1000)])
+            for _ in range(_STORE_ROUNDS):
+                for database, (accepts, claims) in zip(databases, rates.values(), strict=True):
+                    await _store_rates(database, accepts, claims)
         finally:
-            await database.close()
+            for database in databases:
+                await database.close()
     return [
-        single(f"{what} of 50, {depth}", "jobs/s", rates[index])
+        single(f"{what} of 50, {depth}", "jobs/s", rates[depth][index])
         for index, what in enumerate(("accepts in batches", "claims in batches"))
-        for depth, rates in (("empty queue", empty), ("100,000 queued", deep))
+        for depth in rates
     ]
 
 
-async def _store_rates(database: Database) -> tuple[list[float], list[float]]:
-    accepts, claims = [], []
-    for _ in range(20):
-        began = time.perf_counter()
-        await database.write(stored.accept, [stored.Accepted(job=_job(n)) for n in range(50)])
-        accepts.append(50 / (time.perf_counter() - began))
-        wanted = stored.Claim(
-            kind=JobKind.CALL, owner="bench", limit=50, now_ms=1, running={}, room=lambda _lane: 1_000_000
-        )
-        began = time.perf_counter()
-        (found,) = await database.write(stored.claim, [wanted])
-        claims.append(len(found) / (time.perf_counter() - began))
-        ended = [replace(job, lease_owner=None) for job in found]
-        await database.write(stored.conclude, [stored.Conclusion(job=job, owner="bench") for job in ended])
-    return accepts, claims
+async def _store_rates(database: Database, accepts: list[float], claims: list[float]) -> None:
+    began = time.perf_counter()
+    await database.write(stored.accept, [stored.Accepted(job=_job(n)) for n in range(50)])
+    accepts.append(50 / (time.perf_counter() - began))
+    wanted = stored.Claim(
+        kind=JobKind.CALL, owner="bench", limit=50, now_ms=1, running={}, room=lambda _lane: 1_000_000
+    )
+    began = time.perf_counter()
+    (found,) = await database.write(stored.claim, [wanted])
+    claims.append(len(found) / (time.perf_counter() - began))
+    ended = [replace(job, lease_owner=None) for job in found]
+    await database.write(stored.conclude, [stored.Conclusion(job=job, owner="bench") for job in ended])
 
 
 def _job(number: int) -> Job:
