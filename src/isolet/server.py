@@ -309,6 +309,7 @@ class _House:
         await self._identities.load()
 
         async def forget(project_id: ProjectId) -> None:
+            pool.retire_project(project_id)
             self._vault.forget(project_id)
             self._identities.forget(project_id)
             await self._jobs.delete_project(project_id)

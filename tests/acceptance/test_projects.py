@@ -110,10 +110,15 @@ def test_a_project_changes_only_in_what_is_sent(root: httpx.Client, home: Projec
 def test_a_deleted_project_takes_everything_along(root: httpx.Client, server: Server, slug: str) -> None:
     root.post(f"{V1}/projects", json={"slug": slug})
     key = root.post(f"{V1}/projects/{slug}/keys", json={"name": "k", "role": "admin"}).json()["key"]
+    others = {process.pid for process in server.children()}
     with server.client(key) as client:
         function_id = Kapso(client).deployed(HELLO, public_endpoint=True)
+        running = {process.pid for process in server.children()} - others
+        assert running
         assert root.delete(f"{V1}/projects/{slug}").status_code == 204
 
+        stopped = wait_until(lambda: not running & {process.pid for process in server.children()}, what="the stop")
+        assert stopped
         assert client.get("/platform/v1/functions").status_code == 401
         assert Kapso(client).invoke(function_id, {}).status_code == 404
     assert root.get(f"{V1}/functions/{function_id}").status_code == 404

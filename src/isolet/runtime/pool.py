@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError, TooManyRequests, Unavailable
-from isolet.ids import FunctionId
+from isolet.ids import FunctionId, ProjectId
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.group import QUARANTINE_AFTER, Group
 from isolet.runtime.instance import Instance, Launcher, LineSink
@@ -165,6 +165,11 @@ class Pool:
                 lambda start: None if start.cancelled() or start.exception() else self.retire(release)
             )
         self._forget_if_empty(group)
+
+    def retire_project(self, project_id: ProjectId) -> None:
+        """Retire every release of a project that is gone."""
+        for release in {instance.spec.release for instance in self._all if instance.spec.project_id == project_id}:
+            self.retire(release)
 
     async def close(self, grace_s: float) -> None:
         """Refuse new starts, let running calls finish for `grace_s`, kill and reap everything."""
