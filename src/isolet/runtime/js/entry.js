@@ -37,7 +37,7 @@ function execution(ctx) {
       ctx.waitUntil(settled.finally(() => { waiting -= 1; }));
     },
     passThroughOnException() {},
-    props: ctx.props,
+    get props() { return ctx.props; },
   };
 }
 
@@ -58,28 +58,28 @@ function failure(error) {
 }
 
 async function run(request, env, ctx, call) {
-  const control = execution(ctx);
-  const reply = await handler(request, contextOf(env, control, call), control);
-  if (reply instanceof Response) {
+  try {
+    const control = execution(ctx);
+    const reply = await handler(request, contextOf(env, control, call), control);
+    if (!(reply instanceof Response)) {
+      throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
+    }
     if (reply.webSocket && request.headers.get("upgrade") !== "websocket") {
       throw new TypeError("the handler returned a WebSocket, the request asked for none: it has no `Upgrade: websocket`");
     }
     return reply;
+  } catch (error) {
+    return failure(error);
   }
-  throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
 }
 
 export default {
-  async fetch(request, env, ctx) {
+  fetch(request, env, ctx) {
     const call = request.cf ?? {};
     if (call.probe) {
       if (call.collect) collectGarbage();
       return Response.json({ waiting });
     }
-    try {
-      return await calls.run({ id: call.id, lines: 0 }, run, request, env, ctx, call.context);
-    } catch (error) {
-      return failure(error);
-    }
+    return calls.run({ id: call.id, lines: 0 }, run, request, env, ctx, call.context);
   },
 };
