@@ -19,7 +19,8 @@ from isolet.tasks import Tasks
 # A breach of memory is ended within 200 ms: four looks.
 _LOOK_EVERY_S = 0.05
 _REST_S = 0.5
-_WORKING_SHARE = 0.7
+# After so much processor time an instance shows that its loop turns, however long it took to get that.
+_UNPROVEN_S = 0.035
 # An instance is short of time when answers take so long on average and it has all of a core: with less, the calls wait
 # elsewhere, and another instance would only cost more.
 _LAG_S = 0.02
@@ -91,9 +92,10 @@ class Guard:
         elapsed = min(max(now - instance.looked_at, 0.001), 2 * _LOOK_EVERY_S)
         share = (cpu - instance.cpu_seen_s) / elapsed
         instance.share += (share - instance.share) * 0.2
+        instance.unproven_s += cpu - instance.cpu_seen_s
         if instance.asked_at is not None:
             self._check_answer(instance, now, cpu)
-        elif share > _WORKING_SHARE:
+        elif instance.unproven_s > _UNPROVEN_S:
             instance.asked_at, instance.asked_cpu_s = now - elapsed, instance.cpu_seen_s
             self._tasks.spawn(self._ask(instance), name=f"probe {instance.spec.release}")
         else:
@@ -139,10 +141,12 @@ class Guard:
         asked_at = instance.asked_at
         if asked_at is None:
             return
-        instance.stalled = now - asked_at > _STALLED_S
         used_ms = round((cpu - instance.asked_cpu_s) * 1000)
-        if used_ms > _STUCK_MS and instance.priority is not None:
-            instance.priority.lower()
+        if used_ms > _STUCK_MS:
+            # One that gets no processor time is not stuck, whatever it takes to answer.
+            instance.stalled = now - asked_at > _STALLED_S
+            if instance.priority is not None:
+                instance.priority.lower()
         if used_ms > instance.limits.cpu_ms:
             self._kill(instance, Limit.CPU, instance.limits.cpu_ms, used_ms)
 
@@ -150,6 +154,7 @@ class Guard:
         began = self._loop.time()
         try:
             await instance.probe(instance.limits.timeout_ms / 1000 + 1)
+            instance.unproven_s = 0.0
             # A moving average over some five answers.
             instance.lag_s += (self._loop.time() - began - instance.lag_s) * 0.2
         except (OSError, TimeoutError):

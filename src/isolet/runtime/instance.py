@@ -221,6 +221,7 @@ class Instance:
         self.cpu_seen_s = 0.0
         self.lag_s = 0.0
         self.share = 0.0
+        self.unproven_s = 0.0
         self.asked_at: float | None = None
         self.asked_cpu_s = 0.0
         self.stalled = False
