@@ -88,15 +88,15 @@ class Guard:
         now, cpu = self._loop.time(), cpu_seconds(instance.pid)
         if self._check_memory(instance, memory, now):
             return
-        # Of one that was left alone since it had no calls, only the last moments say something.
-        elapsed = min(max(now - instance.looked_at, 0.001), 2 * _LOOK_EVERY_S)
-        share = (cpu - instance.cpu_seen_s) / elapsed
+        share = (cpu - instance.cpu_seen_s) / max(now - instance.looked_at, 0.001)
         instance.share += (share - instance.share) * 0.2
         instance.unproven_s += cpu - instance.cpu_seen_s
         if instance.asked_at is not None:
             self._check_answer(instance, now, cpu)
         elif instance.unproven_s > _UNPROVEN_S:
-            instance.asked_at, instance.asked_cpu_s = now - elapsed, instance.cpu_seen_s
+            # Of one that was left alone since it had no calls, only the last moments say something.
+            instance.asked_at = max(instance.looked_at, now - 2 * _LOOK_EVERY_S)
+            instance.asked_cpu_s = instance.cpu_seen_s
             self._tasks.spawn(self._ask(instance), name=f"probe {instance.spec.release}")
         else:
             instance.lag_s *= 0.8
@@ -137,9 +137,12 @@ class Guard:
             instance.collect_from_bytes = min(left + limit // 6, limit * 19 // 20)
 
     def _check_answer(self, instance: Instance, now: float, cpu: float) -> None:
-        """The loop has not turned since `asked_at`."""
+        """The loop has not answered since `asked_at`. It turns all the same when replies come from it."""
         asked_at = instance.asked_at
         if asked_at is None:
+            return
+        if instance.turned_at > asked_at:
+            instance.asked_at, instance.asked_cpu_s, instance.stalled = now, cpu, False
             return
         used_ms = round((cpu - instance.asked_cpu_s) * 1000)
         if used_ms > _STUCK_MS:

@@ -222,6 +222,7 @@ class Instance:
         self.lag_s = 0.0
         self.share = 0.0
         self.unproven_s = 0.0
+        self.turned_at = 0.0
         self.asked_at: float | None = None
         self.asked_cpu_s = 0.0
         self.stalled = False
@@ -259,10 +260,12 @@ class Instance:
 
     def end_call(self, connection: Connection | None) -> None:
         self.active -= 1
+        self.last_used = self._loop.time()
         if connection is not None:
+            if connection.complete:
+                self.turned_at = self.last_used
             self.calls.discard(connection)
             self.channel.release(connection)
-        self.last_used = self._loop.time()
         if self.active == 0:
             self.emptied.set()
 
