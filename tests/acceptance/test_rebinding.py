@@ -105,7 +105,11 @@ class Rebinder:
 @pytest.fixture(scope="module")
 def rebinder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rebinder]:
     with ExitStack() as stack:
-        yield Rebinder(tmp_path_factory.mktemp("rebinding"), stack)
+        made = Rebinder(tmp_path_factory.mktemp("rebinding"), stack)
+        yield made
+        left = made.server.children()
+    assert left
+    assert not [process for process in left if process.is_running()]
 
 
 @pytest.fixture(scope="module")

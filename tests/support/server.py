@@ -37,6 +37,7 @@ class Server:
     ) -> None:
         self.data_dir = data_dir
         self.output = ""
+        self._wrapped = bool(wrapper)
         self.url = ""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLET_")}
         environment.update({f"ISOLET_{name.upper()}": str(value) for name, value in settings.items()})
@@ -100,8 +101,10 @@ class Server:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def stop(self, timeout_s: float = 30.0) -> int:
-        """SIGTERM and wait; its exit status."""
-        self.process.send_signal(signal.SIGTERM)
+        """SIGTERM and wait; its exit status. A wrapper that only waits for the server ends with it."""
+        wrapped = psutil.Process(self.process.pid).children() if self._wrapped else []
+        for process in wrapped or [self.process]:
+            process.send_signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
     def kill(self) -> None:
