@@ -11,7 +11,7 @@ from isolet.domain.callbacks import check_url
 from isolet.domain.invocations import Door
 from isolet.doors.altair_errors import error_reply
 from isolet.doors.authentication import api_key, bearer
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_bytes, send_json, send_reply
+from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_bytes, send_json, send_reply, with_query
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     IsoletError,
@@ -110,7 +110,7 @@ class AltairDoor:
             CallRequest(
                 door=Door.ALTAIR,
                 method=scope["method"].encode(),
-                target=_with_query(target.extra, scope["query_string"]),
+                target=with_query(target.extra, scope["query_string"]),
                 path=unquote(target.extra.decode("latin-1")),
                 headers=self._passed(scope["headers"]),
                 body=await body.read(),
@@ -132,7 +132,7 @@ class AltairDoor:
         if key is not None and not 0 < len(key) <= _KEY_MAX_CHARS:
             raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
         body = await Body(scope, receive, limit=self.settings.max_body_bytes).read()
-        where = _with_query(target.extra, scope["query_string"])
+        where = with_query(target.extra, scope["query_string"])
         job_id = await self.jobs.accept(
             AsyncCall(
                 route=route,
@@ -176,10 +176,6 @@ def _parse(raw_path: bytes) -> _Target:
         raise NotFound("The path after invoke may have up to three levels")
     space, name, kind = (unquote(part.decode("latin-1")) for part in (parts[2], parts[4], parts[5]))
     return _Target(space=space, name=name, kind=kind, extra=b"/" + extra)
-
-
-def _with_query(path: bytes, query: bytes) -> bytes:
-    return path + b"?" + query if query else path
 
 
 def _hops(headers: Headers) -> int:

@@ -14,7 +14,8 @@ from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
 from isolet.domain.tokens import TOKEN_MAX_BYTES
 from isolet.domain.triggers import HttpAuth
-from isolet.doors import cors, websocket
+from isolet.doors import butterbase_websocket as websocket
+from isolet.doors import cors
 from isolet.doors.authentication import api_key, bearer
 from isolet.doors.butterbase_errors import (
     Refusal,
@@ -25,7 +26,7 @@ from isolet.doors.butterbase_errors import (
     invalid_key,
     invalid_token,
 )
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_reply
+from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_reply, with_query
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
@@ -213,13 +214,12 @@ class ButterbaseCalls:
         payload: Any,
         body: Body,
     ) -> CallRequest:
-        query = scope["query_string"]
         client = scope.get("client")
         request_id = get(scope["headers"], b"x-request-id")
         return CallRequest(
             door=Door.BUTTERBASE,
             method=scope["method"].encode(),
-            target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
+            target=with_query(scope["raw_path"], scope["query_string"]),
             path=scope["path"],
             headers=[*headers, *identity.headers(project)],
             body=payload,

@@ -76,6 +76,11 @@ class Body:
         return TooLarge(f"Request body is larger than {self._limit // (1024 * 1024)} MB")
 
 
+def with_query(path: bytes, query: bytes) -> bytes:
+    """The target of a request line."""
+    return path + b"?" + query if query else path
+
+
 def check_json(body: bytes) -> None:
     """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls."""
     try:

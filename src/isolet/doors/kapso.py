@@ -13,7 +13,7 @@ from isolet.domain.invocations import Door
 from isolet.doors import kapso_shapes as shapes
 from isolet.doors.authentication import api_key, authenticate, without_keys
 from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
-from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply
+from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply, with_query
 from isolet.doors.reply import Json
 from isolet.doors.request import json_body, public_base
 from isolet.doors.request_ids import send_error
@@ -82,13 +82,12 @@ class KapsoDoor:
             if payload:
                 check_json(payload)
             path = scope["path"]
-            query = scope["query_string"]
             reply = await self.invoker.call(
                 route,
                 CallRequest(
                     door=Door.KAPSO,
                     method=b"POST",
-                    target=scope["raw_path"] + b"?" + query if query else scope["raw_path"],
+                    target=with_query(scope["raw_path"], scope["query_string"]),
                     path=path,
                     headers=without_keys(self.routes, scope["headers"]),
                     body=payload,

@@ -170,17 +170,10 @@ def status_object(status: Status) -> dict[str, Any]:
     call = status.call
     ended = call.state.ended and call.result_status is not None
     return {
-        "id": call.id,
+        **_job_object(call),
         "kind": "async",
         "door": "altair",
-        "function_id": call.function_id,
         "function_name": call.function_name,
-        "status": call.state.value,
-        "attempts": [attempt_object(attempt) for attempt in call.history],
-        "error": call.error,
-        "created_at": iso(call.created_at_ms),
-        "next_attempt_at": iso(call.due_at_ms) if call.state is JobState.QUEUED else None,
-        "finished_at": None if call.finished_at_ms is None else iso(call.finished_at_ms),
         "cancel_requested": call.cancel_requested,
         "result": result_object(call) if ended else None,
         "callback": None if status.callback is None else delivery_object(status.callback),
@@ -198,11 +191,14 @@ def result_object(call: Job) -> dict[str, Any]:
 
 
 def delivery_object(job: Job) -> dict[str, Any]:
+    return {"invocation_id": job.parent_id, "url": job.target, **_job_object(job)}
+
+
+def _job_object(job: Job) -> dict[str, Any]:
+    """What calls and callbacks have in common."""
     return {
         "id": job.id,
-        "invocation_id": job.parent_id,
         "function_id": job.function_id,
-        "url": job.target,
         "status": job.state.value,
         "attempts": [attempt_object(attempt) for attempt in job.history],
         "error": job.error,

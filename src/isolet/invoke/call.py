@@ -47,7 +47,6 @@ _STUCK_AFTER_S = 0.25
 # A connection that breaks off is followed by the end of its process within this time, or by none.
 _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
-_SMALL = RECORDED_BODY_MAX_BYTES
 _BROKEN_OFF = "The function broke its reply off before it was complete"
 
 
@@ -173,8 +172,7 @@ class Call:
         fresh = False
         while True:
             try:
-                idle = None if fresh else instance.channel.idle()
-                connection = self.connection = idle or await instance.channel.connect(fresh=True)
+                connection = self.connection = await instance.channel.connect(fresh=fresh)
             except FunctionCrashed as exc:
                 raise NeverSeen from exc
             if self._aborted is not None:
@@ -183,15 +181,16 @@ class Call:
             try:
                 if isinstance(body, bytes):
                     # Not added to what an earlier try kept.
-                    self.invocation.request_body = body if len(body) <= _SMALL else body[: self._keep_bytes]
+                    self.invocation.request_body = (
+                        body if len(body) <= RECORDED_BODY_MAX_BYTES else body[: self._keep_bytes]
+                    )
                     head = self._request.head(self.invocation.id, len(body))
                     connection.begin(head + body, without_body=self._request.method == b"HEAD")
                 else:
                     head = self._request.head(self.invocation.id, None)
                     connection.begin(head, without_body=self._request.method == b"HEAD")
                     self._spawn(self._pump(connection, body), "request body")
-                while not connection.started:
-                    await connection.news()
+                await connection.head()
                 return connection
             except ConnectionResetError as exc:
                 if connection.started or not isinstance(body, bytes):
@@ -376,9 +375,7 @@ class Call:
 
     def _keep_response(self, data: bytes) -> None:
         self.invocation.response_bytes += len(data)
-        if not self._response and len(data) <= _SMALL:
-            self._response = data
-        elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
+        if len(self._response) <= RECORDED_BODY_MAX_BYTES:
             self._response += data[: self._keep_bytes - len(self._response)]
 
     def _keep_request(self, chunk: bytes) -> None:

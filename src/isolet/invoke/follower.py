@@ -100,9 +100,6 @@ class Follower:
             gone = self._routes.project(slug)
             if gone is not None and gone is known[slug]:
                 log.info("another server deleted a project", project=slug)
-                for route in list(self._routes.functions.values()):
-                    if route.project_id == gone.id:
-                        self._drop(route)
                 self._routes.drop_project(gone)
                 await self._on_project_gone(gone.id)
 

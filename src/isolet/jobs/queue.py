@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from isolet.clock import Clock
 from isolet.domain.callbacks import host_of
@@ -78,22 +79,12 @@ class Jobs:
         self._retention_ms = retention_ms
         self._writes = Writes(database)
         self._deliveries = deliveries
-        self.callbacks = Worker(
-            JobKind.CALLBACK,
-            owner=owner,
-            writes=self._writes,
-            database=database,
-            clock=clock,
-            capacity=delivery_capacity,
-            lane_limit=deliveries.lane_limit,
-            run_job=deliveries.run,
+        worker = partial(Worker, owner=owner, writes=self._writes, database=database, clock=clock)
+        self.callbacks = worker(
+            JobKind.CALLBACK, capacity=delivery_capacity, lane_limit=deliveries.lane_limit, run_job=deliveries.run
         )
-        self.calls = Worker(
+        self.calls = worker(
             JobKind.CALL,
-            owner=owner,
-            writes=self._writes,
-            database=database,
-            clock=clock,
             capacity=call_capacity,
             lane_limit=calls.lane_limit,
             run_job=calls.run,

@@ -101,12 +101,12 @@ class Connection(asyncio.Protocol):
     async def head(self) -> None:
         """Wait until `status` and `headers` are there. Raises what ended the exchange instead."""
         while not self.started:
-            await self.news()
+            await self._news()
 
     async def chunk(self) -> bytes:
         """The next part of the reply's body, empty at its end."""
         while not self.chunks and not self.complete:
-            await self.news()
+            await self._news()
         return self.take()
 
     def take(self) -> bytes:
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         self.chunks.clear()
         return data
 
-    def news(self) -> asyncio.Future[None]:
+    def _news(self) -> asyncio.Future[None]:
         """Resolves when something has come. Raises what ended the exchange."""
         if self.error is not None:
             raise self.error
@@ -255,7 +255,7 @@ class Channel:
 
     async def connect(self, *, fresh: bool = False) -> Connection:
         """Raises FunctionCrashed when the instance does not take connections."""
-        if not fresh and (kept := self.idle()):
+        if not fresh and (kept := self._idle_one()):
             return kept
         try:
             _, connection = await self._loop.create_unix_connection(lambda: Connection(self._loop), self._path)
@@ -263,7 +263,7 @@ class Channel:
             raise FunctionCrashed("the instance does not take connections") from exc
         return connection
 
-    def idle(self) -> Connection | None:
+    def _idle_one(self) -> Connection | None:
         """One that is open already, when there is one."""
         oldest = self._loop.time() - _IDLE_MAX_S
         while self._idle:

@@ -92,7 +92,7 @@ class Guard:
         instance.share += (share - instance.share) * 0.2
         instance.unproven_s += cpu - instance.cpu_seen_s
         if instance.asked_at is not None:
-            self._check_answer(instance, now, cpu)
+            self._check_answer(instance, instance.asked_at, now, cpu)
         elif instance.unproven_s > _UNPROVEN_S:
             # Of one that was left alone since it had no calls, only the last moments say something.
             instance.asked_at = max(instance.looked_at, now - 2 * _LOOK_EVERY_S)
@@ -136,11 +136,8 @@ class Guard:
             # The next time when a sixth of the limit has gathered again, or close to the limit.
             instance.collect_from_bytes = min(left + limit // 6, limit * 19 // 20)
 
-    def _check_answer(self, instance: Instance, now: float, cpu: float) -> None:
+    def _check_answer(self, instance: Instance, asked_at: float, now: float, cpu: float) -> None:
         """The loop has not answered since `asked_at`. It turns all the same when replies come from it."""
-        asked_at = instance.asked_at
-        if asked_at is None:
-            return
         if instance.turned_at > asked_at:
             instance.asked_at, instance.asked_cpu_s, instance.stalled = now, cpu, False
             return
