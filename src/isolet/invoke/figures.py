@@ -57,7 +57,7 @@ class Figures:
                     place = (OTHER, OTHER)
                 histogram = durations.setdefault(place, Histogram(_DURATION_US))
             histogram.add(call.duration_us)
-            key = (*place, call.door.value, call.outcome.value)
+            key = (*place, call.door, call.outcome)
             calls[key] = calls.get(key, 0) + 1
             if call.cold_start_us:
                 self.cold_starts.add(call.cold_start_us)

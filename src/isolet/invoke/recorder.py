@@ -1,4 +1,4 @@
-"""Writes the records of calls in batches: at most 50 ms or 500 rows behind. Never on the path of a reply."""
+"""Writes the records of calls in batches: at most 100 ms or 500 rows behind. Never on the path of a reply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from isolet.telemetry import get_logger
 
 log = get_logger("recorder")
 
-_BEHIND_S = 0.05
+_BEHIND_S = 0.1
 _BATCH_ROWS = 500
 _QUEUE_ROWS = 20_000
 _QUEUE_BYTES = 64 * 1024 * 1024
@@ -144,8 +144,7 @@ class Recorder:
     def _tell(self, batch: Sequence[Invocation]) -> None:
         """Let those know who look at calls as they end: all that is off the path of calls."""
         self.figures.add(batch)
-        for invocation in batch:
-            self._tail.ended(invocation)
+        self._tail.ended(batch)
         if self._on_ended is not None:
             self._on_ended(batch)
 

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,7 +101,12 @@ class Tail:
         if ring is not None:
             ring.add(Event(ring.next, function_id, name, invocation_id, line, line.at_ms))
 
-    def ended(self, call: Invocation) -> None:
+    def ended(self, calls: Iterable[Invocation]) -> None:
+        if self._rings:
+            for call in calls:
+                self._ended(call)
+
+    def _ended(self, call: Invocation) -> None:
         ring = self._rings.get(call.project_id)
         if ring is None:
             return

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -15,15 +14,30 @@ from isolet.domain.kills import KillReport
 from isolet.domain.search import CallFilter, CallPage, Status
 from isolet.errors import NotFound
 from isolet.ids import FunctionId, InvocationId, first_of_ms
+from isolet.store.bulk import OWN, insert_rows
 from isolet.store.schema import NOT_SUCCEEDED, NOT_SYNC, invocations
 
-_CONVERTED = ("door", "kind", "outcome", "console", "kill_report")
-_AS_THEY_ARE = tuple(column.name for column in invocations.columns if column.name not in _CONVERTED)
-_COLUMNS = _AS_THEY_ARE + _CONVERTED
-_fields = attrgetter(*_AS_THEY_ARE)
-# One statement for many rows: the driver gives up Python's lock for each statement, and to have it back from a busy
-# main thread costs more than a row.
-_ROWS_A_STATEMENT = 50
+# What most calls have in these columns. Statements say it once, since to bind a value costs as much as to store it.
+_USUAL = {
+    "kind": f"'{Kind.SYNC.value}'",
+    "outcome": f"'{Outcome.OK.value}'",
+    "kill_report": "NULL",
+    "error": "NULL",
+    "stack": "NULL",
+    "console": "''",
+    "query": "''",
+    "cold_start_us": "0",
+    "queue_us": "0",
+    "request_truncated": "FALSE",
+    "response_truncated": "FALSE",
+    "request_redacted": "FALSE",
+}
+_PLAIN = ("door", "request_body", "response_body", "request_headers")
+_SAME = tuple(column.name for column in invocations.columns if column.name not in (*_USUAL, *_PLAIN))
+_OWN = _SAME + _PLAIN
+_COLUMNS = (*_OWN, *_USUAL)
+_same = attrgetter(*_SAME)
+_SYNC, _OK = Kind.SYNC, Outcome.OK
 # A page looks at so many records at most; what it has not seen is for the next page.
 _WINDOW_ROWS = 10_000
 _good = invocations.c.status.between(200, 299)
@@ -41,36 +55,63 @@ _STATUS: Mapping[Status, tuple[ColumnElement[bool], bool]] = {
     Status.NO_FAULT: (~_faulty, False),
     Status.NOT_2XX: (~_good, True),
 }
-_AGAIN = " ON CONFLICT (id) DO UPDATE SET " + ", ".join(
-    f"{name} = excluded.{name}" for name in _COLUMNS if name != "id"
-)
+_INTO = f"{invocations.name} ({', '.join(_COLUMNS)})"
+_AGAIN = f"(id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS if name != 'id')}"
 
 
-def insert_invocations(connection: Connection, batch: Sequence[Invocation]) -> None:
-    """Past SQLAlchemy's own insert, which takes several times the CPU of the rows.
-
-    A call that is tried again keeps its id: the record of its last attempt stays.
-    """
-    batch = list({invocation.id: invocation for invocation in batch}.values())
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    row = f"({', '.join([mark] * len(_COLUMNS))})"
-    start = f"INSERT INTO {invocations.name} ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 – names of our own table
-    for first in range(0, len(batch), _ROWS_A_STATEMENT):
-        part = batch[first : first + _ROWS_A_STATEMENT]
-        values = tuple(chain.from_iterable(map(_row, part)))
-        connection.exec_driver_sql(start + ", ".join([row] * len(part)) + _AGAIN, values)
+def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> None:
+    """A call that is tried again keeps its id: the record of its last attempt stays."""
+    usual: list[tuple[Any, ...]] = []
+    other: list[tuple[Any, ...]] = []
+    for call in {call.id: call for call in batch}.values():
+        if _is_usual(call):
+            usual.append(_usual_row(call))
+        else:
+            other.append(_row(call))
+    insert_rows(connection, _INTO, (OWN,) * len(_OWN) + tuple(_USUAL.values()), _AGAIN, usual)
+    insert_rows(connection, _INTO, (OWN,) * len(_COLUMNS), _AGAIN, other)
 
 
-def _row(invocation: Invocation) -> tuple[Any, ...]:
-    """The columns in their order, as the drivers take them: an enum's plain text is quicker to bind than the enum."""
-    report = invocation.kill_report
+def _is_usual(call: Invocation) -> bool:
+    """Whether all of `_USUAL` holds. Only what failed has a report, an error or a stack."""
     return (
-        *_fields(invocation),
-        str.__str__(invocation.door),
-        str.__str__(invocation.kind),
-        str.__str__(invocation.outcome),
-        _dump(invocation.console) if invocation.console else "",
-        json.dumps(report.to_json()) if report is not None else None,
+        call.outcome is _OK
+        and call.kind is _SYNC
+        and not call.console
+        and not call.cold_start_us
+        and not (call.query or call.queue_us or call.request_redacted)
+        and not (call.request_truncated or call.response_truncated or call.kill_report or call.error or call.stack)
+    )
+
+
+def _usual_row(call: Invocation) -> tuple[Any, ...]:
+    """The columns `_OWN`, of the types that SQLite's driver takes as they are: it looks for a converter of all others,
+    enums and bytes among them, and that takes longer than to store the value."""
+    return (
+        *_same(call),
+        str.__str__(call.door),
+        bytearray(call.request_body),
+        bytearray(call.response_body),
+        bytearray(call.request_headers),
+    )
+
+
+def _row(call: Invocation) -> tuple[Any, ...]:
+    """The columns in their order."""
+    return (
+        *_usual_row(call),
+        str.__str__(call.kind),
+        str.__str__(call.outcome),
+        json.dumps(call.kill_report.to_json()) if call.kill_report is not None else None,
+        call.error,
+        call.stack,
+        _dump(call.console) if call.console else "",
+        call.query,
+        call.cold_start_us,
+        call.queue_us,
+        call.request_truncated,
+        call.response_truncated,
+        call.request_redacted,
     )
 
 

@@ -15,6 +15,7 @@ from isolet.domain.durations import bucket_of
 from isolet.domain.invocations import Invocation, Outcome
 from isolet.domain.metrics import Step, Sums, start_of
 from isolet.ids import FunctionId, ProjectId, first_of_ms, made_at_ms
+from isolet.store.bulk import OWN, insert_rows
 from isolet.store.invocations import insert_invocations
 from isolet.store.schema import ROLLUP_SUMS, invocations, rollup_durations, rollups
 
@@ -23,6 +24,7 @@ _FIGURES = (
     *("response_bytes", "memory_bytes", "memory_limit_mb"),
 )
 _MOST = ("memory_bytes", "last_at_ms")
+_OK = Outcome.OK
 _Key = tuple[str, str, int, str]
 
 
@@ -48,23 +50,35 @@ def add_rollups(connection: Connection, batch: Iterable[Invocation]) -> None:
                 place = (function_id, step.value, start, bucket)
                 buckets[place] = buckets.get(place, 0) + count
     if sums:
-        _upsert(connection, rollups, [(*key, *values) for key, values in sums.items()])
-        _upsert(connection, rollup_durations, [(*place, count) for place, count in buckets.items()])
+        _add(connection, rollups, [(*key, *values) for key, values in sums.items()])
+        _add(connection, rollup_durations, [(*place, count) for place, count in buckets.items()])
 
 
 def _by_minute(batch: Iterable[Invocation]) -> dict[tuple[str, str, int], list[Invocation]]:
-    found: dict[tuple[str, str, int], list[Invocation]] = {}
+    by_function: dict[str, list[Invocation]] = {}
     for call in batch:
-        key = (call.function_id, call.project_id, start_of(Step.MINUTE, made_at_ms(call.id)))
-        found.setdefault(key, []).append(call)
+        by_function.setdefault(call.function_id, []).append(call)
+    found: dict[tuple[str, str, int], list[Invocation]] = {}
+    for function_id, calls in by_function.items():
+        ids = [call.id for call in calls]
+        first, last = _minute_of(min(ids)), _minute_of(max(ids))
+        if first == last:
+            found[function_id, calls[0].project_id, first] = calls
+            continue
+        for call in calls:
+            found.setdefault((function_id, call.project_id, _minute_of(call.id)), []).append(call)
     return found
+
+
+def _minute_of(invocation_id: str) -> int:
+    return start_of(Step.MINUTE, made_at_ms(invocation_id))
 
 
 def _sum(calls: Sequence[Invocation]) -> list[int]:
     """In the order of ROLLUP_SUMS, then what the most is kept of. One pass: this runs for every call."""
     errors = faults = duration_us = cold_starts = cold_us = mb_us = sent = memory = 0
     for call in calls:
-        if call.outcome is not Outcome.OK:
+        if call.outcome is not _OK:
             faults += 1
             errors += 1
         elif call.status >= 500:
@@ -95,27 +109,20 @@ def _count_durations(calls: Sequence[Invocation]) -> dict[int, int]:
     return counted
 
 
-def _upsert(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Add rows to those that have their key. Past SQLAlchemy, as the records are: this runs for every batch of them."""
-    connection.exec_driver_sql(_upsert_text(connection.dialect.paramstyle, table.name), list(rows))
+def _add(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add rows to those that have their key; they hold the columns in the order of the table."""
+    into, conflict = _addition(table, connection.dialect.name == "sqlite")
+    insert_rows(connection, into, (OWN,) * len(table.columns), conflict, rows)
 
 
 @cache
-def _upsert_text(paramstyle: str, table: str) -> str:
-    """Takes rows with the key first, then the project, the sums, and what the most is kept of."""
-    qmark = paramstyle == "qmark"
-    key: tuple[str, ...] = ("function_id", "step", "at_ms")
-    columns: tuple[str, ...] = ("project_id", *ROLLUP_SUMS, *_MOST)
-    if table == rollup_durations.name:
-        key, columns = ("function_id", "step", "at_ms", "bucket"), ("total",)
+def _addition(table: Table, sqlite: bool) -> tuple[str, str]:
+    columns = [column.name for column in table.columns]
+    key = ", ".join(column.name for column in table.primary_key.columns)
+    greatest = "max" if sqlite else "greatest"
     changes = [f"{name} = {table}.{name} + excluded.{name}" for name in columns if name in ROLLUP_SUMS]
-    greatest = "max" if qmark else "greatest"
     changes += [f"{name} = {greatest}({table}.{name}, excluded.{name})" for name in columns if name in _MOST]
-    marks = ", ".join(["?" if qmark else "%s"] * len(key + columns))
-    return (
-        f"INSERT INTO {table} ({', '.join(key + columns)}) VALUES ({marks}) "  # noqa: S608 – names of our own tables
-        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(changes)}"
-    )
+    return f"{table} ({', '.join(columns)})", f"({key}) DO UPDATE SET {', '.join(changes)}"
 
 
 # Reading.
