@@ -241,7 +241,7 @@ class _House:
 
     async def _start_runtime(self) -> None:
         settings, run = self._settings, datadir.run_folder(self._folder)
-        pid_files = PidFiles(run / "pids")
+        pid_files = PidFiles(run / "pids", data=self._folder)
         leftovers = pid_files.kill_leftovers()
         if leftovers:
             log.warning("ended processes of an earlier run", count=leftovers)

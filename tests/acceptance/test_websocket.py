@@ -172,17 +172,21 @@ def test_what_a_listener_throws_closes_and_is_recorded(butterbase: Butterbase) -
     assert ended["console"][0]["message"] == "WebSocket: Error: no such message"
 
 
-def test_a_function_over_its_cpu_limit_takes_its_sockets_with_it(butterbase: Butterbase) -> None:
+@pytest.mark.parametrize(("message", "limits"), [("spin", {"cpu_ms": 200}), ("grow", {"memory_limit_mb": 64})])
+def test_a_function_over_a_limit_takes_its_sockets_with_it(
+    butterbase: Butterbase, message: str, limits: dict[str, int]
+) -> None:
     butterbase.deploy("echo", ECHO)
-    limit(butterbase, "echo", cpu_ms=200)
+    limit(butterbase, "echo", **limits)
 
     with dial(butterbase, "echo") as innocent, dial(butterbase, "echo") as connection:
-        connection.send("spin")
+        connection.send(message)
         assert closed_with(connection) == (1011, "the function broke off")
         assert closed_with(innocent) == (1011, "the function broke off")
 
     ended = recorded(butterbase, connection)
-    assert (ended["outcome"], ended["kill_report"]["limit"], ended["status_code"]) == ("crashed", "cpu", 101)
+    (broken,) = (name.partition("_")[0] for name in limits)
+    assert (ended["outcome"], ended["kill_report"]["limit"], ended["status_code"]) == ("crashed", broken, 101)
 
 
 def test_a_deploy_lets_connections_finish_and_then_asks_them_to_come_again(butterbase: Butterbase) -> None:

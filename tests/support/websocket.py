@@ -11,6 +11,14 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.butterbase import Butterbase
 
 ECHO = """
+const kept = [];
+async function grow() {
+  for (;;) {
+    kept.push(new Uint8Array(1 << 20).fill(1));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
+
 export default async function handler(req, ctx) {
   const { 0: client, 1: server } = new WebSocketPair();
   server.binaryType = "arraybuffer";
@@ -18,6 +26,7 @@ export default async function handler(req, ctx) {
   server.addEventListener("message", (event) => {
     if (event.data === "bye") server.close(4001, "as you wish");
     else if (event.data === "spin") for (;;);
+    else if (event.data === "grow") grow();
     else if (event.data === "throw") throw new Error("no such message");
     else if (event.data === "who") server.send(JSON.stringify({ user: ctx.user, caller: ctx.caller.type,
       headers: Object.fromEntries(req.headers) }));

@@ -288,10 +288,14 @@ class Child:
 
 
 class PidFiles:
-    """Which children this server started, on disk, so that the next start can end what a crash left behind."""
+    """Which children this server started, on disk, so that the next start can end what a crash left behind.
 
-    def __init__(self, folder: Path) -> None:
+    `data` holds what sandboxes bind besides the folder that `folder` lies in.
+    """
+
+    def __init__(self, folder: Path, *, data: Path | None = None) -> None:
         self._folder = folder
+        self._bound = tuple(f"{path}/".encode() for path in (folder.parent, data) if path is not None)
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, pid: int) -> None:
@@ -319,11 +323,11 @@ class PidFiles:
 
         Nobody else binds folders beside ours, so their command lines name them.
         """
-        run, count = f"{self._folder.parent}/".encode(), 0
+        count = 0
         for file in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 program, *arguments = file.read_bytes().split(b"\0")
-                if program.endswith(b"/bwrap") and any(argument.startswith(run) for argument in arguments):
+                if program.endswith(b"/bwrap") and any(argument.startswith(self._bound) for argument in arguments):
                     os.kill(int(file.parent.name), signal.SIGKILL)
                     count += 1
             except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support.altair import Altair
+from tests.support.altair import FLAKY, Altair
 from tests.support.receiver import Answer, Receiver
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -161,16 +161,8 @@ def test_a_running_call_can_be_cancelled_and_replayed(altair: Altair, space: htt
     assert space.post(f"/isolet/v1/invocations/{replayed.json()['id']}/cancel").status_code == 200
 
 
-def test_a_function_with_retries_runs_until_it_succeeds(altair: Altair, space: httpx.Client) -> None:
-    code = """export default async function handler(request, env) {
-      const n = Number(await env.KV.get("n") ?? 0) + 1;
-      await env.KV.put("n", String(n));
-      return new Response(String(n), { status: n < 3 ? 503 : 200 });
-    }"""
-    name = altair.running("flaky", code)
-    function_id = space.get("/isolet/v1/functions").json()["data"][0]["id"]
-    changed = space.patch(f"/isolet/v1/functions/{function_id}", json={"retry": {"attempts": 5, "backoff_ms": 10}})
-    assert changed.json()["retry"]["attempts"] == 5
+def test_a_function_with_retries_runs_until_it_succeeds(altair: Altair) -> None:
+    name = altair.retrying(FLAKY, attempts=5)
 
     status = altair.ended(altair.start(name))
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.altair import Altair
+from tests.support.altair import FLAKY, Altair
 from tests.support.receiver import Answer, Receiver
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -244,15 +244,7 @@ def test_a_caller_may_know_the_state_but_not_the_record(
 
 
 def test_a_retried_call_shows_every_attempt_and_the_record_of_the_last(altair: Altair, space: httpx.Client) -> None:
-    code = """export default async function handler(request, env) {
-      const n = Number(await env.KV.get("n") ?? 0) + 1;
-      await env.KV.put("n", String(n));
-      return new Response(String(n), { status: n < 3 ? 503 : 200 });
-    }"""
-    name = altair.running("flaky", code)
-    (function,) = space.get("/isolet/v1/functions").json()["data"]
-    retry = {"retry": {"attempts": 5, "backoff_ms": 10}}
-    assert space.patch(f"/isolet/v1/functions/{function['id']}", json=retry).status_code == 200
+    name = altair.retrying(FLAKY, attempts=5)
 
     shown = altair.ended(altair.start(name))
 

@@ -331,18 +331,20 @@ class DiesAtOnce(PidFiles):
         super().add(pid)
         os.kill(os.getpid(), signal.SIGKILL)
 
-async def main(folder):
+async def main(folder, bound):
     listeners = {SOCKET_NAME: listen(folder / "socket")}
-    spec = ChildSpec(name="doomed", config=b"", listeners=listeners, folders={"/egress": folder / "pids"})
+    spec = ChildSpec(name="doomed", config=b"", listeners=listeners, writable={"/bound": bound})
     Child(spec, Sandbox(find(), enabled=True), DiesAtOnce(folder / "pids"))
 
-asyncio.run(main(Path(sys.argv[1])))
+asyncio.run(main(*map(Path, sys.argv[1:])))
 """
 
 
-def test_what_a_parent_leaves_that_dies_as_it_spawns_ends_at_the_next_start(run_folder: Path) -> None:
+@pytest.mark.parametrize("bound", ["run/egress", "data/storage"])
+def test_what_a_parent_leaves_that_dies_as_it_spawns_ends_at_the_next_start(run_folder: Path, bound: str) -> None:
     inside = run_folder / "run"
     inside.mkdir()
+    (run_folder / bound).mkdir(parents=True)
 
     def left() -> list[int]:
         found = []
@@ -355,9 +357,11 @@ def test_what_a_parent_leaves_that_dies_as_it_spawns_ends_at_the_next_start(run_
         return found
 
     for _ in range(5):
-        done = subprocess.run([sys.executable, "-c", SPAWNS_AND_DIES, str(inside)], timeout=30, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", SPAWNS_AND_DIES, inside, run_folder / bound], timeout=30, check=False
+        )
         assert done.returncode == -signal.SIGKILL
-        PidFiles(inside / "pids").kill_leftovers()
+        PidFiles(inside / "pids", data=run_folder / "data").kill_leftovers()
         wait_until(lambda: not left(), what="the end of what was left")
 
 
