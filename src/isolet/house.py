@@ -1,0 +1,311 @@
+"""The composition root: settings to a house of layers, built from below. What is opened first is closed last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from isolet import datadir, keyfile
+from isolet.clock import SystemClock
+from isolet.compile import Compiler
+from isolet.domain.functions import Function
+from isolet.doors import altair_errors
+from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
+from isolet.errors import FunctionCrashed
+from isolet.functions.deploy import Deployer
+from isolet.functions.environment import Environments
+from isolet.functions.example import ensure_example
+from isolet.functions.masters import open_vault
+from isolet.functions.publisher import Publisher
+from isolet.functions.releases import Releases
+from isolet.functions.secrets import Secrets
+from isolet.functions.service import Functions
+from isolet.functions.settling import Settling
+from isolet.ids import FunctionId, ProjectId, new_id
+from isolet.invoke.follower import Follower
+from isolet.invoke.identity import Identities
+from isolet.invoke.invoker import Invoker
+from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Recording
+from isolet.invoke.retention import Retention
+from isolet.invoke.routes import Route, Routes
+from isolet.invoke.tail import Tail
+from isolet.invoke.traces import Traces
+from isolet.jobs.calls import Calls
+from isolet.jobs.deliveries import Deliveries
+from isolet.jobs.queue import Jobs
+from isolet.jobs.webhook_secrets import WebhookSecrets
+from isolet.listener import Listener
+from isolet.projects import Projects
+from isolet.projects.tokens import Tokens
+from isolet.runtime import cgroups
+from isolet.runtime.config import ConfigBuilder, InstanceSpec
+from isolet.runtime.egress import Egress
+from isolet.runtime.guard import Guard
+from isolet.runtime.instance import Launcher
+from isolet.runtime.pool import Budget, Pool
+from isolet.runtime.process import PidFiles
+from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.storage import Storages
+from isolet.settings import Settings
+from isolet.store import access as stored_access
+from isolet.store import functions as stored_functions
+from isolet.store import projects as stored_projects
+from isolet.store.database import Database
+from isolet.store.engine import sqlite_url
+from isolet.tasks import Tasks
+from isolet.telemetry import get_logger, open_tracing
+from isolet.toolchain import Toolchain
+
+log = get_logger("house")
+
+_FLUSH_TIMEOUT_S = 10.0
+
+
+class House:
+    """Builds the layers from below; what must be closed goes on the stack as it is opened."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        toolchain: Toolchain,
+        sandbox: Sandbox,
+        folder: Path,
+        stack: AsyncExitStack,
+        url: str,
+    ) -> None:
+        self._url = url
+        self.stop: Callable[[], None] = lambda: None
+        self.settings = settings
+        self.toolchain = toolchain
+        self._sandbox = sandbox
+        self._folder = folder
+        self._stack = stack
+        self.clock = SystemClock()
+        self.tail = Tail()
+        self._health = Tasks()
+        self._loops = Tasks(on_fatal=lambda: self.stop())
+
+    async def build(self, root_key: str) -> None:
+        self.routes = Routes(root_key)
+        self._recording = Recording(root_key)
+        await self._open_store()
+        await self._start_runtime()
+        await self._build_core()
+        await self.deployer.resume()
+
+    async def start_jobs(self) -> None:
+        await self.jobs.start(self._loops)
+        self._stack.push_async_callback(self.jobs.drain, self.settings.drain_timeout_s)
+
+    async def example(self) -> Function:
+        """The example function, deployed."""
+        return await ensure_example(self.functions, self.deployer, self.routes.default_project.id)
+
+    async def _open_store(self) -> None:
+        url = self.settings.database_url
+        self.database = Database(url.reveal() if url else sqlite_url(self._folder / "isolet.db"))
+        self._stack.push_async_callback(self.database.close)
+        self._stack.push_async_callback(self._health.close)
+        await self.database.open()
+        self._vault, self.masters = await open_vault(self.settings, self.database, self._folder)
+        self._stack.push_async_callback(self._loops.close)
+        tracing = open_tracing(os.environ)
+        if tracing is not None:
+            self._stack.push_async_callback(asyncio.to_thread, tracing.close)
+        self.recorder = Recorder(self.database, self.tail, Traces(tracing).add if tracing is not None else None)
+        self.routes.on_drop = self.recorder.figures.forget
+        self.recorder.figures.exists = self.routes.has_function
+        retention = Retention(
+            self.database, self.clock, days=self.settings.retention_days, rows=self.settings.retention_rows
+        )
+        self._loops.loop(retention.run(), name="retention")
+        self._loops.loop(self.recorder.run(), name="recorder")
+        self._stack.push_async_callback(self.recorder.flush, _FLUSH_TIMEOUT_S)
+
+    async def _start_runtime(self) -> None:
+        settings, run = self.settings, datadir.run_folder(self._folder)
+        pid_files = PidFiles(run / "pids", data=self._folder)
+        leftovers = pid_files.kill_leftovers()
+        if leftovers:
+            log.warning("ended processes of an earlier run", count=leftovers)
+        configs = ConfigBuilder(self.toolchain.workerd_schema)
+        egress = self._egress = Egress(
+            configs=configs,
+            sandbox=self._sandbox,
+            pid_files=pid_files,
+            socket=run / "egress" / "socket",
+            allowed=settings.egress_networks,
+            start_timeout_s=settings.start_timeout_s,
+        )
+        self._stack.push_async_callback(egress.close)
+        await egress.start()
+        self._loops.loop(egress.supervise(), name="egress")
+        self._egress_socket = egress.socket
+        loopback_socket = run / "loopback" / "socket"
+        self._stack.callback(loopback_socket.unlink, missing_ok=True)
+        self._loopback_socket = self._stack.enter_context(bind_unix(loopback_socket))
+        self.storages = Storages(
+            configs=configs,
+            sandbox=self._sandbox,
+            pid_files=pid_files,
+            data=self._folder / "projects",
+            sockets=run / "storage",
+            idle_timeout_s=settings.idle_timeout_s,
+            database_max_bytes=settings.database_max_mb * 1024 * 1024,
+        )
+        self._stack.push_async_callback(self.storages.close)
+        launcher = Launcher(
+            configs=configs,
+            sandbox=self._sandbox,
+            pid_files=pid_files,
+            sockets=run / "sockets",
+            egress_socket=egress.socket,
+            storages=self.storages,
+            loopback_socket=loopback_socket,
+            cgroups=cgroups.find(),
+        )
+        self.pool = Pool(
+            launcher,
+            on_line=self.recorder.print,
+            start_timeout_s=settings.start_timeout_s,
+            on_health=self._on_health,
+            idle_timeout_s=settings.idle_timeout_s,
+            queue_timeout_s=settings.queue_timeout_s,
+            budget=Budget(instances=settings.max_instances, memory_bytes=_memory_budget(settings)),
+        )
+        self._guard = Guard(watched=lambda: self.pool.instances, on_busy=self.pool.busy, clock=self.clock)
+        self._loops.loop(self._guard.run(), name="guard")
+        self._stack.push_async_callback(self._guard.close)
+        self._stack.push_async_callback(self.pool.close, settings.drain_timeout_s)
+
+    def _on_health(self, function_id: FunctionId, reason: str | None) -> None:
+        self._health.spawn(self.functions.set_health(function_id, reason), name=f"health {function_id}")
+
+    async def _build_core(self) -> None:
+        database, routes, clock, pool = self.database, self.routes, self.clock, self.pool
+        tokens = LoopbackTokens()
+        releases = Releases(database, self._vault, api_url=self._url, token=tokens.issue)
+        self.identities = Identities(
+            database=database, vault=self._vault, clock=clock, egress_socket=self._egress_socket
+        )
+        self._stack.callback(self.identities.close)
+        await self.identities.load()
+
+        async def forget(project_id: ProjectId) -> None:
+            pool.retire_project(project_id)
+            self._vault.forget(project_id)
+            self.identities.forget(project_id)
+            await self.jobs.delete_project(project_id)
+            await self.storages.delete(project_id)
+
+        async def load_spec(route: Route) -> InstanceSpec:
+            if route.version is None:
+                raise FunctionCrashed("the function has no live version")
+            return await releases.load(route.function_id, route.version)
+
+        self.projects = Projects(database=database, events=routes, clock=clock, on_delete=forget)
+        await self.projects.ensure_default()
+        self.tokens = Tokens(database=database, clock=clock)
+        self._follower = Follower(
+            database=database,
+            routes=routes,
+            pool=pool,
+            vault=self._vault,
+            identities=self.identities,
+            tokens=self.tokens,
+            on_project_gone=forget,
+        )
+        await self._follower.begin()
+        routes.load(
+            functions=await database.read(stored_functions.list_functions),
+            projects=await database.read(stored_projects.list_projects),
+            keys=await database.read(stored_access.list_keys),
+        )
+        self.invoker = Invoker(
+            pool=pool,
+            recorder=self.recorder,
+            clock=clock,
+            load_spec=load_spec,
+            on_call=self._guard.wake,
+            recording=self._recording,
+        )
+        self._stack.push_async_callback(self.invoker.close)
+        await self._start_loopback(tokens)
+        settling = Settling()
+        self.functions = Functions(database=database, pool=pool, events=routes, clock=clock, settling=settling)
+        self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        compiler = Compiler(self.toolchain.esbuild)
+        self.deployer = Deployer(
+            database=database,
+            compiler=compiler,
+            pool=pool,
+            releases=releases,
+            events=routes,
+            clock=clock,
+            settling=settling,
+        )
+        self._stack.push_async_callback(self.deployer.close)
+        self.environments = Environments(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        self.publisher = Publisher(
+            database=database,
+            compiler=compiler,
+            functions=self.functions,
+            deployer=self.deployer,
+            environments=self.environments,
+            clock=clock,
+        )
+        await self.tokens.load()
+        self._loops.loop(self._follower.run(), name="follower")
+        self._build_jobs()
+
+    async def _start_loopback(self, tokens: LoopbackTokens) -> None:
+        """Where functions call other functions; it stops before the instances do."""
+        app = Loopback(routes=self.routes, invoker=self.invoker, tokens=tokens, settings=self.settings)
+        listener = Listener(app, self._loopback_socket, drain_timeout_s=1)
+        task = self._health.spawn(listener.run_until_stopped(), name="loopback")
+
+        async def stop() -> None:
+            listener.stop()
+            listener.stop()
+            await task
+
+        self._stack.push_async_callback(stop)
+
+    def _build_jobs(self) -> None:
+        database, clock, settings = self.database, self.clock, self.settings
+        owner, _ = keyfile.load_or_create(self._folder / "server-id", new_id)
+        self.webhook_secrets = WebhookSecrets(database=database, vault=self._vault, clock=clock)
+        self.jobs = Jobs(
+            database=database,
+            clock=clock,
+            owner=owner,
+            calls=Calls(
+                routes=self.routes,
+                find=self._follower.find,
+                invoker=self.invoker,
+                clock=clock,
+                tell=altair_errors.failure,
+            ),
+            deliveries=Deliveries(
+                egress_socket=self._egress.socket,
+                secrets=self.webhook_secrets,
+                clock=clock,
+                schedule_s=settings.callback_schedule,
+                timeout_s=settings.callback_timeout_s,
+                host_limit=settings.callback_host_concurrency,
+            ),
+            call_capacity=settings.job_concurrency,
+            delivery_capacity=settings.callback_concurrency,
+            retention_ms=round(settings.result_retention_h * 3_600_000),
+        )
+
+
+def _memory_budget(settings: Settings) -> int:
+    """In bytes: as set, else three quarters of the machine's memory."""
+    if settings.memory_budget_mb:
+        return settings.memory_budget_mb * 1024 * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
