@@ -2,6 +2,7 @@ import pytest
 
 from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine, Door, Kind, Outcome
+from isolet.domain.kills import KillReport, Limit
 from isolet.ids import InvocationId, new_id
 from isolet.store import invocations as stored
 from isolet.store.database import Database
@@ -40,6 +41,46 @@ async def test_a_record_is_read_as_it_was_stored(database: Database, function: F
     )
     await database.write(stored.insert_invocations, [plain, full])
     assert await database.read(stored.list_invocations, function.id, limit=10) == [full, plain]
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        {"kind": Kind.ASYNC},
+        {"outcome": Outcome.DISCONNECTED},
+        {"kill_report": KillReport(limit=Limit.CPU, at_ms=AT_MS, allowed=1, used=2)},
+        {"error": "it broke"},
+        {"stack": "Error: no"},
+        {"console": [ConsoleLine(level="log", message="printed", at_ms=AT_MS)]},
+        {"query": "a=1"},
+        {"cold_start_us": 7},
+        {"queue_us": 7},
+        {"request_truncated": True},
+        {"response_truncated": True},
+        {"request_redacted": True},
+    ],
+    ids=lambda unusual: next(iter(unusual)),
+)
+async def test_one_unusual_thing_about_a_call_is_stored(
+    database: Database, function: Function, unusual: dict[str, object]
+) -> None:
+    call, usual = an_invocation(function, **unusual), an_invocation(function)
+    await database.write(stored.insert_invocations, [call, usual])
+    assert await database.read(stored.list_invocations, function.id, limit=2) == [usual, call]
+
+
+async def test_the_record_of_a_calls_last_attempt_stays(database: Database, function: Function) -> None:
+    failed = an_invocation(function, outcome=Outcome.CRASHED, status=502, error="it broke")
+    again = an_invocation(function, id=failed.id, status=200, response_body=b"done")
+    await database.write(stored.insert_invocations, [failed])
+    await database.write(stored.insert_invocations, [failed, again])
+    assert await database.read(stored.list_invocations, function.id, limit=2) == [again]
+
+
+async def test_large_batches_are_stored_whole(database: Database, function: Function) -> None:
+    made = [an_invocation(function, query="" if number % 3 else "q") for number in range(170)]
+    await database.write(stored.insert_invocations, made)
+    assert await database.read(stored.list_invocations, function.id, limit=200) == made[::-1]
 
 
 async def test_records_are_listed_newest_first_up_to_a_limit(database: Database, function: Function) -> None:
