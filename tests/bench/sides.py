@@ -6,6 +6,7 @@ import http.client
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,18 +74,19 @@ def deployed(server: Server) -> Target:
 
 
 class BareWorkerd:
-    """workerd with the function and nothing else, on a free port of 127.0.0.1.
+    """workerd with the function and nothing else, on a free port of 127.0.0.1 or on the socket that is given.
 
     It may be called at once: the socket listens before the process is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listener: socket.socket | None = None) -> None:
         with ExitStack() as stack:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
+            listener = stack.enter_context(listener or socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
             config = stack.enter_context(open(os.memfd_create("config"), "w+b"))
             config.write(_config())
             config.seek(0)
-            self.target = Target(url=f"http://127.0.0.1:{listener.getsockname()[1]}/")
+            if listener.family == socket.AF_INET:
+                self.target = Target(url=f"http://127.0.0.1:{listener.getsockname()[1]}/")
             self.process = subprocess.Popen(
                 [_tools().workerd, "serve", "--binary", "-", f"--socket-fd=http={listener.fileno()}"],
                 stdin=config,
@@ -98,6 +100,21 @@ class BareWorkerd:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait(10)
+
+
+@contextmanager
+def empty_proxy() -> Iterator[tuple[Target, int]]:
+    """`tests.bench.proxy` before bare workerd, and the pid above both."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.bench.proxy"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        if not url:
+            raise AssertionError(f"the proxy ended with {process.wait(10)}")
+        yield Target(url=url), process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @cache
