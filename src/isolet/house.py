@@ -132,6 +132,8 @@ class House:
         leftovers = pid_files.kill_leftovers()
         if leftovers:
             log.warning("ended processes of an earlier run", count=leftovers)
+        # Before the first child: one that stayed where the server started would keep it from making groups there.
+        groups = cgroups.find()
         configs = ConfigBuilder(self.toolchain.workerd_schema)
         egress = self._egress = Egress(
             configs=configs,
@@ -166,7 +168,7 @@ class House:
             egress_socket=egress.socket,
             storages=self.storages,
             loopback_socket=loopback_socket,
-            cgroups=cgroups.find(),
+            cgroups=groups,
         )
         self.pool = Pool(
             launcher,

@@ -72,7 +72,8 @@ class Cgroups:
 def find(*, mount: Path = _MOUNT, own: Path = _OWN) -> Cgroups | None:
     """The tree below this server's cgroup, with the memory controller switched on; None where that may not be.
 
-    Groups that hold groups hold no processes themselves, so the server moves into one of its own first.
+    Groups that hold groups hold no processes themselves, so the server moves into one of its own first. Its children
+    would stay where they are: call this before there are any.
     """
     try:
         line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
