@@ -25,7 +25,9 @@ class Cgroup:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
-        folder.mkdir(exist_ok=True)
+        # One that an earlier process of our pid left has counted its kills; one that holds a process is not ours.
+        self.remove()
+        folder.mkdir()
         (folder / "memory.max").write_text(str(max_bytes))
         for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
             # Kernels without swap accounting, or older ones, lack these files.
@@ -55,15 +57,22 @@ class Cgroup:
 
 
 class Cgroups:
-    """The server's own part of the tree, below which instances get theirs."""
+    """The part of the tree below which instances get theirs. Other servers may use it, too: names have the pid."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
 
+    def sweep(self) -> None:
+        """Remove what servers that were killed left behind."""
+        for folder in self._base.glob("isolet-[0-9]*-*"):
+            if not Path("/proc", folder.name.split("-")[1]).exists():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
     def make(self, name: str, max_bytes: int) -> Cgroup | None:
         """A group with a limit; None when the kernel refuses it."""
         try:
-            return Cgroup(self._base / f"isolet-{name}", max_bytes)
+            return Cgroup(self._base / f"isolet-{os.getpid()}-{name}", max_bytes)
         except OSError as exc:
             log.warning("no cgroup for an instance", name=name, error=str(exc))
             return None
@@ -85,7 +94,9 @@ def find(*, mount: Path = _MOUNT, own: Path = _OWN) -> Cgroups | None:
             server.mkdir(exist_ok=True)
             (server / "cgroup.procs").write_text(str(os.getpid()))
             (base / "cgroup.subtree_control").write_text("+memory")
-        return Cgroups(base)
+        found = Cgroups(base)
+        found.sweep()
+        return found
     except (OSError, StopIteration) as exc:
         log.debug("no cgroups of our own", error=str(exc))
         return None

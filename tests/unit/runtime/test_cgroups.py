@@ -1,6 +1,7 @@
 """A tree of plain files stands for the kernel's: what is written where is what is tested here."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_group_has_its_limit_and_takes_its_process(tmp_path: Path) -> None:
     group = Cgroups(tmp_path).make("a", 1000)
     assert group is not None
     group.take(42)
-    folder = tmp_path / "isolet-a"
+    folder = tmp_path / f"isolet-{os.getpid()}-a"
     written = {file.name: file.read_text() for file in folder.iterdir()}
     assert written == {"memory.max": "1000", "memory.swap.max": "0", "memory.oom.group": "1", "cgroup.procs": "42"}
 
@@ -55,9 +56,33 @@ def test_a_group_has_its_limit_and_takes_its_process(tmp_path: Path) -> None:
 def test_a_group_knows_whether_the_kernel_ended_its_process(tmp_path: Path, events: str, killed: bool) -> None:
     group = Cgroups(tmp_path).make("a", 1000)
     assert group is not None
-    (tmp_path / "isolet-a" / "memory.events").write_text(events)
+    (tmp_path / f"isolet-{os.getpid()}-a" / "memory.events").write_text(events)
     assert group.killed is killed
 
 
 def test_a_refused_group_is_none(tmp_path: Path) -> None:
     assert Cgroups(tmp_path / "not there").make("a", 1000) is None
+
+
+def test_a_group_that_still_holds_a_process_is_not_given_away(tmp_path: Path) -> None:
+    groups = Cgroups(tmp_path)
+    assert groups.make("a", 1000) is not None
+    assert groups.make("a", 2000) is None
+    assert (tmp_path / f"isolet-{os.getpid()}-a" / "memory.max").read_text() == "1000"
+
+
+def test_a_group_that_an_earlier_process_left_is_made_anew(tmp_path: Path) -> None:
+    left = tmp_path / f"isolet-{os.getpid()}-a"
+    left.mkdir(mode=0o500)
+    assert Cgroups(tmp_path).make("a", 1000) is not None
+    assert left.stat().st_mode & 0o777 != 0o500
+
+
+def test_groups_of_servers_that_are_gone_are_removed(mount: Path, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    names = {f"isolet-{ended.pid}-1": False, f"isolet-{os.getpid()}-1": True, "isolet-other-1": True}
+    for name in names:
+        (mount / "isolet.service" / name).mkdir()
+    assert find(mount=mount, own=own(tmp_path)) is not None
+    assert {name: (mount / "isolet.service" / name).exists() for name in names} == names
