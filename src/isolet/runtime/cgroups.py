@@ -25,8 +25,10 @@ class Cgroup:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
+        self._killed = False
         # One that an earlier process of our pid left has counted its kills; one that holds a process is not ours.
-        self.remove()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
         folder.mkdir()
         (folder / "memory.max").write_text(str(max_bytes))
         for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
@@ -43,15 +45,16 @@ class Cgroup:
 
     @property
     def killed(self) -> bool:
-        """Whether the kernel ended a process here for its memory."""
+        """Whether the kernel ended a process here for its memory; still known once the group is removed."""
         with contextlib.suppress(OSError):
             for line in (self._folder / "memory.events").read_text().splitlines():
                 name, _, count = line.partition(" ")
                 if name == "oom_kill":
-                    return int(count) > 0
-        return False
+                    self._killed = int(count) > 0
+        return self._killed
 
     def remove(self) -> None:
+        self._killed = self.killed
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 

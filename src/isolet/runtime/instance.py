@@ -158,7 +158,6 @@ class Instance:
         self.cgroup: Cgroup | None = None
         self._gauge: MemoryGauge | None = None
         self.priority: Priority | None = None
-        self._out_of_memory = False
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
@@ -318,7 +317,8 @@ class Instance:
 
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)
-        if self._out_of_memory or _OUT_OF_MEMORY.search(self._child.complaint):
+        by_kernel = self.cgroup is not None and self.cgroup.killed
+        if by_kernel or _OUT_OF_MEMORY.search(self._child.complaint):
             allowed = self.spec.limits.memory_limit_mb
             used = max(self.peak_memory_bytes // _MB, allowed)
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
@@ -363,7 +363,6 @@ class Instance:
 
     def _release(self, *, crashed: bool) -> None:
         if self.cgroup is not None:
-            self._out_of_memory = self.cgroup.killed
             self.cgroup.remove()
         if self._gauge is not None:
             self._gauge.close()

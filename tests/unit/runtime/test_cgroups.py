@@ -1,6 +1,7 @@
 """A tree of plain files stands for the kernel's: what is written where is what is tested here."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_a_group_knows_whether_the_kernel_ended_its_process(tmp_path: Path, even
     assert group is not None
     (tmp_path / f"isolet-{os.getpid()}-a" / "memory.events").write_text(events)
     assert group.killed is killed
+
+
+def test_what_the_kernel_did_is_known_once_the_group_is_gone(tmp_path: Path) -> None:
+    group = Cgroups(tmp_path).make("a", 1000)
+    assert group is not None
+    folder = tmp_path / f"isolet-{os.getpid()}-a"
+    (folder / "memory.events").write_text("oom_kill 2\n")
+    group.remove()
+    shutil.rmtree(folder)
+    assert group.killed
 
 
 def test_a_refused_group_is_none(tmp_path: Path) -> None:
