@@ -14,12 +14,14 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this one; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"), help="default: %(default)s")
     arguments = parser.parse_args()
-    results = {}
+    results, stolen = {}, {}
     for name in arguments.only or BENCHMARKS:
         print(f"Measuring {name} …", flush=True)
+        steal = report.Steal()
         results[name] = BENCHMARKS[name]()
-    report.show(results)
-    report.write(results, arguments.output)
+        stolen[name] = steal.percent
+    report.show(results, stolen)
+    report.write(results, stolen, arguments.output)
     print(f"Every round is in {arguments.output}")
 
 

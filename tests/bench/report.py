@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from isolet import __version__
 
 _WIDTH_MIN = 110
+# With more, neighbouring rounds are no longer alike.
+_STEAL_PERCENT_MAX = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,22 @@ def compared(
     )
 
 
-def show(results: Mapping[str, Sequence[Figure]]) -> None:
+class Steal:
+    """How much of the processor time that was asked for a host gave to others: 0 where there is no host."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    @property
+    def percent(self) -> float:
+        spent = [now - before for now, before in zip(psutil.cpu_times(), self._before, strict=True)]
+        passed = dict(zip(self._before._fields, spent, strict=True))
+        # What guests take is in `user` already.
+        asked = sum(passed.values()) - sum(passed.get(name, 0) for name in ("idle", "iowait", "guest", "guest_nice"))
+        return 100 * passed.get("steal", 0) / asked if asked else 0
+
+
+def show(results: Mapping[str, Sequence[Figure]], stolen: Mapping[str, float]) -> None:
     table = Table("benchmark", "figure", "unit")
     for title in ("isolet", "the other side", "ratio", "target"):
         table.add_column(title, justify="right")
@@ -92,13 +110,17 @@ def show(results: Mapping[str, Sequence[Figure]]) -> None:
     console = Console()
     console.width = max(console.width, _WIDTH_MIN)
     console.print(table)
+    for benchmark, percent in stolen.items():
+        if percent > _STEAL_PERCENT_MAX:
+            console.print(f"{benchmark}: the host took {percent:.0f} % of the processor time meanwhile; measure again")
 
 
-def write(results: Mapping[str, Sequence[Figure]], path: Path) -> None:
+def write(results: Mapping[str, Sequence[Figure]], stolen: Mapping[str, float], path: Path) -> None:
     """Everything that was measured, each round of it, and the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "machine": machine(),
+        "stolen_percent": stolen,
         "results": {name: [dataclasses.asdict(figure) for figure in figures] for name, figures in results.items()},
     }
     path.write_text(json.dumps(content, indent=2) + "\n")
