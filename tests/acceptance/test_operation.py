@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.kapso import Kapso
 from tests.support.server import ROOT_KEY, Server
 from tests.support.waiting import wait_until
 
+IN_TWO_PARTS = """async function handler() {
+    const { readable, writable } = new TransformStream();
+    (async () => {
+        const writer = writable.getWriter();
+        await writer.write(new TextEncoder().encode("begun, "));
+        await scheduler.wait(1000);
+        await writer.write(new TextEncoder().encode("done"));
+        await writer.close();
+    })();
+    return new Response(readable);
+}"""
 HELLO = 'async function handler() { return new Response("hello"); }'
 
 
@@ -181,6 +194,21 @@ def test_a_stop_ends_every_process_and_leaves_no_socket(tmp_path: Path) -> None:
 
     assert [child for child in children if child.is_running()] == []
     assert sockets_below(tmp_path / "data") == []
+
+
+def test_an_interrupt_from_the_terminal_lets_running_calls_finish(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server, server.client() as root:
+        path = f"/platform/v1/functions/{Kapso(root).deployed(IN_TWO_PARTS)}/invoke"
+        with root.stream("POST", path, json={}) as reply:
+            parts = reply.iter_text()
+            assert next(parts) == "begun, "
+            # Ctrl-C goes to every process of the terminal's foreground group.
+            group = os.getpgid(server.process.pid)
+            for process in (*server.children(), psutil.Process(server.process.pid)):
+                if os.getpgid(process.pid) == group:
+                    process.send_signal(signal.SIGINT)
+            assert "".join(parts) == "done"
+        assert server.wait(15) == 0
 
 
 def test_an_idle_instance_stops_and_comes_back(tmp_path: Path) -> None:

@@ -145,8 +145,7 @@ class Guard:
         if used_ms > _STUCK_MS:
             # One that gets no processor time is not stuck, whatever it takes to answer.
             instance.stalled = now - asked_at > _STALLED_S
-            if instance.priority is not None:
-                instance.priority.lower()
+            instance.priority.lower()
         if used_ms > instance.limits.cpu_ms:
             self._kill(instance, Limit.CPU, instance.limits.cpu_ms, used_ms)
 
@@ -161,8 +160,7 @@ class Guard:
             return
         finally:
             instance.asked_at, instance.stalled = None, False
-            if instance.priority is not None:
-                instance.priority.restore()
+            instance.priority.restore()
 
     def _kill(self, instance: Instance, limit: Limit, allowed: int, used: int) -> None:
         instance.end(

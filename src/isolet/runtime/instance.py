@@ -157,7 +157,6 @@ class Instance:
         self.ended: KillReport | None = None
         self.cgroup: Cgroup | None = None
         self._gauge: MemoryGauge | None = None
-        self.priority: Priority | None = None
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
@@ -175,6 +174,8 @@ class Instance:
             for listener in child.listeners.values():
                 listener.close()
         self._child.exited.add_done_callback(lambda _: self.happened(Event.EXITED))
+        # From its first moment, so that one that starts does not outrank those that serve.
+        self.priority = Priority(self.pid)
 
     @property
     def pid(self) -> int:

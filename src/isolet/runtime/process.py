@@ -152,7 +152,8 @@ class Child:
                 ),
                 env={},
                 cwd="/",
-                start_new_session=not command.sandboxed,
+                # No terminal of ours, nor its Ctrl-C: children end when the server has drained.
+                start_new_session=True,
                 # A file that would grow over its limit is an error to the program, not its death.
                 restore_signals=spec.file_max_bytes is None,
                 preexec_fn=None if command.sandboxed else _die_with_parent,

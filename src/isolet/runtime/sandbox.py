@@ -27,7 +27,7 @@ _NETWORK_FILES = (
 
 # fmt: off
 _ISOLATION = (
-    "--unshare-all", "--unshare-user", "--disable-userns", "--as-pid-1", "--die-with-parent", "--new-session",
+    "--unshare-all", "--unshare-user", "--disable-userns", "--as-pid-1", "--die-with-parent",
     "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "isolet",
     "--chdir", "/", "--proc", "/proc", "--dev", "/dev",
 )

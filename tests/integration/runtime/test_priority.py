@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from isolet.clock import SystemClock
 from isolet.domain.limits import Limits
 from isolet.runtime.guard import Guard
 from isolet.runtime.instance import Instance
+from isolet.runtime.lifecycle import State
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
 from tests.integration.runtime.test_pool import until
@@ -21,10 +23,40 @@ BUSY = """export default () => {
 }"""
 
 
+SLOW_TO_LOAD = """let count = 0;
+for (let i = 0; i < 1e9; i++) count += i % 7;
+export default () => new Response(String(count));"""
+
+
 def niceness(instance: Instance) -> set[int]:
     """Of each of its threads."""
     threads = os.listdir(f"/proc/{instance.pid}/task")
     return {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads}
+
+
+def session_niceness(pid: int) -> int:
+    """Of a process' session, where the kernel groups by those; else of itself."""
+    try:
+        return int(Path(f"/proc/{pid}/autogroup").read_text().rpartition(" ")[2])
+    except FileNotFoundError:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+async def test_an_instance_that_starts_gives_way_like_one_that_serves(pool: Pool) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    ours = session_niceness(os.getpid())
+    start = asyncio.ensure_future(acquire(pool, a_spec(SLOW_TO_LOAD)))
+
+    def gives_way() -> bool:
+        return any(
+            instance.state is State.STARTING
+            and (session_niceness(instance.pid), niceness(instance)) == (own + 5, {own + 5})
+            for instance in pool.instances
+        )
+
+    await until(gives_way, "the lower priority of an instance that starts")
+    assert session_niceness(os.getpid()) == ours
+    await asyncio.wait_for(start, 60)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a server that may not raise a priority again does not lower it")
