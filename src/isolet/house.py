@@ -146,7 +146,6 @@ class House:
         self._stack.push_async_callback(egress.close)
         await egress.start()
         self._loops.loop(egress.supervise(), name="egress")
-        self._egress_socket = egress.socket
         loopback_socket = run / "loopback" / "socket"
         self._stack.callback(loopback_socket.unlink, missing_ok=True)
         self._loopback_socket = self._stack.enter_context(bind_unix(loopback_socket))
@@ -192,7 +191,7 @@ class House:
         tokens = LoopbackTokens()
         releases = Releases(database, self._vault, api_url=self._url, token=tokens.issue)
         self.identities = Identities(
-            database=database, vault=self._vault, clock=clock, egress_socket=self._egress_socket
+            database=database, vault=self._vault, clock=clock, egress_socket=self._egress.socket
         )
         self._stack.callback(self.identities.close)
         await self.identities.load()

@@ -206,6 +206,7 @@ class Instance:
             if self.state is State.READY:
                 self.looked_at, self.cpu_seen_s = self._loop.time(), cpu_seconds(self.pid)
                 self._gauge = MemoryGauge(self.pid)
+                # The first was of bubblewrap; by now `pid` is workerd, whose threads are told apart.
                 self.priority = Priority(self.pid)
                 self.base_memory_bytes = self.anonymous_bytes
                 if self.cgroup is not None:
