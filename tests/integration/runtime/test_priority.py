@@ -35,11 +35,10 @@ def niceness(instance: Instance) -> set[int]:
 
 
 def session_niceness(pid: int) -> int:
-    """Of a process' session, where the kernel groups by those; else of itself."""
-    try:
-        return int(Path(f"/proc/{pid}/autogroup").read_text().rpartition(" ")[2])
-    except FileNotFoundError:
-        return os.getpriority(os.PRIO_PROCESS, pid)
+    """Of a process' session, where the kernel groups by those; else of itself. Some sessions have no group: "" then."""
+    path = Path(f"/proc/{pid}/autogroup")
+    group = path.read_text() if path.exists() else ""
+    return int(group.rpartition(" ")[2]) if group else os.getpriority(os.PRIO_PROCESS, pid)
 
 
 async def test_an_instance_that_starts_gives_way_like_one_that_serves(pool: Pool) -> None:
