@@ -15,6 +15,7 @@ from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 _CYCLES = 2000
+_WARM_UP = 200
 _SAMPLES = 20
 _CODE = "async function handler() { return new Response('here'); }"
 
@@ -32,9 +33,9 @@ class Leak:
     descriptors: int
 
 
-def churn(server: Server, kapso: Kapso, cycles: int) -> Leak:
-    """Deploy, call and delete a function so many times. The first tenth warms up and is not counted."""
-    for _ in range(max(cycles // 10, 5)):
+def churn(server: Server, kapso: Kapso, cycles: int, *, warm_up: int) -> Leak:
+    """Deploy, call and delete a function so many times, once as many as warm up have filled the server's caches."""
+    for _ in range(warm_up):
         _cycle(kapso)
     process = psutil.Process(server.process.pid)
     before = _settled(server)
@@ -85,7 +86,7 @@ def _settled(server: Server) -> tuple[int, int]:
 
 def run() -> Sequence[Figure]:
     with isolet_server() as server, server.client() as client:
-        leak = churn(server, Kapso(client), _CYCLES)
+        leak = churn(server, Kapso(client), _CYCLES, warm_up=_WARM_UP)
     rounds = {"cycles": [_CYCLES]}
     return [
         Figure(name="memory that a cycle leaves", unit="bytes", isolet=leak.bytes_per_cycle, rounds=rounds),
