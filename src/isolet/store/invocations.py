@@ -14,30 +14,23 @@ from isolet.domain.kills import KillReport
 from isolet.domain.search import CallFilter, CallPage, Status
 from isolet.errors import NotFound
 from isolet.ids import FunctionId, InvocationId, first_of_ms
-from isolet.store.bulk import OWN, insert_rows
+from isolet.store.bulk import BulkInsert, Values
 from isolet.store.schema import NOT_SUCCEEDED, NOT_SYNC, invocations
 
-# What most calls have in these columns. Statements say it once, since to bind a value costs as much as to store it.
-_USUAL = {
-    "kind": f"'{Kind.SYNC.value}'",
-    "outcome": f"'{Outcome.OK.value}'",
-    "kill_report": "NULL",
-    "error": "NULL",
-    "stack": "NULL",
-    "console": "''",
-    "query": "''",
-    "cold_start_us": "0",
-    "queue_us": "0",
-    "request_truncated": "FALSE",
-    "response_truncated": "FALSE",
-    "request_redacted": "FALSE",
-}
-_PLAIN = ("door", "request_body", "response_body", "request_headers")
-_SAME = tuple(column.name for column in invocations.columns if column.name not in (*_USUAL, *_PLAIN))
-_OWN = _SAME + _PLAIN
-_COLUMNS = (*_OWN, *_USUAL)
-_same = attrgetter(*_SAME)
-_SYNC, _OK = Kind.SYNC, Outcome.OK
+# What the calls of a function mostly have in common.
+_COMMON = (
+    *("project_id", "function_id", "function_name", "version", "method", "memory_limit_mb"),
+    *("request_truncated", "response_truncated", "request_redacted", "error", "stack"),
+    *("door", "kind", "outcome", "kill_report"),
+)
+_OWN = (
+    *("id", "path", "query", "status", "started_at_ms", "duration_us", "cold_start_us", "queue_us"),
+    *("response_bytes", "memory_bytes", "console", "request_body", "response_body", "request_headers"),
+)
+# SQLite's driver looks for a converter of every value that is no plain text or number, enums and bytes among them, and
+# that takes longer than to store it.
+_common = attrgetter(*_COMMON[:-4], "door._value_", "kind._value_", "outcome._value_", "kill_report")
+_own = attrgetter(*_OWN[:-4])
 # A page looks at so many records at most; what it has not seen is for the next page.
 _WINDOW_ROWS = 10_000
 _good = invocations.c.status.between(200, 299)
@@ -55,64 +48,29 @@ _STATUS: Mapping[Status, tuple[ColumnElement[bool], bool]] = {
     Status.NO_FAULT: (~_faulty, False),
     Status.NOT_2XX: (~_good, True),
 }
-_INTO = f"{invocations.name} ({', '.join(_COLUMNS)})"
-_AGAIN = f"(id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS if name != 'id')}"
+_AGAIN = ", ".join(f"{name} = excluded.{name}" for name in (*_COMMON, *_OWN) if name != "id")
+_INSERT = BulkInsert(table=invocations.name, common=_COMMON, own=_OWN, conflict=f"(id) DO UPDATE SET {_AGAIN}")
 
 
 def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> None:
     """A call that is tried again keeps its id: the record of its last attempt stays."""
-    usual: list[tuple[Any, ...]] = []
-    other: list[tuple[Any, ...]] = []
+    groups: dict[Values, list[Values]] = {}
     for call in {call.id: call for call in batch}.values():
-        if _is_usual(call):
-            usual.append(_usual_row(call))
-        else:
-            other.append(_row(call))
-    insert_rows(connection, _INTO, (OWN,) * len(_OWN) + tuple(_USUAL.values()), _AGAIN, usual)
-    insert_rows(connection, _INTO, (OWN,) * len(_COLUMNS), _AGAIN, other)
+        groups.setdefault(_common(call), []).append(
+            (
+                *_own(call),
+                _dump(call.console) if call.console else "",
+                bytearray(call.request_body),
+                bytearray(call.response_body),
+                bytearray(call.request_headers),
+            )
+        )
+    _INSERT.run(connection, {_stored(common): rows for common, rows in groups.items()})
 
 
-def _is_usual(call: Invocation) -> bool:
-    """Whether all of `_USUAL` holds. Only what failed has a report, an error or a stack."""
-    return (
-        call.outcome is _OK
-        and call.kind is _SYNC
-        and not call.console
-        and not call.cold_start_us
-        and not (call.query or call.queue_us or call.request_redacted)
-        and not (call.request_truncated or call.response_truncated or call.kill_report or call.error or call.stack)
-    )
-
-
-def _usual_row(call: Invocation) -> tuple[Any, ...]:
-    """The columns `_OWN`, of the types that SQLite's driver takes as they are: it looks for a converter of all others,
-    enums and bytes among them, and that takes longer than to store the value."""
-    return (
-        *_same(call),
-        str.__str__(call.door),
-        bytearray(call.request_body),
-        bytearray(call.response_body),
-        bytearray(call.request_headers),
-    )
-
-
-def _row(call: Invocation) -> tuple[Any, ...]:
-    """The columns in their order."""
-    return (
-        *_usual_row(call),
-        str.__str__(call.kind),
-        str.__str__(call.outcome),
-        json.dumps(call.kill_report.to_json()) if call.kill_report is not None else None,
-        call.error,
-        call.stack,
-        _dump(call.console) if call.console else "",
-        call.query,
-        call.cold_start_us,
-        call.queue_us,
-        call.request_truncated,
-        call.response_truncated,
-        call.request_redacted,
-    )
+def _stored(common: Values) -> Values:
+    *others, report = common
+    return (*others, report if report is None else json.dumps(report.to_json()))
 
 
 def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[ConsoleLine]]) -> None:

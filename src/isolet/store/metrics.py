@@ -15,7 +15,7 @@ from isolet.domain.durations import bucket_of
 from isolet.domain.invocations import Invocation, Outcome
 from isolet.domain.metrics import Step, Sums, start_of
 from isolet.ids import FunctionId, ProjectId, first_of_ms, made_at_ms
-from isolet.store.bulk import OWN, insert_rows
+from isolet.store.bulk import BulkInsert, Values
 from isolet.store.invocations import insert_invocations
 from isolet.store.schema import ROLLUP_SUMS, invocations, rollup_durations, rollups
 
@@ -109,20 +109,19 @@ def _count_durations(calls: Sequence[Invocation]) -> dict[int, int]:
     return counted
 
 
-def _add(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+def _add(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
     """Add rows to those that have their key; they hold the columns in the order of the table."""
-    into, conflict = _addition(table, connection.dialect.name == "sqlite")
-    insert_rows(connection, into, (OWN,) * len(table.columns), conflict, rows)
+    _addition(table, connection.dialect.name == "sqlite").run(connection, {(): rows})
 
 
 @cache
-def _addition(table: Table, sqlite: bool) -> tuple[str, str]:
-    columns = [column.name for column in table.columns]
+def _addition(table: Table, sqlite: bool) -> BulkInsert:
+    columns = tuple(column.name for column in table.columns)
     key = ", ".join(column.name for column in table.primary_key.columns)
     greatest = "max" if sqlite else "greatest"
     changes = [f"{name} = {table}.{name} + excluded.{name}" for name in columns if name in ROLLUP_SUMS]
     changes += [f"{name} = {greatest}({table}.{name}, excluded.{name})" for name in columns if name in _MOST]
-    return f"{table} ({', '.join(columns)})", f"({key}) DO UPDATE SET {', '.join(changes)}"
+    return BulkInsert(table=table.name, own=columns, conflict=f"({key}) DO UPDATE SET {', '.join(changes)}")
 
 
 # Reading.

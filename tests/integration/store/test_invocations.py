@@ -58,10 +58,17 @@ async def test_a_record_is_read_as_it_was_stored(database: Database, function: F
         {"request_truncated": True},
         {"response_truncated": True},
         {"request_redacted": True},
+        {"version": 2},
+        {"door": Door.NATIVE},
+        {"method": "PUT"},
+        {"path": "/other"},
+        {"function_name": "Renamed"},
+        {"memory_limit_mb": 64},
+        {"request_headers": b"accept: */*"},
     ],
     ids=lambda unusual: next(iter(unusual)),
 )
-async def test_one_unusual_thing_about_a_call_is_stored(
+async def test_what_a_call_does_not_have_in_common_with_the_next_is_stored(
     database: Database, function: Function, unusual: dict[str, object]
 ) -> None:
     call, usual = an_invocation(function, **unusual), an_invocation(function)
@@ -77,10 +84,11 @@ async def test_the_record_of_a_calls_last_attempt_stays(database: Database, func
     assert await database.read(stored.list_invocations, function.id, limit=2) == [again]
 
 
-async def test_large_batches_are_stored_whole(database: Database, function: Function) -> None:
-    made = [an_invocation(function, query="" if number % 3 else "q") for number in range(170)]
+@pytest.mark.parametrize("rows", [1, 127, 128, 129, 300])
+async def test_batches_of_any_size_are_stored_whole(database: Database, function: Function, rows: int) -> None:
+    made = [an_invocation(function, version=1 if number % 3 else 2) for number in range(rows)]
     await database.write(stored.insert_invocations, made)
-    assert await database.read(stored.list_invocations, function.id, limit=200) == made[::-1]
+    assert await database.read(stored.list_invocations, function.id, limit=rows + 1) == made[::-1]
 
 
 async def test_records_are_listed_newest_first_up_to_a_limit(database: Database, function: Function) -> None:
