@@ -35,6 +35,7 @@ def build_front(house: House) -> RateGate:
     """The application that serves every request."""
     settings, access = house.settings, NativeAccess(house.routes)
     records = Records(house.database, house.recorder)
+    figures = Metrics(house.database, house.recorder, house.clock, house.storages.data)
     kapso = KapsoDoor(
         routes=house.routes,
         invoker=house.invoker,
@@ -51,6 +52,7 @@ def build_front(house: House) -> RateGate:
         publisher=house.publisher,
         environments=house.environments,
         records=records,
+        metrics=figures,
         settings=settings,
         clock=house.clock,
     )
@@ -78,6 +80,7 @@ def build_front(house: House) -> RateGate:
         functions=house.functions,
         deployer=house.deployer,
         records=records,
+        metrics=figures,
         settings=settings,
     )
     jobs = NativeJobs(access=access, jobs=house.jobs, secrets=house.webhook_secrets)
@@ -88,7 +91,7 @@ def build_front(house: House) -> RateGate:
         jobs=jobs,
         replays=Replays(house.routes, house.invoker),
         tail=house.tail,
-        metrics=Metrics(house.database, house.recorder, house.clock, house.storages.data),
+        metrics=figures,
     )
     metrics = MetricsDoor(
         access=access,

@@ -347,3 +347,23 @@ def test_204_the_log_stream_sends_calls_as_they_end_and_resumes(butterbase: Butt
     later = event()[2]
     assert later["id"] > first["id"]
     assert event(headers={"Last-Event-ID": first["timestamp"]})[2]["id"] == later["id"]
+
+
+def test_the_log_stream_sends_each_call_once_though_it_ended_after_later_ones(butterbase: Butterbase) -> None:
+    wait = "await scheduler.wait(Number(new URL(request.url).searchParams.get('ms')))"
+    butterbase.deploy("turns", f"export default async (request) => {{ {wait}; return new Response(); }}")
+    waits = ("1500", "0", "2500", "0")
+    with butterbase.client.stream("GET", f"{butterbase.base}/turns/logs/stream") as reply:
+        lines = reply.iter_lines()
+        assert next(lines) == ": connected"
+        calls = [
+            threading.Thread(target=butterbase.call, args=("turns",), kwargs={"params": {"ms": wait}}) for wait in waits
+        ]
+        for call in calls:
+            call.start()
+        data = (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+        ids = [next(data)["id"] for _ in waits]
+    for call in calls:
+        call.join(30)
+    assert len(set(ids)) == len(waits)
+    assert set(ids) == {entry["id"] for entry in butterbase.logs("turns")}

@@ -95,6 +95,7 @@ def _calls() -> Iterator[Invocation]:
 async def _ask(database: Database, folder: Path) -> list[Figure]:
     recorder = Recorder(database)
     records, metrics = Records(database, recorder), Metrics(database, recorder, SystemClock(), folder)
+    log = {"limit": 100, "after_ms": time.time_ns() // 1_000_000 - 60_000}
     month = start_of(Step.MONTH, time.time_ns() // 1_000_000)
     middle = time.time_ns() // 1_000_000 - _SPAN_MS // 2
     stamp = f"{middle:012x}"
@@ -118,6 +119,12 @@ async def _ask(database: Database, folder: Path) -> list[Figure]:
     asked["latest with errors"] = lambda: records.since(_IDS[0], limit=50, status=Status.FAULT)
     for window in ("1h", "24h", "7d", "30d", "all"):
         asked[f"metrics over {window}"] = lambda window=window: metrics.function(_IDS[3], window)  # type: ignore[misc]
+    asked["log of a function"] = lambda: records.log(_IDS[0], limit=100)
+    asked["log of its last minute"] = lambda: records.log(_IDS[0], **log)
+    asked["log of its failures"] = lambda: records.log(_IDS[0], limit=100, failed=True)
+    asked["what is new in its log"] = lambda: records.ids(_IDS[0], limit=20_000, after_ms=log["after_ms"])
+    asked["summaries of twenty functions"] = lambda: metrics.summaries(_IDS)
+    asked["totals of twenty functions"] = lambda: metrics.totals(_IDS)
     asked["usage of a month"] = lambda: metrics.usage([_PROJECT], month)
     return [single(f"p95: {name}", "ms", [await _p95_ms(ask)]) for name, ask in asked.items()]
 

@@ -16,7 +16,7 @@ CONSOLE_MAX_LINES = 100
 CONSOLE_MAX_CHARS = 10_000
 RECORDED_BODY_MAX_BYTES = 16_384
 
-_BOUNDS = {
+BOUNDS = {
     "timeout_ms": (1, 300_000),
     "cpu_ms": (1, 300_000),
     "memory_limit_mb": (64, 1024),
@@ -53,7 +53,7 @@ class Limits:
 
 def check_bound(name: str, value: object, *, shown_as: str | None = None) -> int:
     """The value, when it is a whole number within the bounds of `name`. Raises InvalidInput."""
-    low, high = _BOUNDS[name]
+    low, high = BOUNDS[name]
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidInput(f"{shown_as or name} must be a whole number from {low} to {high}")
     return value

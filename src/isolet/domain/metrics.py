@@ -31,7 +31,8 @@ def start_of(step: Step, at_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """`errors` counts failed calls (an error, or a 5xx of the function's own), `faults` only those with an error.
+    """`errors` counts failed calls (an error, or a 5xx of the function's own), `faults` only those with an error,
+    `http_errors` every reply with a status of 400 or more, whoever gave it.
 
     `mb_us` is the memory limit in MiB times the duration; `memory_bytes` the most an instance was seen to hold.
     """
@@ -44,6 +45,7 @@ class Sums:
     cold_start_us: int = 0
     mb_us: int = 0
     egress_bytes: int = 0
+    http_errors: int = 0
     memory_bytes: int = 0
     last_at_ms: int = 0
 
@@ -68,6 +70,16 @@ class Sums:
     @property
     def gb_seconds(self) -> float:
         return self.mb_us / 1024 / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A function's calls at a glance: all there ever were, and those of the last day. `last_status` is the last call's,
+    None when no record of it is left."""
+
+    ever: Sums = Sums()
+    day: Sums = Sums()
+    last_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauth
 from isolet.functions.deploy import Deployer
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
+from isolet.invoke.metrics import Metrics
 from isolet.invoke.records import Records
 from isolet.invoke.routes import Routes
 from isolet.projects.tokens import EXPIRES_S, Tokens
@@ -31,6 +32,7 @@ _FORM_MAX_BYTES = 16_384
 _LOG_CALLS = 500
 # The original documents no size of a page: who does not ask for one gets all, or nearly.
 _LIST_MAX = 500
+_CURSOR_MAX = 2**31
 _NOT_READY = {"details": "function not ready"}
 
 
@@ -41,6 +43,7 @@ class AltairFunctions:
     functions: Functions
     deployer: Deployer
     records: Records
+    metrics: Metrics
     settings: Settings
 
     def router(self) -> APIRouter:
@@ -88,23 +91,24 @@ class AltairFunctions:
         async def list_functions(
             request: Request, space: str, limit: str | None = None, cursor: str | None = None
         ) -> Response:
-            every = await self.functions.list(self._project(request, space))
+            project_id = self._project(request, space)
             size = _LIST_MAX if limit is None else _whole("limit", limit, least=1, most=_LIST_MAX)
-            start = _whole("cursor", cursor, least=0) if cursor else 0
-            found = every[start : start + size]
+            start = _whole("cursor", cursor, least=0, most=_CURSOR_MAX) if cursor else 0
+            some = await self.functions.list(project_id, limit=size + 1, offset=start)
+            found = some[:size]
             paging = {
-                "next_cursor": str(start + size) if len(every) > start + size else "",
+                "next_cursor": str(start + size) if len(some) > size else "",
                 "previous_cursor": str(max(start - size, 0)) if start else "",
             }
-            counts = await self.records.counts([function.id for function in found])
-            data = [self._shown(function, space, counts.get(function.id, 0)) for function in found]
+            totals = await self.metrics.totals([function.id for function in found])
+            data = [self._shown(function, space, totals[function.id]) for function in found]
             return JSONResponse({"data": data, "paging": paging})
 
         @router.get("/spaces/{space}/functions/{name}")
         async def get(request: Request, space: str, name: str) -> Response:
             function = await self._function(request, space, name)
-            counts = await self.records.counts([function.id])
-            return JSONResponse(self._shown(function, space, counts.get(function.id, 0)))
+            totals = await self.metrics.totals([function.id])
+            return JSONResponse(self._shown(function, space, totals[function.id]))
 
         @router.put("/spaces/{space}/functions/{name}")
         async def replace(request: Request, space: str, name: str) -> Response:

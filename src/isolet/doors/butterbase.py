@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from isolet.clock import Clock, iso, parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function
+from isolet.domain.limits import BOUNDS
 from isolet.domain.projects import Project
 from isolet.domain.triggers import AGENT_DEFAULTS
 from isolet.doors import butterbase_shapes as shapes
@@ -22,19 +23,20 @@ from isolet.errors import InvalidInput, NotFound
 from isolet.functions.environment import Environments
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId
+from isolet.ids import FunctionId, InvocationId
+from isolet.invoke.metrics import Metrics
 from isolet.invoke.records import Records
 from isolet.invoke.routes import Routes
 from isolet.settings import Settings
-from isolet.store.function_stats import FunctionStats
 
-_DAY_MS = 24 * 3600 * 1000
 _LOG_LIMIT = 100
 _LOG_LIMIT_MAX = 1000
 _POLL_S = 1.0
 _KEEP_ALIVE_S = 15.0
-# A call shows up when it ends, so the stream looks back by as long as a call may take.
-_LOOK_BACK_MS = 310_000
+# A stream knows the ids of so many of the latest calls.
+_STREAM_CALLS = 20_000
+# By then the record of a call that ended is written.
+_WRITTEN_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class ButterbaseDoor:
     publisher: Publisher
     environments: Environments
     records: Records
+    metrics: Metrics
     settings: Settings
     clock: Clock
 
@@ -68,10 +71,9 @@ class ButterbaseDoor:
         async def list_functions(request: Request, app_id: str) -> Response:
             _, project = self._enter(request, app_id)
             base = public_base(request, self.settings)
-            stats = await self.records.stats(project.id, recent_from_ms=self.clock.now_ms() - _DAY_MS)
             functions = sorted(await self.functions.list(project.id), key=lambda function: function.name)
-            none = FunctionStats()
-            shown = [shapes.listed_object(one, stats.get(one.id, none), base, app_id) for one in functions]
+            calls = await self.metrics.summaries([function.id for function in functions])
+            shown = [shapes.listed_object(one, calls[one.id], base, app_id) for one in functions]
             return JSONResponse({"functions": shown})
 
         @router.get("/functions/{name:path}/logs")
@@ -79,7 +81,7 @@ class ButterbaseDoor:
             _, project = self._enter(request, app_id)
             function_id = await self._logged(request, project, name)
             limit, since_ms, failed = _log_query(request)
-            found = await self.records.log(function_id, limit=limit + 1, since_ms=since_ms, failed=failed)
+            found = await self.records.log(function_id, limit=limit + 1, after_ms=since_ms, failed=failed)
             logs = [shapes.log_entry(call) for call in found[:limit]]
             return JSONResponse({"logs": logs, "hasMore": len(found) > limit})
 
@@ -100,12 +102,11 @@ class ButterbaseDoor:
         async def get_function(request: Request, app_id: str, name: str) -> Response:
             _, project = self._enter(request, app_id)
             function = await self._find(project, name)
-            from_ms = self.clock.now_ms() - _DAY_MS
-            stats = await self.records.stats(project.id, recent_from_ms=from_ms, function_id=function.id)
+            calls = await self.metrics.summaries([function.id])
             environment = await self.environments.of_function(function)
             shown = shapes.detailed_object(
                 function,
-                stats.get(function.id, FunctionStats()),
+                calls[function.id],
                 list(environment.values),
                 public_base(request, self.settings),
                 app_id,
@@ -183,23 +184,30 @@ class ButterbaseDoor:
 
     async def _events(self, function_id: FunctionId, start_ms: int, failed: bool | None) -> AsyncIterator[str]:
         """Server-sent events of calls as they end; a comment when nothing happened for 15 seconds."""
-        sent: dict[str, int] = {}
-        quiet_s = 0.0
+        floor_ms, seen, quiet_s = start_ms, frozenset[InvocationId](), 0.0
         yield ": connected\n\n"
         while True:
-            floor_ms = max(start_ms, self.clock.now_ms() - _LOOK_BACK_MS) if sent else start_ms
-            found = await self.records.log(function_id, limit=_LOG_LIMIT_MAX, since_ms=floor_ms, failed=failed)
-            fresh = [call for call in reversed(found) if call.id not in sent]
-            for call in fresh:
-                sent[call.id] = call.started_at_ms
-                data = json.dumps(shapes.log_entry(call))
-                yield f"id: {iso(call.started_at_ms)}\nevent: log\ndata: {data}\n\n"
-            sent = {id_: at_ms for id_, at_ms in sent.items() if at_ms > floor_ms}
-            quiet_s = 0.0 if fresh else quiet_s + _POLL_S
+            ids = await self.records.ids(function_id, limit=_STREAM_CALLS, after_ms=floor_ms)
+            fresh = [id_ for id_ in reversed(ids) if id_ not in seen]
+            for first in range(0, len(fresh), _LOG_LIMIT_MAX):
+                part = fresh[first : first + _LOG_LIMIT_MAX]
+                calls = await self.records.log(function_id, limit=len(part), after_ms=start_ms, failed=failed, ids=part)
+                for call in reversed(calls):
+                    quiet_s = 0.0
+                    data = json.dumps(shapes.log_entry(call))
+                    yield f"id: {iso(call.started_at_ms)}\nevent: log\ndata: {data}\n\n"
+            seen = frozenset(ids)
+            floor_ms = max(start_ms, self.clock.now_ms() - self._look_back_ms(function_id))
             if quiet_s >= _KEEP_ALIVE_S:
                 quiet_s = 0.0
                 yield ": keepalive\n\n"
             await asyncio.sleep(_POLL_S)
+            quiet_s += _POLL_S
+
+    def _look_back_ms(self, function_id: FunctionId) -> int:
+        """A call shows up when it ends, so a stream looks back by as long as one may take."""
+        route = self.routes.function(function_id)
+        return _WRITTEN_MS + (BOUNDS["timeout_ms"][1] if route is None else route.limits.timeout_ms)
 
 
 def _log_query(request: Request) -> tuple[int, int | None, bool | None]:

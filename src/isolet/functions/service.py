@@ -78,9 +78,11 @@ class Functions:
         await self._settling.settled([function.id])
         return function
 
-    async def list(self, project_id: ProjectId | None) -> Sequence[Function]:
-        """Oldest first."""
-        functions = await self._database.read(stored.list_functions, project_id)
+    async def list(
+        self, project_id: ProjectId | None, *, limit: int | None = None, offset: int = 0
+    ) -> Sequence[Function]:
+        """Oldest first; without `limit` all of them."""
+        functions = await self._database.read(stored.list_functions, project_id, limit=limit, offset=offset)
         await self._settling.settled(function.id for function in functions)
         return functions
 

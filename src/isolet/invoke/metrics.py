@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isolet.clock import Clock
 from isolet.domain.durations import PERCENTILES, exact_percentile, percentile
-from isolet.domain.metrics import DAY_MS, HOUR_MS, FunctionMetrics, Step, Sums, Usage, start_of
+from isolet.domain.metrics import DAY_MS, HOUR_MS, FunctionMetrics, Step, Summary, Sums, Usage, start_of
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.recorder import Recorder
 from isolet.store import metrics as stored
 from isolet.store.database import Connection, Database
+from isolet.store.invocations import last_statuses
 
 # Minutes are kept for two days, hours for four hundred.
 WINDOWS_MS = {"1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS, "90d": 90 * DAY_MS}
@@ -47,6 +48,17 @@ class Metrics:
         step = Step.MINUTE if WINDOWS_MS[window] <= DAY_MS else Step.HOUR
         return await self._database.read(_rolled_up, function_id, step, since, now)
 
+    async def summaries(self, function_ids: Sequence[FunctionId]) -> Mapping[FunctionId, Summary]:
+        """Of each of these functions, called or not. The last day begins with a whole hour."""
+        await self._recorder.catch_up()
+        return await self._database.read(_summaries, function_ids, self._clock.now_ms() - DAY_MS)
+
+    async def totals(self, function_ids: Sequence[FunctionId]) -> Mapping[FunctionId, int]:
+        """How many calls each of these functions ever had."""
+        await self._recorder.catch_up()
+        found = await self._database.read(stored.sum_functions, function_ids, Step.MONTH)
+        return {function_id: found.get(function_id, Sums()).total for function_id in function_ids}
+
     async def usage(self, projects: Sequence[ProjectId], month_ms: int) -> list[Usage]:
         """What each of these projects used in the month; its stores' size is that of now."""
         await self._recorder.catch_up()
@@ -56,6 +68,18 @@ class Metrics:
             Usage(project_id=project_id, month_ms=month_ms, sums=found.get(project_id, Sums()), storage_bytes=size)
             for project_id, size in zip(projects, sizes, strict=True)
         ]
+
+
+def _summaries(
+    connection: Connection, function_ids: Sequence[FunctionId], day_from_ms: int
+) -> Mapping[FunctionId, Summary]:
+    ever = stored.sum_functions(connection, function_ids, Step.MONTH)
+    day = stored.sum_functions(connection, list(ever), Step.HOUR, start_of(Step.HOUR, day_from_ms))
+    statuses = last_statuses(connection, list(ever))
+    return {
+        one: Summary(ever=ever.get(one, Sums()), day=day.get(one, Sums()), last_status=statuses.get(one))
+        for one in function_ids
+    }
 
 
 def _rolled_up(

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from isolet.domain.invocations import Invocation
 from isolet.domain.search import CallFilter, CallPage, Status
-from isolet.ids import FunctionId, ProjectId
+from isolet.ids import FunctionId, InvocationId
 from isolet.invoke.recorder import Recorder
-from isolet.store import function_stats
 from isolet.store import invocations as stored
 from isolet.store.database import Database
-from isolet.store.function_stats import FunctionStats
 
 
 class Records:
@@ -41,25 +39,23 @@ class Records:
         await self._recorder.catch_up()
         return await self._database.read(stored.get_invocation, invocation_id)
 
-    async def stats(
-        self, project_id: ProjectId, *, recent_from_ms: int, function_id: FunctionId | None = None
-    ) -> dict[FunctionId, FunctionStats]:
-        """What the records say of the functions of a project, or of one."""
-        await self._recorder.catch_up()
-        return await self._database.read(
-            function_stats.project_stats, project_id, recent_from_ms=recent_from_ms, function_id=function_id
-        )
-
     async def log(
-        self, function_id: FunctionId, *, limit: int, since_ms: int | None = None, failed: bool | None = None
+        self,
+        function_id: FunctionId,
+        *,
+        limit: int,
+        after_ms: int | None = None,
+        failed: bool | None = None,
+        ids: Sequence[InvocationId] | None = None,
     ) -> list[Invocation]:
-        """Newest first, those that began after `since_ms`. `failed` keeps calls with an error, or those without."""
+        """Calls that began after `after_ms`, newest first. `failed` keeps those with an error or a status of 400 or
+        more, or all others; `ids` keeps these."""
         await self._recorder.catch_up()
         return await self._database.read(
-            function_stats.list_log, function_id, limit=limit, since_ms=since_ms, failed=failed
+            stored.list_log, function_id, limit=limit, after_ms=after_ms, failed=failed, ids=ids
         )
 
-    async def counts(self, function_ids: Sequence[FunctionId]) -> dict[str, int]:
-        """How many calls of each function are on record."""
+    async def ids(self, function_id: FunctionId, *, limit: int, after_ms: int) -> list[InvocationId]:
+        """Of all calls that may have begun after `after_ms`, newest first."""
         await self._recorder.catch_up()
-        return await self._database.read(stored.count_invocations, function_ids)
+        return await self._database.read(stored.list_ids, function_id, limit=limit, after_ms=after_ms)

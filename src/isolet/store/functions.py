@@ -77,9 +77,11 @@ def get_function(connection: Connection, function_id: FunctionId, *, for_update:
     return _function(row)
 
 
-def list_functions(connection: Connection, project_id: ProjectId | None = None) -> list[Function]:
-    """Oldest first; of every project when none is named."""
-    query: Select[Any] = select(functions).order_by(functions.c.id)
+def list_functions(
+    connection: Connection, project_id: ProjectId | None = None, *, limit: int | None = None, offset: int = 0
+) -> list[Function]:
+    """Oldest first; of every project when none is named. Without `limit` all of them."""
+    query: Select[Any] = select(functions).order_by(functions.c.id).limit(limit).offset(offset)
     if project_id is not None:
         query = query.where(functions.c.project_id == project_id)
     return [_function(row) for row in connection.execute(query)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, or_, select, update
 
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
@@ -33,9 +33,11 @@ _common = attrgetter(*_COMMON[:-4], "door._value_", "kind._value_", "outcome._va
 _own = attrgetter(*_OWN[:-4])
 # A page looks at so many records at most; what it has not seen is for the next page.
 _WINDOW_ROWS = 10_000
+_QUEUED_MS = 10 * 60 * 1000
 _good = invocations.c.status.between(200, 299)
 _failed = or_(invocations.c.outcome != Outcome.OK.value, invocations.c.status >= 500)
 _faulty = invocations.c.outcome != Outcome.OK.value
+_refused = or_(invocations.c.status >= 400, invocations.c.error.is_not(None))
 # What each status means, and whether all of it is in the index of calls without success.
 _STATUS: Mapping[Status, tuple[ColumnElement[bool], bool]] = {
     Status.SUCCEEDED: (~_failed, False),
@@ -83,11 +85,12 @@ def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[
         )
 
 
-def count_invocations(connection: Connection, function_ids: Sequence[FunctionId]) -> dict[str, int]:
-    """How many records each function has; those without any are left out."""
-    column = invocations.c.function_id
-    query = select(column, func.count()).where(column.in_(function_ids)).group_by(column)
-    return {row[0]: row[1] for row in connection.execute(query)}
+def last_statuses(connection: Connection, function_ids: Sequence[FunctionId]) -> dict[FunctionId, int]:
+    """The status of each function's last call; those without a record are left out."""
+    column = invocations.c
+    last = select(column.function_id, column.status).order_by(column.id.desc()).limit(1)
+    found = (connection.execute(last.where(column.function_id == one)).one_or_none() for one in function_ids)
+    return {FunctionId(row.function_id): row.status for row in found if row is not None}
 
 
 def list_invocations(
@@ -114,6 +117,44 @@ def list_calls(
     if since_ms is not None:
         query = query.where(invocations.c.id >= first_of_ms(since_ms))
     return [read_invocation(row) for row in connection.execute(query.limit(limit))]
+
+
+def list_log(connection: Connection, /, function_id: FunctionId, **wanted: Any) -> list[Invocation]:
+    """What `log_of` selects."""
+    return [read_invocation(row) for row in connection.execute(log_of(function_id, **wanted))]
+
+
+def log_of(
+    function_id: FunctionId,
+    *,
+    limit: int,
+    after_ms: int | None = None,
+    failed: bool | None = None,
+    ids: Sequence[InvocationId] | None = None,
+) -> Select[Any]:
+    """A function's calls that began after `after_ms`, newest first. `failed` keeps those with an error or a status of
+    400 or more, or all others; `ids` keeps these."""
+    query: Select[Any] = (
+        select(invocations).where(invocations.c.function_id == function_id).order_by(invocations.c.id.desc())
+    )
+    if after_ms is not None:
+        query = query.where(_made_since(after_ms), invocations.c.started_at_ms > after_ms)
+    if failed is not None:
+        query = query.where(_refused, NOT_SUCCEEDED) if failed else query.where(~_refused)
+    if ids is not None:
+        query = query.where(invocations.c.id.in_(ids))
+    return query.limit(limit)
+
+
+def list_ids(connection: Connection, function_id: FunctionId, *, limit: int, after_ms: int) -> list[InvocationId]:
+    """The ids of all calls of a function that may have begun after `after_ms`, newest first: an index alone knows."""
+    query = select(invocations.c.id).where(invocations.c.function_id == function_id, _made_since(after_ms))
+    return list(connection.scalars(query.order_by(invocations.c.id.desc()).limit(limit)))
+
+
+def _made_since(after_ms: int) -> ColumnElement[bool]:
+    """Records are in the order in which calls were made; one that waited in a queue may begin that much later."""
+    return invocations.c.id >= first_of_ms(after_ms - _QUEUED_MS)
 
 
 def get_invocation(connection: Connection, invocation_id: str) -> Invocation:

@@ -76,13 +76,15 @@ def _minute_of(invocation_id: str) -> int:
 
 def _sum(calls: Sequence[Invocation]) -> list[int]:
     """In the order of ROLLUP_SUMS, then what the most is kept of. One pass: this runs for every call."""
-    errors = faults = duration_us = cold_starts = cold_us = mb_us = sent = memory = 0
+    errors = faults = http_errors = duration_us = cold_starts = cold_us = mb_us = sent = memory = 0
     for call in calls:
         if call.outcome is not _OK:
             faults += 1
             errors += 1
         elif call.status >= 500:
             errors += 1
+        if call.status >= 400:
+            http_errors += 1
         if call.cold_start_us:
             cold_starts += 1
             cold_us += call.cold_start_us
@@ -93,7 +95,8 @@ def _sum(calls: Sequence[Invocation]) -> list[int]:
             memory = call.memory_bytes
     # Ids are in the order of time.
     last_at_ms = made_at_ms(max(call.id for call in calls))
-    return [len(calls), errors, faults, duration_us, cold_starts, cold_us, mb_us, sent, memory, last_at_ms]
+    sums = [len(calls), errors, faults, duration_us, cold_starts, cold_us, mb_us, sent, http_errors]
+    return [*sums, memory, last_at_ms]
 
 
 def _plus(one: Sequence[int], other: Sequence[int]) -> list[int]:
@@ -133,6 +136,18 @@ def sum_function(
     """The roll-ups that begin from `since_ms` on and before `until_ms`."""
     query = select(*_summed()).where(*_window(rollups, function_id, step, since_ms, until_ms))
     return _sums(connection.execute(query).one())
+
+
+def sum_functions(
+    connection: Connection, function_ids: Sequence[FunctionId], step: Step, since_ms: int = 0
+) -> dict[FunctionId, Sums]:
+    """The roll-ups of several functions that begin from `since_ms` on; those without any are left out."""
+    query = (
+        select(rollups.c.function_id, *_summed())
+        .where(rollups.c.function_id.in_(function_ids), rollups.c.step == step.value, rollups.c.at_ms >= since_ms)
+        .group_by(rollups.c.function_id)
+    )
+    return {FunctionId(row.function_id): _sums(row) for row in connection.execute(query)}
 
 
 def count_durations(

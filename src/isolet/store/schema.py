@@ -214,8 +214,11 @@ for _name, _column, _where in (("failed", "status", NOT_SUCCEEDED), ("unusual", 
             postgresql_where=_where,
         )
 
-# Sums of calls for each function and minute, hour and month; `mb_us` is MiB of the memory limit times microseconds.
-ROLLUP_SUMS = ("total", "errors", "faults", "duration_us", "cold_starts", "cold_start_us", "mb_us", "egress_bytes")
+# Sums of calls for each function and minute, hour and month: see `isolet.domain.metrics`.
+ROLLUP_SUMS = (
+    *("total", "errors", "faults", "duration_us", "cold_starts", "cold_start_us", "mb_us", "egress_bytes"),
+    "http_errors",
+)
 rollups = Table(
     "rollups",
     metadata,
@@ -223,7 +226,8 @@ rollups = Table(
     Column("step", String(6), primary_key=True),
     Column("at_ms", BigInteger, primary_key=True),
     _id("project_id", primary_key=False),
-    *(Column(name, BigInteger, nullable=False) for name in ROLLUP_SUMS),
+    *(Column(name, BigInteger, nullable=False) for name in ROLLUP_SUMS[:-1]),
+    Column("http_errors", BigInteger, nullable=False, server_default="0"),
     Column("memory_bytes", BigInteger, nullable=False),
     _ms("last_at_ms"),
     Index("rollups_project", "project_id", "step", "at_ms"),

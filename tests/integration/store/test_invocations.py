@@ -106,6 +106,26 @@ async def test_records_are_listed_newest_first_up_to_a_limit(database: Database,
     assert await statuses(3, False) == [500, 404, 300]
 
 
+async def test_a_log_has_what_began_later_failed_or_not(database: Database, function: Function) -> None:
+    made = [
+        an_invocation(function, started_at_ms=AT_MS + number, status=status, error=error)
+        for number, (status, error) in enumerate([(200, None), (399, None), (404, None), (500, None), (0, "it broke")])
+    ]
+    await database.write(stored.insert_invocations, made)
+
+    async def log(**wanted: object) -> list[int]:
+        found = await database.read(stored.list_log, function.id, limit=10, **wanted)
+        return [call.started_at_ms - AT_MS for call in found]
+
+    assert await log() == [4, 3, 2, 1, 0]
+    assert await log(after_ms=AT_MS + 2) == [4, 3]
+    assert await log(failed=True) == [4, 3, 2]
+    assert await log(failed=False) == [1, 0]
+    assert await log(failed=True, after_ms=AT_MS + 3) == [4]
+    assert await log(ids=[made[0].id, made[4].id], after_ms=AT_MS) == [4]
+    assert await database.read(stored.list_ids, function.id, limit=2, after_ms=AT_MS) == [made[4].id, made[3].id]
+
+
 async def test_late_lines_are_added_to_their_records(database: Database, function: Function) -> None:
     first = ConsoleLine(level="log", message="first", at_ms=1)
     late = [ConsoleLine(level="warn", message=f"late {number}", at_ms=number) for number in (2, 3)]

@@ -1,5 +1,7 @@
+from typing import Any
+
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 from sqlalchemy.dialects import sqlite
 
 from isolet.domain.functions import Function
@@ -7,7 +9,7 @@ from isolet.domain.invocations import Door, Invocation, Kind, Outcome
 from isolet.domain.metrics import HOUR_MS, MINUTE_MS, Step, Sums, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.errors import StoreError
-from isolet.ids import InvocationId, first_of_ms
+from isolet.ids import FunctionId, InvocationId, first_of_ms
 from isolet.store import invocations as stored_calls
 from isolet.store import metrics as stored
 from isolet.store import retention
@@ -33,7 +35,7 @@ async def test_calls_are_added_up_by_minute_hour_and_month(database: Database, f
         at(function, MINUTE, 1, duration_us=1000, memory_limit_mb=128, response_bytes=5, cold_start_us=7),
         at(function, MINUTE, 2, duration_us=3000, status=503, memory_bytes=9),
         at(function, MINUTE + 59_999, 3, duration_us=2000, status=500, outcome=Outcome.CRASHED),
-        at(function, MINUTE + MINUTE_MS, 4, duration_us=4000),
+        at(function, MINUTE + MINUTE_MS, 4, duration_us=4000, status=404),
     ]
     await database.write(stored.insert_ended, batch[:2])
     await database.write(stored.insert_ended, batch[2:])
@@ -47,15 +49,29 @@ async def test_calls_are_added_up_by_minute_hour_and_month(database: Database, f
         cold_start_us=7,
         mb_us=128_000,
         egress_bytes=5,
+        http_errors=2,
         memory_bytes=9,
         last_at_ms=MINUTE + 59_999,
     )
     for step in Step:
         assert (await database.read(stored.sum_function, function.id, step)).total == 4, step
         assert sum((await database.read(stored.count_durations, function.id, step)).values()) == 4, step
+    assert (await database.read(stored.sum_function, function.id, Step.HOUR)).http_errors == 3
     month = start_of(Step.MONTH, MINUTE)
     assert (await database.read(stored.sum_projects, month))[function.project_id].duration_us == 10_000
     assert await database.read(stored.sum_projects, month - 1) == {}
+
+
+async def test_several_functions_are_added_up_at_once(database: Database, function: Function) -> None:
+    other, idle = a_function(a_project()), a_function(a_project())
+    batch = [at(function, MINUTE), at(function, MINUTE + HOUR_MS, 1), at(other, MINUTE, 2, status=204)]
+    await database.write(stored.insert_ended, batch)
+    ids = [function.id, other.id, idle.id]
+    found = await database.read(stored.sum_functions, ids, Step.HOUR)
+    assert {one: sums.total for one, sums in found.items()} == {function.id: 2, other.id: 1}
+    late = await database.read(stored.sum_functions, ids, Step.HOUR, start_of(Step.HOUR, MINUTE + HOUR_MS))
+    assert {one: sums.total for one, sums in late.items()} == {function.id: 1}
+    assert await database.read(stored_calls.last_statuses, ids) == {function.id: 200, other.id: 204}
 
 
 async def test_a_batch_that_cannot_be_written_counts_nothing(database: Database, function: Function) -> None:
@@ -122,15 +138,31 @@ async def test_a_page_looks_at_a_bounded_part_and_says_where_to_go_on(
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_no_filter_reads_every_record(database: Database, wanted: dict[str, object]) -> None:
     """SQLite says how it would answer: always by an index, in its order."""
-
-    def plan(connection: Connection) -> str:
-        query = stored_calls.window_end(CallFilter(**{"project_id": "p", **wanted}))  # type: ignore[arg-type]
-        compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
-        return "; ".join(row.detail for row in rows)
-
-    found = await database.read(plan)
+    query = stored_calls.window_end(CallFilter(**{"project_id": "p", **wanted}))  # type: ignore[arg-type]
+    found = await database.read(plan_of, query)
     owner = "function" if "function_id" in wanted else "project"
     suffix = "_failed" if "status" in wanted else "_unusual" if "kind" in wanted else ""
     assert found.startswith(f"SEARCH invocations USING COVERING INDEX invocations_{owner}{suffix} ("), found
     assert "TEMP B-TREE" not in found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({}, "invocations_function (function_id=?)"),
+        ({"after_ms": AT_MS}, "invocations_function (function_id=? AND id>?)"),
+        ({"failed": True}, "invocations_function_failed (function_id=?)"),
+        ({"failed": True, "after_ms": AT_MS}, "invocations_function_failed (function_id=? AND id>?)"),
+        ({"failed": False}, "invocations_function (function_id=?)"),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_no_log_reads_every_record(database: Database, wanted: dict[str, object], index: str) -> None:
+    query = stored_calls.log_of(FunctionId("f"), limit=10, **wanted)  # type: ignore[arg-type]
+    assert await database.read(plan_of, query) == f"SEARCH invocations USING INDEX {index}"
+
+
+def plan_of(connection: Connection, query: Select[Any]) -> str:
+    compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
+    return "; ".join(row.detail for row in rows)
