@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 def serve(**flags: Any) -> None:
     """Start the platform."""
-    import uvloop
-
-    from isolet.server import serve as run
-
     example = flags.pop("example")
     try:
         chosen = settings.load(os.environ, flags)
         configure_logging(form=chosen.log_format, level=chosen.log_level)
+
+        # Loaded last, so that a setting that makes no sense is told at once.
+        import uvloop
+
+        from isolet.server import serve as run
+
         if chosen.sandbox == "off":
             typer.echo("Warning: --sandbox=off, functions run without bubblewrap around them.", err=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
