@@ -17,6 +17,7 @@ from isolet.domain.invocations import Door, Invocation, Outcome
 from isolet.domain.limits import Limits
 from isolet.errors import (
     ClientDisconnected,
+    ExecutionError,
     FunctionCrashed,
     FunctionTimeout,
     HandlerFailed,
@@ -346,6 +347,22 @@ async def test_a_reply_over_its_time_breaks_off(harness: Harness) -> None:
     record = await harness.record(route)
     assert record.response_body == b"first"
     assert record.outcome is Outcome.TIMEOUT
+
+
+async def test_a_reply_that_its_caller_does_not_take_ends_with_its_time(harness: Harness) -> None:
+    module = """
+    export default () => new Response(new ReadableStream({
+      pull(controller) { controller.enqueue(new Uint8Array(65_536)); },
+    }));
+    """
+    route = harness.route(module, timeout_ms=400, concurrency=1)
+    reply = await harness.call(route)
+    assert (await reply.chunk())[:1] == b"\0"
+    record = await harness.record(route)
+    assert (record.outcome, 390_000 <= record.duration_us < 5_000_000) == (Outcome.TIMEOUT, True)
+    assert [instance.active for instance in harness.pool.instances] == [0]
+    with pytest.raises(ExecutionError):
+        await reply.read(100_000_000)
 
 
 async def test_a_crash_is_told_to_the_calls_it_hit(harness: Harness) -> None:
