@@ -131,7 +131,10 @@ class Launcher:
 
 
 class Instance:
-    """`active` counts the calls it runs. Its owner hears that it stops, and that it has."""
+    """`active` counts the calls it runs, `longest_ms` is the most time that one of them got.
+
+    Its owner hears that it stops, and that it has.
+    """
 
     def __init__(
         self,
@@ -160,6 +163,7 @@ class Instance:
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
+        self.longest_ms = 0
         self._init_watch()
         self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None
@@ -257,6 +261,7 @@ class Instance:
     def begin_call(self) -> None:
         self.active += 1
         self.served = True
+        self.longest_ms = max(self.longest_ms, self.limits.timeout_ms)
         self.emptied.clear()
 
     def end_call(self, connection: Connection | None) -> None:

@@ -299,7 +299,7 @@ class Pool:
     async def _empty(self, instance: Instance) -> None:
         """Wait for the running calls; a WebSocket has no end of its own and is closed after the time of a call."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(instance.spec.limits.timeout_ms / 1000 + 1):
+            async with asyncio.timeout(instance.longest_ms / 1000 + 1):
                 await instance.emptied.wait()
         instance.retire_tunnels()
         async with asyncio.timeout(_CLOSE_TIMEOUT_S if instance.tunnels else 0):

@@ -252,6 +252,21 @@ async def test_a_retired_instance_does_not_wait_for_a_call_longer_than_it_may_ru
     await asyncio.wait_for(asyncio.shield(instance.exited), 10)
 
 
+async def test_a_retired_instance_waits_as_long_as_a_call_may_run_whose_time_was_raised(
+    pool: Pool, lines: Lines
+) -> None:
+    spec = a_spec(GATE, limits=Limits(timeout_ms=1))
+    instance = await acquire(pool, spec)
+    assert pool.ready(spec.release, Limits(timeout_ms=60_000)) is instance
+    waiting = asyncio.ensure_future(fetch(instance, "/wait"))
+    await until(lambda: lines.messages == ["waiting"], "the call")
+    pool.retire(spec.release)
+    # As long as the instance gave a call that may take a millisecond.
+    await asyncio.wait({waiting}, timeout=1.2)
+    assert await fetch(instance, "/go") == (200, b"gone")
+    assert await waiting == (200, b"waited")
+
+
 async def test_a_caller_of_a_release_that_retires_while_it_starts_is_served(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE)
 
