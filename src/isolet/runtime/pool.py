@@ -255,7 +255,9 @@ class Pool:
             if not idle:
                 raise TooManyRequests("The machine has no room for another instance; try again later", retry_after_s=5)
             oldest = min(idle, key=lambda instance: instance.last_used)
-            self._drain(self._groups[oldest.spec.release], oldest)
+            # One that a deploy has just proven may have no group yet; it starts anew when it is called.
+            release = oldest.spec.release
+            self._drain(self._groups.setdefault(release, Group(release)), oldest)
 
     # Stopping.
 

@@ -12,7 +12,7 @@ from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, Unavailable
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.lifecycle import State
-from isolet.runtime.pool import Pool
+from isolet.runtime.pool import Budget, Pool
 from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch, ready
 
 HELLO = "export default () => new Response('hello');"
@@ -207,6 +207,16 @@ async def test_a_proven_instance_that_is_not_wanted_ends(pool: Pool) -> None:
     pool.discard(instance)
     assert await asyncio.wait_for(asyncio.shield(instance.exited), 10) == -signal.SIGKILL
     assert not pool.instances
+
+
+async def test_a_proven_instance_makes_room_as_another_would(runtime: Runtime, lines: Lines) -> None:
+    async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40)) as pool:
+        proven, called = a_spec(HELLO), a_spec(HELLO)
+        instance = await pool.prove(proven)
+        assert await fetch(await acquire(pool, called)) == (200, b"hello")
+        pool.adopt(instance)
+        assert ready(pool, proven) is None
+        assert await fetch(await acquire(pool, proven)) == (200, b"hello")
 
 
 async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool: Pool, lines: Lines) -> None:
