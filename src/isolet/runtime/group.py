@@ -39,7 +39,8 @@ class Group:
         """The instance that takes the next call: one whose loop turns, with the fewest calls, and room."""
         self.limits = limits
         best: Instance | None = None
-        for instance in self.instances:
+        # Those over a number that was lowered take no calls, and stop as idle ones do.
+        for instance in self.instances[: limits.max_instances]:
             if instance.active < limits.concurrency and (
                 best is None or (instance.stalled, instance.active) < (best.stalled, best.active)
             ):

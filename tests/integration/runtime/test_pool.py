@@ -219,6 +219,17 @@ async def test_a_proven_instance_makes_room_as_another_would(runtime: Runtime, l
         assert await fetch(await acquire(pool, proven)) == (200, b"hello")
 
 
+async def test_instances_over_a_lowered_number_take_no_calls(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    first, second = [await pool.prove(spec) for _ in range(2)]
+    pool.adopt(first)
+    pool.adopt(second)
+    first.begin_call()
+    assert pool.ready(spec.release, Limits(max_instances=2)) is second
+    assert pool.ready(spec.release, Limits(max_instances=1)) is first
+    first.end_call(None)
+
+
 async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE)
     old = await acquire(pool, spec)
