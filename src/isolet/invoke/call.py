@@ -199,11 +199,12 @@ class Call:
                 if connection.started or not isinstance(body, bytes):
                     raise
                 ends = await instance.ends_within(_EXIT_SHOWS_S)
-                if ends and isinstance(exc, Unread):
+                # What read the request ran it, perhaps, and broke its reply off.
+                if not isinstance(exc, Unread):
+                    raise
+                if ends:
                     raise NeverSeen from exc
-                # A process that died with the request in its hands ran it, perhaps; one that lives closed an idle
-                # connection.
-                if ends or connection.uses == 1:
+                if connection.uses == 1:
                     raise
                 instance.calls.discard(connection)
                 fresh = True

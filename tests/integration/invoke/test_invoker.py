@@ -48,7 +48,8 @@ export default async (request) => Response.json({
   body: await request.text(),
 });
 """
-# Stands in for workerd: it answers the first request on a connection, and closes at the second without a word.
+# Stands in for workerd: it answers the first request on a connection, and closes at the second without a word. One that
+# says `seen` it takes first.
 FORGETFUL = """
 import os, socket, sys
 def fd(name): return int(next(part for part in sys.argv if part.startswith(name)).rpartition("=")[2])
@@ -58,15 +59,14 @@ os.write(fd("--control-fd="), b"listening")
 count = 0
 while True:
     connection, _ = listener.accept()
-    for number in (1, 2):
-        data = b""
-        while not data.endswith(b"end"):
-            chunk = connection.recv(65536)
-            if not chunk: break
-            data += chunk
-        if number == 1 and data:
-            count += 1
-            connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    data = b""
+    while not data.endswith(b"end") and (chunk := connection.recv(65536)):
+        data += chunk
+    if data:
+        count += 1
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    if b"seen" in connection.recv(65536, socket.MSG_PEEK):
+        connection.recv(65536)
     connection.close()
 """
 
@@ -470,6 +470,14 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(for
     records = await forgetful.database.read(stored.list_invocations, route.function_id, limit=10)
     assert [record.request_body for record in records] == [b"the end"] * 3
     assert [record.outcome for record in records] == [Outcome.OK] * 3
+
+
+async def test_a_call_that_was_read_is_not_sent_twice(forgetful: Harness) -> None:
+    route = forgetful.route("")
+    assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
+    with pytest.raises(HandlerFailed, match="broke its reply off"):
+        await forgetful.call(route, b"seen: the end")
+    assert await (await forgetful.call(route, b"the end")).read(10) == b"2"
 
 
 async def test_a_streamed_call_is_not_sent_twice(forgetful: Harness) -> None:
