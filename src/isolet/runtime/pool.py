@@ -134,6 +134,8 @@ class Pool:
         try:
             await instance.started(self._start_timeout_s)
         except FunctionCrashed as exc:
+            if self._closing:
+                raise Unavailable("the server is stopping") from exc
             raise BuildFailed(exc.message) from exc
         return instance
 
@@ -171,6 +173,12 @@ class Pool:
         for release in {instance.spec.release for instance in self._all if instance.spec.project_id == project_id}:
             self.retire(release)
 
+    def cut(self) -> None:
+        """Refuse new starts, and kill what runs."""
+        self._closing = True
+        for instance in list(self._all):
+            instance.happened(Event.KILLED)
+
     async def close(self, grace_s: float) -> None:
         """Refuse new starts, let running calls finish for `grace_s`, kill and reap everything."""
         self._closing = True
@@ -179,8 +187,7 @@ class Pool:
         for wait_s in (grace_s, None):
             if self._all:
                 await asyncio.wait([instance.exited for instance in self._all], timeout=wait_s)
-            for instance in list(self._all):
-                instance.happened(Event.KILLED)
+            self.cut()
         await self._tasks.close()
 
     # Starting.
