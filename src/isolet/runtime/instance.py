@@ -331,7 +331,7 @@ class Instance:
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
         return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail=describe_exit(self.exited.result()), hit=hit)
 
-    async def probe(self, timeout_s: float, *, collect: bool = False) -> int:
+    async def probe(self, timeout_s: float | None, *, collect: bool = False) -> int:
         """How many `waitUntil` promises it still works on; with `collect` it collects garbage first.
 
         Raises OSError or TimeoutError when it does not answer.
