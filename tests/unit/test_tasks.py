@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from isolet.errors import IsoletError, TooManyRequests, Unavailable
+from isolet.errors import FunctionCrashed, IsoletError, TooManyRequests, Unavailable
 from isolet.tasks import Tasks
 
 
@@ -33,7 +33,9 @@ async def test_a_task_that_fails_is_logged_and_ends_nobody_else() -> None:
     assert told == []
 
 
-@pytest.mark.parametrize("refusal", [TooManyRequests("full", retry_after_s=1), Unavailable("stopping")])
+@pytest.mark.parametrize(
+    "refusal", [TooManyRequests("full", retry_after_s=1), Unavailable("stopping"), FunctionCrashed("did not start")]
+)
 async def test_a_refusal_is_for_who_waits_and_not_for_the_log(refusal: IsoletError) -> None:
     async def refuse() -> None:
         raise refusal
