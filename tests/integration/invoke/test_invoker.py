@@ -254,6 +254,11 @@ FAILURES = [
     ("return 'text';", "TypeError: the handler must return a Response, it returned text"),
     ("return undefined;", "TypeError: the handler must return a Response, it returned undefined"),
     ("return { a: 1 };", "TypeError: the handler must return a Response, it returned an object of Object"),
+    ("throw Object.defineProperty(new Error('shown'), 'stack', { get() { throw 1; } });", "Error: shown"),
+    (
+        "const reply = new Response('a'); reply.text(); return reply;",
+        "TypeError: the handler returned a Response whose body was read before, or sent already",
+    ),
     (
         "return new Promise(() => {});",
         "The handler never produced a response: its promise can never settle, or the runtime cancelled the call",
