@@ -56,7 +56,12 @@ class Group:
         try:
             async with asyncio.timeout(timeout_s):
                 await turn
-        except TimeoutError:
+        except BaseException as exc:
+            # It was its turn at the moment that it gave up: the next one gets it.
+            if turn.done() and not turn.cancelled():
+                self.wake()
+            if not isinstance(exc, TimeoutError):
+                raise
             raise TooManyRequests(
                 "The function runs as many calls as it may; try again later", retry_after_s=_RETRY_AFTER_S
             ) from None
