@@ -101,6 +101,11 @@ class House:
         await self.jobs.start(self._loops)
         self._stack.push_async_callback(self.jobs.drain, self.settings.drain_timeout_s)
 
+    def cut(self) -> None:
+        """Wait for no call any more: jobs are handed back first, so that they go on at the next start."""
+        self.jobs.cut()
+        self.pool.cut()
+
     async def example(self) -> Function:
         """The example function, deployed."""
         return await ensure_example(self.functions, self.deployer, self.routes.default_project.id)

@@ -1,6 +1,7 @@
 """A running server: what it takes of the machine, how it starts, and how it stops.
 
-Stopping: refuse new connections, drain the running calls, stop the loops, kill and reap the processes.
+Stopping: refuse new connections, drain the running calls, stop the loops, kill and reap the processes. Told a second
+time, it waits for no call any more.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ async def serve(
 
         def stop() -> None:
             house.tail.close()
+            if listener.should_exit:
+                house.cut()
             listener.stop()
 
         house.stop = stop
@@ -70,8 +73,8 @@ async def serve(
         listener.on_started = lambda: on_started(started)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
+            # Until the loop ends: the second one counts while running calls are waited for, too.
             loop.add_signal_handler(number, stop)
-            stack.callback(loop.remove_signal_handler, number)
         _raise_open_files()
         _settle_memory()
         await listener.run_until_stopped()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from isolet.errors import FunctionCrashed, TooManyRequests, Unavailable
 from isolet.telemetry import get_logger
 
 log = get_logger("tasks")
@@ -43,7 +44,10 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        # That there is no room, that the server stops, or what a function did is told to whoever waits for the task.
+        if not isinstance(error, TooManyRequests | Unavailable | FunctionCrashed):
             log.error("background task failed", task=task.get_name(), exc_info=error)
 
     def _loop_ended(self, task: asyncio.Task[Any]) -> None:

@@ -178,6 +178,13 @@ def endless(total: int) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
+@pytest.mark.parametrize("value", [True, "5000", 5000.0, [5000]])
+def test_a_limit_that_is_no_whole_number_is_refused(root: httpx.Client, echo: str, value: object) -> None:
+    reply = root.patch(f"/isolet/v1/functions/{echo}", json={"timeout_ms": value})
+    assert reply.status_code == 422
+    assert "timeout_ms" in reply.json()["error"]["message"]
+
+
 def test_a_body_over_the_limit_is_413(client: httpx.Client, echo: str) -> None:
     fits, over = b'"' + b"x" * (MB - 2) + b'"', b'"' + b"x" * (MB - 1) + b'"'
 

@@ -70,6 +70,18 @@ def test_a_loop_that_is_stuck_at_the_deadline_ends_on_the_spot(server: Server, k
     assert kapso.invoke(function_id, "return").text == "done"
 
 
+def test_a_loop_after_the_reply_ends_at_the_cpu_limit_however_short_a_call_may_be(server: Server, kapso: Kapso) -> None:
+    before = instances(server)
+    code = """export default { async fetch(request, env, ctx) {
+        ctx.waitUntil(scheduler.wait(20).then(() => { while (true) {} }));
+        return new Response("done");
+    } }"""
+    function_id = limited(kapso, code, timeout_ms=200, cpu_ms=1_500)
+    pid = _started(server, before)
+    assert kapso.invoke(function_id).text == "done"
+    wait_until(lambda: not psutil.pid_exists(pid), timeout_s=15, what="the end of the busy loop")
+
+
 def test_a_call_over_its_time_is_cancelled_and_its_instance_goes_on(server: Server, kapso: Kapso) -> None:
     function_id = limited(
         kapso,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -209,6 +212,34 @@ def test_an_interrupt_from_the_terminal_lets_running_calls_finish(tmp_path: Path
                     process.send_signal(signal.SIGINT)
             assert "".join(parts) == "done"
         assert server.wait(15) == 0
+
+
+def test_a_second_interrupt_waits_for_no_call_and_keeps_what_was_accepted(tmp_path: Path) -> None:
+    waits = "async function handler() { await scheduler.wait(60_000); return new Response(); }"
+    with Server(tmp_path / "data") as server, server.client() as root, ThreadPoolExecutor() as threads:
+        kapso = Kapso(root)
+        function_id = kapso.deployed(waits, name="waits")
+        accepted = root.post("/spaces/default/functions/waits/async-invoke")
+        assert accepted.status_code == 202
+        call = threads.submit(kapso.invoke, function_id)
+        job = f"/isolet/v1/invocations/{accepted.headers['x-invocation-id']}"
+        wait_until(lambda: root.get(job).json()["status"] == "running", what="the job")
+        for _ in range(2):
+            server.process.send_signal(signal.SIGINT)
+            # The second is one of its own once the first was heard.
+            wait_until(lambda: not listens(server), what="the end of listening")
+        assert server.wait(8) == 0
+        assert "Traceback" not in server.log
+        assert isinstance(call.exception(5), httpx.TransportError) or call.result().status_code == 500
+    assert sockets_below(tmp_path / "data") == []
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "isolet.db")) as database:
+        assert database.execute("SELECT kind, state FROM jobs").fetchall() == [("call", "queued")]
+
+
+def listens(server: Server) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", int(server.url.rpartition(":")[2]))) == 0
 
 
 def test_an_idle_instance_stops_and_comes_back(tmp_path: Path) -> None:

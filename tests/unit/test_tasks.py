@@ -3,6 +3,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from isolet.errors import FunctionCrashed, IsoletError, TooManyRequests, Unavailable
 from isolet.tasks import Tasks
 
 
@@ -30,6 +31,21 @@ async def test_a_task_that_fails_is_logged_and_ends_nobody_else() -> None:
 
     assert [(entry["event"], entry["task"]) for entry in logs] == [("background task failed", "work")]
     assert told == []
+
+
+@pytest.mark.parametrize(
+    "refusal", [TooManyRequests("full", retry_after_s=1), Unavailable("stopping"), FunctionCrashed("did not start")]
+)
+async def test_a_refusal_is_for_who_waits_and_not_for_the_log(refusal: IsoletError) -> None:
+    async def refuse() -> None:
+        raise refusal
+
+    with capture_logs() as logs:
+        with pytest.raises(type(refusal)):
+            await Tasks().spawn(refuse(), name="work")
+        await asyncio.sleep(0)
+
+    assert logs == []
 
 
 async def test_a_loop_that_dies_tells_the_owner_of_the_process() -> None:

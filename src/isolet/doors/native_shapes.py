@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictInt
 
 from isolet.clock import iso
 from isolet.domain.access import Key
@@ -42,11 +42,11 @@ class FunctionUpdate(_Body):
     slug: str | None = None
     description: str | None = None
     public_endpoint: bool | None = None
-    timeout_ms: int | None = None
-    cpu_ms: int | None = None
-    memory_limit_mb: int | None = None
-    concurrency: int | None = None
-    max_instances: int | None = None
+    timeout_ms: StrictInt | None = None
+    cpu_ms: StrictInt | None = None
+    memory_limit_mb: StrictInt | None = None
+    concurrency: StrictInt | None = None
+    max_instances: StrictInt | None = None
     retry: dict[str, Any] | None = None
 
     def changes(self) -> dict[str, Any]:

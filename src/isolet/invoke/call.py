@@ -68,6 +68,7 @@ class Means:
 class Call:
     __slots__ = (
         "_aborted",
+        "_answered",
         "_done",
         "_last",
         "_means",
@@ -92,6 +93,7 @@ class Call:
         self._done = False
         self._last: Instance | None = None
         self._aborted: IsoletError | None = None
+        self._answered = False
         self._response = b""
         self.invocation = invocation
         self.instance: Instance | None = None
@@ -129,6 +131,7 @@ class Call:
             raise
         except BaseException as exc:
             await self.fail(exc)
+        self._answered = True
 
     async def _run(self) -> None:
         """Once, and again elsewhere while the instance had not read a byte of it."""
@@ -196,11 +199,12 @@ class Call:
                 if connection.started or not isinstance(body, bytes):
                     raise
                 ends = await instance.ends_within(_EXIT_SHOWS_S)
-                if ends and isinstance(exc, Unread):
+                # What read the request ran it, perhaps, and broke its reply off.
+                if not isinstance(exc, Unread):
+                    raise
+                if ends:
                     raise NeverSeen from exc
-                # A process that died with the request in its hands ran it, perhaps; one that lives closed an idle
-                # connection.
-                if ends or connection.uses == 1:
+                if connection.uses == 1:
                     raise
                 instance.calls.discard(connection)
                 fresh = True
@@ -256,7 +260,11 @@ class Call:
         self._abort(ClientDisconnected("the caller left"))
 
     def _time_out(self) -> None:
-        self._abort(FunctionTimeout(timeout_ms=self._route.limits.timeout_ms))
+        error = FunctionTimeout(timeout_ms=self._route.limits.timeout_ms)
+        self._abort(error)
+        if self._answered:
+            # Nobody may be waiting for the reply's next part: its caller does not take the last one.
+            self.finish(error)
 
     def _abort(self, error: IsoletError) -> None:
         self._aborted = error

@@ -107,6 +107,11 @@ class Jobs:
         loops.loop(self.callbacks.run(), name="callbacks")
         loops.loop(self._keep_leases(), name="leases")
 
+    def cut(self) -> None:
+        """Claim no more, and hand back what runs."""
+        self.calls.cut()
+        self.callbacks.cut()
+
     async def drain(self, timeout_s: float) -> None:
         """Let running jobs finish, then hand them back."""
         await asyncio.gather(self.calls.drain(timeout_s), self.callbacks.drain(min(timeout_s, 5.0)))

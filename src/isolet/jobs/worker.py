@@ -244,14 +244,20 @@ class Worker:
 
     # Stopping.
 
+    def cut(self) -> None:
+        """Claim no more, and hand back what runs."""
+        self._stopping = True
+        self._wake.set()
+        for job_id in self.running:
+            self.cancel(job_id, JobEvent.HANDED_BACK)
+
     async def drain(self, timeout_s: float) -> None:
         """Claim no more; let what runs finish, then hand the rest back."""
         self._stopping = True
         self._wake.set()
         if self._running:
             await asyncio.wait(set(self._running.values()), timeout=timeout_s)
-        for job_id in self.running:
-            self.cancel(job_id, JobEvent.HANDED_BACK)
+        self.cut()
         deadline = time.monotonic() + _STORE_RETRY_S * 5
         while self._running and time.monotonic() < deadline:
             await asyncio.sleep(0.01)

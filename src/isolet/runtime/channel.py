@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
     @property
     def unread(self) -> bool:
         """Whether the instance has not read a byte of the request yet; only told of small ones, else False."""
-        if self._transport is None or self.started or self._sent > _UNREAD_MAX_BYTES:
+        if self._transport is None or self._transport.is_closing() or self.started or self._sent > _UNREAD_MAX_BYTES:
             return False
         socket = self._transport.get_extra_info("socket")
         queued = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")

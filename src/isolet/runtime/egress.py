@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,8 @@ class Egress:
                 listeners={SOCKET_NAME: self._listener},
                 network=True,
                 folders={_REASONS_INSIDE: self._reasons.path.parent},
+                # It serves all instances, with two descriptors for each connection: as many as this user may have.
+                open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             ),
             self._sandbox,
             self._pid_files,

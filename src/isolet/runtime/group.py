@@ -39,7 +39,8 @@ class Group:
         """The instance that takes the next call: one whose loop turns, with the fewest calls, and room."""
         self.limits = limits
         best: Instance | None = None
-        for instance in self.instances:
+        # Those over a number that was lowered take no calls, and stop as idle ones do.
+        for instance in self.instances[: limits.max_instances]:
             if instance.active < limits.concurrency and (
                 best is None or (instance.stalled, instance.active) < (best.stalled, best.active)
             ):
@@ -55,7 +56,12 @@ class Group:
         try:
             async with asyncio.timeout(timeout_s):
                 await turn
-        except TimeoutError:
+        except BaseException as exc:
+            # It was its turn at the moment that it gave up: the next one gets it.
+            if turn.done() and not turn.cancelled():
+                self.wake()
+            if not isinstance(exc, TimeoutError):
+                raise
             raise TooManyRequests(
                 "The function runs as many calls as it may; try again later", retry_after_s=_RETRY_AFTER_S
             ) from None

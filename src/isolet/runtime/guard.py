@@ -152,7 +152,8 @@ class Guard:
     async def _ask(self, instance: Instance) -> None:
         began = self._loop.time()
         try:
-            await instance.probe(instance.limits.timeout_ms / 1000 + 1)
+            # As long as it takes: another question would count its processor time anew.
+            await instance.probe(None)
             instance.unproven_s = 0.0
             # A moving average over some five answers.
             instance.lag_s += (self._loop.time() - began - instance.lag_s) * 0.2

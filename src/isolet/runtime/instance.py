@@ -131,7 +131,10 @@ class Launcher:
 
 
 class Instance:
-    """`active` counts the calls it runs. Its owner hears that it stops, and that it has."""
+    """`active` counts the calls it runs, `longest_ms` is the most time that one of them got.
+
+    Its owner hears that it stops, and that it has.
+    """
 
     def __init__(
         self,
@@ -160,6 +163,7 @@ class Instance:
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
+        self.longest_ms = 0
         self._init_watch()
         self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None
@@ -257,6 +261,7 @@ class Instance:
     def begin_call(self) -> None:
         self.active += 1
         self.served = True
+        self.longest_ms = max(self.longest_ms, self.limits.timeout_ms)
         self.emptied.clear()
 
     def end_call(self, connection: Connection | None) -> None:
@@ -326,7 +331,7 @@ class Instance:
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
         return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail=describe_exit(self.exited.result()), hit=hit)
 
-    async def probe(self, timeout_s: float, *, collect: bool = False) -> int:
+    async def probe(self, timeout_s: float | None, *, collect: bool = False) -> int:
         """How many `waitUntil` promises it still works on; with `collect` it collects garbage first.
 
         Raises OSError or TimeoutError when it does not answer.

@@ -134,6 +134,8 @@ class Pool:
         try:
             await instance.started(self._start_timeout_s)
         except FunctionCrashed as exc:
+            if self._closing:
+                raise Unavailable("the server is stopping") from exc
             raise BuildFailed(exc.message) from exc
         return instance
 
@@ -171,6 +173,12 @@ class Pool:
         for release in {instance.spec.release for instance in self._all if instance.spec.project_id == project_id}:
             self.retire(release)
 
+    def cut(self) -> None:
+        """Refuse new starts, and kill what runs."""
+        self._closing = True
+        for instance in list(self._all):
+            instance.happened(Event.KILLED)
+
     async def close(self, grace_s: float) -> None:
         """Refuse new starts, let running calls finish for `grace_s`, kill and reap everything."""
         self._closing = True
@@ -179,8 +187,7 @@ class Pool:
         for wait_s in (grace_s, None):
             if self._all:
                 await asyncio.wait([instance.exited for instance in self._all], timeout=wait_s)
-            for instance in list(self._all):
-                instance.happened(Event.KILLED)
+            self.cut()
         await self._tasks.close()
 
     # Starting.
@@ -255,7 +262,9 @@ class Pool:
             if not idle:
                 raise TooManyRequests("The machine has no room for another instance; try again later", retry_after_s=5)
             oldest = min(idle, key=lambda instance: instance.last_used)
-            self._drain(self._groups[oldest.spec.release], oldest)
+            # One that a deploy has just proven may have no group yet; it starts anew when it is called.
+            release = oldest.spec.release
+            self._drain(self._groups.setdefault(release, Group(release)), oldest)
 
     # Stopping.
 
@@ -299,7 +308,7 @@ class Pool:
     async def _empty(self, instance: Instance) -> None:
         """Wait for the running calls; a WebSocket has no end of its own and is closed after the time of a call."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(instance.spec.limits.timeout_ms / 1000 + 1):
+            async with asyncio.timeout(instance.longest_ms / 1000 + 1):
                 await instance.emptied.wait()
         instance.retire_tunnels()
         async with asyncio.timeout(_CLOSE_TIMEOUT_S if instance.tunnels else 0):

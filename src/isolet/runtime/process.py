@@ -42,7 +42,8 @@ class ChildSpec:
     """`listeners` maps a socket's name in the configuration to the socket, which the caller may keep open.
 
     `folders` are bound inside, read-only unless they are in `writable`; `kept` descriptors stay open in the child.
-    No file that it writes may grow over `file_max_bytes`, nor its own memory by `memory_max_bytes` once it listens.
+    No file that it writes may grow over `file_max_bytes`, nor its own memory by `memory_max_bytes` once it listens; and
+    it may have `open_files_max` descriptors then.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ChildSpec:
     kept: tuple[int, ...] = ()
     file_max_bytes: int | None = None
     memory_max_bytes: int | None = None
+    open_files_max: int = _OPEN_FILES_MAX
 
 
 class Child:
@@ -253,7 +255,9 @@ class Child:
 
     def _limit(self) -> None:
         """What the kernel itself holds the program to from now on, as a last line behind what is watched."""
-        limits = {resource.RLIMIT_NOFILE: _OPEN_FILES_MAX, resource.RLIMIT_CORE: 0}
+        # No more than we may have ourselves: only root could raise that.
+        open_files = min(self._spec.open_files_max, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        limits = {resource.RLIMIT_NOFILE: open_files, resource.RLIMIT_CORE: 0}
         if self._spec.file_max_bytes is not None:
             limits[resource.RLIMIT_FSIZE] = self._spec.file_max_bytes
         if self._spec.memory_max_bytes is not None:

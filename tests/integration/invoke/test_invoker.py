@@ -17,6 +17,7 @@ from isolet.domain.invocations import Door, Invocation, Outcome
 from isolet.domain.limits import Limits
 from isolet.errors import (
     ClientDisconnected,
+    ExecutionError,
     FunctionCrashed,
     FunctionTimeout,
     HandlerFailed,
@@ -47,7 +48,8 @@ export default async (request) => Response.json({
   body: await request.text(),
 });
 """
-# Stands in for workerd: it answers the first request on a connection, and closes at the second without a word.
+# Stands in for workerd: it answers the first request on a connection, and closes at the second without a word. One that
+# says `seen` it takes first.
 FORGETFUL = """
 import os, socket, sys
 def fd(name): return int(next(part for part in sys.argv if part.startswith(name)).rpartition("=")[2])
@@ -57,15 +59,14 @@ os.write(fd("--control-fd="), b"listening")
 count = 0
 while True:
     connection, _ = listener.accept()
-    for number in (1, 2):
-        data = b""
-        while not data.endswith(b"end"):
-            chunk = connection.recv(65536)
-            if not chunk: break
-            data += chunk
-        if number == 1 and data:
-            count += 1
-            connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    data = b""
+    while not data.endswith(b"end") and (chunk := connection.recv(65536)):
+        data += chunk
+    if data:
+        count += 1
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    if b"seen" in connection.recv(65536, socket.MSG_PEEK):
+        connection.recv(65536)
     connection.close()
 """
 
@@ -253,6 +254,11 @@ FAILURES = [
     ("return 'text';", "TypeError: the handler must return a Response, it returned text"),
     ("return undefined;", "TypeError: the handler must return a Response, it returned undefined"),
     ("return { a: 1 };", "TypeError: the handler must return a Response, it returned an object of Object"),
+    ("throw Object.defineProperty(new Error('shown'), 'stack', { get() { throw 1; } });", "Error: shown"),
+    (
+        "const reply = new Response('a'); reply.text(); return reply;",
+        "TypeError: the handler returned a Response whose body was read before, or sent already",
+    ),
     (
         "return new Promise(() => {});",
         "The handler never produced a response: its promise can never settle, or the runtime cancelled the call",
@@ -346,6 +352,22 @@ async def test_a_reply_over_its_time_breaks_off(harness: Harness) -> None:
     record = await harness.record(route)
     assert record.response_body == b"first"
     assert record.outcome is Outcome.TIMEOUT
+
+
+async def test_a_reply_that_its_caller_does_not_take_ends_with_its_time(harness: Harness) -> None:
+    module = """
+    export default () => new Response(new ReadableStream({
+      pull(controller) { controller.enqueue(new Uint8Array(65_536)); },
+    }));
+    """
+    route = harness.route(module, timeout_ms=400, concurrency=1)
+    reply = await harness.call(route)
+    assert (await reply.chunk())[:1] == b"\0"
+    record = await harness.record(route)
+    assert (record.outcome, 390_000 <= record.duration_us < 5_000_000) == (Outcome.TIMEOUT, True)
+    assert [instance.active for instance in harness.pool.instances] == [0]
+    with pytest.raises(ExecutionError):
+        await reply.read(100_000_000)
 
 
 async def test_a_crash_is_told_to_the_calls_it_hit(harness: Harness) -> None:
@@ -453,6 +475,14 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(for
     records = await forgetful.database.read(stored.list_invocations, route.function_id, limit=10)
     assert [record.request_body for record in records] == [b"the end"] * 3
     assert [record.outcome for record in records] == [Outcome.OK] * 3
+
+
+async def test_a_call_that_was_read_is_not_sent_twice(forgetful: Harness) -> None:
+    route = forgetful.route("")
+    assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
+    with pytest.raises(HandlerFailed, match="broke its reply off"):
+        await forgetful.call(route, b"seen: the end")
+    assert await (await forgetful.call(route, b"the end")).read(10) == b"2"
 
 
 async def test_a_streamed_call_is_not_sent_twice(forgetful: Harness) -> None:

@@ -383,3 +383,15 @@ async def test_closing_closes_idle_connections_and_keeps_no_others(channel: Chan
     channel.release(busy)
 
     assert await idle.rest() == b""
+
+
+async def test_a_connection_that_is_gone_is_not_asked_what_was_read_of_it(channel: Channel, listener: Listener) -> None:
+    connection = await begin(channel)
+    peer = await listener.accept()
+    connection.abort(ConnectionResetError("over"))
+    assert not connection.unread
+    async with asyncio.timeout(10):
+        await peer.reader.read()
+        while not connection.lost:
+            await asyncio.sleep(0)
+    assert not connection.unread

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -61,6 +62,13 @@ def egress_process(runtime: Runtime) -> psutil.Process:
             if process.name() == "workerd":
                 return process
     raise AssertionError("no workerd runs")
+
+
+async def test_it_has_descriptors_for_the_connections_of_all_instances(runtime: Runtime) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert hard > 4096
+    async with runtime.egress():
+        assert egress_process(runtime).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)
 
 
 async def test_an_address_of_this_machine_is_refused_by_name(runtime: Runtime, pool: Pool, web: Outside) -> None:

@@ -12,7 +12,7 @@ from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, Unavailable
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.lifecycle import State
-from isolet.runtime.pool import Pool
+from isolet.runtime.pool import Budget, Pool
 from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch, ready
 
 HELLO = "export default () => new Response('hello');"
@@ -209,6 +209,27 @@ async def test_a_proven_instance_that_is_not_wanted_ends(pool: Pool) -> None:
     assert not pool.instances
 
 
+async def test_a_proven_instance_makes_room_as_another_would(runtime: Runtime, lines: Lines) -> None:
+    async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40)) as pool:
+        proven, called = a_spec(HELLO), a_spec(HELLO)
+        instance = await pool.prove(proven)
+        assert await fetch(await acquire(pool, called)) == (200, b"hello")
+        pool.adopt(instance)
+        assert ready(pool, proven) is None
+        assert await fetch(await acquire(pool, proven)) == (200, b"hello")
+
+
+async def test_instances_over_a_lowered_number_take_no_calls(pool: Pool) -> None:
+    spec = a_spec(HELLO)
+    first, second = [await pool.prove(spec) for _ in range(2)]
+    pool.adopt(first)
+    pool.adopt(second)
+    first.begin_call()
+    assert pool.ready(spec.release, Limits(max_instances=2)) is second
+    assert pool.ready(spec.release, Limits(max_instances=1)) is first
+    first.end_call(None)
+
+
 async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE)
     old = await acquire(pool, spec)
@@ -250,6 +271,21 @@ async def test_a_retired_instance_does_not_wait_for_a_call_longer_than_it_may_ru
     with pytest.raises(ConnectionResetError):
         await waiting
     await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+
+
+async def test_a_retired_instance_waits_as_long_as_a_call_may_run_whose_time_was_raised(
+    pool: Pool, lines: Lines
+) -> None:
+    spec = a_spec(GATE, limits=Limits(timeout_ms=1))
+    instance = await acquire(pool, spec)
+    assert pool.ready(spec.release, Limits(timeout_ms=60_000)) is instance
+    waiting = asyncio.ensure_future(fetch(instance, "/wait"))
+    await until(lambda: lines.messages == ["waiting"], "the call")
+    pool.retire(spec.release)
+    # As long as the instance gave a call that may take a millisecond.
+    await asyncio.wait({waiting}, timeout=1.2)
+    assert await fetch(instance, "/go") == (200, b"gone")
+    assert await waiting == (200, b"waited")
 
 
 async def test_a_caller_of_a_release_that_retires_while_it_starts_is_served(pool: Pool, lines: Lines) -> None:

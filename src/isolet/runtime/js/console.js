@@ -28,7 +28,12 @@ function asText(value) {
 
 /** Stack lines of the function's own code only. */
 export function ownStack(error) {
-  const stack = error?.stack;
+  let stack;
+  try {
+    stack = error?.stack;
+  } catch {
+    return undefined;
+  }
   if (typeof stack !== "string") return undefined;
   return stack
     .split("\n")

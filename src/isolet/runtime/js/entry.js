@@ -64,6 +64,7 @@ async function run(request, env, ctx, call) {
     if (!(reply instanceof Response)) {
       throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
     }
+    if (reply.bodyUsed) throw new TypeError("the handler returned a Response whose body was read before, or sent already");
     if (reply.webSocket && request.headers.get("upgrade") !== "websocket") {
       throw new TypeError("the handler returned a WebSocket, the request asked for none: it has no `Upgrade: websocket`");
     }
