@@ -211,7 +211,7 @@ def test_an_export_makes_the_same_database_in_another_project(
         copy = Stores(project)
         done = copy.import_text(exported.content)
         assert done.status_code == 200, done.text
-        assert done.json()["statements"] > 5
+        assert done.json()["statements"] == 8
         for sql in (
             "SELECT id, name, score, typeof(score) AS t, photo, note FROM people ORDER BY id",
             "SELECT line FROM log",
@@ -222,6 +222,35 @@ def test_an_export_makes_the_same_database_in_another_project(
         assert copy.request("GET", "/database/export").text == exported.text
         copy.query("INSERT INTO people (name) VALUES ('after')")
         assert copy.rows("SELECT count(*) AS n FROM log") == [{"n": 6}], "the trigger works in the copy"
+
+
+def test_an_export_keeps_every_value_as_it_is(server: Server, root: httpx.Client, stores: Stores) -> None:
+    stores.rows("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v, w TEXT)")
+    stores.rows("CREATE TABLE sums (v INTEGER, twice INTEGER AS (v * 2) STORED) STRICT")
+    stores.rows("INSERT INTO t (v) VALUES (175928847299117063), (9223372036854775807), (4.0), (0.1 + 0.2), (-9e999)")
+    stores.rows(
+        "INSERT INTO t (v, w) VALUES (x'', ?), (NULL, ?)", "written \\n and\na real one\r\n\\r", "zero \0 inside"
+    )
+    stores.rows("INSERT INTO sums VALUES (-9007199254740993)")
+    stores.rows("CREATE VIEW seen AS SELECT v FROM t; CREATE TRIGGER no INSTEAD OF INSERT ON seen BEGIN SELECT 1; END")
+    stores.rows("CREATE INDEX by_w ON t (w); ANALYZE; DELETE FROM t WHERE id = 7")
+    everything = "SELECT id, typeof(v) AS t, quote(v) AS v, hex(w) AS w FROM t ORDER BY id"
+    exported = stores.request("GET", "/database/export")
+    with new_project(server, root) as project:
+        copy = Stores(project)
+        done = copy.import_text(exported.content)
+        assert done.status_code == 200, done.text
+        assert copy.rows(everything) == stores.rows(everything)
+        assert copy.rows("SELECT v || '' AS v, twice || '' AS w FROM sums") == [
+            {"v": "-9007199254740993", "w": "-18014398509481986"}
+        ]
+        assert copy.rows("INSERT INTO t (w) VALUES ('next') RETURNING id") == [{"id": 8}]
+
+
+def test_a_virtual_table_cannot_be_exported(stores: Stores) -> None:
+    stores.rows("CREATE VIRTUAL TABLE words USING fts5(word)")
+    status, message = told(stores.request("GET", "/database/export"))
+    assert (status, message) == (422, "cannot export a database with a virtual table (words); a backup holds it")
 
 
 def test_an_import_of_many_statements_minds_semicolons_in_text_and_triggers(stores: Stores) -> None:
@@ -266,6 +295,18 @@ def test_sql_text_over_the_limit_is_refused_both_ways(tmp_path: Path) -> None:
         assert stores.rows("SELECT count(*) AS n FROM t") == [{"n": 40}]
         stores.rows("DELETE FROM t WHERE rowid > 2")
         assert stores.request("GET", "/database/export").text.count("INSERT INTO") == 2
+
+
+def test_more_than_32_mib_at_once_is_too_large_in_both_directions(stores: Stores) -> None:
+    row = "INSERT INTO t VALUES ('" + "x" * 90_000 + "');"
+    status, message = told(stores.import_text("CREATE TABLE t (v);" + row * 380))
+    assert (status, message) == (413, "statements and rows are larger than 32 MB together")
+    stores.rows("CREATE TABLE t (v); INSERT INTO t VALUES (zeroblob(1700000)), (zeroblob(1700000))")
+    for _ in range(4):
+        stores.rows("INSERT INTO t SELECT v FROM t LIMIT 4")
+    status, message = told(stores.request("GET", "/database/export"))
+    assert status == 413
+    assert "a backup has no such limit" in message
 
 
 # Backups.
