@@ -21,6 +21,7 @@ CASES = """
 const cases = {
   put: (env, key, value, options) => env.KV.put(key, value, options),
   get: (env, key) => env.KV.get(key),
+  half: (env, key) => env.KV.put(key, "v", { metadata: "\\ud800" }),
   found: (env, key) => env.KV.getWithMetadata(key),
   exec: (env, sql) => env.DB.exec(sql),
   all: async (env, sql) => (await env.DB.prepare(sql).all()).results,
@@ -100,7 +101,15 @@ def test_what_a_function_puts_is_there_to_read_and_the_other_way(stores: Stores,
     assert (found["value"], found["metadata"]) == ("plain", {"who": "Zoë"})
 
 
-@pytest.mark.parametrize("key", ["a/b/c", "with space", "100%", "%2F", "q?x=1#y", "ключ-☃", "a+b&c=d", "/x", "x/"])
+def test_metadata_that_is_no_text_elsewhere_is_shown_as_json_writes_it(stores: Stores, cases: Cases) -> None:
+    cases.run("half", "odd")
+    assert stores.get("odd").headers["x-kv-metadata"] == '"\\ud800"'
+    assert r'"metadata":"\ud800"' in stores.request("GET", "/kv").text
+
+
+@pytest.mark.parametrize(
+    "key", ["a/b/c", "with space", "100%", "%2F", "q?x=1#y", "ключ-☃", "a+b&c=d", "/x", "x/", "a\r\nb\n"]
+)
 def test_a_key_may_hold_any_character(stores: Stores, cases: Cases, key: str) -> None:
     assert stores.put(key, key.encode()).status_code == 204
     assert cases.run("get", key) == key
@@ -132,6 +141,10 @@ def test_a_put_with_a_ttl_shows_when_it_expires(stores: Stores) -> None:
         ("k" * 513, None, "key is longer than 512 bytes"),
         ("ok", "{", "metadata is not JSON"),
         ("ok", '"' + "m" * 1023 + '"', "metadata is larger than 1024 bytes"),
+        ("ok", "NaN", "metadata is not JSON"),
+        ("ok", "1e999", "metadata is not JSON"),
+        ("ok", '"\\ud800"', "metadata is not JSON"),
+        ("ok", "[" * 20_000, "metadata is not JSON"),
     ],
 )
 def test_a_put_beyond_a_limit_is_refused(stores: Stores, key: str, metadata: str | None, message: str) -> None:
@@ -172,6 +185,22 @@ def test_a_failing_query_is_told_in_sqlites_words(stores: Stores) -> None:
     assert status == 422
     assert "no such table: nowhere" in message
     assert stores.request("POST", "/database/query", json={"sql": 1}).status_code == 422
+
+
+def test_a_boolean_parameter_is_a_number_as_in_functions(stores: Stores) -> None:
+    assert stores.rows("SELECT ? + 1 AS a, ? AS b", True, False) == [{"a": 2, "b": 0}]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, ["a"], [256], [-1], [True], [[1]]])
+def test_a_parameter_that_is_no_value_is_refused(stores: Stores, value: object) -> None:
+    status, message = told(stores.query("SELECT ?, ?", 1, value))
+    assert status == 422
+    assert message.startswith("params: number 2 is an ")
+
+
+def test_the_runtimes_own_export_is_no_query(stores: Stores) -> None:
+    status, message = told(stores.query("PRAGMA miniflare_d1_export(?,?,?);", 0, 0))
+    assert (status, message) == (422, "this statement is the runtime's own; GET the export instead")
 
 
 def test_several_statements_are_one_transaction(stores: Stores) -> None:

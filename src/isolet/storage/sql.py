@@ -65,10 +65,13 @@ class Sql:
     async def query(self, project_id: ProjectId, sql: str, params: Sequence[Any]) -> SqlResult:
         """Run a statement, or several apart by semicolons, in one transaction; the last one's result.
 
-        Raises InvalidInput with SQLite's own text.
+        Raises InvalidInput with SQLite's own text, and for a parameter that is no value.
         """
-        (result,) = await self._run(project_id, {"sql": sql, "params": list(params)})
+        bound = [_parameter(param, place) for place, param in enumerate(params, 1)]
+        (result,) = await self._run(project_id, {"sql": sql, "params": bound})
         meta = result["meta"]
+        if "changes" not in meta:
+            raise InvalidInput("this statement is the runtime's own; GET the export instead")
         return SqlResult(
             rows=result["results"],
             changes=meta["changes"],
@@ -167,6 +170,17 @@ class Sql:
             raise InvalidInput(error)
         results: list[dict[str, Any]] = parsed
         return results
+
+
+def _parameter(value: Any, place: int) -> Any:
+    """As a function's `bind` takes it: a boolean is a number. Raises InvalidInput for what is no value of SQL."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, dict):
+        raise InvalidInput(f"params: number {place} is an object; write it as JSON text")
+    if isinstance(value, list) and not all(type(byte) is int and 0 <= byte <= 255 for byte in value):
+        raise InvalidInput(f"params: number {place} is an array, and not one of bytes (0 to 255)")
+    return value
 
 
 def split_statements(text: str) -> Iterator[str]:
