@@ -26,7 +26,6 @@ from isolet.invoke.metrics import Metrics
 from isolet.invoke.rates import Rates
 from isolet.invoke.records import Records
 from isolet.invoke.replay import Replays
-from isolet.storage.backup import Backups
 from isolet.storage.kv import Kv
 from isolet.storage.sql import Sql
 
@@ -68,7 +67,7 @@ def build_front(house: House) -> RateGate:
         access=access,
         kv=Kv(house.storages),
         sql=Sql(house.storages),
-        backups=Backups(house.storages),
+        backups=house.backups,
         settings=settings,
     )
     altair = AltairDoor(

@@ -51,6 +51,7 @@ from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 from isolet.settings import Settings
+from isolet.storage.backup import Backups
 from isolet.store import access as stored_access
 from isolet.store import functions as stored_functions
 from isolet.store import projects as stored_projects
@@ -164,6 +165,8 @@ class House:
             database_max_bytes=settings.database_max_mb * 1024 * 1024,
         )
         self._stack.push_async_callback(self.storages.close)
+        # Before anything runs: it puts right what a killed server left.
+        self.backups = Backups(self.storages)
         launcher = Launcher(
             configs=configs,
             sandbox=self._sandbox,

@@ -118,6 +118,17 @@ def test_196_scopes_are_apart_and_claims_run_out(butterbase: Butterbase) -> None
     assert seen == [True, False, True, True]
 
 
+def test_null_is_an_option_that_is_left_out(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "const claim = (options) => ctx.idempotency.claim('k', options);"
+        "const claims = [await claim(), await claim(null), await claim({ scope: null, ttlSeconds: null })];"
+        "return [claims, (await ctx.db.query('SELECT 1 AS a', null)).rows];",
+    )
+
+    assert seen == [[True, False, False], [{"a": 1}]]
+
+
 @pytest.mark.parametrize("key", ["''", "'k'.repeat(256)", "5"])
 def test_197_a_key_that_is_none_throws(butterbase: Butterbase, key: str) -> None:
     thrown = _run(butterbase, f"return ctx.idempotency.claim({key});")
@@ -134,7 +145,7 @@ def test_the_key_value_store_counts_and_compares_in_one_step(butterbase: Butterb
         "out.push(await kv.setnx('n', 1), await kv.setnx('n', 2), await kv.get('n'));"
         "out.push(await kv.cas('n', 1, 5), await kv.cas('n', 1, 6), await kv.cas('new', null, 7));"
         "out.push(await kv.mget('n', 'new'));"
-        "await kv.setex('e', 100, 'v'); out.push(await kv.ttl('e') > 90, await kv.expire('e', 0.001));"
+        "await kv.setex('e', 'v', 100); out.push(await kv.ttl('e') > 90, await kv.expire('e', 0.001));"
         "await new Promise((r) => setTimeout(r, 20)); "
         "out.push(await kv.get('e'), await kv.exists('e'), await kv.incr('e'));"
         "out.push(await kv.del('a'), await kv.delete('a')); "
@@ -148,8 +159,56 @@ def test_the_key_value_store_counts_and_compares_in_one_step(butterbase: Butterb
         *(True, False, 1),
         *(True, False, True, [5, 7]),
         *(True, True, None, False, 1),
-        *(True, False, [1, 2]),
+        *(1, False, [1, 2]),
     ]
+
+
+def test_the_key_value_store_keeps_a_value_as_long_as_it_is_told(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "const { kv } = ctx; const out = [];"
+        "const near = async (key, seconds) => Math.abs((await kv.ttl(key)) - seconds) < 10;"
+        "out.push(await kv.ttl('none'), await kv.del('none'));"
+        "await kv.set('ever', 1, { ttl: null }); out.push(await kv.ttl('ever'), await kv.exists('ever'));"
+        "await kv.incr('ever'); await kv.cas('ever', 2, 3); out.push(await kv.ttl('ever'), await kv.get('ever'));"
+        "await kv.set('k', 1); out.push(await near('k', 30 * 86400), await kv.expire('k', null), await kv.ttl('k'));"
+        "await kv.mset({ x: 1 }, { ttl: 60 }); out.push(await kv.cas('x', 1, 2), await near('x', 60));"
+        "out.push(await kv.expire('x', 0), await kv.exists('x'), await kv.expire('x', 9));"
+        "return out;",
+    )
+
+    assert seen == [
+        *(None, 0),
+        *(None, True),
+        *(None, 3),
+        *(True, True, None),
+        *(True, True),
+        *(True, False, False),
+    ]
+
+
+def test_a_value_that_is_touched_lives_on_for_the_time_it_was_given(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "const { kv } = ctx; await kv.set('s', 'session', { ttl: 600 }); await kv.set('ever', 1, { ttl: null });"
+        "await ctx.db.query('UPDATE _kv SET expires_at = expires_at - 500000 WHERE key = $1', ['s']);"
+        "const left = [await kv.ttl('s') > 110, await kv.get('s'), await kv.ttl('s') > 110];"
+        "return [...left, await kv.get('s', { touch: true }), await kv.ttl('s') > 590,"
+        "await kv.get('ever', { touch: true }), await kv.ttl('ever'), await kv.get('none', { touch: true })];",
+    )
+
+    assert seen == [False, "session", False, "session", True, 1, None, None]
+
+
+def test_a_key_value_table_of_an_earlier_version_goes_on(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "await ctx.db.query('CREATE TABLE _kv (key TEXT PRIMARY KEY, value TEXT, expires_at INTEGER NOT NULL)');"
+        "await ctx.db.query(\"INSERT INTO _kv VALUES ('old', '1', $1)\", [Date.now() + 60000]);"
+        "return [await ctx.kv.get('old', { touch: true }), await ctx.kv.incr('old'), await ctx.kv.setnx('new', 1)];",
+    )
+
+    assert seen == [1, 2, True]
 
 
 def test_counting_is_atomic_across_calls(butterbase: Butterbase) -> None:
@@ -171,6 +230,16 @@ def test_counting_is_atomic_across_calls(butterbase: Butterbase) -> None:
 )
 def test_the_key_value_store_says_what_it_does_not_take(butterbase: Butterbase, body: str, text: str) -> None:
     assert text in _run(butterbase, body)["thrown"]
+
+
+def test_errors_of_the_key_value_store_are_told_apart_by_name(butterbase: Butterbase) -> None:
+    seen = _run(
+        butterbase,
+        "const tell = (work) => work.catch(({ name, code, status }) => [name, code, status]);"
+        "return [await tell(ctx.kv.set('big', 'x'.repeat(300000))), await tell(ctx.kv.get(''))];",
+    )
+
+    assert seen == [["KvValueTooLargeError", "KV_VALUE_TOO_LARGE", 413], ["KvKeyInvalidError", "bad_request", 400]]
 
 
 def test_198_a_function_calls_another_and_the_user_goes_with_it(butterbase: Butterbase) -> None:

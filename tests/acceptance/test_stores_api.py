@@ -21,6 +21,7 @@ CASES = """
 const cases = {
   put: (env, key, value, options) => env.KV.put(key, value, options),
   get: (env, key) => env.KV.get(key),
+  half: (env, key) => env.KV.put(key, "v", { metadata: "\\ud800" }),
   found: (env, key) => env.KV.getWithMetadata(key),
   exec: (env, sql) => env.DB.exec(sql),
   all: async (env, sql) => (await env.DB.prepare(sql).all()).results,
@@ -100,7 +101,15 @@ def test_what_a_function_puts_is_there_to_read_and_the_other_way(stores: Stores,
     assert (found["value"], found["metadata"]) == ("plain", {"who": "Zoë"})
 
 
-@pytest.mark.parametrize("key", ["a/b/c", "with space", "100%", "%2F", "q?x=1#y", "ключ-☃", "a+b&c=d", "/x", "x/"])
+def test_metadata_that_is_no_text_elsewhere_is_shown_as_json_writes_it(stores: Stores, cases: Cases) -> None:
+    cases.run("half", "odd")
+    assert stores.get("odd").headers["x-kv-metadata"] == '"\\ud800"'
+    assert r'"metadata":"\ud800"' in stores.request("GET", "/kv").text
+
+
+@pytest.mark.parametrize(
+    "key", ["a/b/c", "with space", "100%", "%2F", "q?x=1#y", "ключ-☃", "a+b&c=d", "/x", "x/", "a\r\nb\n"]
+)
 def test_a_key_may_hold_any_character(stores: Stores, cases: Cases, key: str) -> None:
     assert stores.put(key, key.encode()).status_code == 204
     assert cases.run("get", key) == key
@@ -132,6 +141,10 @@ def test_a_put_with_a_ttl_shows_when_it_expires(stores: Stores) -> None:
         ("k" * 513, None, "key is longer than 512 bytes"),
         ("ok", "{", "metadata is not JSON"),
         ("ok", '"' + "m" * 1023 + '"', "metadata is larger than 1024 bytes"),
+        ("ok", "NaN", "metadata is not JSON"),
+        ("ok", "1e999", "metadata is not JSON"),
+        ("ok", '"\\ud800"', "metadata is not JSON"),
+        ("ok", "[" * 20_000, "metadata is not JSON"),
     ],
 )
 def test_a_put_beyond_a_limit_is_refused(stores: Stores, key: str, metadata: str | None, message: str) -> None:
@@ -174,6 +187,22 @@ def test_a_failing_query_is_told_in_sqlites_words(stores: Stores) -> None:
     assert stores.request("POST", "/database/query", json={"sql": 1}).status_code == 422
 
 
+def test_a_boolean_parameter_is_a_number_as_in_functions(stores: Stores) -> None:
+    assert stores.rows("SELECT ? + 1 AS a, ? AS b", True, False) == [{"a": 2, "b": 0}]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, ["a"], [256], [-1], [True], [[1]]])
+def test_a_parameter_that_is_no_value_is_refused(stores: Stores, value: object) -> None:
+    status, message = told(stores.query("SELECT ?, ?", 1, value))
+    assert status == 422
+    assert message.startswith("params: number 2 is an ")
+
+
+def test_the_runtimes_own_export_is_no_query(stores: Stores) -> None:
+    status, message = told(stores.query("PRAGMA miniflare_d1_export(?,?,?);", 0, 0))
+    assert (status, message) == (422, "this statement is the runtime's own; GET the export instead")
+
+
 def test_several_statements_are_one_transaction(stores: Stores) -> None:
     stores.query("CREATE TABLE t (n INTEGER UNIQUE)")
     assert stores.query("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").status_code == 422
@@ -211,7 +240,7 @@ def test_an_export_makes_the_same_database_in_another_project(
         copy = Stores(project)
         done = copy.import_text(exported.content)
         assert done.status_code == 200, done.text
-        assert done.json()["statements"] > 5
+        assert done.json()["statements"] == 8
         for sql in (
             "SELECT id, name, score, typeof(score) AS t, photo, note FROM people ORDER BY id",
             "SELECT line FROM log",
@@ -222,6 +251,35 @@ def test_an_export_makes_the_same_database_in_another_project(
         assert copy.request("GET", "/database/export").text == exported.text
         copy.query("INSERT INTO people (name) VALUES ('after')")
         assert copy.rows("SELECT count(*) AS n FROM log") == [{"n": 6}], "the trigger works in the copy"
+
+
+def test_an_export_keeps_every_value_as_it_is(server: Server, root: httpx.Client, stores: Stores) -> None:
+    stores.rows("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v, w TEXT)")
+    stores.rows("CREATE TABLE sums (v INTEGER, twice INTEGER AS (v * 2) STORED) STRICT")
+    stores.rows("INSERT INTO t (v) VALUES (175928847299117063), (9223372036854775807), (4.0), (0.1 + 0.2), (-9e999)")
+    stores.rows(
+        "INSERT INTO t (v, w) VALUES (x'', ?), (NULL, ?)", "written \\n and\na real one\r\n\\r", "zero \0 inside"
+    )
+    stores.rows("INSERT INTO sums VALUES (-9007199254740993)")
+    stores.rows("CREATE VIEW seen AS SELECT v FROM t; CREATE TRIGGER no INSTEAD OF INSERT ON seen BEGIN SELECT 1; END")
+    stores.rows("CREATE INDEX by_w ON t (w); ANALYZE; DELETE FROM t WHERE id = 7")
+    everything = "SELECT id, typeof(v) AS t, quote(v) AS v, hex(w) AS w FROM t ORDER BY id"
+    exported = stores.request("GET", "/database/export")
+    with new_project(server, root) as project:
+        copy = Stores(project)
+        done = copy.import_text(exported.content)
+        assert done.status_code == 200, done.text
+        assert copy.rows(everything) == stores.rows(everything)
+        assert copy.rows("SELECT v || '' AS v, twice || '' AS w FROM sums") == [
+            {"v": "-9007199254740993", "w": "-18014398509481986"}
+        ]
+        assert copy.rows("INSERT INTO t (w) VALUES ('next') RETURNING id") == [{"id": 8}]
+
+
+def test_a_virtual_table_cannot_be_exported(stores: Stores) -> None:
+    stores.rows("CREATE VIRTUAL TABLE words USING fts5(word)")
+    status, message = told(stores.request("GET", "/database/export"))
+    assert (status, message) == (422, "cannot export a database with a virtual table (words); a backup holds it")
 
 
 def test_an_import_of_many_statements_minds_semicolons_in_text_and_triggers(stores: Stores) -> None:
@@ -266,6 +324,18 @@ def test_sql_text_over_the_limit_is_refused_both_ways(tmp_path: Path) -> None:
         assert stores.rows("SELECT count(*) AS n FROM t") == [{"n": 40}]
         stores.rows("DELETE FROM t WHERE rowid > 2")
         assert stores.request("GET", "/database/export").text.count("INSERT INTO") == 2
+
+
+def test_more_than_32_mib_at_once_is_too_large_in_both_directions(stores: Stores) -> None:
+    row = "INSERT INTO t VALUES ('" + "x" * 90_000 + "');"
+    status, message = told(stores.import_text("CREATE TABLE t (v);" + row * 380))
+    assert (status, message) == (413, "statements and rows are larger than 32 MB together")
+    stores.rows("CREATE TABLE t (v); INSERT INTO t VALUES (zeroblob(1700000)), (zeroblob(1700000))")
+    for _ in range(4):
+        stores.rows("INSERT INTO t SELECT v FROM t LIMIT 4")
+    status, message = told(stores.request("GET", "/database/export"))
+    assert status == 413
+    assert "a backup has no such limit" in message
 
 
 # Backups.

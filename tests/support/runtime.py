@@ -85,10 +85,9 @@ class Runtime:
             await egress.close()
             await tasks.close()
 
-    @asynccontextmanager
-    async def pool(self, on_line: Callable[[InvocationId, ConsoleLine], None], **values: Any) -> AsyncIterator[Pool]:
-        """A pool that is closed at the end, with nothing left of it."""
-        storages = Storages(
+    def storages(self) -> Storages:
+        """To be closed by the caller."""
+        return Storages(
             configs=self.configs,
             sandbox=self.sandbox,
             pid_files=self.pid_files,
@@ -97,6 +96,11 @@ class Runtime:
             idle_timeout_s=300.0,
             database_max_bytes=1024 * 1024,
         )
+
+    @asynccontextmanager
+    async def pool(self, on_line: Callable[[InvocationId, ConsoleLine], None], **values: Any) -> AsyncIterator[Pool]:
+        """A pool that is closed at the end, with nothing left of it."""
+        storages = self.storages()
         egress_socket = self.folder / "egress" / "socket"
         egress_socket.parent.mkdir(exist_ok=True)
         launcher = Launcher(

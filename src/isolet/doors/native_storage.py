@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,6 +13,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from isolet.domain.access import Role
 from isolet.doors.http import Body
@@ -20,12 +22,21 @@ from isolet.doors.native_shapes import SqlQuery
 from isolet.doors.request import BoundedRoute
 from isolet.errors import InvalidInput
 from isolet.settings import Settings
-from isolet.storage.backup import Backups
+from isolet.storage.backup import UPLOAD, Backups
 from isolet.storage.kv import Kv, KvKey
 from isolet.storage.sql import Sql
 
 _CHUNK = 1024 * 1024
 _METADATA_HEADER = "x-kv-metadata"
+
+
+class _KeyConvertor(PathConvertor):
+    """The rest of the path, line breaks and all."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("kv_key", _KeyConvertor())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +64,21 @@ class StorageDoor:
         @router.get("/kv", tags=["kv"])
         async def list_keys(
             request: Request, slug: str, prefix: str = "", limit: Limit = 50, cursor: str | None = None
-        ) -> dict[str, Any]:
+        ) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
-            return {"data": [_key(key) for key in keys], "next_cursor": following}
+            page = {"data": [_key(key) for key in keys], "next_cursor": following}
+            # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
+            return Response(json.dumps(page, separators=(",", ":")), media_type="application/json")
 
-        @router.get("/kv/{key:path}", tags=["kv"])
+        @router.get("/kv/{key:kv_key}", tags=["kv"])
         async def get_value(request: Request, slug: str, key: str) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             found = await self.kv.get(project.id, key)
             headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
             return Response(found.data, media_type="application/octet-stream", headers=headers)
 
-        @router.put("/kv/{key:path}", status_code=204, tags=["kv"])
+        @router.put("/kv/{key:kv_key}", status_code=204, tags=["kv"])
         async def put_value(request: Request, slug: str, key: str, expiration_ttl: int | None = None) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             value = await self._body(request)
@@ -73,7 +86,7 @@ class StorageDoor:
             await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
             return Response(status_code=204)
 
-        @router.delete("/kv/{key:path}", status_code=204, tags=["kv"])
+        @router.delete("/kv/{key:kv_key}", status_code=204, tags=["kv"])
         async def delete_value(request: Request, slug: str, key: str) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             await self.kv.delete(project.id, key)
@@ -124,7 +137,7 @@ class StorageDoor:
             project = self.access.project(request, slug, Role.ADMIN)
             # A backup may be as large as the stores are: it goes to disk as it comes.
             limit = 2 * self.settings.database_max_mb * 1024 * 1024
-            with tempfile.NamedTemporaryFile(dir=self.settings.data_dir, prefix=".upload-") as upload:
+            with tempfile.NamedTemporaryFile(dir=self.backups.folder, prefix=UPLOAD) as upload:
                 async for part in Body(request.scope, request.receive, limit=limit):
                     await asyncio.to_thread(upload.write, part)
                 upload.flush()

@@ -65,6 +65,7 @@ class Storage:
         self._watching = False
         self._held = asyncio.Event()
         self._held.set()
+        self._alone = asyncio.Lock()
         self._rewatch: asyncio.TimerHandle | None = None
         self._watch()
 
@@ -78,7 +79,7 @@ class Storage:
     def _watch(self) -> None:
         """Wait for the first connection."""
         self._rewatch = None
-        if not self._closed and not self._watching and self._held.is_set():
+        if self._child is None and not self._closed and not self._watching and self._held.is_set():
             self._watching = True
             for listener in self._listeners.values():
                 self._loop.add_reader(listener.fileno(), self._activate)
@@ -196,30 +197,36 @@ class Storage:
 
     @contextlib.asynccontextmanager
     async def paused(self) -> AsyncIterator[Path]:
-        """The files, while nobody writes them; calls wait meanwhile."""
-        self.patient += 1
-        child = self._child
-        if child is not None:
-            child.pause()
-        try:
-            yield self.folder
-        finally:
+        """The files, while nobody writes them: one at a time. Calls wait meanwhile."""
+        async with self._hold_still():
+            child = self._child
             if child is not None:
-                child.resume()
-            self.patient -= 1
+                child.pause()
+            try:
+                yield self.folder
+            finally:
+                if child is not None:
+                    child.resume()
 
     @contextlib.asynccontextmanager
     async def stopped(self) -> AsyncIterator[Path]:
-        """The files, with no process on them; calls wait meanwhile, those under way fail."""
-        self._held.clear()
-        self._unwatch()
-        try:
+        """The files, with no process on them: one at a time. Calls wait meanwhile, those under way fail."""
+        async with self._hold_still():
             await self._kill()
-            yield self.folder
-        finally:
-            self._held.set()
             self._failures = 0
-            self._watch()
+            yield self.folder
+
+    @contextlib.asynccontextmanager
+    async def _hold_still(self) -> AsyncIterator[None]:
+        """No process starts meanwhile."""
+        async with self._alone:
+            self._held.clear()
+            self._unwatch()
+            try:
+                yield
+            finally:
+                self._held.set()
+                self._watch()
 
     async def _kill(self) -> None:
         if self._child is not None:

@@ -24,17 +24,22 @@ from isolet.runtime.storage import Storages
 
 _FOLDERS = ("objects", "blobs")
 _MARK = "isolet-backup-1"
+_BACKUP, _RESTORE, UPLOAD = ".backup-", ".restore-", ".upload-"
 _NO_BACKUP = "the file is not a backup that Isolet made"
 
 
 class Backups:
+    """`folder` is for temporary files: what is left in it when the server is killed goes at the next start."""
+
     def __init__(self, storages: Storages) -> None:
         self._storages = storages
+        self.folder = storages.data
+        tidy(self.folder)
 
     @contextlib.asynccontextmanager
     async def create(self, project_id: ProjectId) -> AsyncIterator[Path]:
         """A tar file of the project's KV and SQL, there as long as the context is."""
-        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=".backup-") as scratch:
+        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch:
             copy = Path(scratch) / "copy"
             async with self._storages.use(project_id) as storage, storage.paused() as folder:
                 await asyncio.to_thread(_copy, folder, copy)
@@ -47,11 +52,29 @@ class Backups:
 
         Calls to the stores wait meanwhile; those under way fail.
         """
-        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=".restore-") as scratch:
+        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=f"{_RESTORE}{project_id}.") as scratch:
             fresh = Path(scratch) / "fresh"
             await asyncio.to_thread(_unpack, file, fresh)
             async with self._storages.use(project_id) as storage, storage.stopped() as folder:
                 await asyncio.to_thread(_swap, fresh, folder, Path(scratch) / "old")
+
+
+def tidy(data: Path) -> None:
+    """Remove what backups and restores that were cut off left; a restore that was in the midst is undone."""
+    for scratch in data.glob(f"{_RESTORE}*"):
+        if any((scratch / "fresh" / name).exists() for name in _FOLDERS):
+            _swap_back(scratch, data / scratch.name.removeprefix(_RESTORE).split(".")[0])
+    for prefix in (_BACKUP, _RESTORE, UPLOAD):
+        for left in data.glob(f"{prefix}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _swap_back(scratch: Path, folder: Path) -> None:
+    for name in _FOLDERS:
+        if (scratch / "old" / name).exists():
+            if (folder / name).exists():
+                (folder / name).rename(scratch / f"undone-{name}")
+            (scratch / "old" / name).rename(folder / name)
 
 
 def _copy(folder: Path, target: Path) -> None:

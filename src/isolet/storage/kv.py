@@ -115,9 +115,10 @@ def _check_metadata(text: str) -> str:
     """The metadata as it travels in a header: ASCII only."""
     try:
         value = json.loads(text)
-    except ValueError as exc:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    except (ValueError, RecursionError) as exc:
         raise InvalidInput("metadata is not JSON") from exc
-    if len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) > METADATA_MAX_BYTES:
+    if size > METADATA_MAX_BYTES:
         raise InvalidInput(f"metadata is larger than {METADATA_MAX_BYTES} bytes")
     return _compact(value)
 

@@ -9,14 +9,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isolet.errors import InvalidInput, TooLarge
+from isolet.errors import InvalidInput, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.storage import Storages
+from isolet.storage import dump
 from isolet.storage.exchange import ask
 
 STATEMENT_MAX_BYTES = 100_000
-_EXPORT = "PRAGMA miniflare_d1_export(?,?,?);"
+# What workerd passes on at once, statements or rows; text that is not plain takes two bytes a character there.
+_MESSAGE_MAX_BYTES = 32 * 1024 * 1024
+# The last bit of it is for what stands around the statements.
+_TEXT_MAX_BYTES = 31 * 1024 * 1024
+_TOO_LARGE = "Serialized RPC arguments or return values are limited"
+_EXPORT_TRIES = 5
 _BULK_TIMEOUT_S = 600.0
+_AS_LISTS = "/query?resultsFormat=ROWS_AND_COLUMNS"
 _COUNT = "SELECT count(*) AS n FROM {}"
 _TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
@@ -58,10 +65,13 @@ class Sql:
     async def query(self, project_id: ProjectId, sql: str, params: Sequence[Any]) -> SqlResult:
         """Run a statement, or several apart by semicolons, in one transaction; the last one's result.
 
-        Raises InvalidInput with SQLite's own text.
+        Raises InvalidInput with SQLite's own text, and for a parameter that is no value.
         """
-        (result,) = await self._run(project_id, {"sql": sql, "params": list(params)})
+        bound = [_parameter(param, place) for place, param in enumerate(params, 1)]
+        (result,) = await self._run(project_id, {"sql": sql, "params": bound})
         meta = result["meta"]
+        if "changes" not in meta:
+            raise InvalidInput("this statement is the runtime's own; GET the export instead")
         return SqlResult(
             rows=result["results"],
             changes=meta["changes"],
@@ -76,39 +86,67 @@ class Sql:
         names = [str(row["name"]) for row in listed.rows]
         if not names:
             return SqlFigures(size_bytes=listed.size_bytes, tables={})
-        counts = [{"sql": _COUNT.format(_identifier(name)), "params": []} for name in names]
+        counts = [{"sql": _COUNT.format(dump.identifier(name)), "params": []} for name in names]
         results = await self._run(project_id, counts)
         rows = {name: int(result["results"][0]["n"]) for name, result in zip(names, results, strict=True)}
         return SqlFigures(size_bytes=listed.size_bytes, tables=rows)
 
     async def export(self, project_id: ProjectId, max_bytes: int) -> str:
-        """The whole database as SQL text, one statement a line.
+        """The whole database as SQL text, each statement on a line of its own.
 
         Raises InvalidInput for what cannot be exported, and TooLarge for more than an import would take.
         """
+        max_bytes = min(max_bytes, _TEXT_MAX_BYTES)
         try:
-            (result,) = await self._run(project_id, {"sql": _EXPORT, "params": [0, 0]}, bulk=True, max_bytes=max_bytes)
+            for _ in range(_EXPORT_TRIES):
+                text = await self._export(project_id, max_bytes)
+                if text is not None:
+                    return text
         except TooLarge as exc:
             raise TooLarge(
                 f"the database as SQL text is larger than {max_bytes // 1024**2} MB; a backup has no such limit"
             ) from exc
-        (statements,) = result["results"]
-        return "".join(f"{statement}\n" for statement in statements)
+        raise Unavailable("the tables change all the time; try again")
+
+    async def _export(self, project_id: ProjectId, max_bytes: int) -> str | None:
+        """None when a table changed while its rows were asked for."""
+        (schema,) = await self._rows(project_id, [dump.SCHEMA])
+        names = dump.tables(schema)
+        described = await self._rows(project_id, [dump.SCHEMA, *map(dump.columns_of, names)])
+        tables = [
+            dump.Table(name=name, columns=[column[1] for column in columns])
+            for name, columns in zip(names, described[1:], strict=True)
+        ]
+        selects = [table.select for table in tables]
+        (now, *rows) = await self._rows(project_id, [dump.SCHEMA, *selects], max_bytes=max_bytes)
+        if not schema == described[0] == now:
+            return None
+        contents = list(zip(tables, rows, strict=True))
+        return await asyncio.to_thread(_bounded, dump.statements(schema, contents), max_bytes)
 
     async def import_text(self, project_id: ProjectId, text: str) -> int:
         """Run SQL text in one transaction; how many statements. Raises InvalidInput, and then nothing changed."""
         statements = await asyncio.to_thread(lambda: list(split_statements(text)))
         if not statements:
             raise InvalidInput("there is no SQL statement to import")
-        for statement in statements:
-            if len(statement.encode()) > STATEMENT_MAX_BYTES:
-                raise InvalidInput(f"a statement is longer than {STATEMENT_MAX_BYTES} bytes: {statement[:60]} …")
-        batch = [{"sql": statement, "params": []} for statement in statements]
+        batch = [{"sql": text, "params": []} for text in _packed(statements)]
         await self._run(project_id, batch, bulk=True)
         return len(statements)
 
+    async def _rows(self, project_id: ProjectId, queries: Sequence[str], *, max_bytes: int | None = None) -> list[Any]:
+        """The rows of each query, as lists; all of them are one transaction."""
+        batch = [{"sql": query, "params": []} for query in queries]
+        results = await self._run(project_id, batch, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
+        return [result["results"]["rows"] for result in results]
+
     async def _run(
-        self, project_id: ProjectId, queries: Any, *, bulk: bool = False, max_bytes: int | None = None
+        self,
+        project_id: ProjectId,
+        queries: Any,
+        *,
+        bulk: bool = False,
+        max_bytes: int | None = None,
+        target: str = "/query",
     ) -> list[dict[str, Any]]:
         async with self._storages.use(project_id) as storage:
             storage.patient += bulk
@@ -116,7 +154,7 @@ class Sql:
                 answer = await ask(
                     storage.database,
                     "POST",
-                    "/query",
+                    target,
                     headers={"content-type": "application/json"},
                     body=json.dumps(queries).encode(),
                     timeout_s=_BULK_TIMEOUT_S if bulk else 20.0,
@@ -126,9 +164,23 @@ class Sql:
                 storage.patient -= bulk
         parsed = json.loads(answer.body)
         if isinstance(parsed, dict):
-            raise InvalidInput(str(parsed.get("error", "the statement failed")))
+            error = str(parsed.get("error", "the statement failed"))
+            if error.startswith(_TOO_LARGE):
+                raise TooLarge(f"statements and rows are larger than {_MESSAGE_MAX_BYTES // 1024**2} MB together")
+            raise InvalidInput(error)
         results: list[dict[str, Any]] = parsed
         return results
+
+
+def _parameter(value: Any, place: int) -> Any:
+    """As a function's `bind` takes it: a boolean is a number. Raises InvalidInput for what is no value of SQL."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, dict):
+        raise InvalidInput(f"params: number {place} is an object; write it as JSON text")
+    if isinstance(value, list) and not all(type(byte) is int and 0 <= byte <= 255 for byte in value):
+        raise InvalidInput(f"params: number {place} is an array, and not one of bytes (0 to 255)")
+    return value
 
 
 def split_statements(text: str) -> Iterator[str]:
@@ -154,5 +206,28 @@ def split_statements(text: str) -> Iterator[str]:
         yield text[start:].strip()
 
 
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _packed(statements: Sequence[str]) -> Iterator[str]:
+    """As few texts as can hold the statements: each has its price. Raises InvalidInput for one that is too long."""
+    parts: list[str] = []
+    size = 0
+    for statement in statements:
+        length = len(statement.encode()) + 1
+        if length - 1 > STATEMENT_MAX_BYTES:
+            raise InvalidInput(f"a statement is longer than {STATEMENT_MAX_BYTES} bytes: {statement[:60]} …")
+        if parts and size + length > STATEMENT_MAX_BYTES:
+            yield "\n".join(parts)
+            parts, size = [], 0
+        parts.append(statement)
+        size += length
+    yield "\n".join(parts)
+
+
+def _bounded(statements: Iterator[str], max_bytes: int) -> str:
+    """Raises TooLarge."""
+    lines, size = [], 0
+    for statement in statements:
+        lines.append(statement + "\n")
+        size += 1 + len(statement) if statement.isascii() else 1 + max(2 * len(statement), len(statement.encode()))
+        if size > max_bytes:
+            raise TooLarge("the SQL text is too large")
+    return "".join(lines)
