@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from isolet.domain.access import Principal, Role
 from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
+from isolet.doors.request import BoundedRoute
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.ids import ProjectId
 from isolet.invoke.routes import Route, Routes
@@ -55,9 +56,13 @@ class NativeAccess:
         headers = request.scope["headers"]
         return authenticate(self._routes, api_key(headers) or bearer(headers))
 
-    async def authenticated(self, request: Request) -> None:
-        """A dependency of every native route: credentials are looked at before anything the request says."""
-        self.principal(request)
+    def router(self, path: str = "") -> APIRouter:
+        """For routes below `/isolet/v1`: a JSON body is bounded, and nothing it says is looked at without a key."""
+
+        async def authenticated(request: Request) -> None:
+            self.principal(request)
+
+        return APIRouter(prefix=PREFIX + path, route_class=BoundedRoute, dependencies=[Depends(authenticated)])
 
     def root(self, request: Request) -> None:
         """Raises Forbidden for every key but the root key."""

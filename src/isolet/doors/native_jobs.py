@@ -41,7 +41,7 @@ class NativeJobs:
     secrets: WebhookSecrets
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX)
+        router = self.access.router()
         self._add_calls(router)
         self._add_deliveries(router)
         self._add_secrets(router)

@@ -19,7 +19,7 @@ from isolet.domain.jobs import JobState
 from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.doors import records_shapes as shapes
-from isolet.doors.native_access import PREFIX, Limit, NativeAccess
+from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_jobs import NativeJobs
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.functions.service import Functions
@@ -47,7 +47,7 @@ class RecordsDoor:
     metrics: Metrics
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX)
+        router = self.access.router()
         self._add_invocations(router)
         self._add_streams(router)
         self._add_figures(router)
