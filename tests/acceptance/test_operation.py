@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -40,7 +41,7 @@ def run_printed_curl(server: Server, **variables: str) -> str:
     return done.stdout
 
 
-def refusal(data_dir: Path, *arguments: str, **settings: object) -> str:
+def refusal(data_dir: Path, *arguments: str, **settings: Any) -> str:
     """What a server says that does not start."""
     server = Server(data_dir, *arguments, **settings)
     assert server.wait(30) == 1, server.log
@@ -131,6 +132,17 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, name: 
         assert variable in said
     if name != "master_key":
         assert value in said
+
+
+def test_a_program_that_is_no_workerd_is_refused(tmp_path: Path) -> None:
+    assert "cannot start the egress process: it ended" in refusal(tmp_path / "data", "--workerd", "/bin/true")
+
+
+def test_a_root_key_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "root-key"
+    path.mkdir(parents=True)
+
+    assert refusal(tmp_path / "data", root_key=None) == f"isolet: cannot use {path}: Is a directory"
 
 
 def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

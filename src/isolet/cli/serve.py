@@ -77,7 +77,7 @@ def _signature() -> inspect.Signature:
     for field in settings.fields():
         kind = Path if settings.value_type(field) is Path else str
         flag = "--" + field.name.replace("_", "-")
-        shown = "" if field.default is None else f" Default: {field.default}."
+        shown = "" if field.default in (None, "") else f" Default: {field.default}."
         option = typer.Option(flag, help=field.metadata["doc"] + shown, show_default=False)
         parameters.append(
             inspect.Parameter(
