@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from isolet.clock import parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
@@ -29,6 +31,19 @@ def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any
         raise InvalidInput("cursor is not one that this API gave")
     rest = len(items) > start + limit
     return list(items[start : start + limit]), str(start + limit) if rest else None
+
+
+def time_ms(name: str, text: str | None) -> int | None:
+    """A time in ISO 8601, or in milliseconds since the epoch. Raises InvalidInput."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text[:15])
+    # In a query a plus that was not escaped arrives as a space.
+    for written in (text, text.replace(" ", "+")):
+        with contextlib.suppress(ValueError):
+            return parse_iso(written)
+    raise InvalidInput(f"{name} must be a time such as 2026-01-31T12:00:00Z, or milliseconds")
 
 
 class NativeAccess:
