@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,24 @@ def test_an_interrupt_from_the_terminal_lets_running_calls_finish(tmp_path: Path
                     process.send_signal(signal.SIGINT)
             assert "".join(parts) == "done"
         assert server.wait(15) == 0
+
+
+def test_an_interrupt_before_there_is_anything_to_stop_ends_the_start_quietly(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "isolet.invoke.figures":
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["isolet", "serve", "--port", "0", "--data-dir", {str(tmp_path / "data")!r}]
+from isolet.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_an_idle_instance_stops_and_comes_back(tmp_path: Path) -> None:
