@@ -170,6 +170,13 @@ def test_health_and_api_pages_need_no_key(anonymous: httpx.Client) -> None:
     assert {"/platform/v1/functions", "/api/v1/functions", "/isolet/v1/functions/{function_id}"} <= paths.keys()
 
 
+def test_every_operation_of_the_description_has_an_id_of_its_own(anonymous: httpx.Client) -> None:
+    paths = anonymous.get("/openapi.json").json()["paths"]
+    ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+
+    assert [one for one in ids if ids.count(one) > 1] == []
+
+
 def test_the_api_pages_load_nothing_from_elsewhere(anonymous: httpx.Client) -> None:
     html = anonymous.get("/docs").text
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", html)
