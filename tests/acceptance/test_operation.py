@@ -170,6 +170,23 @@ def test_health_and_api_pages_need_no_key(anonymous: httpx.Client) -> None:
     assert {"/platform/v1/functions", "/api/v1/functions", "/isolet/v1/functions/{function_id}"} <= paths.keys()
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/platform/v1/functions", "GET, POST"),
+        ("/api/v1/functions/some", "DELETE, GET, PATCH, PUT"),
+        ("/isolet/v1/projects/default/kv/key", "DELETE, GET, PUT"),
+        ("/healthz", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(
+    anonymous: httpx.Client, path: str, methods: str
+) -> None:
+    reply = anonymous.request("TRACE", path)
+
+    assert (reply.status_code, reply.headers["allow"]) == (405, methods)
+
+
 def test_every_operation_of_the_description_has_an_id_of_its_own(anonymous: httpx.Client) -> None:
     paths = anonymous.get("/openapi.json").json()["paths"]
     ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
