@@ -194,6 +194,12 @@ def test_every_operation_of_the_description_has_an_id_of_its_own(anonymous: http
     assert [one for one in ids if ids.count(one) > 1] == []
 
 
+def test_the_address_that_the_start_prints_leads_to_the_api_pages(anonymous: httpx.Client) -> None:
+    reply = anonymous.get("/", follow_redirects=True)
+
+    assert (reply.status_code, reply.url.path) == (200, "/docs")
+
+
 def test_the_api_pages_load_nothing_from_elsewhere(anonymous: httpx.Client) -> None:
     html = anonymous.get("/docs").text
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", html)
