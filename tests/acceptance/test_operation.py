@@ -10,8 +10,10 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -43,7 +45,7 @@ def run_printed_curl(server: Server, **variables: str) -> str:
     return done.stdout
 
 
-def refusal(data_dir: Path, *arguments: str, **settings: object) -> str:
+def refusal(data_dir: Path, *arguments: str, **settings: Any) -> str:
     """What a server says that does not start."""
     server = Server(data_dir, *arguments, **settings)
     assert server.wait(30) == 1, server.log
@@ -136,6 +138,17 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, name: 
         assert value in said
 
 
+def test_a_program_that_is_no_workerd_is_refused(tmp_path: Path) -> None:
+    assert "cannot start the egress process: it ended" in refusal(tmp_path / "data", "--workerd", "/bin/true")
+
+
+def test_a_root_key_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "root-key"
+    path.mkdir(parents=True)
+
+    assert refusal(tmp_path / "data", root_key=None) == f"isolet: cannot use {path}: Is a directory"
+
+
 def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
@@ -158,6 +171,36 @@ def test_health_and_api_pages_need_no_key(anonymous: httpx.Client) -> None:
     assert (pages.status_code, pages.headers["content-type"]) == (200, "text/html; charset=utf-8")
     paths = description.json()["paths"]
     assert {"/platform/v1/functions", "/api/v1/functions", "/isolet/v1/functions/{function_id}"} <= paths.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/platform/v1/functions", "GET, POST"),
+        ("/api/v1/functions/some", "DELETE, GET, PATCH, PUT"),
+        ("/isolet/v1/projects/default/kv/key", "DELETE, GET, PUT"),
+        ("/healthz", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(
+    anonymous: httpx.Client, path: str, methods: str
+) -> None:
+    reply = anonymous.request("TRACE", path)
+
+    assert (reply.status_code, reply.headers["allow"]) == (405, methods)
+
+
+def test_every_operation_of_the_description_has_an_id_of_its_own(anonymous: httpx.Client) -> None:
+    paths = anonymous.get("/openapi.json").json()["paths"]
+    ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+
+    assert [one for one in ids if ids.count(one) > 1] == []
+
+
+def test_the_address_that_the_start_prints_leads_to_the_api_pages(anonymous: httpx.Client) -> None:
+    reply = anonymous.get("/", follow_redirects=True)
+
+    assert (reply.status_code, reply.url.path) == (200, "/docs")
 
 
 def test_the_api_pages_load_nothing_from_elsewhere(anonymous: httpx.Client) -> None:
@@ -240,6 +283,24 @@ def test_a_second_interrupt_waits_for_no_call_and_keeps_what_was_accepted(tmp_pa
 def listens(server: Server) -> bool:
     with socket.socket() as attempt:
         return attempt.connect_ex(("127.0.0.1", int(server.url.rpartition(":")[2]))) == 0
+
+
+def test_an_interrupt_before_there_is_anything_to_stop_ends_the_start_quietly(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "isolet.invoke.figures":
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["isolet", "serve", "--port", "0", "--data-dir", {str(tmp_path / "data")!r}]
+from isolet.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_an_idle_instance_stops_and_comes_back(tmp_path: Path) -> None:

@@ -194,6 +194,20 @@ def _take(descriptor: int) -> bool:
     return True
 
 
+def test_a_project_whose_files_cannot_be_opened_works_once_they_can(home: Project, server: Server) -> None:
+    lock = folder(server, home.id) / "lock"
+    lock.mkdir(parents=True)
+    value = f"/isolet/v1/projects/{home.slug}/kv/k"
+    stored = threading.Thread(target=home.client.put, args=(value,), daemon=True)
+    stored.start()
+    wait_until(lambda: f"Is a directory: '{lock}'" in server.log, what="the failure")
+
+    lock.rmdir()
+
+    stored.join(10)
+    assert home.client.get(value).status_code == 200
+
+
 def test_the_process_is_sandboxed_and_has_no_network(home: Project, cases: Cases) -> None:
     cases.run("put", "sandboxed", "v")
     (process,) = storage_processes(home.server, home.id)

@@ -10,8 +10,8 @@ PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
 _HEAD = """\
 # Settings
 
-Every setting is a flag of `isolet serve` and a variable; the flag wins. An empty variable counts as none. A value that
-cannot be read stops the start with a sentence that names the flag or the variable.
+Every setting is a flag of `isolet serve` and a variable; the flag wins. An empty one counts as none. A value that
+cannot be read stops the start with a sentence that names the flag or the variable. Numbers are at most 2,147,483,647.
 
 This page is made from the table in `src/isolet/settings.py` by `scripts/settings-page`.
 

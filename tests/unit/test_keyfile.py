@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from isolet.errors import SettingsError
 from isolet.keyfile import load_or_create, write
 
 
@@ -66,6 +67,17 @@ def test_what_a_crash_left_does_not_matter(tmp_path: Path) -> None:
     write(path, "new")
     assert path.read_text() == "new\n"
     assert [found.name for found in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_file_that_holds_no_key_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=f"^cannot use {path}: it holds no text$"):
+        load_or_create(path, _never)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SettingsError, match=f"^cannot use {path}: Is a directory$"):
+        load_or_create(path, _never)
 
 
 def test_a_write_that_fails_leaves_the_old_key(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def _example(field: dataclasses.Field[Any]) -> tuple[str, Any]:
         return chosen, chosen
     if field.name == "egress_allow":
         return "10.0.0.0/8", "10.0.0.0/8"
+    if field.name == "public_url":
+        return "https://here.example", "https://here.example"
     if field.name == "rate_limits":
         return "free=5", "free=5"
     if field.name == "callback_schedule_s":
@@ -76,6 +78,12 @@ def test_an_empty_variable_counts_as_none() -> None:
     assert load({"ISOLET_PORT": "", "ISOLET_API_KEY": ""}) == Settings()
 
 
+def test_an_empty_flag_counts_as_none() -> None:
+    assert load({"ISOLET_API_KEY": "by variable"}, {"api_key": "", "host": "", "port": ""}) == load(
+        {"ISOLET_API_KEY": "by variable"}
+    )
+
+
 def test_variables_of_others_are_passed_over() -> None:
     assert load({"PORT": "1", "ISOLET_UNKNOWN": "x"}) == Settings()
 
@@ -83,15 +91,18 @@ def test_variables_of_others_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("port", "http", "'http' is not a int"),
+        ("port", "http", "'http' is not a whole number"),
         ("port", "-1", "'-1' is below 0"),
         ("port", "65536", "'65536' is above 65535"),
         ("max_body_mb", "0", "'0' is below 1"),
-        ("max_body_mb", "1.5", "'1.5' is not a int"),
-        ("idle_timeout_s", "soon", "'soon' is not a float"),
-        ("idle_timeout_s", "nan", "'nan' is not a float"),
+        ("max_body_mb", "1.5", "'1.5' is not a whole number"),
+        ("idle_timeout_s", "soon", "'soon' is not a number"),
+        ("idle_timeout_s", "nan", "'nan' is not a number"),
+        ("drain_timeout_s", "inf", "'inf' is not a number"),
+        ("retention_days", "1e300", "'1e300' is above 2147483647"),
+        ("retention_rows", "2147483648", "'2147483648' is above 2147483647"),
         ("drain_timeout_s", "-0.1", "'-0.1' is below 0"),
-        ("metrics_public", "perhaps", "'perhaps' is not a bool"),
+        ("metrics_public", "perhaps", "'perhaps' is not yes or no"),
         ("sandbox", "maybe", "'maybe' is not one of on, off"),
         ("log_level", "loud", "'loud' is not one of debug, info, warning, error"),
     ],
@@ -125,6 +136,17 @@ def test_networks_are_read_in_canonical_form() -> None:
 def test_a_bad_network_is_told_at_start(text: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(f"ISOLET_EGRESS_ALLOW: {text!r} is not a network")):
         load({"ISOLET_EGRESS_ALLOW": text})
+
+
+@pytest.mark.parametrize("text", ["example.com", "ftp://example.com", "https://", "http://[::1", "http://x/?a=b"])
+def test_a_public_address_that_is_none_is_told_at_start(text: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"ISOLET_PUBLIC_URL: {text!r} is not an address")):
+        load({"ISOLET_PUBLIC_URL": text})
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:8080", "https://functions.example/base/"])
+def test_a_public_address_is_taken_as_it_is(text: str) -> None:
+    assert load({"ISOLET_PUBLIC_URL": text}).public_url == text
 
 
 def test_sizes_are_mebibytes() -> None:

@@ -6,7 +6,10 @@ import asyncio
 import inspect
 import os
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,9 +31,10 @@ def serve(**flags: Any) -> None:
         configure_logging(form=chosen.log_format, level=chosen.log_level)
 
         # Loaded last, so that a setting that makes no sense is told at once.
-        import uvloop
+        with _ended_by_interrupts():
+            import uvloop
 
-        from isolet.server import serve as run
+            from isolet.server import serve as run
 
         if chosen.sandbox == "off":
             typer.echo("Warning: --sandbox=off, functions run without bubblewrap around them.", err=True)
@@ -39,6 +43,18 @@ def serve(**flags: Any) -> None:
     except IsoletError as exc:
         typer.echo(f"isolet: {exc.message}", err=True)
         raise typer.Exit(1) from exc
+
+
+@contextmanager
+def _ended_by_interrupts() -> Iterator[None]:
+    """Ctrl-C ends the process at once, while there is nothing to stop: imports that it breaks off say odd things."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tell(started: Started) -> None:
@@ -77,7 +93,7 @@ def _signature() -> inspect.Signature:
     for field in settings.fields():
         kind = Path if settings.value_type(field) is Path else str
         flag = "--" + field.name.replace("_", "-")
-        shown = "" if field.default is None else f" Default: {field.default}."
+        shown = "" if field.default in (None, "") else f" Default: {field.default}."
         option = typer.Option(flag, help=field.metadata["doc"] + shown, show_default=False)
         parameters.append(
             inspect.Parameter(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from isolet.domain.functions import is_storable
-from isolet.domain.secrets import RESERVED_NAMES
 from isolet.errors import InvalidInput
 
 RESERVED_PREFIX = "BUTTERBASE_"
 NAME_MAX_CHARS = 256
 TOTAL_MAX_BYTES = 262_144
-_MEMBER = re.compile(r"[A-Z0-9_]+")
 
 
 def check_values(value: object) -> dict[str, str]:
@@ -40,11 +37,6 @@ def merged(before: Mapping[str, str], changes: Mapping[str, str | None]) -> dict
     """Raises InvalidInput when all of it is too much."""
     after: dict[str, str | None] = {**before, **changes}
     return _bounded({name: text for name, text in after.items() if text is not None})
-
-
-def is_member(name: str) -> bool:
-    """Whether a variable is also a member of the handler's second argument, beside secrets and bindings."""
-    return _MEMBER.fullmatch(name) is not None and name not in RESERVED_NAMES
 
 
 def _check_name(name: str) -> None:

@@ -202,7 +202,9 @@ class KapsoDoor:
         add("", list_functions, methods=["GET"])
         add("", create_function, methods=["POST"], status_code=201, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
         add("/{function_id}", get_function, methods=["GET"])
-        add("/{function_id}", update_function, methods=update_methods, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
+        for method in update_methods:
+            # One by one, so that each has an id of its own in the description.
+            add("/{function_id}", update_function, methods=[method], openapi_extra=_body_of(_FUNCTION_EXAMPLE))
         add("/{function_id}", delete_function, methods=["DELETE"], status_code=204)
         add("/{function_id}/deploy", deploy_function, methods=["POST"], status_code=202)
         add("/{function_id}/invocations", list_invocations, methods=["GET"])

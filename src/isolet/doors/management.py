@@ -9,10 +9,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from isolet import __version__
 from isolet.doors import altair, altair_errors, butterbase_call, butterbase_errors, kapso, native
@@ -57,6 +59,8 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
         return health()
 
     _add_pages(app, docs_assets)
+    routes = [*app.routes, *(route for router in routers for route in router.routes)]
+    app.state.routes = [route for route in routes if isinstance(route, Route | APIRoute)]
     app.add_exception_handler(IsoletError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)
     app.add_exception_handler(RequestValidationError, _on_error)
@@ -68,6 +72,10 @@ def _add_pages(app: FastAPI, assets: Path | None) -> None:
     """`/docs` with assets of our own: the page works without the internet."""
     if assets is not None:
         app.mount("/docs/assets", StaticFiles(directory=assets), name="docs-assets")
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("docs")
 
     @app.get("/docs", include_in_schema=False)
     async def pages() -> HTMLResponse:
@@ -103,12 +111,17 @@ def _as_ours(error: Exception, request: Request) -> Exception:
         if isinstance(error.__cause__, IsoletError):
             return error.__cause__
         if error.status_code == 405:
-            allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
-            return MethodNotAllowed("Method not allowed", allowed=allowed)
+            return MethodNotAllowed("Method not allowed", allowed=_allowed(request))
         if error.status_code == 404:
             return NotFound(f"No such path: {request.scope['path']}")
         return RequestError(str(error.detail))
     return error
+
+
+def _allowed(request: Request) -> tuple[str, ...]:
+    """The methods of every route that has the request's path; the framework names those of the first one only."""
+    found = [route for route in request.app.state.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return tuple(sorted({method for route in found for method in route.methods}))
 
 
 class _Boundary:

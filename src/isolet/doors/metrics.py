@@ -25,7 +25,7 @@ from isolet.runtime.lifecycle import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsDoor:
-    """`public` lets everybody in; else it takes the root key. `more` are other parts' own metrics."""
+    """`public` lets everybody in; else it takes the root key."""
 
     access: NativeAccess
     routes: Routes
@@ -34,13 +34,12 @@ class MetricsDoor:
     jobs: Jobs
     instances: Callable[[], Iterable[Instance]]
     public: bool
-    more: tuple[Collector, ...] = ()
 
     def router(self) -> APIRouter:
         router = APIRouter()
         registry = CollectorRegistry()
         queue = _Queue()
-        for collector in (_Calls(self), _Platform(self), queue, *self.more):
+        for collector in (_Calls(self), _Platform(self), queue):
             registry.register(collector)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.doors import native_shapes as shapes
 from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
-from isolet.doors.native_access import PREFIX, Limit, NativeAccess, page
-from isolet.doors.request import BoundedRoute
+from isolet.doors.native_access import Limit, NativeAccess, page
 from isolet.functions.deploy import Deployer
 from isolet.functions.masters import Masters
 from isolet.functions.service import Functions
@@ -37,7 +36,7 @@ class NativeDoor:
     masters: Masters
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX, route_class=BoundedRoute, dependencies=[Depends(self.access.authenticated)])
+        router = self.access.router()
         self._add_projects(router)
         self._add_functions(router)
         self._add_operation(router)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
+from isolet.clock import parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
+from isolet.doors.request import BoundedRoute
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.ids import ProjectId
 from isolet.invoke.routes import Route, Routes
@@ -28,6 +31,19 @@ def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any
         raise InvalidInput("cursor is not one that this API gave")
     rest = len(items) > start + limit
     return list(items[start : start + limit]), str(start + limit) if rest else None
+
+
+def time_ms(name: str, text: str | None) -> int | None:
+    """A time in ISO 8601, or in milliseconds since the epoch. Raises InvalidInput."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text[:15])
+    # In a query a plus that was not escaped arrives as a space.
+    for written in (text, text.replace(" ", "+")):
+        with contextlib.suppress(ValueError):
+            return parse_iso(written)
+    raise InvalidInput(f"{name} must be a time such as 2026-01-31T12:00:00Z, or milliseconds")
 
 
 class NativeAccess:
@@ -55,9 +71,13 @@ class NativeAccess:
         headers = request.scope["headers"]
         return authenticate(self._routes, api_key(headers) or bearer(headers))
 
-    async def authenticated(self, request: Request) -> None:
-        """A dependency of every native route: credentials are looked at before anything the request says."""
-        self.principal(request)
+    def router(self, path: str = "") -> APIRouter:
+        """For routes below `/isolet/v1`: a JSON body is bounded, and nothing it says is looked at without a key."""
+
+        async def authenticated(request: Request) -> None:
+            self.principal(request)
+
+        return APIRouter(prefix=PREFIX + path, route_class=BoundedRoute, dependencies=[Depends(authenticated)])
 
     def root(self, request: Request) -> None:
         """Raises Forbidden for every key but the root key."""

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from isolet.clock import iso, parse_iso
+from isolet.clock import iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import Attempt, Job, JobState
 from isolet.domain.search import CallFilter
-from isolet.doors.native_access import PREFIX, Limit, NativeAccess
+from isolet.doors.native_access import PREFIX, Limit, NativeAccess, time_ms
 from isolet.errors import InvalidInput, NotFound
 from isolet.jobs.queue import Jobs, Status
 from isolet.jobs.webhook_secrets import WebhookSecrets
@@ -24,7 +24,7 @@ from isolet.store.webhook_secrets import WebhookSecret
 
 
 class DeliveryFilter(BaseModel):
-    """Which failed callbacks to send again; times are ISO 8601."""
+    """Which failed callbacks to send again; times are ISO 8601, or milliseconds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +41,7 @@ class NativeJobs:
     secrets: WebhookSecrets
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX)
+        router = self.access.router()
         self._add_calls(router)
         self._add_deliveries(router)
         self._add_secrets(router)
@@ -96,8 +96,8 @@ class NativeJobs:
                 principal.project_id,
                 state=_state(status),
                 function_id=function,
-                since_ms=_time("since", since),
-                until_ms=_time("until", until),
+                since_ms=time_ms("since", since),
+                until_ms=time_ms("until", until),
                 before=cursor,
                 limit=limit + 1,
             )
@@ -114,8 +114,8 @@ class NativeJobs:
                 principal.project_id,
                 function_id=body.function,
                 host=body.host,
-                since_ms=_time("since", body.since),
-                until_ms=_time("until", body.until),
+                since_ms=time_ms("since", body.since),
+                until_ms=time_ms("until", body.until),
             )
             return {"redelivered": count}
 
@@ -226,10 +226,3 @@ def _state(value: str | None) -> JobState | None:
         return None if value is None else JobState(value)
     except ValueError:
         raise InvalidInput(f"status must be one of {', '.join(JobState)}") from None
-
-
-def _time(name: str, value: str | None) -> int | None:
-    try:
-        return None if value is None else parse_iso(value)
-    except ValueError:
-        raise InvalidInput(f"{name} must be a time in ISO 8601") from None

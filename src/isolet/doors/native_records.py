@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from isolet.clock import parse_iso
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.domain.invocations import Door, Invocation, Kind
@@ -19,7 +18,7 @@ from isolet.domain.jobs import JobState
 from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.doors import records_shapes as shapes
-from isolet.doors.native_access import PREFIX, Limit, NativeAccess
+from isolet.doors.native_access import Limit, NativeAccess, time_ms
 from isolet.doors.native_jobs import NativeJobs
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.functions.service import Functions
@@ -47,7 +46,7 @@ class RecordsDoor:
     metrics: Metrics
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX)
+        router = self.access.router()
         self._add_invocations(router)
         self._add_streams(router)
         self._add_figures(router)
@@ -78,8 +77,8 @@ class RecordsDoor:
                 status=status if isinstance(status, Status) else None,
                 kind=kind,
                 text=q,
-                since_ms=_time("since", since),
-                until_ms=_time("until", until),
+                since_ms=time_ms("since", since),
+                until_ms=time_ms("until", until),
                 before=cursor,
                 limit=limit,
             )
@@ -210,19 +209,6 @@ class RecordsDoor:
         call = await self.records.get(invocation_id.lower())
         principal.require(Role.DEPLOY, call.project_id, missing=_NOT_FOUND)
         return call
-
-
-def _time(name: str, text: str | None) -> int | None:
-    """ISO 8601, or milliseconds since the epoch."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdigit():
-        return int(text[:15])
-    try:
-        # In a query a plus that was not escaped arrives as a space.
-        return parse_iso(text.replace(" ", "+"))
-    except ValueError:
-        raise InvalidInput(f"{name} must be a time such as 2026-01-31T12:00:00Z, or milliseconds") from None
 
 
 def _month(text: str | None) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from isolet.clock import iso
 from isolet.domain.access import Key
@@ -56,7 +56,7 @@ class FunctionUpdate(_Body):
 
 
 class Rollback(_Body):
-    version: int
+    version: Annotated[int, Field(le=2**31 - 1)]
 
 
 class SqlQuery(_Body):

@@ -11,15 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from isolet.domain.access import Role
 from isolet.doors.http import Body
-from isolet.doors.native_access import PREFIX, Limit, NativeAccess
+from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_shapes import SqlQuery
-from isolet.doors.request import BoundedRoute
 from isolet.errors import InvalidInput
 from isolet.settings import Settings
 from isolet.storage.backup import UPLOAD, Backups
@@ -50,11 +49,7 @@ class StorageDoor:
     settings: Settings
 
     def router(self) -> APIRouter:
-        router = APIRouter(
-            prefix=PREFIX + "/projects/{slug}",
-            route_class=BoundedRoute,
-            dependencies=[Depends(self.access.authenticated)],
-        )
+        router = self.access.router("/projects/{slug}")
         self._add_kv(router)
         self._add_sql(router)
         self._add_backups(router)

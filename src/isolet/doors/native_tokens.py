@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isolet.domain.access import Role
 from isolet.domain.tokens import TokenSettings
-from isolet.doors.native_access import PREFIX, NativeAccess
+from isolet.doors.native_access import NativeAccess
 from isolet.invoke.identity import Identities
 
 
@@ -33,15 +33,15 @@ class TokenDoor:
     identities: Identities
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX + "/projects/{slug}/auth", tags=["projects"])
+        router = self.access.router("/projects/{slug}/auth")
 
-        @router.put("")
+        @router.put("", tags=["projects"])
         async def set_token_rules(request: Request, slug: str, body: TokenRules) -> dict[str, Any]:
             project = self.access.project(request, slug, Role.ADMIN)
             await self.identities.set(project.id, body.model_dump())
             return _shown(self.identities.settings(project.id))
 
-        @router.get("")
+        @router.get("", tags=["projects"])
         async def get_token_rules(request: Request, slug: str) -> dict[str, Any]:
             project = self.access.project(request, slug, Role.ADMIN)
             return _shown(self.identities.settings(project.id))

@@ -107,10 +107,6 @@ class Recorder:
         """How many records are not written yet."""
         return len(self._ended)
 
-    def running(self, invocation_id: str) -> Invocation | None:
-        """A call that has not ended, or whose record is not written yet."""
-        return self._open.get(invocation_id)
-
     def _close(self, invocation: Invocation) -> None:
         """Another attempt of the same call may be open by now."""
         if self._open.get(invocation.id) is invocation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isolet.domain.invocations import Invocation
-from isolet.domain.search import CallFilter, CallPage, Status
+from isolet.domain.search import CallFilter, CallPage
 from isolet.ids import FunctionId, InvocationId
 from isolet.invoke.recorder import Recorder
 from isolet.store import invocations as stored
@@ -21,13 +21,6 @@ class Records:
         """Newest first. `succeeded` keeps statuses 200–299 (true) or all others (false)."""
         await self._recorder.catch_up()
         return await self._database.read(stored.list_invocations, function_id, limit=limit, succeeded=succeeded)
-
-    async def since(
-        self, function_id: FunctionId, *, limit: int, since_ms: int | None = None, status: Status | None = None
-    ) -> list[Invocation]:
-        """Newest first, of calls made at `since_ms` or later; `Status.FAULT` keeps those with an error."""
-        await self._recorder.catch_up()
-        return await self._database.read(stored.list_calls, function_id, limit=limit, since_ms=since_ms, status=status)
 
     async def find(self, wanted: CallFilter) -> CallPage:
         """A page of a project's calls, newest first."""

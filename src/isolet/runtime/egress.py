@@ -26,7 +26,6 @@ _CA_FILES = (
     "/etc/ssl/cert.pem",
 )
 _REASONS_INSIDE = "/reasons"
-# Where clouds give out the keys of the machine: opened by naming exactly this address, never by a network around it.
 _BACK_OFF_S = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -87,7 +86,8 @@ class Egress:
             listening = False
         if not listening:
             child.kill()
-            raise PlatformError(f"cannot start the egress process: {child.complaint.strip()[-500:]}")
+            said = child.complaint.strip()[-500:] or "it ended, or did not listen in time, without a word"
+            raise PlatformError(f"cannot start the egress process: {said}")
 
     async def supervise(self) -> None:
         """Start it again whenever it ends, with back-off."""

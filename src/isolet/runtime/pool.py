@@ -43,7 +43,7 @@ class Budget:
 
 
 class Pool:
-    """`on_line` gets what functions print; `on_call` hears that a call begins."""
+    """`on_line` gets what functions print; `on_health` hears whether a live version starts."""
 
     def __init__(
         self,

@@ -97,20 +97,16 @@ class Storage:
     async def _start(self) -> None:
         try:
             lock = await self._take_lock()
-        except PlatformError as exc:
-            log.error("storage did not start", project=self.project_id, error=exc.message)
+            try:
+                if self._closed or not self._held.is_set():
+                    return
+                self._child = child = self._owner.spawn(self, self._listeners, lock)
+            finally:
+                os.close(lock)
+        except (PlatformError, OSError) as exc:
+            log.error("storage did not start", project=self.project_id, error=str(exc))
             self._watch_later()
             return
-        try:
-            if self._closed or not self._held.is_set():
-                return
-            self._child = child = self._owner.spawn(self, self._listeners, lock)
-        except PlatformError as exc:
-            log.error("storage did not start", project=self.project_id, error=exc.message)
-            self._watch_later()
-            return
-        finally:
-            os.close(lock)
         self._began = self._loop.time()
         child.exited.add_done_callback(lambda _: self._ended(child))
         self._owner.tasks.spawn(self._guard(child), name=f"guard storage {self.project_id}")

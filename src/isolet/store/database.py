@@ -18,6 +18,8 @@ __all__ = ["Connection", "Database"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# SQLAlchemy passes on as it is what a driver says of text with lone surrogates, and of numbers over 64 bits.
+_REFUSED = (DBAPIError, UnicodeEncodeError, OverflowError)
 
 
 class Database:
@@ -49,7 +51,7 @@ class Database:
             try:
                 with self._engines.writer.begin() as connection:
                     return function(connection, *args, **kwargs)
-            except (DBAPIError, UnicodeEncodeError) as exc:
+            except _REFUSED as exc:
                 raise StoreError(f"cannot write to the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
@@ -59,7 +61,7 @@ class Database:
             try:
                 with self._engines.reader.begin() as connection:
                     return function(connection, *args, **kwargs)
-            except (DBAPIError, UnicodeEncodeError) as exc:
+            except _REFUSED as exc:
                 raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
@@ -75,6 +77,5 @@ class Database:
         await asyncio.to_thread(work)
 
 
-def _cause(error: DBAPIError | UnicodeEncodeError) -> object:
-    """SQLAlchemy passes on as it is what a driver says of text with lone surrogates."""
+def _cause(error: Exception) -> object:
     return error.orig if isinstance(error, DBAPIError) else error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from isolet.errors import SettingsError
@@ -32,17 +32,19 @@ class Engines:
 
 
 def open_engines(url: str) -> Engines:
-    """Engines for a SQLAlchemy URL. Raises SettingsError for a URL of another kind of database."""
+    """Engines for a SQLAlchemy URL. Raises SettingsError for another kind of database, and without its driver."""
     try:
         parsed = make_url(url)
     except ArgumentError as exc:
         raise SettingsError("cannot read ISOLET_DATABASE_URL: it is not a database URL") from exc
     backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        return _sqlite(url)
-    if backend == "postgresql":
-        return _postgresql(url)
-    raise SettingsError(f"cannot use ISOLET_DATABASE_URL: {backend} is neither sqlite nor postgresql")
+    if backend not in ("sqlite", "postgresql"):
+        raise SettingsError(f"cannot use ISOLET_DATABASE_URL: {backend} is neither sqlite nor postgresql")
+    try:
+        return _sqlite(url) if backend == "sqlite" else _postgresql(url)
+    except (ModuleNotFoundError, NoSuchModuleError) as exc:
+        hint = ". Install it with .venv/bin/pip install 'psycopg[binary]'" if backend == "postgresql" else ""
+        raise SettingsError(f"cannot use ISOLET_DATABASE_URL: its driver is not there: {exc}{hint}") from exc
 
 
 def sqlite_url(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, Table, insert, select, update
 
 from isolet.ids import FunctionId, ProjectId
 from isolet.store.schema import function_environments, project_environments
@@ -27,10 +27,6 @@ def put_function_environment(connection: Connection, function_id: FunctionId, se
 
 def put_project_environment(connection: Connection, project_id: ProjectId, sealed: bytes, now_ms: int) -> None:
     _put(connection, project_environments, project_environments.c.project_id, project_id, sealed, now_ms)
-
-
-def delete_function_environment(connection: Connection, function_id: FunctionId) -> None:
-    connection.execute(delete(function_environments).where(function_environments.c.function_id == function_id))
 
 
 def _get(connection: Connection, table: Table, owner: Column[Any], owner_id: str) -> Stored | None:

@@ -107,15 +107,12 @@ def list_calls(
     *,
     limit: int,
     status: Status | None = None,
-    since_ms: int | None = None,
 ) -> list[Invocation]:
     """A function's calls with everything about them, newest first."""
     query = select(invocations).where(invocations.c.function_id == function_id).order_by(invocations.c.id.desc())
     if status is not None:
         condition, rare = _STATUS[status]
         query = query.where(condition, NOT_SUCCEEDED) if rare else query.where(condition)
-    if since_ms is not None:
-        query = query.where(invocations.c.id >= first_of_ms(since_ms))
     return [read_invocation(row) for row in connection.execute(query.limit(limit))]
 
 

@@ -74,6 +74,14 @@ def test_calls_are_filtered_by_time(project: httpx.Client, kapso: Kapso, functio
     assert project.get("/isolet/v1/invocations", params={"since": "soon"}).status_code == 422
 
 
+@pytest.mark.parametrize("path", ["/isolet/v1/invocations", "/isolet/v1/deliveries"])
+def test_a_time_is_written_in_the_same_ways_everywhere(project: httpx.Client, path: str) -> None:
+    for since in ("2026-01-31T12:00:00Z", "2026-01-31 12:00", "2026-01-31T12:00:00+01:00", "1769860800000"):
+        # As it is, so that a plus arrives as a space.
+        assert project.get(f"{path}?since={since}").status_code == 200, since
+    assert project.get(f"{path}?since=soon").json()["error"]["message"].startswith("since must be a time such as ")
+
+
 def test_pages_follow_each_other_while_calls_arrive(project: httpx.Client, kapso: Kapso, function: str) -> None:
     made = [kapso.invoke(function, {"name": str(n)}).headers["x-invocation-id"] for n in range(5)]
     seen: list[str] = []

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, insert, text
@@ -48,6 +49,10 @@ async def test_foreign_keys_hold(database: Database) -> None:
 async def test_what_the_database_cannot_hold_is_told_as_its_fault(database: Database) -> None:
     with pytest.raises(StoreError, match="cannot write to the database: "):
         await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
+    with pytest.raises(StoreError, match="cannot write to the database: "):
+        await database.write(stored.insert_project, replace(a_project(), created_at_ms=10**30))
+    with pytest.raises(StoreError, match="cannot read from the database: "):
+        await database.read(lambda connection: connection.execute(projects.select().limit(10**30)))
     assert await database.read(stored.list_projects) == []
 
 

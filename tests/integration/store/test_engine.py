@@ -17,6 +17,13 @@ def test_another_kind_of_database_is_refused_without_showing_the_url(url: str, c
     assert told.value.message == complaint
 
 
+@pytest.mark.parametrize("url", ["postgresql+pg8000://u:hidden@db/isolet", "sqlite+none:///file"])
+def test_a_driver_that_is_not_there_is_told(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^cannot use ISOLET_DATABASE_URL: its driver is not there: ") as told:
+        open_engines(url)
+    assert "hidden" not in told.value.message
+
+
 @pytest.mark.parametrize("url", ["postgresql://u@localhost/isolet", "postgresql+psycopg://u@localhost/isolet"])
 def test_postgresql_is_spoken_with_psycopg_3(url: str) -> None:
     engines = open_engines(url)
