@@ -53,6 +53,7 @@ def build_front(house: House) -> RateGate:
         environments=house.environments,
         records=records,
         metrics=figures,
+        tail=house.tail,
         settings=settings,
         clock=house.clock,
     )
