@@ -84,7 +84,7 @@ def build_front(house: House) -> RateGate:
         metrics=figures,
         settings=settings,
     )
-    jobs = NativeJobs(access=access, jobs=house.jobs, secrets=house.webhook_secrets)
+    jobs = NativeJobs(access=access, jobs=house.jobs, records=records, secrets=house.webhook_secrets)
     watched = RecordsDoor(
         access=access,
         functions=house.functions,

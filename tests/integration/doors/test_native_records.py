@@ -170,6 +170,30 @@ def test_no_key_stays_in_what_is_recorded(server: Server, project: httpx.Client,
         assert project.post(f"/isolet/v1/invocations/{call}/replay").status_code == 409
 
 
+def test_a_call_that_was_answered_at_once_can_be_neither_cancelled_nor_redelivered(
+    project: httpx.Client, kapso: Kapso, function: str
+) -> None:
+    call = kapso.invoke(function, {"name": "a"}).headers["x-invocation-id"]
+    for action, reason in (("cancel", "has ended already"), ("redeliver", "has no callback")):
+        reply = project.post(f"/isolet/v1/invocations/{call}/{action}")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
+        assert reason in reply.json()["error"]["message"]
+        unknown = project.post(f"/isolet/v1/invocations/{uuid.uuid4()}/{action}")
+        assert unknown.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/invocations?q=a%00", "/logs/stream?q=%00", "/deliveries?cursor=%00", "/deliveries?function=greeter"]
+)
+def test_a_filter_that_can_find_nothing_is_refused(project: httpx.Client, path: str) -> None:
+    assert project.get(f"/isolet/v1{path}").status_code == 422
+
+
+def test_callbacks_of_no_functions_id_are_refused(project: httpx.Client) -> None:
+    path, body = "/isolet/v1/deliveries/redeliver", rb'{"function": "\ud800"}'
+    assert project.post(path, content=body, headers={"Content-Type": "application/json"}).status_code == 422
+
+
 def test_a_function_that_is_gone_keeps_its_records(project: httpx.Client, kapso: Kapso, function: str) -> None:
     invocation_id = kapso.invoke(function, {"name": "a"}).headers["x-invocation-id"]
     assert project.delete(f"{kapso.base}/functions/{function}").status_code == 204
