@@ -52,6 +52,7 @@ def build_front(house: House) -> RateGate:
         environments=house.environments,
         records=records,
         metrics=figures,
+        tail=house.tail,
         settings=settings,
         clock=house.clock,
     )
@@ -82,7 +83,7 @@ def build_front(house: House) -> RateGate:
         metrics=figures,
         settings=settings,
     )
-    jobs = NativeJobs(access=access, jobs=house.jobs, secrets=house.webhook_secrets)
+    jobs = NativeJobs(access=access, jobs=house.jobs, records=records, secrets=house.webhook_secrets)
     watched = RecordsDoor(
         access=access,
         functions=house.functions,

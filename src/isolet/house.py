@@ -179,7 +179,7 @@ class House:
         )
         self.pool = Pool(
             launcher,
-            on_line=self.recorder.print,
+            on_line=lambda call, line: self.recorder.print(call, self._recording.line(line)),
             start_timeout_s=settings.start_timeout_s,
             on_health=self._on_health,
             idle_timeout_s=settings.idle_timeout_s,

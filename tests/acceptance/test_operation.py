@@ -242,6 +242,18 @@ def test_a_stop_ends_every_process_and_leaves_no_socket(tmp_path: Path) -> None:
     assert sockets_below(tmp_path / "data") == []
 
 
+def test_a_stop_does_not_wait_for_who_follows_a_log(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", drain_timeout_s=20) as server, server.client() as root:
+        root.post("/v1/default/functions", json={"name": "followed", "code": HELLO})
+        native, butterbase = "/isolet/v1/logs/stream", "/v1/default/functions/followed/logs/stream"
+        with root.stream("GET", native) as one, root.stream("GET", butterbase) as other:
+            streams = [one.iter_lines(), other.iter_lines()]
+            assert [next(stream) for stream in streams] == [": connected"] * 2
+            server.process.send_signal(signal.SIGTERM)
+            assert [[*stream] for stream in streams] == [[""]] * 2
+            assert server.wait(5) == 0
+
+
 def test_an_interrupt_from_the_terminal_lets_running_calls_finish(tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server, server.client() as root:
         path = f"/platform/v1/functions/{Kapso(root).deployed(IN_TWO_PARTS)}/invoke"

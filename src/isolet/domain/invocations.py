@@ -56,7 +56,7 @@ class Invocation:
     """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut.
 
     `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.
-    `request_headers` are lines `name: value`; `request_redacted`: the body or the query held a secret or a key.
+    `request_headers` are lines `name: value`; `request_redacted`: body, query or path held a secret or a key.
     `response_bytes` counts the whole reply's body; `memory_bytes` is the private resident memory of the instance as the
     call ended, 0 when none took it.
     """

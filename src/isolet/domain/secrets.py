@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, AnyStr
+from urllib.parse import quote, quote_plus
 
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId
@@ -19,6 +20,8 @@ _NAME = re.compile(r"[A-Z0-9_]+")
 _REDACTED = "[redacted]"
 # Shorter values would blank out half of what a function says.
 _REDACT_MIN_CHARS = 4
+# What clients leave as it is in a query or a form: none of it, what JavaScript does, what stands in a path.
+_UNESCAPED = ("", "!'()*", "/")
 
 
 class SecretType(StrEnum):
@@ -72,7 +75,7 @@ def decode_value(kind: SecretType, text: str) -> Any:
 
 
 class Redactor:
-    """Blanks the values of secrets, as they are and as JSON writes them.
+    """Blanks the values of secrets, as they are and as JSON, queries and forms write them.
 
     What was `cut` may end in the midst of a value: that part goes too.
     """
@@ -83,8 +86,10 @@ class Redactor:
         texts = {text for value in values for text in _texts(value) if len(text) >= _REDACT_MIN_CHARS}
         written = texts | {json.dumps(text)[1:-1] for text in texts}
         written |= {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts}
+        for form in (quote, quote_plus):
+            written |= {form(text, safe=safe, errors="replace") for text in texts for safe in _UNESCAPED}
         self._patterns = tuple(written)
-        self._encoded = tuple(text.encode() for text in written)
+        self._encoded = tuple(text.encode(errors="surrogatepass") for text in written)
         self.longest = max(map(len, self._encoded), default=0)
 
     def text(self, text: str, *, cut: bool = False) -> str:

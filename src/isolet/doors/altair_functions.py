@@ -116,7 +116,8 @@ class AltairFunctions:
             changes = shapes.replacement(await json_body(request, self.settings), before)
             function = await self.functions.update(before.project_id, before.id, changes)
             await self.deployer.accept(function)
-            return JSONResponse(self._shown(function, space))
+            totals = await self.metrics.totals([function.id])
+            return JSONResponse(self._shown(function, space, totals[function.id]))
 
         @router.delete("/spaces/{space}/functions/{name}", status_code=204)
         async def delete(request: Request, space: str, name: str) -> Response:

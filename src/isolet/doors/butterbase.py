@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from isolet.ids import FunctionId, InvocationId
 from isolet.invoke.metrics import Metrics
 from isolet.invoke.records import Records
 from isolet.invoke.routes import Routes
+from isolet.invoke.tail import Tail
 from isolet.settings import Settings
 
 _LOG_LIMIT = 100
@@ -47,6 +47,7 @@ class ButterbaseDoor:
     environments: Environments
     records: Records
     metrics: Metrics
+    tail: Tail
     settings: Settings
     clock: Clock
 
@@ -183,10 +184,11 @@ class ButterbaseDoor:
             return found
 
     async def _events(self, function_id: FunctionId, start_ms: int, failed: bool | None) -> AsyncIterator[str]:
-        """Server-sent events of calls as they end; a comment when nothing happened for 15 seconds."""
+        """Server-sent events of calls as they end, until the server stops; a comment after 15 seconds without one."""
         floor_ms, seen, quiet_s = start_ms, frozenset[InvocationId](), 0.0
         yield ": connected\n\n"
-        while True:
+        ends = False
+        while not ends:
             ids = await self.records.ids(function_id, limit=_STREAM_CALLS, after_ms=floor_ms)
             fresh = [id_ for id_ in reversed(ids) if id_ not in seen]
             for first in range(0, len(fresh), _LOG_LIMIT_MAX):
@@ -201,7 +203,7 @@ class ButterbaseDoor:
             if quiet_s >= _KEEP_ALIVE_S:
                 quiet_s = 0.0
                 yield ": keepalive\n\n"
-            await asyncio.sleep(_POLL_S)
+            ends = await self.tail.closes_within(_POLL_S)
             quiet_s += _POLL_S
 
     def _look_back_ms(self, function_id: FunctionId) -> int:

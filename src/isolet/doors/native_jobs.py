@@ -17,7 +17,9 @@ from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import Attempt, Job, JobState
 from isolet.domain.search import CallFilter
 from isolet.doors.native_access import PREFIX, Limit, NativeAccess, time_ms
-from isolet.errors import InvalidInput, NotFound
+from isolet.errors import Conflict, InvalidInput, NotFound
+from isolet.ids import is_uuid
+from isolet.invoke.records import Records
 from isolet.jobs.queue import Jobs, Status
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.store.webhook_secrets import WebhookSecret
@@ -38,6 +40,7 @@ class DeliveryFilter(BaseModel):
 class NativeJobs:
     access: NativeAccess
     jobs: Jobs
+    records: Records
     secrets: WebhookSecrets
 
     def router(self) -> APIRouter:
@@ -73,12 +76,25 @@ class NativeJobs:
         @router.post("/invocations/{invocation_id}/cancel", tags=["invocations"])
         async def cancel(request: Request, invocation_id: str) -> dict[str, Any]:
             principal = self._principal(request, Role.INVOKE)
-            return status_object(await self.jobs.cancel(invocation_id.lower(), principal.project_id))
+            try:
+                return status_object(await self.jobs.cancel(invocation_id.lower(), principal.project_id))
+            except NotFound:
+                await self._find_record(principal, Role.INVOKE, invocation_id)
+                raise Conflict("The invocation has ended already") from None
 
         @router.post("/invocations/{invocation_id}/redeliver", status_code=202, tags=["invocations"])
         async def redeliver(request: Request, invocation_id: str) -> dict[str, Any]:
             principal = self._principal(request, Role.DEPLOY)
-            return status_object(await self.jobs.redeliver(invocation_id.lower(), principal.project_id))
+            try:
+                return status_object(await self.jobs.redeliver(invocation_id.lower(), principal.project_id))
+            except NotFound:
+                await self._find_record(principal, Role.DEPLOY, invocation_id)
+                raise Conflict("The invocation has no callback to deliver") from None
+
+    async def _find_record(self, principal: Principal, role: Role, invocation_id: str) -> None:
+        """See that there was such a call, though none that waits or runs here. Raises NotFound."""
+        call = await self.records.get(invocation_id.lower())
+        principal.require(role, call.project_id, missing="Invocation not found")
 
     def _add_deliveries(self, router: APIRouter) -> None:
         @router.get("/deliveries", tags=["deliveries"])
@@ -92,10 +108,12 @@ class NativeJobs:
             cursor: str | None = None,
         ) -> dict[str, Any]:
             principal = self._principal(request, Role.DEPLOY)
+            if cursor is not None and not is_uuid(cursor):
+                raise InvalidInput("cursor is not one that this API gave")
             found = await self.jobs.deliveries(
                 principal.project_id,
                 state=_state(status),
-                function_id=function,
+                function_id=_function(function),
                 since_ms=time_ms("since", since),
                 until_ms=time_ms("until", until),
                 before=cursor,
@@ -112,7 +130,7 @@ class NativeJobs:
             principal = self._principal(request, Role.DEPLOY)
             count = await self.jobs.redeliver_all(
                 principal.project_id,
-                function_id=body.function,
+                function_id=_function(body.function),
                 host=body.host,
                 since_ms=time_ms("since", body.since),
                 until_ms=time_ms("until", body.until),
@@ -226,3 +244,9 @@ def _state(value: str | None) -> JobState | None:
         return None if value is None else JobState(value)
     except ValueError:
         raise InvalidInput(f"status must be one of {', '.join(JobState)}") from None
+
+
+def _function(value: str | None) -> str | None:
+    if value is not None and not is_uuid(value):
+        raise InvalidInput("function must be the id of a function")
+    return value and value.lower()

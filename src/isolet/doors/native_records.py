@@ -30,7 +30,8 @@ from isolet.invoke.tail import Event, Tail
 
 _KEEP_ALIVE_S = 15.0
 _NOT_FOUND = "Invocation not found"
-Text = Annotated[str | None, Query(max_length=200)]
+# PostgreSQL takes no NUL.
+Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

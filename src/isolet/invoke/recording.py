@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from isolet.domain.access import KEY_PREFIX
-from isolet.domain.invocations import Invocation, cut_body, storable
+from isolet.domain.invocations import ConsoleLine, Invocation, cut_body, storable
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.domain.secrets import Redactor
 from isolet.runtime.channel import Headers
@@ -22,8 +23,9 @@ class Recording:
     """Knows how our keys look, the root key included."""
 
     def __init__(self, root_key: str) -> None:
-        self._root_key = root_key.encode()
-        self._keys = re.compile(re.escape(self._root_key) + rb"|" + re.escape(_KEY_START) + rb"[A-Za-z0-9_-]+")
+        keys = re.escape(root_key) + "|" + re.escape(KEY_PREFIX) + "[A-Za-z0-9_-]+"
+        self._root_text, self._keys_in_text = root_key, re.compile(keys)
+        self._root_key, self._keys = root_key.encode(), re.compile(keys.encode())
 
     def fill(
         self,
@@ -39,19 +41,26 @@ class Recording:
 
         The bodies come with as much beyond the limit as the longest secret has; a call that is not `whole` broke off.
         """
-        request = call.request_body
+        request, path = call.request_body, call.path
         call.request_truncated = len(request) > RECORDED_BODY_MAX_BYTES
         call.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
         kept = self.headers(headers)
         if redactor is not None and redactor.longest:
-            sent, redact = (request, query), redactor.data
+            sent, redact = (request, query, path), redactor.data
             request = redact(request, cut=call.request_truncated or not whole)
-            query, kept = redact(query, cut=False), redact(kept, cut=False)
-            call.request_redacted = (request, query) != sent
+            query, kept, path = redact(query, cut=False), redact(kept, cut=False), redactor.text(path)
+            call.request_redacted = (request, query, path) != sent
             response = redact(response, cut=call.response_truncated or not whole)
         if self._holds_key(request) or (query and self._holds_key(query)):
             request, query = self._keys.sub(_REDACTED, request), self._keys.sub(_REDACTED, query)
             call.request_redacted = True
+        shown = self._text(path)
+        call.request_redacted = call.request_redacted or shown != path
+        call.path = storable(shown)
+        if self._holds_key(response):
+            response = self._keys.sub(_REDACTED, response)
+        if call.error:
+            call.error, call.stack = self._text(call.error), self._text(call.stack) if call.stack else None
         call.request_headers = kept
         if query:
             call.query = storable(query[:_QUERY_MAX_BYTES].decode(errors="replace"))
@@ -64,8 +73,18 @@ class Recording:
         lines = [b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS else value) for name, value in headers]
         block = b"\n".join(lines)
         if len(block) > _HEADERS_MAX_BYTES:
-            block = block[: block.rfind(b"\n", 0, _HEADERS_MAX_BYTES + 1)] if b"\n" in block else b""
+            block = block[: max(block.rfind(b"\n", 0, _HEADERS_MAX_BYTES + 1), 0)]
         return self._keys.sub(_REDACTED, block) if self._holds_key(block) else block
+
+    def line(self, line: ConsoleLine) -> ConsoleLine:
+        """What a call printed, without keys."""
+        message, stack = self._text(line.message), self._text(line.stack) if line.stack else line.stack
+        unchanged = message is line.message and stack is line.stack
+        return line if unchanged else replace(line, message=message, stack=stack)
+
+    def _text(self, text: str) -> str:
+        held = KEY_PREFIX in text or self._root_text in text
+        return self._keys_in_text.sub(_REDACTED.decode(), text) if held else text
 
     def _holds_key(self, data: bytes) -> bool:
         return _KEY_START in data or self._root_key in data

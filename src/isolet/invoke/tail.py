@@ -88,7 +88,7 @@ class Tail:
         self.run = secrets.token_hex(4)
         self._rings: dict[ProjectId, _Ring] = {}
         self._numbered = 0
-        self._closed = False
+        self._closing = asyncio.Event()
 
     @property
     def readers(self) -> int:
@@ -149,10 +149,12 @@ class Tail:
             place, missed = self._start(ring, after)
             if missed is not None:
                 yield missed
-            while not self._closed:
+            while not self._closing.is_set():
                 if place < ring.oldest:
-                    yield Missed(count=ring.oldest - place)
-                    place = ring.oldest
+                    # More may go by while the reader takes this: that is for the next round.
+                    missed, place = Missed(count=ring.oldest - place), ring.oldest
+                    yield missed
+                    continue
                 for event in self._since(ring, place):
                     if event.number < ring.oldest:
                         # The ring moved on while the reader was busy with the one before.
@@ -174,10 +176,18 @@ class Tail:
 
     def close(self) -> None:
         """End every reader's stream."""
-        self._closed = True
+        self._closing.set()
         for ring in self._rings.values():
             for reader in ring.readers:
                 reader.set()
+
+    async def closes_within(self, seconds: float) -> bool:
+        """Whether the server stops before so much time has passed; for streams that do not `follow`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._closing.wait()
+        except TimeoutError:
+            return False
 
     def _start(self, ring: _Ring, after: str | None) -> tuple[int, Missed | None]:
         if after is None:

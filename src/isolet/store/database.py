@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
-from isolet.errors import StoreError
+from isolet.errors import NotFound, StoreError
 from isolet.store import migrate
 from isolet.store.engine import Engines, open_engines
 
@@ -57,11 +57,15 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises NotFound for text that the database cannot hold: nothing there has it."""
+
         def work() -> T:
             try:
                 with self._engines.reader.begin() as connection:
                     return function(connection, *args, **kwargs)
             except _REFUSED as exc:
+                if isinstance(exc, UnicodeEncodeError) or (isinstance(exc, DataError) and "NUL" in str(exc.orig)):
+                    raise NotFound("Not found") from exc
                 raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)

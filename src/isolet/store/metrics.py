@@ -113,8 +113,11 @@ def _count_durations(calls: Sequence[Invocation]) -> dict[int, int]:
 
 
 def _add(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
-    """Add rows to those that have their key; they hold the columns in the order of the table."""
-    _addition(table, connection.dialect.name == "sqlite").run(connection, {(): rows})
+    """Add rows to those that have their key; they hold the columns in the order of the table.
+
+    In the order of their keys: of two servers that lock the same rows in different orders, one would lose its batch.
+    """
+    _addition(table, connection.dialect.name == "sqlite").run(connection, {(): sorted(rows)})
 
 
 @cache

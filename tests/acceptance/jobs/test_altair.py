@@ -96,7 +96,8 @@ def test_functions_are_created_read_replaced_and_deleted(altair: Altair) -> None
 
     code = "export default () => new Response('second');"
     source = {"code": base64.b64encode(code.encode()).decode()}
-    assert altair.client.put(f"{altair.base}/echo", json={"name": "echo", "source": source}).status_code == 200
+    replaced = altair.client.put(f"{altair.base}/echo", json={"name": "echo", "source": source})
+    assert (replaced.status_code, replaced.json()["metrics"]) == (200, counted)
     altair.wait("echo", "Running")
     assert altair.invoke("echo").text == "second"
     assert base64.b64decode(altair.client.get(f"{altair.base}/echo/code").json()["code"]).decode() == code

@@ -161,8 +161,8 @@ def test_when_the_state_has_aged_out_the_record_stays(
     assert (shown["id"], shown["status"], shown["kind"]) == (call_id, "succeeded", "async")
     assert shown.keys() >= RECORD
     assert not shown.keys() & STATE
-    assert act(space, call_id, "cancel").status_code == 404
-    assert act(space, call_id, "redeliver").status_code == 404
+    assert act(space, call_id, "cancel").status_code == 409
+    assert act(space, call_id, "redeliver").status_code == 409
     replayed = act(space, call_id, "replay")
     assert (replayed.status_code, replayed.json()["request"]["body"]) == (201, "1")
     assert replayed.json()["id"] != call_id
@@ -220,7 +220,7 @@ def test_a_replay_from_the_record_is_the_same_request(
     assert replayed["response"]["body"] == shown["response"]["body"] == f"POST {path}"
     assert (replayed["path"], replayed["request"]["query"]) == (shown["path"], shown["request"]["query"])
     assert altair.status(replayed["id"]) == replayed
-    assert act(space, call_id, "cancel").status_code == 404
+    assert act(space, call_id, "cancel").status_code == 409
 
 
 def test_a_caller_may_know_the_state_but_not_the_record(

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.kapso import Kapso
+from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 CODE = """
@@ -153,6 +154,52 @@ def test_a_replay_of_a_cut_or_redacted_request_is_refused(project: httpx.Client,
         assert reason in reply.json()["error"]["message"]
         stored = get(project, f"/invocations/{invocation_id}")["request"]["body"]
         assert "isk_a" not in stored
+
+
+def test_no_key_stays_in_what_is_recorded(server: Server, project: httpx.Client, kapso: Kapso) -> None:
+    """Whoever sends it, and wherever the function puts it."""
+    code = """export default async (request) => {
+      const text = await request.text(), path = new URL(request.url).pathname;
+      console.log(text);
+      if (path.endsWith("/fail")) throw new Error(text);
+      return new Response(text);
+    }"""
+    slug = project.get("/isolet/v1/projects").json()["data"][0]["slug"]
+    kapso.deployed(code, "Keys")
+    invoke, keys = f"/spaces/{slug}/functions/keys/invoke", (project.headers["X-API-Key"], server.root_key)
+    replies = [
+        project.post(f"{invoke}/{place}", content=f"it is {key}.") for key in keys for place in (f"of-{key}", "fail")
+    ]
+    for reply in replies:
+        call = reply.headers["X-Invocation-Id"]
+        record = project.get(f"/isolet/v1/invocations/{call}").text
+        assert [key for key in keys if key in record] == []
+        assert record.count("it is [redacted].") == 3
+        assert project.post(f"/isolet/v1/invocations/{call}/replay").status_code == 409
+
+
+def test_a_call_that_was_answered_at_once_can_be_neither_cancelled_nor_redelivered(
+    project: httpx.Client, kapso: Kapso, function: str
+) -> None:
+    call = kapso.invoke(function, {"name": "a"}).headers["x-invocation-id"]
+    for action, reason in (("cancel", "has ended already"), ("redeliver", "has no callback")):
+        reply = project.post(f"/isolet/v1/invocations/{call}/{action}")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
+        assert reason in reply.json()["error"]["message"]
+        unknown = project.post(f"/isolet/v1/invocations/{uuid.uuid4()}/{action}")
+        assert unknown.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/invocations?q=a%00", "/logs/stream?q=%00", "/deliveries?cursor=%00", "/deliveries?function=greeter"]
+)
+def test_a_filter_that_can_find_nothing_is_refused(project: httpx.Client, path: str) -> None:
+    assert project.get(f"/isolet/v1{path}").status_code == 422
+
+
+def test_callbacks_of_no_functions_id_are_refused(project: httpx.Client) -> None:
+    path, body = "/isolet/v1/deliveries/redeliver", rb'{"function": "\ud800"}'
+    assert project.post(path, content=body, headers={"Content-Type": "application/json"}).status_code == 422
 
 
 def test_a_function_that_is_gone_keeps_its_records(project: httpx.Client, kapso: Kapso, function: str) -> None:

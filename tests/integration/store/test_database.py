@@ -3,13 +3,14 @@ import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, select, text
 
-from isolet.errors import StoreError
+from isolet.errors import NotFound, StoreError
 from isolet.store import projects as stored
 from isolet.store.database import Database
 from isolet.store.schema import api_keys, projects
 from tests.integration.store.rows import a_key, a_project
+from tests.support.postgres import Postgres
 
 
 async def test_a_write_is_there_for_the_next_reader(database: Database) -> None:
@@ -54,6 +55,25 @@ async def test_what_the_database_cannot_hold_is_told_as_its_fault(database: Data
     with pytest.raises(StoreError, match="cannot read from the database: "):
         await database.read(lambda connection: connection.execute(projects.select().limit(10**30)))
     assert await database.read(stored.list_projects) == []
+
+
+def ids_of(connection: Connection, slug: str) -> list[str]:
+    return list(connection.scalars(select(projects.c.id).where(projects.c.slug == slug)))
+
+
+async def test_what_the_database_cannot_hold_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await database.read(ids_of, "a\ud800")
+
+
+async def test_nul_is_not_found_in_postgresql(postgres: Postgres) -> None:
+    database = Database(postgres.database())
+    try:
+        await database.open()
+        with pytest.raises(NotFound):
+            await database.read(ids_of, "a\0b")
+    finally:
+        await database.close()
 
 
 async def test_many_writers_take_turns(database: Database) -> None:

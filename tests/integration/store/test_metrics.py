@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -60,6 +61,17 @@ async def test_calls_are_added_up_by_minute_hour_and_month(database: Database, f
     month = start_of(Step.MONTH, MINUTE)
     assert (await database.read(stored.sum_projects, month))[function.project_id].duration_us == 10_000
     assert await database.read(stored.sum_projects, month - 1) == {}
+
+
+async def test_writers_that_count_the_same_functions_wait_for_each_other(database: Database) -> None:
+    """In whatever order their calls come: two servers write to one database."""
+    functions = [a_function(a_project(), slug=f"f{number}") for number in range(40)]
+    batches = [[at(one, MINUTE, number * 100 + place) for place, one in enumerate(functions)] for number in range(16)]
+    for batch in batches[::2]:
+        batch.reverse()
+    await asyncio.gather(*(database.write(stored.add_rollups, batch) for batch in batches))
+    found = await database.read(stored.sum_functions, [one.id for one in functions], Step.MONTH)
+    assert [sums.total for sums in found.values()] == [16] * 40
 
 
 async def test_several_functions_are_added_up_at_once(database: Database, function: Function) -> None:

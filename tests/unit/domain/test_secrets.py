@@ -135,3 +135,14 @@ def test_no_value_is_ever_left(values: list[str], fillers: list[str], data: st.D
     cut = redactor.text(text[:at], cut=True)
     for value in values:
         assert not [size for size in range(4, len(value)) if cut.endswith(value[:size])]
+
+
+@pytest.mark.parametrize(
+    "sent", ["a%20b%2Fc%2B%28%C3%BC%29", "a%20b%2Fc%2B(%C3%BC)", "a+b%2Fc%2B%28%C3%BC%29", "a%20b/c%2B%28%C3%BC%29"]
+)
+def test_values_are_found_as_queries_and_forms_write_them(sent: str) -> None:
+    assert Redactor(["a b/c+(\u00fc)"]).data(f"t={sent}&x=1".encode()) == b"t=[redacted]&x=1"
+
+
+def test_a_value_with_a_lone_surrogate_is_redacted_in_text() -> None:
+    assert Redactor([{"in": "abcd\ud800"}]).text("it is abcd\ud800.") == f"it is {MARK}."

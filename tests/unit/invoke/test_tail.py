@@ -69,6 +69,18 @@ async def test_a_reader_that_stalls_is_told_how_many_it_missed(monkeypatch: pyte
     assert await take(events, 4) == [2, "4", "5", "6"]
 
 
+async def test_what_goes_by_while_a_reader_takes_the_count_is_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail_module, "_RING_EVENTS", 3)
+    tail = await followed()
+    say(tail, "0")
+    events = follow(tail, tail.place(0))
+    assert await anext(events) is None
+    say(tail, *"12345")
+    assert await take(events, 1) == [2]
+    say(tail, *"678")
+    assert await take(events, 4) == [3, "6", "7", "8"]
+
+
 async def test_a_reader_of_another_run_is_told_that_it_may_have_missed_some() -> None:
     tail = await followed()
     say(tail, "a")
@@ -111,3 +123,11 @@ async def test_closing_ends_every_reader() -> None:
     tail.close()
     assert await waiting == "ended"
     assert tail.readers == 0
+
+
+async def test_what_does_not_follow_learns_of_the_end_too() -> None:
+    tail = Tail()
+    assert not await tail.closes_within(0.01)
+    waiting = asyncio.ensure_future(tail.closes_within(60))
+    tail.close()
+    assert await waiting
