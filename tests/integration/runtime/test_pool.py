@@ -241,6 +241,25 @@ async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops
     assert [(call, line.message) for call, line in lines.printed] == [("c1", "finished")]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "globalThis.Response = undefined;",
+        "JSON.stringify = undefined;",
+        'Object.defineProperty(Request.prototype, "cf", { get() { return {}; } });',
+    ],
+)
+async def test_an_instance_whose_function_changed_the_runtime_stops_all_the_same(pool: Pool, change: str) -> None:
+    spec = a_spec("const { Response } = globalThis; export default () => new Response('hello');\n" + change)
+    instance = await acquire(pool, spec)
+    assert await fetch(instance) == (200, b"hello")
+
+    pool.retire(spec.release)
+
+    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    assert not pool.instances
+
+
 async def test_a_retired_instance_does_not_wait_for_a_call_longer_than_it_may_run(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE, limits=Limits(timeout_ms=1))
     instance = await acquire(pool, spec)
