@@ -281,6 +281,7 @@ def test_a_throw_is_500_with_its_text_and_id(api: Kapso) -> None:
         ("{ toString() { throw 1; } }", "cannot be shown"),
         ("Object.create(null)", "cannot be shown"),
         ('Object.assign(new Error("x"), { stack: 7 })', "Error: x"),
+        ('{ toString: () => "odd", get stack() { throw 1; } }', "odd"),
     ],
 )
 def test_whatever_is_thrown_is_told(platform: Kapso, thrown: str, detail: str) -> None:
@@ -301,6 +302,22 @@ def test_no_response_is_a_failed_call(platform: Kapso, given: str) -> None:
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
     assert "must return a Response" in reply.json()["detail"]
     assert platform.invocations(function_id, status="failed")[0]["id"] == reply.json()["invocation_id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('const reply = new Response("x"); await reply.text(); return reply;', "whose body was read before"),
+        ("return Response.error();", "`Response.error()`"),
+        ("globalThis.Response = class Mine {}; return new Response();", "an object of Mine"),
+    ],
+)
+def test_a_response_that_cannot_be_sent_is_told(platform: Kapso, body: str, reason: str) -> None:
+    """Item 55."""
+    reply = platform.invoke(platform.deployed(f"async function handler() {{ {body} }}"), {})
+
+    assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
+    assert reason in reply.json()["detail"]
 
 
 def test_a_promise_that_never_settles_is_a_failed_call(platform: Kapso) -> None:
