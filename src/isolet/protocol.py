@@ -24,6 +24,7 @@ _HEAD_MAX_BYTES = 65_536
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
 # A client that does not finish the head of a request in this time is cut off.
 _HEAD_TIMEOUT_S = 30.0
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _WITHOUT_BODY = frozenset({204, 304})
 WHOLE = "isolet.response"
 
@@ -81,7 +82,8 @@ class _Cycle(RequestResponseCycle):
 class Protocol(HttpToolsProtocol):
     """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
 
-    A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope.
+    A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope. Any other upgrade that a
+    client offers, such as `h2c`, is passed over, as HTTP has it.
     """
 
     _head_bytes = 0
@@ -94,6 +96,8 @@ class Protocol(HttpToolsProtocol):
     _asked: Upgrade | None = None
     _upgrade: Upgrade | None = None
     _upgrade_at = 0
+    _passed_over = False
+    _rest_at = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -150,6 +154,10 @@ class Protocol(HttpToolsProtocol):
         if self._upgrade_at:
             self.data_received(data[self._upgrade_at :])
             return
+        if self._rest_at:
+            rest, self._rest_at = data[self._rest_at :], 0
+            self.data_received(rest)
+            return
         # Most heads come whole in one piece; one without end is counted here.
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -185,8 +193,11 @@ class Protocol(HttpToolsProtocol):
             http_version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
-        if parser.should_upgrade() and self._get_upgrade() == b"websocket":
-            self._ask_upgrade(self.cycle)
+        if parser.should_upgrade():
+            if self._get_upgrade() == b"websocket":
+                self._ask_upgrade(self.cycle)
+            else:
+                self._passed_over = True
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -223,10 +234,15 @@ class Protocol(HttpToolsProtocol):
         cast(dict[str, Any], self.scope)["extensions"] = {EXTENSION: self._asked}
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Called where the parser stopped: the request is over, and what follows it is of another protocol."""
+        """Called where the parser stopped: for it the request is over, and what follows is of another protocol."""
         stopped = sys.exception()
-        if self._asked is not None and stopped is not None:
+        if stopped is None:
+            return
+        if self._asked is not None:
             self._upgrade, self._upgrade_at = self._asked, stopped.args[0]
+        else:
+            self._rest_at = stopped.args[0]
+            self.parser = _parser_of_body(self, self.headers)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -253,6 +269,10 @@ class Protocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._passed_over:
+            # The parser took no body; the next one does.
+            self._passed_over = False
+            return
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
@@ -272,6 +292,41 @@ class Protocol(HttpToolsProtocol):
             % (status, len(body), body)
         )
         self.transport.close()
+
+
+class _BehindHead:
+    """Tells a protocol what a parser reads behind the head that it was made with."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+        self._protocol = protocol
+        self._is_behind = False
+
+    def on_message_begin(self) -> None:
+        if self._is_behind:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._is_behind:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_behind:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_behind:
+            self._protocol.on_headers_complete()
+        self._is_behind = True
+
+
+def _parser_of_body(protocol: Protocol, headers: list[tuple[bytes, bytes]]) -> httptools.HttpRequestParser:
+    """A parser for the body of a request with these headers, and for the requests that follow."""
+    parser = httptools.HttpRequestParser(_BehindHead(protocol))
+    framing = [b"%b: %b\r\n" % header for header in headers if header[0] in _FRAMING]
+    parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
+    return parser
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:

@@ -379,3 +379,29 @@ def test_pipelined_requests_are_answered_in_order(small: Server, echo: str) -> N
 
     assert reply.replies == 5
     assert [part[:7] for part in reply.raw.split(b"\r\n\r\n")[1:]] == bodies
+
+
+@pytest.mark.parametrize("parts", ["whole", "in bytes"])
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (b"Content-Length: 8", b'{"a": 1}'),
+        (b"Transfer-Encoding: chunked", b'5\r\n{"a":\r\n3\r\n 1}\r\n0\r\n\r\n'),
+        (b"X-Empty: body", b""),
+    ],
+)
+def test_an_upgrade_that_is_not_taken_up_loses_no_body_and_no_request(
+    small: Server, echo: str, header: bytes, body: bytes, parts: str
+) -> None:
+    """As clients of HTTP/2 ask in the clear, Java's for one."""
+    upgrade = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"]
+    path = f"{FUNCTIONS}/{echo}/invoke"
+    first = request(path, *upgrade, header, body=body)
+    last = request(path, b"Content-Length: 2", b"Connection: close", body=b"{}")
+    data = first + first + last
+
+    reply = send_raw(small.url, [data] if parts == "whole" else [data[at : at + 1] for at in range(len(data))])
+
+    bodies = [part.partition(b"HTTP/1.1")[0] for part in reply.raw.split(b"\r\n\r\n")[1:]]
+    sent = b'{"a": 1}' if body else b""
+    assert bodies == [sent, sent, b"{}"]
