@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import urllib.parse
 from typing import Any, cast
@@ -26,6 +27,7 @@ _UNREAD_MAX_BYTES = 16 * 1024 * 1024
 _HEAD_TIMEOUT_S = 30.0
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _WITHOUT_BODY = frozenset({204, 304})
+_HOST = re.compile(rb"[!-~]+")
 WHOLE = "isolet.response"
 
 
@@ -206,7 +208,7 @@ class Protocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def _check_head(self) -> None:
-        """Raises ValueError for a head that is too large."""
+        """Raises ValueError for a head that is too large, or does not name one host."""
         self._in_head = False
         if self._head_timer is not None:
             self._end_head_timer()
@@ -214,6 +216,15 @@ class Protocol(HttpToolsProtocol):
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if self._is_head_too_large:
             raise ValueError("headers too large")
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) == 1 and _HOST.fullmatch(hosts[0]):
+            return
+        if any(hosts) or (not hosts and self.parser.get_http_version() != "1.0"):
+            raise ValueError("not one host")
+        # Old clients name none, and some an empty one: functions see the address that was called.
+        self.headers[:] = [header for header in self.headers if header[0] != b"host"]
+        host, port = self.server or ("localhost", 80)
+        self.headers.append((b"host", (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()))
 
     def shutdown(self) -> None:
         if self._upgrade is not None:

@@ -16,6 +16,7 @@ from tests.support.kapso import Kapso, error_of
 from tests.support.raw import RawReply, send_raw
 from tests.support.server import ROOT_KEY, Server
 
+SHOW_URL = "async function handler(request) { return new Response(request.url); }"
 ECHO = "async function handler(request) { return new Response(await request.text()); }"
 MB = 1024 * 1024
 FUNCTIONS = "/platform/v1/functions"
@@ -367,6 +368,43 @@ def test_a_caller_that_leaves_in_the_middle_of_its_body_calls_nothing(
 
     assert reply.raw == b""
     assert Kapso(client).invocations(echo) == before
+
+
+HOSTS = {
+    "none": (b"HTTP/1.1", []),
+    "two": (b"HTTP/1.1", [b"Host: a", b"Host: b"]),
+    "two in HTTP/1.0": (b"HTTP/1.0", [b"Host: a", b"Host: b"]),
+    "one with a space": (b"HTTP/1.1", [b"Host: a b"]),
+    "one of bytes": (b"HTTP/1.1", [b"Host: \xff\xfe"]),
+}
+
+
+@pytest.mark.parametrize(("version", "hosts"), HOSTS.values(), ids=HOSTS)
+def test_a_request_that_does_not_name_one_host_is_refused(
+    small: Server, echo: str, version: bytes, hosts: list[bytes]
+) -> None:
+    lines = [b"POST %b/%b/invoke %b" % (FUNCTIONS.encode(), echo.encode(), version), *hosts, b"Content-Length: 2"]
+
+    assert_refused(send_raw(small.url, b"\r\n".join(lines) + b"\r\n\r\n{}"))
+
+
+@pytest.mark.parametrize(("version", "host"), [(b"1.0", b""), (b"1.0", b"Host: \r\n"), (b"1.1", b"Host:\r\n")])
+def test_a_function_sees_the_servers_address_where_the_caller_names_no_host(
+    small: Server, client: httpx.Client, version: bytes, host: bytes
+) -> None:
+    function_id = Kapso(client).deployed(SHOW_URL, public_endpoint=True)
+    path = f"{FUNCTIONS}/{function_id}/invoke"
+    head = b"POST %b HTTP/%b\r\nConnection: close\r\n%b\r\n" % (path.encode(), version, host)
+
+    assert send_raw(small.url, head).raw.endswith(b"\r\n\r\n" + f"{small.url}{path}".encode())
+
+
+def test_a_query_that_is_not_encoded_reaches_the_function(small: Server, client: httpx.Client) -> None:
+    path = f"{FUNCTIONS}/{Kapso(client).deployed(SHOW_URL, public_endpoint=True)}/invoke"
+
+    reply = send_raw(small.url, request(path + '?a={"b":"<c>"}', b"Connection: close"))
+
+    assert reply.raw.endswith(path.encode() + b"?a={%22b%22:%22%3Cc%3E%22}")
 
 
 def test_pipelined_requests_are_answered_in_order(small: Server, echo: str) -> None:
