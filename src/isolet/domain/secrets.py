@@ -52,7 +52,8 @@ def encode_value(value: object) -> tuple[SecretType, str]:
     if isinstance(value, str):
         kind, text = SecretType.TEXT, value
     elif isinstance(value, dict | list):
-        kind, text = SecretType.JSON, json.dumps(value)
+        # Not in ASCII: an escaped half of a surrogate pair would be text that cannot be written anywhere.
+        kind, text = SecretType.JSON, json.dumps(value, ensure_ascii=False)
     else:
         raise InvalidInput("Secret value must be a string, an object or an array")
     try:
@@ -84,7 +85,7 @@ class Redactor:
         written = texts | {json.dumps(text)[1:-1] for text in texts}
         written |= {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts}
         self._patterns = tuple(written)
-        self._encoded = tuple(text.encode() for text in written)
+        self._encoded = tuple(text.encode(errors="surrogatepass") for text in written)
         self.longest = max(map(len, self._encoded), default=0)
 
     def text(self, text: str, *, cut: bool = False) -> str:

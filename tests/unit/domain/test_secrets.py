@@ -55,8 +55,8 @@ def test_other_values_are_refused(value: object) -> None:
         encode_value(value)
 
 
-@pytest.mark.parametrize("value", ["\ud800", "a\x00b"])
-def test_text_that_cannot_be_stored_is_refused(value: str) -> None:
+@pytest.mark.parametrize("value", ["\ud800", "a\x00b", {"a": ["\ud800"]}, [{"\ud800": 1}]])
+def test_text_that_cannot_be_stored_is_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="characters that cannot be stored"):
         encode_value(value)
 
@@ -135,3 +135,10 @@ def test_no_value_is_ever_left(values: list[str], fillers: list[str], data: st.D
     cut = redactor.text(text[:at], cut=True)
     for value in values:
         assert not [size for size in range(4, len(value)) if cut.endswith(value[:size])]
+
+
+def test_values_with_lone_surrogates_are_blanked() -> None:
+    """Variables of other APIs may hold them."""
+    redactor = Redactor([{"a": "lone \ud800"}])
+
+    assert redactor.text('{"a": "lone \\ud800"}') == f'{{"a": "{MARK}"}}'
