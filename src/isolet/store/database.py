@@ -10,9 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from isolet.errors import StoreError
+from isolet.errors import NotFound, StoreError
 from isolet.store import migrate
-from isolet.store.engine import Engines, open_engines
+from isolet.store.engine import Engines, is_orphan, open_engines
 
 __all__ = ["Connection", "Database"]
 
@@ -45,11 +45,15 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises NotFound when a row's owner was deleted meanwhile, StoreError when the database refuses else."""
+
         def work() -> T:
             try:
                 with self._engines.writer.begin() as connection:
                     return function(connection, *args, **kwargs)
             except (DBAPIError, UnicodeEncodeError) as exc:
+                if isinstance(exc, DBAPIError) and is_orphan(exc):
+                    raise NotFound("Not found: what this belongs to was deleted meanwhile") from exc
                 raise StoreError(f"cannot write to the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
