@@ -146,6 +146,9 @@ def test_a_body_that_is_not_json_is_400_and_does_not_run(api: Kapso, body: bytes
         b"false",
         b"null",
         b"123456789012345678901234567890",
+        b"1" * 5000,
+        b'{"cut": "\\ud83d"}',
+        b"[" * 500 + b"]" * 500,
     ],
 )
 def test_a_json_body_arrives_byte_for_byte(api: Kapso, body: bytes) -> None:
@@ -242,6 +245,23 @@ def test_wrapped_puts_json_under_data(older: Kapso) -> None:
             assert (reply.status_code, reply.json()) == (200, {"data": value})
             assert reply.headers["content-type"] == "application/json"
             assert reply.headers["x-invocation-id"]
+
+
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        (give('"not json"', headers={"content-type": "application/json"}), "not json"),
+        (give('"1 2"', headers={"content-type": "application/jsonlines"}), "1 2"),
+        (give('"[1]"', headers={"content-type": "Application/JSON"}), [1]),
+        (give('""', headers={"content-type": "application/json"}), None),
+        (give('"[1]"'), "[1]"),
+    ],
+)
+def test_wrapped_is_json_whatever_the_function_calls_its_reply(older: Kapso, code: str, data: object) -> None:
+    """Item 51."""
+    reply = older.invoke(older.deployed(code, invoke_response_mode="wrapped"), {})
+
+    assert (reply.status_code, reply.json()) == (200, {"data": data})
 
 
 def test_wrapped_leaves_a_functions_own_error_alone(older: Kapso) -> None:
