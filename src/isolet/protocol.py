@@ -99,6 +99,7 @@ class Protocol(HttpToolsProtocol):
     _upgrade: Upgrade | None = None
     _upgrade_at = 0
     _passed_over = False
+    _running: _Cycle | None = None
     _rest_at = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -110,6 +111,10 @@ class Protocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+        # That knows of the latest request only; one that was pipelined before it may be running.
+        if (running := self._running) is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         if self._upgrade is not None:
             self._upgrade.connection_lost(exc)
 
@@ -139,7 +144,9 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            self._running = cast(_Cycle, cycle)
+            self._start_asgi_task(cycle, app)
             return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
@@ -201,6 +208,7 @@ class Protocol(HttpToolsProtocol):
             else:
                 self._passed_over = True
         if before is None or before.response_complete:
+            self._running = self.cycle
             self._start_asgi_task(self.cycle, self.app)
         else:
             # Pipelined requests wait for their turn.

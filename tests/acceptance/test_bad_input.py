@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.kapso import Kapso, error_of
 from tests.support.raw import RawReply, send_raw
 from tests.support.server import ROOT_KEY, Server
+from tests.support.waiting import wait_until
 
 SHOW_URL = "async function handler(request) { return new Response(request.url); }"
 ECHO = "async function handler(request) { return new Response(await request.text()); }"
@@ -443,3 +444,19 @@ def test_an_upgrade_that_is_not_taken_up_loses_no_body_and_no_request(
     bodies = [part.partition(b"HTTP/1.1")[0] for part in reply.raw.split(b"\r\n\r\n")[1:]]
     sent = b'{"a": 1}' if body else b""
     assert bodies == [sent, sent, b"{}"]
+
+
+def test_a_caller_that_leaves_with_requests_pipelined_ends_the_one_that_runs(
+    small: Server, client: httpx.Client, echo: str
+) -> None:
+    api = Kapso(client)
+    slow = api.deployed("async function handler() { await scheduler.wait(1000); return new Response(); }")
+    data = request(f"{FUNCTIONS}/{slow}/invoke") + request(
+        f"{FUNCTIONS}/{echo}/invoke", b"Content-Length: 2", body=b"{}"
+    )
+
+    assert send_raw(small.url, data, patience_s=0.2).raw == b""
+
+    (item,) = wait_until(lambda: api.invocations(slow), what="the record")
+    assert (item["status_code"], item["error_message"]) == (499, "the caller left")
+    assert "Exception in ASGI application" not in small.log
