@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -227,6 +228,19 @@ async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool:
     assert await waiting == (200, b"waited")
     await asyncio.wait_for(asyncio.shield(old.exited), 10)
     assert pool.instances == {new}
+
+
+async def test_every_release_of_a_function_that_is_gone_retires(pool: Pool) -> None:
+    gone = [a_spec(HELLO), a_spec(HELLO)]
+    gone[1] = replace(gone[1], function_id=gone[0].function_id)
+    other = await acquire(pool, a_spec(HELLO))
+    instances = [await acquire(pool, spec) for spec in gone]
+
+    pool.retire_function(gone[0].function_id)
+
+    for instance in instances:
+        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    assert pool.instances == {other}
 
 
 async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops(pool: Pool, lines: Lines) -> None:
