@@ -420,7 +420,8 @@ def test_a_rollback_makes_an_older_version_live(home: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [({"version": 9}, 404), ({"version": 0}, 404), ({}, 422), ({"version": "x"}, 422)]
+    ("body", "status"),
+    [({"version": 9}, 404), ({"version": 0}, 404), ({"version": 10**30}, 422), ({}, 422), ({"version": "x"}, 422)],
 )
 def test_a_rollback_to_nothing_changes_nothing(home: Project, body: dict[str, object], status: int) -> None:
     kapso = Kapso(home.client)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from isolet.clock import iso
 from isolet.domain.access import Key
@@ -56,7 +56,8 @@ class FunctionUpdate(_Body):
 
 
 class Rollback(_Body):
-    version: int
+    # No more than a database's column holds.
+    version: Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class SqlQuery(_Body):
