@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import urllib.parse
 from typing import Any, cast
@@ -24,7 +25,9 @@ _HEAD_MAX_BYTES = 65_536
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
 # A client that does not finish the head of a request in this time is cut off.
 _HEAD_TIMEOUT_S = 30.0
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _WITHOUT_BODY = frozenset({204, 304})
+_HOST = re.compile(rb"[!-~]+")
 WHOLE = "isolet.response"
 
 
@@ -81,7 +84,8 @@ class _Cycle(RequestResponseCycle):
 class Protocol(HttpToolsProtocol):
     """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
 
-    A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope.
+    A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope. Any other upgrade that a
+    client offers, such as `h2c`, is passed over, as HTTP has it.
     """
 
     _head_bytes = 0
@@ -94,6 +98,9 @@ class Protocol(HttpToolsProtocol):
     _asked: Upgrade | None = None
     _upgrade: Upgrade | None = None
     _upgrade_at = 0
+    _passed_over = False
+    _running: _Cycle | None = None
+    _rest_at = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -104,6 +111,10 @@ class Protocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+        # That knows of the latest request only; one that was pipelined before it may be running.
+        if (running := self._running) is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         if self._upgrade is not None:
             self._upgrade.connection_lost(exc)
 
@@ -133,7 +144,9 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            self._running = cast(_Cycle, cycle)
+            self._start_asgi_task(cycle, app)
             return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
@@ -149,6 +162,10 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self._upgrade_at:
             self.data_received(data[self._upgrade_at :])
+            return
+        if self._rest_at:
+            rest, self._rest_at = data[self._rest_at :], 0
+            self.data_received(rest)
             return
         # Most heads come whole in one piece; one without end is counted here.
         if self._in_head and not self.transport.is_closing():
@@ -185,9 +202,13 @@ class Protocol(HttpToolsProtocol):
             http_version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
-        if parser.should_upgrade() and self._get_upgrade() == b"websocket":
-            self._ask_upgrade(self.cycle)
+        if parser.should_upgrade():
+            if self._get_upgrade() == b"websocket":
+                self._ask_upgrade(self.cycle)
+            else:
+                self._passed_over = True
         if before is None or before.response_complete:
+            self._running = self.cycle
             self._start_asgi_task(self.cycle, self.app)
         else:
             # Pipelined requests wait for their turn.
@@ -195,7 +216,7 @@ class Protocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def _check_head(self) -> None:
-        """Raises ValueError for a head that is too large."""
+        """Raises ValueError for a head that is too large, or does not name one host."""
         self._in_head = False
         if self._head_timer is not None:
             self._end_head_timer()
@@ -203,6 +224,15 @@ class Protocol(HttpToolsProtocol):
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if self._is_head_too_large:
             raise ValueError("headers too large")
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) == 1 and _HOST.fullmatch(hosts[0]):
+            return
+        if any(hosts) or (not hosts and self.parser.get_http_version() != "1.0"):
+            raise ValueError("not one host")
+        # Old clients name none, and some an empty one: functions see the address that was called.
+        self.headers[:] = [header for header in self.headers if header[0] != b"host"]
+        host, port = self.server or ("localhost", 80)
+        self.headers.append((b"host", (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()))
 
     def shutdown(self) -> None:
         if self._upgrade is not None:
@@ -223,10 +253,15 @@ class Protocol(HttpToolsProtocol):
         cast(dict[str, Any], self.scope)["extensions"] = {EXTENSION: self._asked}
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Called where the parser stopped: the request is over, and what follows it is of another protocol."""
+        """Called where the parser stopped: for it the request is over, and what follows is of another protocol."""
         stopped = sys.exception()
-        if self._asked is not None and stopped is not None:
+        if stopped is None:
+            return
+        if self._asked is not None:
             self._upgrade, self._upgrade_at = self._asked, stopped.args[0]
+        else:
+            self._rest_at = stopped.args[0]
+            self.parser = _parser_of_body(self, self.headers)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -253,6 +288,10 @@ class Protocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._passed_over:
+            # The parser took no body; the next one does.
+            self._passed_over = False
+            return
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
@@ -272,6 +311,41 @@ class Protocol(HttpToolsProtocol):
             % (status, len(body), body)
         )
         self.transport.close()
+
+
+class _BehindHead:
+    """Tells a protocol what a parser reads behind the head that it was made with."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+        self._protocol = protocol
+        self._is_behind = False
+
+    def on_message_begin(self) -> None:
+        if self._is_behind:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._is_behind:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_behind:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_behind:
+            self._protocol.on_headers_complete()
+        self._is_behind = True
+
+
+def _parser_of_body(protocol: Protocol, headers: list[tuple[bytes, bytes]]) -> httptools.HttpRequestParser:
+    """A parser for the body of a request with these headers, and for the requests that follow."""
+    parser = httptools.HttpRequestParser(_BehindHead(protocol))
+    framing = [b"%b: %b\r\n" % header for header in headers if header[0] in _FRAMING]
+    parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
+    return parser
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tests.support.kapso import Kapso, error_of
 from tests.support.raw import RawReply, send_raw
 from tests.support.server import ROOT_KEY, Server
+from tests.support.waiting import wait_until
 
+SHOW_URL = "async function handler(request) { return new Response(request.url); }"
 ECHO = "async function handler(request) { return new Response(await request.text()); }"
 MB = 1024 * 1024
 FUNCTIONS = "/platform/v1/functions"
@@ -385,6 +387,43 @@ def test_a_caller_that_leaves_in_the_middle_of_its_body_calls_nothing(
     assert Kapso(client).invocations(echo) == before
 
 
+HOSTS = {
+    "none": (b"HTTP/1.1", []),
+    "two": (b"HTTP/1.1", [b"Host: a", b"Host: b"]),
+    "two in HTTP/1.0": (b"HTTP/1.0", [b"Host: a", b"Host: b"]),
+    "one with a space": (b"HTTP/1.1", [b"Host: a b"]),
+    "one of bytes": (b"HTTP/1.1", [b"Host: \xff\xfe"]),
+}
+
+
+@pytest.mark.parametrize(("version", "hosts"), HOSTS.values(), ids=HOSTS)
+def test_a_request_that_does_not_name_one_host_is_refused(
+    small: Server, echo: str, version: bytes, hosts: list[bytes]
+) -> None:
+    lines = [b"POST %b/%b/invoke %b" % (FUNCTIONS.encode(), echo.encode(), version), *hosts, b"Content-Length: 2"]
+
+    assert_refused(send_raw(small.url, b"\r\n".join(lines) + b"\r\n\r\n{}"))
+
+
+@pytest.mark.parametrize(("version", "host"), [(b"1.0", b""), (b"1.0", b"Host: \r\n"), (b"1.1", b"Host:\r\n")])
+def test_a_function_sees_the_servers_address_where_the_caller_names_no_host(
+    small: Server, client: httpx.Client, version: bytes, host: bytes
+) -> None:
+    function_id = Kapso(client).deployed(SHOW_URL, public_endpoint=True)
+    path = f"{FUNCTIONS}/{function_id}/invoke"
+    head = b"POST %b HTTP/%b\r\nConnection: close\r\n%b\r\n" % (path.encode(), version, host)
+
+    assert send_raw(small.url, head).raw.endswith(b"\r\n\r\n" + f"{small.url}{path}".encode())
+
+
+def test_a_query_that_is_not_encoded_reaches_the_function(small: Server, client: httpx.Client) -> None:
+    path = f"{FUNCTIONS}/{Kapso(client).deployed(SHOW_URL, public_endpoint=True)}/invoke"
+
+    reply = send_raw(small.url, request(path + '?a={"b":"<c>"}', b"Connection: close"))
+
+    assert reply.raw.endswith(path.encode() + b"?a={%22b%22:%22%3Cc%3E%22}")
+
+
 def test_pipelined_requests_are_answered_in_order(small: Server, echo: str) -> None:
     bodies = [b'{"n":%d}' % number for number in range(5)]
     path = f"{FUNCTIONS}/{echo}/invoke"
@@ -395,3 +434,45 @@ def test_pipelined_requests_are_answered_in_order(small: Server, echo: str) -> N
 
     assert reply.replies == 5
     assert [part[:7] for part in reply.raw.split(b"\r\n\r\n")[1:]] == bodies
+
+
+@pytest.mark.parametrize("parts", ["whole", "in bytes"])
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (b"Content-Length: 8", b'{"a": 1}'),
+        (b"Transfer-Encoding: chunked", b'5\r\n{"a":\r\n3\r\n 1}\r\n0\r\n\r\n'),
+        (b"X-Empty: body", b""),
+    ],
+)
+def test_an_upgrade_that_is_not_taken_up_loses_no_body_and_no_request(
+    small: Server, echo: str, header: bytes, body: bytes, parts: str
+) -> None:
+    """As clients of HTTP/2 ask in the clear, Java's for one."""
+    upgrade = [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"]
+    path = f"{FUNCTIONS}/{echo}/invoke"
+    first = request(path, *upgrade, header, body=body)
+    last = request(path, b"Content-Length: 2", b"Connection: close", body=b"{}")
+    data = first + first + last
+
+    reply = send_raw(small.url, [data] if parts == "whole" else [data[at : at + 1] for at in range(len(data))])
+
+    bodies = [part.partition(b"HTTP/1.1")[0] for part in reply.raw.split(b"\r\n\r\n")[1:]]
+    sent = b'{"a": 1}' if body else b""
+    assert bodies == [sent, sent, b"{}"]
+
+
+def test_a_caller_that_leaves_with_requests_pipelined_ends_the_one_that_runs(
+    small: Server, client: httpx.Client, echo: str
+) -> None:
+    api = Kapso(client)
+    slow = api.deployed("async function handler() { await scheduler.wait(1000); return new Response(); }")
+    data = request(f"{FUNCTIONS}/{slow}/invoke") + request(
+        f"{FUNCTIONS}/{echo}/invoke", b"Content-Length: 2", body=b"{}"
+    )
+
+    assert send_raw(small.url, data, patience_s=0.2).raw == b""
+
+    (item,) = wait_until(lambda: api.invocations(slow), what="the record")
+    assert (item["status_code"], item["error_message"]) == (499, "the caller left")
+    assert "Exception in ASGI application" not in small.log

@@ -160,6 +160,9 @@ def test_an_error_that_is_printed_has_a_stack_of_the_authors_lines(api: Kapso) -
         ("10n", "10"),
         ('Symbol("s")', "Symbol(s)"),
         ("(() => { const a = {}; a.a = a; return a; })()", "[object Object]"),
+        ("(() => { const a = Object.create(null); a.a = a; return a; })()", "[a value that cannot be shown]"),
+        ("({ toJSON() { throw 1; }, toString() { throw 2; } })", "[a value that cannot be shown]"),
+        ("new Proxy({}, { getPrototypeOf() { throw 1; } })", "{}"),
         ('"\\n\\u001e\\u2028ä🎈"', "\n\x1e\u2028ä🎈"),
     ],
 )

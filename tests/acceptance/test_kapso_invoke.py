@@ -146,6 +146,9 @@ def test_a_body_that_is_not_json_is_400_and_does_not_run(api: Kapso, body: bytes
         b"false",
         b"null",
         b"123456789012345678901234567890",
+        b"1" * 5000,
+        b'{"cut": "\\ud83d"}',
+        b"[" * 500 + b"]" * 500,
     ],
 )
 def test_a_json_body_arrives_byte_for_byte(api: Kapso, body: bytes) -> None:
@@ -244,6 +247,23 @@ def test_wrapped_puts_json_under_data(older: Kapso) -> None:
             assert reply.headers["x-invocation-id"]
 
 
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        (give('"not json"', headers={"content-type": "application/json"}), "not json"),
+        (give('"1 2"', headers={"content-type": "application/jsonlines"}), "1 2"),
+        (give('"[1]"', headers={"content-type": "Application/JSON"}), [1]),
+        (give('""', headers={"content-type": "application/json"}), None),
+        (give('"[1]"'), "[1]"),
+    ],
+)
+def test_wrapped_is_json_whatever_the_function_calls_its_reply(older: Kapso, code: str, data: object) -> None:
+    """Item 51."""
+    reply = older.invoke(older.deployed(code, invoke_response_mode="wrapped"), {})
+
+    assert (reply.status_code, reply.json()) == (200, {"data": data})
+
+
 def test_wrapped_leaves_a_functions_own_error_alone(older: Kapso) -> None:
     """Item 51: successful results only."""
     code = give('"no"', status=409, headers={"content-type": "text/plain"})
@@ -281,6 +301,7 @@ def test_a_throw_is_500_with_its_text_and_id(api: Kapso) -> None:
         ("{ toString() { throw 1; } }", "cannot be shown"),
         ("Object.create(null)", "cannot be shown"),
         ('Object.assign(new Error("x"), { stack: 7 })', "Error: x"),
+        ('{ toString: () => "odd", get stack() { throw 1; } }', "odd"),
     ],
 )
 def test_whatever_is_thrown_is_told(platform: Kapso, thrown: str, detail: str) -> None:
@@ -301,6 +322,22 @@ def test_no_response_is_a_failed_call(platform: Kapso, given: str) -> None:
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
     assert "must return a Response" in reply.json()["detail"]
     assert platform.invocations(function_id, status="failed")[0]["id"] == reply.json()["invocation_id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('const reply = new Response("x"); await reply.text(); return reply;', "whose body was read before"),
+        ("return Response.error();", "`Response.error()`"),
+        ("globalThis.Response = class Mine {}; return new Response();", "an object of Mine"),
+    ],
+)
+def test_a_response_that_cannot_be_sent_is_told(platform: Kapso, body: str, reason: str) -> None:
+    """Item 55."""
+    reply = platform.invoke(platform.deployed(f"async function handler() {{ {body} }}"), {})
+
+    assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
+    assert reason in reply.json()["detail"]
 
 
 def test_a_promise_that_never_settles_is_a_failed_call(platform: Kapso) -> None:

@@ -32,6 +32,9 @@ TYPED = {
     "  return Response.json((await request.json() as { n: number }).n + Step.One);\n}",
     "named": "export async function handler(request: Request, context: any): Promise<Response> {\n"
     "  const { n }: { n: number } = await request.json();\n  return Response.json(n + 1);\n}",
+    "decorated": "function once(method: any, context: any) { return function () { return method.call(this) + 1; }; }\n"
+    "class Sum { constructor(readonly n: number) {} @once total(): number { return this.n; } }\n"
+    "export default async (request: Request) => Response.json(new Sum((await request.json() as any).n).total());",
     "worker": "export default { async fetch(request: Request, env: unknown): Promise<Response> {\n"
     "  const body = await request.json() as any;\n  return Response.json(body!.n + 1);\n} } satisfies object;",
 }

@@ -113,6 +113,8 @@ class Compiler:
             "--external:*",
             "--format=esm",
             "--target=esnext",
+            # V8 has none yet.
+            "--supported:decorators=false",
             "--tree-shaking=false",
             "--charset=utf8",
             f"--loader={loader}",

@@ -55,7 +55,8 @@ def encode_value(value: object) -> tuple[SecretType, str]:
     if isinstance(value, str):
         kind, text = SecretType.TEXT, value
     elif isinstance(value, dict | list):
-        kind, text = SecretType.JSON, json.dumps(value)
+        # Not in ASCII: an escaped half of a surrogate pair would be text that cannot be written anywhere.
+        kind, text = SecretType.JSON, json.dumps(value, ensure_ascii=False)
     else:
         raise InvalidInput("Secret value must be a string, an object or an array")
     try:

@@ -82,11 +82,18 @@ def with_query(path: bytes, query: bytes) -> bytes:
 
 
 def check_json(body: bytes) -> None:
-    """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls."""
+    """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls.
+
+    What the quick parser refuses is looked at again: halves of surrogate pairs, as JavaScript writes of a text that was
+    cut, numbers of thousands of digits and deep nesting are JSON.
+    """
     try:
         from_json(body, allow_inf_nan=False, cache_strings="none")
-    except ValueError as exc:
-        raise RequestError("Invalid JSON in request") from exc
+    except ValueError:
+        try:
+            json.loads(body.decode(), parse_constant=_refuse, parse_int=len, parse_float=len)
+        except (ValueError, RecursionError) as exc:
+            raise RequestError("Invalid JSON in request") from exc
 
 
 def parse_json(body: bytes) -> Any:

@@ -23,6 +23,7 @@ from isolet.errors import (
     IsoletError,
     MethodNotAllowed,
     NotFound,
+    RequestError,
     Unauthenticated,
 )
 from isolet.functions.deploy import Deployer
@@ -118,9 +119,9 @@ class KapsoDoor:
     async def _send_wrapped(self, send: Send, reply: Reply) -> None:
         """The legacy shape: a JSON result under `data`, and text as a JSON string there."""
         body = await reply.read(self.settings.max_body_bytes)
-        if (get(reply.headers, b"content-type") or b"").startswith(b"application/json"):
-            wrapped = b'{"data":' + (body or b"null") + b"}"
-        else:
+        try:
+            wrapped = b'{"data":' + _result(reply, body) + b"}"
+        except RequestError:
             await send_json(send, reply.status, {"data": body.decode(errors="replace")}, [_id_header(reply)])
             return
         await send_bytes(send, reply.status, wrapped, [(b"content-type", b"application/json"), _id_header(reply)])
@@ -259,6 +260,15 @@ def _invocation_query(request: Request) -> tuple[bool | None, int]:
         raise InvalidInput("limit must be a whole number from 1 to 20")
     succeeded = None if status is None else status == "success"
     return succeeded, min(int(text[:9]), _INVOCATIONS_MAX)
+
+
+def _result(reply: Reply, body: bytes) -> bytes:
+    """The JSON that a function answered with. Raises RequestError when it is none, whatever its type says."""
+    if not (get(reply.headers, b"content-type") or b"").lower().startswith(b"application/json"):
+        raise RequestError("the reply is not JSON")
+    if body:
+        check_json(body)
+    return body or b"null"
 
 
 def _id_header(reply: Reply) -> tuple[bytes, bytes]:

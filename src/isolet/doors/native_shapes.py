@@ -56,7 +56,8 @@ class FunctionUpdate(_Body):
 
 
 class Rollback(_Body):
-    version: Annotated[int, Field(le=2**31 - 1)]
+    # No more than a database's column holds.
+    version: Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class SqlQuery(_Body):

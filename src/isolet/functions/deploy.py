@@ -63,7 +63,7 @@ class Deployer:
     async def accept(self, function: Function) -> asyncio.Task[None]:
         """Promise a deploy of the function's code as it stands; the task ends when the deploy has.
 
-        Raises InvalidInput for a type that cannot run here.
+        Raises InvalidInput for a type that cannot run here, NotFound for a function that was deleted meanwhile.
         """
         if function.function_type is FunctionType.SUPABASE_FUNCTION:
             raise InvalidInput("Supabase project required for Supabase functions")
@@ -161,10 +161,11 @@ class Deployer:
 
 def _accept(connection: Connection, deployment: Deployment) -> Function:
     """Until the deploy ends the status is no longer `deployed`, so that a client that polls sees the change."""
-    stored.insert_deployment(connection, deployment)
-    return stored_functions.modify_function(
+    pending = stored_functions.modify_function(
         connection, deployment.function_id, lambda function: replace(function, status=FunctionStatus.DRAFT)
     )
+    stored.insert_deployment(connection, deployment)
+    return pending
 
 
 def _publish(

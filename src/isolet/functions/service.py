@@ -141,8 +141,8 @@ class Functions:
         if not await self._database.write(stored.delete_function, function.id):
             raise NotFound("Function not found")
         self._events.drop_function(function.id)
-        if function.version is not None:
-            self._pool.retire(release_of(function))
+        # Not only what was live as it was read: a deploy may have ended since.
+        self._pool.retire_function(function.id)
 
 
 def _insert(connection: Connection, draft: Function) -> Function:

@@ -19,6 +19,10 @@ _HOP_BY_HOP = frozenset(
 )
 # Lengths are told anew; our own credentials and headers stay here (`design.md` section 5).
 _NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
+# What a `Connection` header may name without effect: a request cannot do without it.
+_NOT_NAMED = frozenset({b"host"})
+# The server puts the date on every reply; that of what a function fetched and passes on would be a second one.
+_NOT_TO_CALLER = _HOP_BY_HOP | {b"date"}
 _OURS = b"x-isolet-"
 
 
@@ -32,7 +36,7 @@ def to_function(headers: Headers) -> list[bytes]:
                 named.update(part.strip() for part in value.lower().split(b","))
             continue
         lines.append(b"%b: %b\r\n" % (name, value))
-    if named:
+    if named := named - _NOT_NAMED:
         lines = [line for line in lines if line.partition(b":")[0] not in named]
     return lines
 
@@ -42,7 +46,7 @@ def to_caller(headers: Headers, invocation_id: str) -> Headers:
     passed = [
         (name, value)
         for name, value in headers
-        if name not in _HOP_BY_HOP and not name.startswith(_OURS) and name != b"x-invocation-id"
+        if name not in _NOT_TO_CALLER and not name.startswith(_OURS) and name != b"x-invocation-id"
     ]
     passed.append((b"x-invocation-id", invocation_id.encode()))
     return passed

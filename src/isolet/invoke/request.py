@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from isolet.runtime.channel import Headers
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
+# Some clients send these as they are; the runtime takes no address that has them.
+_NOT_IN_TARGET = re.compile(rb'["<>]')
 _UPGRADE_LINES = b"connection: Upgrade\r\nupgrade: websocket\r\n"
 _HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
 _ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
@@ -58,4 +61,9 @@ class CallRequest:
             lines.append(_HTTPS_LINE)
         call_id = invocation_id.encode()
         lines.append(_CONTEXT_LINE % (call_id, self.context) if self.context else _ID_LINE % call_id)
-        return b"%b %b HTTP/1.1\r\n%b" % (self.method, self.target, b"".join(lines))
+        target = _NOT_IN_TARGET.sub(_percent, self.target)
+        return b"%b %b HTTP/1.1\r\n%b" % (self.method, target, b"".join(lines))
+
+
+def _percent(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(found[0])

@@ -75,6 +75,7 @@ class Projects:
         return await self._database.read(stored.list_projects)
 
     async def update(self, project: Project, changes: Mapping[str, Any]) -> Project:
+        """Raises InvalidInput, and NotFound for a project that was deleted meanwhile."""
         after = _changed(project, changes)
         await self._database.write(stored.update_project, after)
         self._events.put_project(after)

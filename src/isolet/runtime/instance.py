@@ -42,6 +42,8 @@ _CGROUP_SLACK_BYTES = 192 * 1024 * 1024
 _POST_MORTEM_S = 0.5
 _MEASURE_EVERY_S = 0.05
 _MB = 1024 * 1024
+_ANSWER = re.compile(rb'\{"waiting":(\d{1,9})\}')
+_ANSWER_MAX_BYTES = 64
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
 # `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
 _MAY_BE_CUT_CHARS = 2_000
@@ -334,7 +336,7 @@ class Instance:
     async def probe(self, timeout_s: float | None, *, collect: bool = False) -> int:
         """How many `waitUntil` promises it still works on; with `collect` it collects garbage first.
 
-        Raises OSError or TimeoutError when it does not answer.
+        Raises OSError or TimeoutError when it does not answer, or answers what the wrapper does not say.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -343,13 +345,16 @@ class Instance:
                     connection.begin(_COLLECT if collect else _PROBE)
                     await connection.head()
                     body = b""
-                    while chunk := await connection.chunk():
+                    while len(body) <= _ANSWER_MAX_BYTES and (chunk := await connection.chunk()):
                         body += chunk
                 finally:
                     self.channel.release(connection)
         except FunctionCrashed as exc:
             raise ConnectionRefusedError(str(exc)) from exc
-        return int(json.loads(body)["waiting"])
+        if (answer := _ANSWER.fullmatch(body)) is None:
+            # The function runs in the same isolate, and may have changed what the wrapper stands on.
+            raise ConnectionAbortedError("the instance's answer cannot be read")
+        return int(answer[1])
 
     def happened(self, event: Event) -> None:
         """The one place where the state changes."""

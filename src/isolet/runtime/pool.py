@@ -168,6 +168,11 @@ class Pool:
             )
         self._forget_if_empty(group)
 
+    def retire_function(self, function_id: FunctionId) -> None:
+        """Retire every release of a function that is gone."""
+        for release in {instance.spec.release for instance in self._all if instance.spec.function_id == function_id}:
+            self.retire(release)
+
     def retire_project(self, project_id: ProjectId) -> None:
         """Retire every release of a project that is gone."""
         for release in {instance.spec.release for instance in self._all if instance.spec.project_id == project_id}:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from isolet.errors import NotFound, StoreError
 from isolet.store import migrate
-from isolet.store.engine import Engines, open_engines
+from isolet.store.engine import Engines, is_orphan, open_engines
 
 __all__ = ["Connection", "Database"]
 
@@ -47,11 +47,15 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises NotFound when a row's owner was deleted meanwhile, StoreError when the database refuses else."""
+
         def work() -> T:
             try:
                 with self._engines.writer.begin() as connection:
                     return function(connection, *args, **kwargs)
             except _REFUSED as exc:
+                if isinstance(exc, DBAPIError) and is_orphan(exc):
+                    raise NotFound("Not found: what this belongs to was deleted meanwhile") from exc
                 raise StoreError(f"cannot write to the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from isolet.errors import SettingsError
@@ -45,6 +45,12 @@ def open_engines(url: str) -> Engines:
     except (ModuleNotFoundError, NoSuchModuleError) as exc:
         hint = ". Install it with .venv/bin/pip install 'psycopg[binary]'" if backend == "postgresql" else ""
         raise SettingsError(f"cannot use ISOLET_DATABASE_URL: its driver is not there: {exc}{hint}") from exc
+
+
+def is_orphan(error: DBAPIError) -> bool:
+    """Whether a row was refused because what it belongs to is not there: it was deleted meanwhile."""
+    found = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    return found in ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 
 
 def sqlite_url(path: Path) -> str:

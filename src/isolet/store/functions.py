@@ -21,6 +21,7 @@ from isolet.domain.jobs import check_retry
 from isolet.domain.limits import Limits
 from isolet.errors import InvalidInput, NotFound
 from isolet.ids import FunctionId, ProjectId
+from isolet.store.engine import is_orphan
 from isolet.store.schema import functions
 
 
@@ -29,6 +30,8 @@ def insert_function(connection: Connection, function: Function) -> None:
     try:
         connection.execute(insert(functions).values(_values(function)))
     except IntegrityError as exc:
+        if is_orphan(exc):
+            raise
         raise InvalidInput("slug has already been taken") from exc
 
 

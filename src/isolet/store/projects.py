@@ -22,7 +22,9 @@ def insert_project(connection: Connection, project: Project) -> None:
 
 
 def update_project(connection: Connection, project: Project) -> None:
-    connection.execute(update(projects).where(projects.c.id == project.id).values(_values(project)))
+    """Raises NotFound."""
+    if not connection.execute(update(projects).where(projects.c.id == project.id).values(_values(project))).rowcount:
+        raise NotFound("Project not found")
 
 
 def delete_project(connection: Connection, project_id: ProjectId) -> None:

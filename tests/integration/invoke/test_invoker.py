@@ -257,7 +257,7 @@ FAILURES = [
     ("throw Object.defineProperty(new Error('shown'), 'stack', { get() { throw 1; } });", "Error: shown"),
     (
         "const reply = new Response('a'); reply.text(); return reply;",
-        "TypeError: the handler returned a Response whose body was read before, or sent already",
+        "TypeError: the handler returned a Response whose body was read before: return a new one, or a `clone()`",
     ),
     (
         "return new Promise(() => {});",

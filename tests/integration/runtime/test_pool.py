@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -250,6 +251,19 @@ async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool:
     assert pool.instances == {new}
 
 
+async def test_every_release_of_a_function_that_is_gone_retires(pool: Pool) -> None:
+    gone = [a_spec(HELLO), a_spec(HELLO)]
+    gone[1] = replace(gone[1], function_id=gone[0].function_id)
+    other = await acquire(pool, a_spec(HELLO))
+    instances = [await acquire(pool, spec) for spec in gone]
+
+    pool.retire_function(gone[0].function_id)
+
+    for instance in instances:
+        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    assert pool.instances == {other}
+
+
 async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE)
     instance = await acquire(pool, spec)
@@ -260,6 +274,25 @@ async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops
     await asyncio.wait_for(asyncio.shield(instance.exited), 10)
 
     assert [(call, line.message) for call, line in lines.printed] == [("c1", "finished")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "globalThis.Response = undefined;",
+        "JSON.stringify = undefined;",
+        'Object.defineProperty(Request.prototype, "cf", { get() { return {}; } });',
+    ],
+)
+async def test_an_instance_whose_function_changed_the_runtime_stops_all_the_same(pool: Pool, change: str) -> None:
+    spec = a_spec("const { Response } = globalThis; export default () => new Response('hello');\n" + change)
+    instance = await acquire(pool, spec)
+    assert await fetch(instance) == (200, b"hello")
+
+    pool.retire(spec.release)
+
+    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    assert not pool.instances
 
 
 async def test_a_retired_instance_does_not_wait_for_a_call_longer_than_it_may_run(pool: Pool, lines: Lines) -> None:

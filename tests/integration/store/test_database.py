@@ -40,10 +40,10 @@ def database_is_shared(database: Database) -> bool:
     return database._engines.reader is database._engines.writer
 
 
-async def test_foreign_keys_hold(database: Database) -> None:
+async def test_what_belongs_to_nothing_is_refused_as_not_found(database: Database) -> None:
     key = a_key(a_project())
     values = {"id": key.id, "project_id": key.project_id, "name": "n", "role": "r", "digest": b"d", "created_at_ms": 0}
-    with pytest.raises(StoreError, match="cannot write to the database: "):
+    with pytest.raises(NotFound, match="deleted meanwhile"):
         await database.write(lambda connection: connection.execute(insert(api_keys).values(values)))
 
 

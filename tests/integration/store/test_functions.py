@@ -74,6 +74,11 @@ async def test_a_slug_belongs_to_one_function_of_a_project(database: Database, s
         await database.write(stored.insert_function, a_function(shop, "hello"))
 
 
+async def test_a_project_that_is_gone_gets_no_function(database: Database) -> None:
+    with pytest.raises(NotFound, match="deleted meanwhile"):
+        await database.write(stored.insert_function, a_function(a_project("gone")))
+
+
 async def test_the_first_free_slug_is_picked(database: Database, shop: Project) -> None:
     for slug in ("hello", "hello-2", "hello-4", "hello-world"):
         await database.write(stored.insert_function, a_function(shop, slug))

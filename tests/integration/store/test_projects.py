@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from isolet.domain.projects import Plan
-from isolet.errors import Conflict
+from isolet.errors import Conflict, NotFound
 from isolet.store import access, functions, versions
 from isolet.store import projects as stored
 from isolet.store.database import Database
@@ -33,6 +33,11 @@ async def test_a_changed_project_replaces_itself_only(database: Database) -> Non
     after = replace(shop, name="New", plan=Plan.FREE, allowed_origins=("https://b.example",))
     await database.write(stored.update_project, after)
     assert await database.read(stored.list_projects) == [blog, after]
+
+
+async def test_a_change_of_a_project_that_is_gone_is_told(database: Database) -> None:
+    with pytest.raises(NotFound, match=r"^Project not found$"):
+        await database.write(stored.update_project, a_project("gone"))
 
 
 async def test_a_deleted_project_takes_all_it_holds_along(database: Database) -> None:

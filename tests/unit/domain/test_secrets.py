@@ -55,8 +55,8 @@ def test_other_values_are_refused(value: object) -> None:
         encode_value(value)
 
 
-@pytest.mark.parametrize("value", ["\ud800", "a\x00b"])
-def test_text_that_cannot_be_stored_is_refused(value: str) -> None:
+@pytest.mark.parametrize("value", ["\ud800", "a\x00b", {"a": ["\ud800"]}, [{"\ud800": 1}]])
+def test_text_that_cannot_be_stored_is_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="characters that cannot be stored"):
         encode_value(value)
 
@@ -146,3 +146,10 @@ def test_values_are_found_as_queries_and_forms_write_them(sent: str) -> None:
 
 def test_a_value_with_a_lone_surrogate_is_redacted_in_text() -> None:
     assert Redactor([{"in": "abcd\ud800"}]).text("it is abcd\ud800.") == f"it is {MARK}."
+
+
+def test_values_with_lone_surrogates_are_blanked() -> None:
+    """Variables of other APIs may hold them."""
+    redactor = Redactor([{"a": "lone \ud800"}])
+
+    assert redactor.text('{"a": "lone \\ud800"}') == f'{{"a": "{MARK}"}}'

@@ -58,6 +58,11 @@ def test_every_connection_header_counts() -> None:
     assert to_function([*headers, (b"x-one", b"1"), (b"x-two", b"2"), (b"x-three", b"3")]) == [b"x-three: 3\r\n"]
 
 
+def test_a_connection_header_cannot_take_the_host_away() -> None:
+    headers = [(b"host", b"isolet.example"), (b"connection", b"host, x-one"), (b"x-one", b"1")]
+    assert to_function(headers) == [b"host: isolet.example\r\n"]
+
+
 @pytest.mark.parametrize("value", [b"keep-alive", b"Keep-Alive", b"close", b""])
 def test_an_everyday_connection_header_names_nothing(value: bytes) -> None:
     headers = [(b"connection", value), (b"close", b"a"), (b"accept", b"*/*")]
@@ -74,7 +79,7 @@ def test_a_caller_sees_the_functions_headers_and_the_calls_id() -> None:
     assert to_caller(headers, "the-id") == [*headers, (b"x-invocation-id", b"the-id")]
 
 
-@pytest.mark.parametrize("name", [*HOP_BY_HOP, b"x-isolet-error", b"x-invocation-id"])
+@pytest.mark.parametrize("name", [*HOP_BY_HOP, b"date", b"x-isolet-error", b"x-invocation-id"])
 def test_some_headers_never_reach_a_caller(name: bytes) -> None:
     assert to_caller([(name, b"1")], "the-id") == [(b"x-invocation-id", b"the-id")]
 

@@ -8,6 +8,10 @@ import { AsyncLocalStorage } from "node:async_hooks";
 /** The call that is running: `{ id, lines }`. */
 export const calls = new AsyncLocalStorage();
 
+/** The runtime's own, whatever the function puts in its place. */
+export const Response = globalThis.Response;
+export const stringify = JSON.stringify;
+
 /** V8's own collection; functions do not see it. */
 export const collectGarbage = globalThis.gc;
 globalThis.gc = undefined;
@@ -16,13 +20,25 @@ const MAX_LINES = 100;
 const MAX_CHARS = 10_000;
 const print = console.log.bind(console);
 
+function isError(value) {
+  try {
+    return value instanceof Error;
+  } catch {
+    return false;
+  }
+}
+
 function asText(value) {
   if (typeof value === "string") return value;
-  if (value instanceof Error) return String(value);
   try {
-    return JSON.stringify(value) ?? String(value);
+    if (!isError(value)) return stringify(value) ?? String(value);
   } catch {
+    // Its text may do where its JSON does not.
+  }
+  try {
     return String(value);
+  } catch {
+    return "[a value that cannot be shown]";
   }
 }
 
@@ -49,8 +65,8 @@ export function emit(level, values) {
   if (call.lines >= MAX_LINES) return;
   call.lines += 1;
   const text = values.map(asText).join(" ").slice(0, MAX_CHARS);
-  const error = values.find((value) => value instanceof Error);
-  print("\x1e" + JSON.stringify([call.id, level, Date.now(), text, error ? ownStack(error) : null]));
+  const error = values.find(isError);
+  print("\x1e" + stringify([call.id, level, Date.now(), text, error ? ownStack(error) : null]));
 }
 
 for (const [method, level] of Object.entries({

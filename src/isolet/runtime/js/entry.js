@@ -1,7 +1,7 @@
 // The main module of every instance. It finds the function's handler, calls it, and turns what goes wrong into a reply
 // that the host can tell from the function's own. The host describes each call in `request.cf`.
 
-import { calls, collectGarbage, emit, ownStack } from "./console.js";
+import { calls, collectGarbage, emit, ownStack, Response, stringify } from "./console.js";
 import { contextOf } from "./context.js";
 import "./sockets.js";
 import * as module from "../function.js";
@@ -54,7 +54,7 @@ function failure(error) {
     message = "the handler threw a value that cannot be shown";
   }
   const report = { message: message.slice(0, MAX_CHARS), stack: ownStack(error) ?? null };
-  return new Response(JSON.stringify(report), { status: 500, headers: { "x-isolet-error": "1" } });
+  return new Response(stringify(report), { status: 500, headers: { "x-isolet-error": "1" } });
 }
 
 async function run(request, env, ctx, call) {
@@ -64,7 +64,12 @@ async function run(request, env, ctx, call) {
     if (!(reply instanceof Response)) {
       throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
     }
-    if (reply.bodyUsed) throw new TypeError("the handler returned a Response whose body was read before, or sent already");
+    if (reply.bodyUsed) {
+      throw new TypeError("the handler returned a Response whose body was read before: return a new one, or a `clone()`");
+    }
+    if (reply.type === "error") {
+      throw new TypeError("the handler returned `Response.error()`, which is no reply");
+    }
     if (reply.webSocket && request.headers.get("upgrade") !== "websocket") {
       throw new TypeError("the handler returned a WebSocket, the request asked for none: it has no `Upgrade: websocket`");
     }
@@ -79,7 +84,7 @@ export default {
     const call = request.cf ?? {};
     if (call.probe) {
       if (call.collect) collectGarbage();
-      return Response.json({ waiting });
+      return new Response(`{"waiting":${waiting}}`);
     }
     return calls.run({ id: call.id, lines: 0 }, run, request, env, ctx, call.context);
   },

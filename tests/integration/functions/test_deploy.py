@@ -1,0 +1,33 @@
+"""What a deploy promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isolet.clock import SystemClock
+from isolet.errors import NotFound
+from isolet.functions.deploy import Deployer
+from isolet.functions.settling import Settling
+from isolet.store import versions as stored
+from isolet.store.database import Database
+from tests.integration.store.rows import a_function, a_project
+
+
+async def test_a_function_that_was_deleted_meanwhile_is_not_found(database: Database) -> None:
+    nothing: Any = None
+    deployer = Deployer(
+        database=database,
+        compiler=nothing,
+        pool=nothing,
+        releases=nothing,
+        events=nothing,
+        clock=SystemClock(),
+        settling=Settling(),
+    )
+
+    with pytest.raises(NotFound, match=r"^Function not found$"):
+        await deployer.accept(a_function(a_project()))
+
+    assert await database.read(stored.list_deployments) == []
