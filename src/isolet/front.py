@@ -17,6 +17,7 @@ from isolet.doors.metrics import MetricsDoor
 from isolet.doors.native import NativeDoor
 from isolet.doors.native_access import NativeAccess
 from isolet.doors.native_jobs import NativeJobs
+from isolet.doors.native_limits import LimitsDoor
 from isolet.doors.native_records import RecordsDoor
 from isolet.doors.native_storage import StorageDoor
 from isolet.doors.native_tokens import TokenDoor
@@ -109,6 +110,7 @@ def build_front(house: House) -> RateGate:
             butterbase.router(),
             spaces.router(),
             tokens.router(),
+            LimitsDoor(access=access, settings=settings).router(),
             watched.router(),
             jobs.router(),
             metrics.router(),

@@ -1,0 +1,69 @@
+"""`GET /isolet/v1/limits`: what functions and callers may use here. `docs/limits.md` says what happens beyond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter
+
+from isolet.domain import limits, secrets
+from isolet.domain.projects import Plan
+from isolet.doors.native_access import NativeAccess
+from isolet.settings import Settings
+from isolet.storage import kv, sql
+
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsDoor:
+    access: NativeAccess
+    settings: Settings
+
+    def router(self) -> APIRouter:
+        router = self.access.router()
+
+        @router.get("/limits", tags=["operation"])
+        async def get_limits() -> dict[str, Any]:
+            """Any key may ask. Units are in the names; null: no limit.
+
+            - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
+            - `requests_a_minute`: of a project's keys together, by its plan.
+            """
+            return _limits_of(self.settings)
+
+        return router
+
+
+def _limits_of(settings: Settings) -> dict[str, Any]:
+    defaults = limits.Limits().to_json()
+    rates = settings.requests_a_minute
+    return {
+        "function": {
+            name: {"default": defaults[name], "minimum": least, "maximum": most}
+            for name, (least, most) in limits.BOUNDS.items()
+        },
+        "call": {
+            "body_bytes": settings.max_body_bytes,
+            "queue_timeout_s": settings.queue_timeout_s,
+            "console_lines": limits.CONSOLE_MAX_LINES,
+            "console_line_chars": limits.CONSOLE_MAX_CHARS,
+        },
+        "deploy": {"code_bytes": limits.CODE_MAX_BYTES, "start_timeout_s": settings.start_timeout_s},
+        "record": {
+            "body_bytes": limits.RECORDED_BODY_MAX_BYTES,
+            "error_chars": limits.ERROR_MAX_CHARS,
+            "kept_days": settings.retention_days,
+            "kept_rows": settings.retention_rows,
+        },
+        "kv": {
+            "key_bytes": kv.KEY_MAX_BYTES,
+            "value_bytes": kv.VALUE_MAX_BYTES,
+            "metadata_bytes": kv.METADATA_MAX_BYTES,
+        },
+        "database": {"bytes": settings.database_max_mb * _MB, "statement_bytes": sql.STATEMENT_MAX_BYTES},
+        "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
+        "instances": settings.max_instances,
+        "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},
+    }

@@ -1,0 +1,28 @@
+"""What a server tells of its limits, on one with settings of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from isolet.domain.limits import Limits
+from tests.support.server import Server
+
+
+def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", max_body_mb=3, rate_limits="free=7", retention_days=2) as server:
+        assert httpx.get(f"{server.url}/isolet/v1/limits").status_code == 401
+        with server.client() as client:
+            told = client.get("/isolet/v1/limits").json()
+    assert told["function"]["timeout_ms"] == {"default": 30_000, "minimum": 1, "maximum": 300_000}
+    assert {name: bounds["default"] for name, bounds in told["function"].items()} == Limits().to_json()
+    assert told["call"]["body_bytes"] == 3 * 1024 * 1024
+    assert told["deploy"]["code_bytes"] == 1024 * 1024
+    assert told["record"] == {"body_bytes": 16_384, "error_chars": 512, "kept_days": 2, "kept_rows": 100_000}
+    assert told["kv"] == {"key_bytes": 512, "value_bytes": 25 * 1024 * 1024, "metadata_bytes": 1024}
+    assert told["database"] == {"bytes": 10 * 1024**3, "statement_bytes": 100_000}
+    assert told["secret"] == {"name_chars": 128, "value_bytes": 65_536}
+    rates = told["requests_a_minute"]
+    assert (rates["unlimited"], rates["free"]) == (None, 7)
+    assert set(rates) == {"unlimited", "free", "pro", "enterprise", "platform"}
