@@ -153,13 +153,14 @@ class Call:
 
     async def _acquire(self) -> Instance:
         began = time.perf_counter_ns()
-        acquire = self._means.pool.acquire(
-            self._route.release, self._route.limits, lambda: self._means.load_spec(self._route)
-        )
         rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
         try:
-            async with asyncio.timeout(max(rest_s, 0)):
-                instance = await acquire
+            instance = await self._means.pool.acquire(
+                self._route.release,
+                self._route.limits,
+                lambda: self._means.load_spec(self._route),
+                within_s=max(rest_s, 0),
+            )
         except TimeoutError:
             raise FunctionTimeout(timeout_ms=self._route.limits.timeout_ms) from None
         waited_us = (time.perf_counter_ns() - began) // 1000

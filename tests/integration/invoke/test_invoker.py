@@ -23,6 +23,7 @@ from isolet.errors import (
     HandlerFailed,
     NotDeployed,
     TooLarge,
+    TooManyRequests,
 )
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.recorder import Recorder
@@ -321,6 +322,23 @@ async def test_a_call_over_its_time_is_ended(harness: Harness) -> None:
     record = await harness.record(route)
     assert (record.status, record.outcome) == (504, Outcome.TIMEOUT)
     assert 145_000 <= record.duration_us < 5_000_000
+
+
+async def test_a_call_that_waits_for_room_longer_than_its_time_is_told_to_come_back(harness: Harness) -> None:
+    module = """
+    export default () => new Response(new ReadableStream({
+      pull(controller) { controller.enqueue(new Uint8Array(65_536)); },
+    }));
+    """
+    route = harness.route(module, concurrency=1, max_instances=1)
+    running = await harness.call(route)
+
+    with pytest.raises(TooManyRequests, match="as many calls as it may") as refused:
+        await harness.call(replace(route, limits=replace(route.limits, timeout_ms=100)))
+    assert refused.value.retry_after_s == 1
+    assert "invocation_id" not in refused.value.details
+    running.close()
+    assert (await harness.record(route)).outcome is not Outcome.TIMEOUT
 
 
 async def test_a_call_whose_loop_never_turns_is_ended_with_its_process(harness: Harness) -> None:
