@@ -126,7 +126,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            _refuse(transport, b"503 Service Unavailable", "Too many connections; try again later")
+        else:
+            self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head_timer()

@@ -48,9 +48,10 @@ class Floods:
 
 
 @asynccontextmanager
-async def listening(app: Any, kind: type[Protocol]) -> AsyncIterator[tuple[str, int]]:
+async def listening(app: Any, kind: type[Protocol], **options: Any) -> AsyncIterator[tuple[str, int]]:
     loop = asyncio.get_running_loop()
-    config, state = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None), ServerState()
+    config = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None, **options)
+    state = ServerState()
     server = await loop.create_server(lambda: kind(config, state, {}), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()
@@ -149,3 +150,17 @@ async def test_an_accepted_upgrade_is_not_cut_off_while_its_client_takes_nothing
             taker.transport.close()
             async with asyncio.timeout(5):
                 await taker.lost.wait()
+
+
+async def test_connections_over_the_number_are_refused_until_one_has_ended() -> None:
+    head = HEAD % (b"POST", b"connection: close\r\ncontent-length: 0\r\n")
+    async with listening(takes_whole, Protocol, limit_concurrency=1) as address:
+        kept, writer = await asyncio.open_connection(*address)
+        refused, other = await asyncio.open_connection(*address)
+        async with asyncio.timeout(5):
+            assert (await refused.read()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            other.close()
+            writer.write(head)
+            assert (await kept.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+            writer.close()
+        assert (await talk(address, head)).startswith(b"HTTP/1.1 200 OK\r\n")
