@@ -332,6 +332,7 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if cycle.response_complete:
+            self._idle_since = self.loop.time()
             self._unread_bytes += len(body)
             if self._unread_bytes > _UNREAD_MAX_BYTES:
                 self.transport.close()

@@ -79,7 +79,7 @@ async def talk(address: tuple[str, int], *pieces: bytes) -> bytes:
         for piece in pieces[:-1]:
             writer.write(piece)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(reader.read(1), SILENCE_S)
+                await asyncio.wait_for(reader.readuntil(b"no such text"), SILENCE_S)
         writer.write(pieces[-1])
         async with asyncio.timeout(5):
             return await reader.read()
@@ -164,3 +164,13 @@ async def test_connections_over_the_number_are_refused_until_one_has_ended() -> 
             assert (await kept.read()).startswith(b"HTTP/1.1 200 OK\r\n")
             writer.close()
         assert (await talk(address, head)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_connection_whose_body_goes_on_behind_its_reply_is_closed_once_it_is_silent() -> None:
+    async def answers(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": WHOLE, "status": 404, "headers": [], "body": b"no"})
+
+    async with listening(answers, Protocol, timeout_keep_alive=0.3) as address:
+        reply = await talk(address, HEAD % (b"POST", b"content-length: 10\r\n"), b"x")
+
+    assert reply.startswith(b"HTTP/1.1 404 Not Found\r\n")
