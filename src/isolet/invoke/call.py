@@ -44,7 +44,7 @@ from isolet.tasks import Tasks
 _SHORT_MS = 4000 * WATCH_AFTER_S
 # A loop that does not answer for so long after a deadline is stuck.
 _STUCK_AFTER_S = 0.25
-# A connection that breaks off is followed by the end of its process within this time, or by none.
+# A connection that breaks off, or is not taken, is followed by the end of its process within this time, or by none.
 _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
 _BROKEN_OFF = "The function broke its reply off before it was complete"
@@ -178,6 +178,7 @@ class Call:
             try:
                 connection = self.connection = await instance.channel.connect(fresh=fresh)
             except FunctionCrashed as exc:
+                await instance.ends_within(_EXIT_SHOWS_S)
                 raise NeverSeen from exc
             if self._aborted is not None:
                 raise self._aborted

@@ -52,7 +52,7 @@ export default async (request) => Response.json({
 # Stands in for workerd: it answers the first request on a connection, and closes at the second without a word. One that
 # says `seen` it takes first.
 FORGETFUL = """
-import os, socket, sys
+import os, socket, sys, time
 def fd(name): return int(next(part for part in sys.argv if part.startswith(name)).rpartition("=")[2])
 listener = socket.socket(fileno=fd("--socket-fd=http="))
 listener.setblocking(True)
@@ -63,9 +63,16 @@ while True:
     data = b""
     while not data.endswith(b"end") and (chunk := connection.recv(65536)):
         data += chunk
+    if b"leaves" in data:
+        # Nobody is taken in any more, and the process ends a moment later.
+        listener.close()
     if data:
         count += 1
         connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    if b"leaves" in data:
+        connection.close()
+        time.sleep(0.1)
+        sys.exit()
     if b"seen" in connection.recv(65536, socket.MSG_PEEK):
         connection.recv(65536)
     connection.close()
@@ -493,6 +500,15 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(for
     records = await forgetful.database.read(stored.list_invocations, route.function_id, limit=10)
     assert [record.request_body for record in records] == [b"the end"] * 3
     assert [record.outcome for record in records] == [Outcome.OK] * 3
+
+
+async def test_a_call_to_a_process_that_is_ending_runs_in_the_next_one(forgetful: Harness) -> None:
+    route = forgetful.route("")
+    with capture_logs():
+        assert await (await forgetful.call(route, b"it leaves at the end")).read(10) == b"1"
+        (instance,) = forgetful.pool.instances
+        assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
+    assert instance not in forgetful.pool.instances
 
 
 async def test_a_call_that_was_read_is_not_sent_twice(forgetful: Harness) -> None:
