@@ -18,9 +18,14 @@ _BACKLOG = 2048
 
 
 class Listener(uvicorn.Server):
-    """Serves `app` on a socket that was bound before, so that a taken port is told before anything starts."""
+    """Serves `app` on a socket that was bound before, so that a taken port is told before anything starts.
 
-    def __init__(self, app: Any, bound: socket.socket, *, drain_timeout_s: float) -> None:
+    Connections over `connections_max` are refused.
+    """
+
+    def __init__(
+        self, app: Any, bound: socket.socket, *, drain_timeout_s: float, connections_max: int | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -33,6 +38,7 @@ class Listener(uvicorn.Server):
                 server_header=False,
                 date_header=True,
                 backlog=_BACKLOG,
+                limit_concurrency=connections_max,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
                 proxy_headers=False,

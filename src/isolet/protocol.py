@@ -7,9 +7,11 @@ and `body`. It leaves in one write.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import re
 import sys
+import termios
 import urllib.parse
 from typing import Any, cast
 
@@ -35,9 +37,12 @@ class _Cycle(RequestResponseCycle):
     """One request and its reply."""
 
     is_read = False
+    body_timeout_s = 0.0
 
     async def receive(self) -> Any:
         if self.more_body or self.is_read or self.waiting_for_100_continue or self.disconnected:
+            if self.more_body and not self.response_started:
+                return await self._receive_in_time()
             return await super().receive()
         # The usual request is there whole by the time that it is asked for.
         self.is_read = True
@@ -45,6 +50,17 @@ class _Cycle(RequestResponseCycle):
         self.flow.resume_reading()
         body, self.body = bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": False}
+
+    async def _receive_in_time(self) -> Any:
+        try:
+            async with asyncio.timeout(self.body_timeout_s):
+                return await super().receive()
+        except TimeoutError:
+            if self.response_started:
+                return await super().receive()
+            self.disconnected = True
+            _refuse(self.transport, b"408 Request Timeout", "The request's body did not come in time")
+            return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
         if message["type"] != WHOLE:
@@ -84,10 +100,15 @@ class _Cycle(RequestResponseCycle):
 class Protocol(HttpToolsProtocol):
     """Refuses endless headers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
 
+    A client that lets `body_timeout_s` pass between two pieces of a body is refused, and one that takes nothing of what
+    it is sent for `write_timeout_s` is cut off.
+
     A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope. Any other upgrade that a
     client offers, such as `h2c`, is passed over, as HTTP has it.
     """
 
+    body_timeout_s = 60.0
+    write_timeout_s = 60.0
     _head_bytes = 0
     _in_head = False
     _piece_bytes = 0
@@ -95,6 +116,7 @@ class Protocol(HttpToolsProtocol):
     _idle_since = 0.0
     _head_timer: asyncio.TimerHandle | None = None
     _idle_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     _asked: Upgrade | None = None
     _upgrade: Upgrade | None = None
     _upgrade_at = 0
@@ -104,10 +126,14 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            _refuse(transport, b"503 Service Unavailable", "Too many connections; try again later")
+        else:
+            self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head_timer()
+        self._end_write_timer()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
@@ -125,6 +151,28 @@ class Protocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _end_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _watch_writing(self) -> None:
+        """Cut the connection off when its client takes nothing in a time, whoever waits for that."""
+        self._write_timer = self.loop.call_later(self.write_timeout_s, self._check_writing, self._unsent_bytes())
+
+    def _check_writing(self, before_bytes: int) -> None:
+        # An accepted upgrade is its taker's until that closes it.
+        is_taken = self._upgrade is not None and self._upgrade.accepted and not self.transport.is_closing()
+        if is_taken or self._unsent_bytes() < before_bytes:
+            self._watch_writing()
+        else:
+            self.transport.abort()
+
+    def _unsent_bytes(self) -> int:
+        """What the client has not taken yet, of ours and of what the kernel holds for it."""
+        held = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return self.transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
+
     def _unset_keepalive_if_required(self) -> None:
         self._idle_since = 0.0
 
@@ -135,6 +183,8 @@ class Protocol(HttpToolsProtocol):
             rest_s -= self.loop.time() - self._idle_since
             if rest_s <= 0:
                 self.transport.close()
+                if self._write_timer is None and self.transport.get_write_buffer_size():
+                    self._watch_writing()
                 return
         self._idle_timer = self.loop.call_later(rest_s, self._watch_idle)
 
@@ -202,6 +252,7 @@ class Protocol(HttpToolsProtocol):
             http_version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
+        self.cycle.body_timeout_s = self.body_timeout_s
         if parser.should_upgrade():
             if self._get_upgrade() == b"websocket":
                 self._ask_upgrade(self.cycle)
@@ -265,11 +316,14 @@ class Protocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        if self._write_timer is None:
+            self._watch_writing()
         if self._upgrade is not None:
             self._upgrade.pause_writing()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._end_write_timer()
         if self._upgrade is not None:
             self._upgrade.resume_writing()
 
@@ -278,6 +332,7 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if cycle.response_complete:
+            self._idle_since = self.loop.time()
             self._unread_bytes += len(body)
             if self._unread_bytes > _UNREAD_MAX_BYTES:
                 self.transport.close()
@@ -305,12 +360,17 @@ class Protocol(HttpToolsProtocol):
         too_large = self._is_head_too_large
         status = b"431 Request Header Fields Too Large" if too_large else b"400 Bad Request"
         text = "Request headers are too large" if too_large else "The request is not valid HTTP"
-        body = json.dumps({"error": text}).encode()
-        self.transport.write(
-            b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status, len(body), body)
-        )
-        self.transport.close()
+        _refuse(self.transport, status, text)
+
+
+def _refuse(transport: asyncio.Transport, status: bytes, text: str) -> None:
+    """Say what is wrong with a request, as the last thing on its connection."""
+    body = json.dumps({"error": text}).encode()
+    transport.write(
+        b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+        % (status, len(body), body)
+    )
+    transport.close()
 
 
 class _BehindHead:

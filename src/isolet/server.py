@@ -55,7 +55,12 @@ async def serve(
         house = House(settings, toolchain, sandbox, folder, stack, url)
         await house.build(root_key)
         await house.start_jobs()
-        listener = Listener(build_front(house), bound, drain_timeout_s=settings.drain_timeout_s)
+        listener = Listener(
+            build_front(house),
+            bound,
+            drain_timeout_s=settings.drain_timeout_s,
+            connections_max=_raise_open_files() // 2,
+        )
 
         def stop() -> None:
             house.tail.close()
@@ -75,16 +80,19 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             # Until the loop ends: the second one counts while running calls are waited for, too.
             loop.add_signal_handler(number, stop)
-        _raise_open_files()
         _settle_memory()
         await listener.run_until_stopped()
         log.info("draining")
 
 
-def _raise_open_files() -> None:
-    """Each instance takes some descriptors: use as many as this user may, not the few that a shell starts with."""
+def _raise_open_files() -> int:
+    """Each instance takes some descriptors: use as many as this user may, not the few that a shell starts with.
+
+    The number; callers get half of them, so that those who only keep connections open stop nothing else.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def _settle_memory() -> None:

@@ -35,7 +35,7 @@ async def acquire(pool: Pool, spec: InstanceSpec) -> Instance:
     async def load() -> InstanceSpec:
         return spec
 
-    return await pool.acquire(spec.release, spec.limits, load)
+    return await pool.acquire(spec.release, spec.limits, load, within_s=20)
 
 
 def ready(pool: Pool, spec: InstanceSpec) -> Instance | None:

@@ -44,7 +44,7 @@ from isolet.tasks import Tasks
 _SHORT_MS = 4000 * WATCH_AFTER_S
 # A loop that does not answer for so long after a deadline is stuck.
 _STUCK_AFTER_S = 0.25
-# A connection that breaks off is followed by the end of its process within this time, or by none.
+# A connection that breaks off, or is not taken, is followed by the end of its process within this time, or by none.
 _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
 _BROKEN_OFF = "The function broke its reply off before it was complete"
@@ -153,13 +153,14 @@ class Call:
 
     async def _acquire(self) -> Instance:
         began = time.perf_counter_ns()
-        acquire = self._means.pool.acquire(
-            self._route.release, self._route.limits, lambda: self._means.load_spec(self._route)
-        )
         rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
         try:
-            async with asyncio.timeout(max(rest_s, 0)):
-                instance = await acquire
+            instance = await self._means.pool.acquire(
+                self._route.release,
+                self._route.limits,
+                lambda: self._means.load_spec(self._route),
+                within_s=max(rest_s, 0),
+            )
         except TimeoutError:
             raise FunctionTimeout(timeout_ms=self._route.limits.timeout_ms) from None
         waited_us = (time.perf_counter_ns() - began) // 1000
@@ -177,6 +178,7 @@ class Call:
             try:
                 connection = self.connection = await instance.channel.connect(fresh=fresh)
             except FunctionCrashed as exc:
+                await instance.ends_within(_EXIT_SHOWS_S)
                 raise NeverSeen from exc
             if self._aborted is not None:
                 raise self._aborted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, replace
@@ -67,12 +68,19 @@ class Pool:
         self._all: set[Instance] = set()
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
+        # Deploys that wait for room.
+        self._starved: deque[asyncio.Future[None]] = deque()
         self._closing = False
 
     @property
     def instances(self) -> frozenset[Instance]:
         """Every process that has not ended."""
         return frozenset(self._all)
+
+    @property
+    def is_short_of_room(self) -> bool:
+        """Whether a deploy waits for an instance to end."""
+        return bool(self._starved)
 
     # Taking calls.
 
@@ -84,12 +92,15 @@ class Pool:
         instance = group.free(limits)
         return None if instance is None or instance.stalled else instance
 
-    async def acquire(self, release: str, limits: Limits, load: LoadSpec) -> Instance:
+    async def acquire(self, release: str, limits: Limits, load: LoadSpec, *, within_s: float) -> Instance:
         """An instance that takes the call: started when there is none, waited for when all are full.
 
-        Raises FunctionCrashed when none starts, TooManyRequests when none has room in time.
+        Raises FunctionCrashed when none starts, TooManyRequests when none has room in time, TimeoutError when a start
+        takes longer than `within_s`.
         """
-        deadline = self._loop.time() + self._queue_timeout_s
+        began = self._loop.time()
+        latest = began + within_s
+        deadline = min(began + self._queue_timeout_s, latest)
         while True:
             group = self._groups.setdefault(release, Group(release))
             instance = group.free(limits)
@@ -97,7 +108,8 @@ class Pool:
                 return instance
             if not group.instances or (instance is not None and self._may_grow(group, limits)):
                 # The start serves every caller that waits; one that leaves does not end it.
-                await asyncio.shield(self._start(group, load))
+                async with asyncio.timeout_at(latest):
+                    await asyncio.shield(self._start(group, load))
             elif instance is not None:
                 return instance
             else:
@@ -113,6 +125,8 @@ class Pool:
                 group.count_success()
             if group.waiting:
                 group.wake()
+            elif self._starved and not instance.active:
+                self._give_room()
 
     def busy(self, instance: Instance) -> None:
         """An instance is short of time: start another, when all of its release are and calls wait."""
@@ -129,7 +143,11 @@ class Pool:
     # Deploys.
 
     async def prove(self, spec: InstanceSpec) -> Instance:
-        """Start an instance of a release that is not live yet. Raises BuildFailed for code that does not load."""
+        """Start an instance of a release that is not live yet, once there is room for it.
+
+        Raises BuildFailed for code that does not load, TooManyRequests when there is no room in time.
+        """
+        await self._wait_for_room()
         instance = self._launch(spec)
         try:
             await instance.started(self._start_timeout_s)
@@ -144,6 +162,8 @@ class Pool:
         group = self._groups.setdefault(instance.spec.release, Group(instance.spec.release))
         if instance.state is State.READY:
             self._serve(group, instance)
+            if self._starved:
+                self._give_room()
 
     def _serve(self, group: Group, instance: Instance) -> None:
         instance.last_used = self._loop.time()
@@ -271,6 +291,33 @@ class Pool:
             release = oldest.spec.release
             self._drain(self._groups.setdefault(release, Group(release)), oldest)
 
+    async def _wait_for_room(self) -> None:
+        """Until an instance has nothing to do. Raises TooManyRequests when that takes longer than calls wait."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._queue_timeout_s):
+                while not self._closing and not self._has_room():
+                    turn = self._loop.create_future()
+                    self._starved.append(turn)
+                    try:
+                        await turn
+                    finally:
+                        if turn in self._starved:
+                            self._starved.remove(turn)
+
+    def _has_room(self) -> bool:
+        try:
+            self._make_room()
+        except TooManyRequests:
+            return False
+        return True
+
+    def _give_room(self) -> None:
+        """Something has ended: the deploy that has waited longest may start, before another call comes."""
+        if self._has_room():
+            turn = self._starved.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
     # Stopping.
 
     def _watch_idle(self, instance: Instance) -> None:
@@ -331,6 +378,8 @@ class Pool:
         self._all.discard(instance)
         if instance.idle_timer is not None:
             instance.idle_timer.cancel()
+        if self._starved:
+            self._give_room()
         group = self._groups.get(instance.spec.release)
         if group is None:
             return

@@ -23,6 +23,7 @@ from isolet.errors import (
     HandlerFailed,
     NotDeployed,
     TooLarge,
+    TooManyRequests,
 )
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.recorder import Recorder
@@ -51,7 +52,7 @@ export default async (request) => Response.json({
 # Stands in for workerd: it answers the first request on a connection, and closes at the second without a word. One that
 # says `seen` it takes first.
 FORGETFUL = """
-import os, socket, sys
+import os, socket, sys, time
 def fd(name): return int(next(part for part in sys.argv if part.startswith(name)).rpartition("=")[2])
 listener = socket.socket(fileno=fd("--socket-fd=http="))
 listener.setblocking(True)
@@ -62,9 +63,16 @@ while True:
     data = b""
     while not data.endswith(b"end") and (chunk := connection.recv(65536)):
         data += chunk
+    if b"leaves" in data:
+        # Nobody is taken in any more, and the process ends a moment later.
+        listener.close()
     if data:
         count += 1
         connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n%d" % count)
+    if b"leaves" in data:
+        connection.close()
+        time.sleep(0.1)
+        sys.exit()
     if b"seen" in connection.recv(65536, socket.MSG_PEEK):
         connection.recv(65536)
     connection.close()
@@ -323,6 +331,23 @@ async def test_a_call_over_its_time_is_ended(harness: Harness) -> None:
     assert 145_000 <= record.duration_us < 5_000_000
 
 
+async def test_a_call_that_waits_for_room_longer_than_its_time_is_told_to_come_back(harness: Harness) -> None:
+    module = """
+    export default () => new Response(new ReadableStream({
+      pull(controller) { controller.enqueue(new Uint8Array(65_536)); },
+    }));
+    """
+    route = harness.route(module, concurrency=1, max_instances=1)
+    running = await harness.call(route)
+
+    with pytest.raises(TooManyRequests, match="as many calls as it may") as refused:
+        await harness.call(replace(route, limits=replace(route.limits, timeout_ms=100)))
+    assert refused.value.retry_after_s == 1
+    assert "invocation_id" not in refused.value.details
+    running.close()
+    assert (await harness.record(route)).outcome is not Outcome.TIMEOUT
+
+
 async def test_a_call_whose_loop_never_turns_is_ended_with_its_process(harness: Harness) -> None:
     module = "export default async (r) => { if (new URL(r.url).search) for (;;) {} return new Response('ok'); };"
     route = harness.route(module, timeout_ms=2_000)
@@ -475,6 +500,15 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced_unnoticed(for
     records = await forgetful.database.read(stored.list_invocations, route.function_id, limit=10)
     assert [record.request_body for record in records] == [b"the end"] * 3
     assert [record.outcome for record in records] == [Outcome.OK] * 3
+
+
+async def test_a_call_to_a_process_that_is_ending_runs_in_the_next_one(forgetful: Harness) -> None:
+    route = forgetful.route("")
+    with capture_logs():
+        assert await (await forgetful.call(route, b"it leaves at the end")).read(10) == b"1"
+        (instance,) = forgetful.pool.instances
+        assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
+    assert instance not in forgetful.pool.instances
 
 
 async def test_a_call_that_was_read_is_not_sent_twice(forgetful: Harness) -> None:

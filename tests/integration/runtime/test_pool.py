@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from isolet.domain.limits import Limits
-from isolet.errors import BuildFailed, FunctionCrashed, Unavailable
+from isolet.errors import BuildFailed, FunctionCrashed, TooManyRequests, Unavailable
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.lifecycle import State
 from isolet.runtime.pool import Budget, Pool
@@ -67,9 +67,9 @@ async def test_many_callers_wait_for_one_start(pool: Pool) -> None:
         loads += 1
         return spec
 
-    found = await asyncio.gather(*(pool.acquire(spec.release, spec.limits, load) for _ in range(50)))
+    found = await asyncio.gather(*(pool.acquire(spec.release, spec.limits, load, within_s=20) for _ in range(50)))
     assert (len(set(found)), loads, len(pool.instances)) == (1, 1, 1)
-    assert await pool.acquire(spec.release, spec.limits, load) is found[0]
+    assert await pool.acquire(spec.release, spec.limits, load, within_s=20) is found[0]
     assert loads == 1
 
 
@@ -218,6 +218,35 @@ async def test_a_proven_instance_makes_room_as_another_would(runtime: Runtime, l
         pool.adopt(instance)
         assert ready(pool, proven) is None
         assert await fetch(await acquire(pool, proven)) == (200, b"hello")
+
+
+async def test_a_deploy_waits_for_the_end_of_a_call(runtime: Runtime, lines: Lines) -> None:
+    async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40)) as pool:
+        first = await acquire(pool, a_spec(HELLO))
+        first.begin_call()
+        second = asyncio.ensure_future(pool.prove(a_spec(HELLO)))
+        await until(lambda: pool.is_short_of_room, "the wait for room")
+        first.end_call(None)
+        pool.freed(first, succeeded=True)
+        assert await fetch(await asyncio.wait_for(second, 10)) == (200, b"hello")
+
+
+async def test_a_deploy_waits_for_the_end_of_another(runtime: Runtime, lines: Lines) -> None:
+    async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40)) as pool:
+        first, second = (asyncio.ensure_future(pool.prove(a_spec(HELLO))) for _ in range(2))
+        await until(lambda: pool.is_short_of_room, "the wait for room")
+        pool.adopt(await first)
+        assert await fetch(await asyncio.wait_for(second, 10)) == (200, b"hello")
+
+
+async def test_a_deploy_does_not_wait_for_room_without_end(runtime: Runtime, lines: Lines) -> None:
+    async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40), queue_timeout_s=0.2) as pool:
+        first = await pool.prove(a_spec(HELLO))
+        first.begin_call()
+        with pytest.raises(TooManyRequests, match="no room"):
+            await pool.prove(a_spec(HELLO))
+        first.end_call(None)
+        assert not pool.is_short_of_room
 
 
 async def test_instances_over_a_lowered_number_take_no_calls(pool: Pool) -> None:
