@@ -11,6 +11,7 @@ from pathlib import Path
 from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.secrets import Redactor
+from isolet.domain.source_lines import authored_stack
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.ids import InvocationId
 from isolet.runtime.cgroups import Cgroup, Cgroups
@@ -197,6 +198,10 @@ class Instance:
         """What the wrapper reports, without the values of secrets; a long text may have been cut there."""
         return self.redactor.text(text, cut=len(text) >= _MAY_BE_CUT_CHARS)
 
+    def redact_stack(self, stack: str) -> str:
+        """The same of a stack trace, with its places in the author's text."""
+        return authored_stack(self.spec.module, self.redact(stack))
+
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
         try:
@@ -220,7 +225,7 @@ class Instance:
                 return
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
-        raise load_failure(self.complaint, self.spec.module) or self._start_failure()
+        raise load_failure(self.complaint, self.spec.module, self.spec.code) or self._start_failure()
 
     def _init_watch(self) -> None:
         """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
@@ -251,6 +256,10 @@ class Instance:
         return self.active > 0 or self.last_used >= self.looked_at or asked or self.grows
 
     def _start_failure(self) -> IsoletError:
+        if self._out_of_memory:
+            return BuildFailed(
+                f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded"
+            )
         log.error(
             "instance did not start",
             function_id=self.spec.function_id,
@@ -324,10 +333,15 @@ class Instance:
             self.ended = self._explain_exit(at_ms)
         return self.ended
 
+    @property
+    def _out_of_memory(self) -> bool:
+        """Whether the process that is gone went for want of memory."""
+        by_kernel = self.cgroup is not None and self.cgroup.killed
+        return by_kernel or _OUT_OF_MEMORY.search(self._child.complaint) is not None
+
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)
-        by_kernel = self.cgroup is not None and self.cgroup.killed
-        if by_kernel or _OUT_OF_MEMORY.search(self._child.complaint):
+        if self._out_of_memory:
             allowed = self.spec.limits.memory_limit_mb
             used = max(self.peak_memory_bytes // _MB, allowed)
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
@@ -400,7 +414,7 @@ class Instance:
                 level=str(level),
                 message=storable(self.redact(str(message))),
                 at_ms=int(at_ms),
-                stack=storable(self.redact(stack)) if stack else None,
+                stack=storable(self.redact_stack(stack)) if stack else None,
             )
         except (ValueError, TypeError):
             return
