@@ -183,6 +183,19 @@ def test_an_error_printed_by_typescript_names_the_authors_line(platform: Kapso) 
     assert call["console_logs"][0]["stack"] == "Error: told\n    at handler (function.js:6:17)"
 
 
+def test_the_env_that_a_module_imports_has_the_bindings_and_nothing_of_the_wrappers(platform: Kapso) -> None:
+    """As on Cloudflare."""
+    code = """
+    import { env } from "cloudflare:workers";
+    const atLoad = Object.getOwnPropertyNames(env);
+    export default { async fetch(request, own) {
+      await env.KV.put("a", "1");
+      return Response.json([atLoad, Object.getOwnPropertyNames(env), await own.KV.get("a")]);
+    } };
+    """
+    assert platform.invoke(platform.deployed(code), {}).json() == [["KV", "DB"], ["KV", "DB"], "1"]
+
+
 def test_a_function_does_not_see_the_host(platform: Kapso) -> None:
     """The design's sections 2 and 7."""
     code = """

@@ -2,6 +2,7 @@
 // that the host can tell from the function's own. The host describes each call in `request.cf`.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+
 import { calls, collectGarbage, emit, ownStack, Response, stringify } from "./console.js";
 import { contextOf } from "./context.js";
 import "./sockets.js";
