@@ -178,6 +178,7 @@ def _read_output(meta: dict[str, Any], text: str) -> _Output:
         code = with_mappings(code, json.loads(base64.b64decode(encoded))["mappings"])
     return _Output(
         code=code or text,
-        exports=frozenset(output["exports"]),
+        # What has no syntax of modules but calls `eval` counts as CommonJS there, with a default export.
+        exports=frozenset(output["exports"] if source.get("format") != "cjs" else ()),
         imports=tuple(entry["path"] for entry in source["imports"]),
     )

@@ -52,6 +52,7 @@ async def test_an_exported_handler_passes_as_it_was_written(compiler: Compiler, 
         "const handler = async () => new Response();",
         "var handler = 1; // a comment at the end",
         "export const other = 1;\nfunction handler() {}",
+        "async function handler() { return new Response(eval('1')); }",
     ],
 )
 async def test_a_handler_that_is_not_exported_is_exported_after_the_authors_text(compiler: Compiler, code: str) -> None:
@@ -68,6 +69,8 @@ async def test_a_handler_that_is_not_exported_is_exported_after_the_authors_text
         "{ function handler() {} }\n'use strict'; export {};",
         "// only a comment",
         "const a: number = 1;",
+        "module.exports = { fetch() {} };",
+        "exports.handler = async () => {};",
         "export type handler = string;",
         "const a: number = 1; function main(): number { return a; }",
     ],
