@@ -97,9 +97,10 @@ def test_typescript_that_throws_as_it_loads_is_told_with_the_authors_line(api: K
     assert (failure["line"], failure["column"], failure["text"]) == (8, 7, "throw new Error('no');")
 
 
-def test_code_that_takes_too_much_memory_as_it_loads_is_told_the_limit(platform: Kapso) -> None:
+@pytest.mark.parametrize("taken", ["new Array(1e6).fill(0.5)", "new Uint8Array(1e7).fill(1)"], ids=["heap", "buffers"])
+def test_code_that_takes_too_much_memory_as_it_loads_is_told_the_limit(platform: Kapso, taken: str) -> None:
     """The design's section 9."""
-    code = "let kept = []; while (true) kept = [kept, new Array(1e6).fill(0.5)];\nasync function handler() {}"
+    code = f"let kept = []; while (true) kept = [kept, {taken}];\nasync function handler() {{}}"
     function = platform.create(code)
     changed = platform.client.patch(f"/isolet/v1/functions/{function['id']}", json={"memory_limit_mb": 64})
     assert changed.status_code == 200, changed.text

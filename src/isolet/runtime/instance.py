@@ -24,7 +24,7 @@ from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 from isolet.runtime.tunnel import Tunnel
-from isolet.runtime.usage import MemoryGauge, cpu_seconds
+from isolet.runtime.usage import MemoryGauge, anonymous_bytes, cpu_seconds
 from isolet.telemetry import get_logger
 
 log = get_logger("runtime")
@@ -167,6 +167,7 @@ class Instance:
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
         self.longest_ms = 0
+        self._burst = False
         self._init_watch()
         self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None
@@ -204,6 +205,7 @@ class Instance:
 
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
+        watching = asyncio.ensure_future(self._watch_loading())
         try:
             listening = await self._child.started(timeout_s)
         except TimeoutError:
@@ -212,6 +214,8 @@ class Instance:
         except asyncio.CancelledError:
             self.happened(Event.KILLED)
             raise
+        finally:
+            watching.cancel()
         if listening:
             self.happened(Event.LISTENED)
             if self.state is State.READY:
@@ -223,9 +227,22 @@ class Instance:
                 if self.cgroup is not None:
                     self.cgroup.take(self.pid)
                 return
+        if self._burst:
+            raise self._too_much_memory()
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
         raise load_failure(self.complaint, self.spec.module, self.spec.code) or self._start_failure()
+
+    async def _watch_loading(self) -> None:
+        """End a module that takes all memory as it loads: the kernel's limit, and the guard, begin once it listens."""
+        while self.state is State.STARTING:
+            await asyncio.sleep(_MEASURE_EVERY_S)
+            self._burst = anonymous_bytes(self.pid) > 2 * self.spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES
+            if self._burst:
+                self.happened(Event.KILLED)
+
+    def _too_much_memory(self) -> BuildFailed:
+        return BuildFailed(f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded")
 
     def _init_watch(self) -> None:
         """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
