@@ -210,6 +210,13 @@ def test_179_a_throw_is_500_and_the_stack_is_for_holders_of_keys(butterbase: But
     assert "isolet" not in keyed.text
 
 
+def test_179_the_stack_of_typescript_names_the_authors_lines(butterbase: Butterbase) -> None:
+    code = "interface A {\n  a: number;\n}\nexport default async (request: Request): Promise<Response> => {\n"
+    butterbase.deploy("typed", code + "  throw new Error('no luck');\n};\n")
+    keyed = butterbase.call("typed", headers={"X-API-Key": butterbase.key})
+    assert "function.js:5:9" in keyed.json()["stack"]
+
+
 def test_180_over_its_time_is_504(butterbase: Butterbase) -> None:
     butterbase.deploy("slow", "export default () => new Promise((r) => setTimeout(r, 20000))", timeoutMs=300)
     began = time.monotonic()

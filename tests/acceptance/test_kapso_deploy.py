@@ -70,6 +70,7 @@ def test_a_syntax_error_ends_in_error_with_its_place(api: Kapso) -> None:
         ("export const answer = 42;", "handler"),
         ("export default 42;", "handler"),
         ("export default { scheduled() {} };", "handler"),
+        ("export default class { fetch() {} }", "a default class must extend `WorkerEntrypoint`"),
         ('import x from "./other.js"; export default () => new Response(x);', "./other.js"),
         ('throw new Error("not today"); export default () => new Response("");', "not today"),
         ("missing(); async function handler() {}", "missing is not defined"),
@@ -84,6 +85,29 @@ def test_code_that_cannot_serve_ends_in_error_with_the_reason(platform: Kapso, c
     assert told in function["deploy_error"]["message"]
     assert "/work" not in str(function["deploy_error"])
     assert platform.invoke(function["id"], {}).status_code == 422
+
+
+def test_typescript_that_throws_as_it_loads_is_told_with_the_authors_line(api: Kapso) -> None:
+    """The design's section 9."""
+    code = "interface A {\n  a: number;\n}\ntype B = {\n  b: A;\n};\n\nthrow new Error('no');\n"
+    function = api.deploy(api.create(code + "async function handler(b: B) {}\n")["id"])
+
+    failure = function["deploy_error"]
+    assert failure["message"] == "Error: no"
+    assert (failure["line"], failure["column"], failure["text"]) == (8, 7, "throw new Error('no');")
+
+
+@pytest.mark.parametrize("taken", ["new Array(1e6).fill(0.5)", "new Uint8Array(1e7).fill(1)"], ids=["heap", "buffers"])
+def test_code_that_takes_too_much_memory_as_it_loads_is_told_the_limit(platform: Kapso, taken: str) -> None:
+    """The design's section 9."""
+    code = f"let kept = []; while (true) kept = [kept, {taken}];\nasync function handler() {{}}"
+    function = platform.create(code)
+    changed = platform.client.patch(f"/isolet/v1/functions/{function['id']}", json={"memory_limit_mb": 64})
+    assert changed.status_code == 200, changed.text
+
+    failure = platform.deploy(function["id"])["deploy_error"]
+
+    assert failure["message"] == "the code exceeded its memory limit of 64 MB as it loaded"
 
 
 def test_a_failed_redeploy_leaves_the_older_version_serving(api: Kapso) -> None:

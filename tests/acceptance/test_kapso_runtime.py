@@ -122,6 +122,80 @@ def test_the_third_argument_is_the_workers_context(platform: Kapso) -> None:
     assert [entry["message"] for entry in line] == ["after the reply"]
 
 
+def test_a_class_of_the_runtime_serves(platform: Kapso) -> None:
+    """As on Cloudflare: an object for each call, with `env` and `ctx`."""
+    code = """
+    import { WorkerEntrypoint } from "cloudflare:workers";
+    export default class Main extends WorkerEntrypoint {
+      calls = 0;
+      async fetch(request) {
+        this.ctx.waitUntil(scheduler.wait(20).then(() => console.log("after the reply")));
+        this.calls += 1;
+        return Response.json([this.calls, typeof this.env.KV.get, await request.json()]);
+      }
+    }
+    """
+    function_id = platform.deployed(code)
+
+    assert [platform.invoke(function_id, {}).json() for _ in range(2)] == [[1, "function", {}]] * 2
+    line = wait_until(lambda: platform.invocations(function_id)[0]["console_logs"], what="the line of waitUntil")
+    assert [entry["message"] for entry in line] == ["after the reply"]
+
+
+def test_what_nobody_catches_is_a_line_of_its_call(platform: Kapso) -> None:
+    """Cloudflare logs it as well."""
+    code = """
+    async function handler(request) {
+      const { name } = await request.json();
+      setTimeout((text) => { throw new Error(text); }, 5, `timer of ${name}`);
+      const id = setInterval(() => { clearInterval(id); throw `interval of ${name}`; }, 10);
+      queueMicrotask(() => { throw new Error(`microtask of ${name}`); });
+      (async () => { await scheduler.wait(20); throw new TypeError(`promise of ${name}`); })();
+      await scheduler.wait(60);
+      return new Response(name);
+    }
+    """
+    function_id = platform.deployed(code)
+    for name in ("a", "b"):
+        assert platform.invoke(function_id, {"name": name}).text == name
+
+    def lines() -> list[list[str]] | None:
+        found = [call["console_logs"] for call in platform.invocations(function_id)]
+        return [[line["message"] for line in call] for call in found] if len(found) == 2 else None
+
+    assert wait_until(lines, what="the records") == [
+        [
+            f"Uncaught: Error: microtask of {name}",
+            f"Uncaught: Error: timer of {name}",
+            f"Uncaught: interval of {name}",
+            f"Unhandled rejection: TypeError: promise of {name}",
+        ]
+        for name in ("b", "a")
+    ]
+
+
+def test_an_error_printed_by_typescript_names_the_authors_line(platform: Kapso) -> None:
+    code = "interface A {\n  a: number;\n}\n\nasync function handler(request: Request): Promise<Response> {\n"
+    function_id = platform.deployed(code + "  console.error(new Error('told'));\n  return new Response();\n}")
+    platform.invoke(function_id, {})
+
+    call = wait_until(lambda: platform.invocations(function_id), what="the record")[0]
+    assert call["console_logs"][0]["stack"] == "Error: told\n    at handler (function.js:6:17)"
+
+
+def test_the_env_that_a_module_imports_has_the_bindings_and_nothing_of_the_wrappers(platform: Kapso) -> None:
+    """As on Cloudflare."""
+    code = """
+    import { env } from "cloudflare:workers";
+    const atLoad = Object.getOwnPropertyNames(env);
+    export default { async fetch(request, own) {
+      await env.KV.put("a", "1");
+      return Response.json([atLoad, Object.getOwnPropertyNames(env), await own.KV.get("a")]);
+    } };
+    """
+    assert platform.invoke(platform.deployed(code), {}).json() == [["KV", "DB"], ["KV", "DB"], "1"]
+
+
 def test_a_function_does_not_see_the_host(platform: Kapso) -> None:
     """The design's sections 2 and 7."""
     code = """

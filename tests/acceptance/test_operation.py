@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 from tests.support.kapso import Kapso
+from tests.support.projects import Project
 from tests.support.server import ROOT_KEY, Server
 from tests.support.waiting import wait_until
 
@@ -195,6 +197,56 @@ def test_every_operation_of_the_description_has_an_id_of_its_own(anonymous: http
     ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
 
     assert [one for one in ids if ids.count(one) > 1] == []
+
+
+def test_the_description_names_every_way_to_call_a_function(anonymous: httpx.Client) -> None:
+    paths = anonymous.get("/openapi.json").json()["paths"]
+    every = {"get", "post", "put", "patch", "delete"}
+
+    assert {path: set(paths[path]) for path in paths if path.endswith(("invoke", "/fn/{name}"))} == {
+        "/platform/v1/functions/{function_id}/invoke": {"post"},
+        "/api/v1/functions/{function_id}/invoke": {"post"},
+        "/v1/{app_id}/fn/{name}": every,
+        "/v1/{app_id}/functions/{name}/invoke": {"post"},
+        "/spaces/{space}/functions/{name}/invoke": every,
+        "/spaces/{space}/functions/{name}/async-invoke": {"post"},
+    }
+
+
+_EXAMPLES = """
+post /platform/v1/functions/{function_id}/invoke 200
+post /api/v1/functions/{function_id}/invoke 200
+post /v1/{app_id}/functions 200
+post /v1/{app_id}/fn/{name} 200
+post /v1/{app_id}/functions/{name}/invoke 200
+patch /v1/{app_id}/functions/{name}/env 200
+patch /v1/{app_id}/functions/{name}/settings 200
+patch /v1/{app_id}/env 200
+put /spaces/{space}/functions/{name} 200
+patch /spaces/{space}/functions/{name}/invoke 200
+post /spaces/{space}/functions/{name}/async-invoke 202
+put /isolet/v1/projects/{slug}/kv/{key} 204
+post /isolet/v1/projects/{slug}/database/import 200
+"""
+
+
+def test_an_example_of_the_description_is_taken_as_it_is_shown(home: Project) -> None:
+    paths = home.client.get("/openapi.json").json()["paths"]
+    function_id = Kapso(home.client).deployed(HELLO, "Hello")
+    values = {"app_id": home.slug, "space": home.slug, "slug": home.slug, "name": "hello", "key": "a"}
+
+    for method, path, status in (line.split() for line in _EXAMPLES.split("\n") if line):
+        operation = paths[path][method]
+        ((media_type, shown),) = operation["requestBody"]["content"].items()
+        example = shown["example"]
+        reply = home.client.request(
+            method,
+            path.format(function_id=function_id, **values),
+            content=example if isinstance(example, str) else json.dumps(example),
+            headers={"content-type": media_type},
+        )
+        assert str(reply.status_code) == status, (path, reply.text)
+        assert status in operation["responses"]
 
 
 def test_the_address_that_the_start_prints_leads_to_the_api_pages(anonymous: httpx.Client) -> None:

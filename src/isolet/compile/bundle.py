@@ -1,20 +1,21 @@
 """Compiles a function's source: one file of JavaScript or TypeScript in, one ES module out.
 
-JavaScript passes through as it was written, so that line numbers in stack traces are the author's. A handler
-that is not exported gets an export line at the end (`design.md` section 6).
+JavaScript passes through as it was written, so that line numbers in stack traces are the author's; what TypeScript
+became is told by its source map. A handler that is not exported gets an export line at the end (`design.md` section 6).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isolet.compile.diagnostics import read_diagnostic
+from isolet.domain.source_lines import with_mappings
 from isolet.domain.versions import Language
 from isolet.errors import BuildFailed, PlatformError
 
@@ -24,6 +25,11 @@ _NO_HANDLER = (
     "Function must export a handler function: define `async function handler(request, env)` "
     "or `export default` a function or an object with `fetch`"
 )
+_WITH_MAP = "--sourcemap=inline"
+_MAP = "\n//# sourceMappingURL=data:application/json;base64,"
+_NAMES_A_MAP = "sourceMappingURL="
+# How the program says that a recursion of its own went too deep.
+_STACK_IS_FULL = "goroutine stack exceeds"
 _TIMEOUT_S = 10.0
 
 
@@ -90,11 +96,13 @@ class Compiler:
 
     async def _esbuild_run(self, text: str, code: str, language: Language) -> _Output:
         loader = "ts" if language is Language.TYPESCRIPT else "js"
+        # Of a map that the text names itself esbuild would read the file.
+        lines = language is Language.TYPESCRIPT and _NAMES_A_MAP not in text
         # Results go to memory, never to a disk; every import stays as written, so no host file is read.
         meta, out = os.memfd_create("meta"), os.memfd_create("out")
         try:
             async with self._slots:
-                failure = await self._spawn(text, loader, meta, out)
+                failure = await self._spawn(text, loader, meta, out, *([_WITH_MAP] if lines else []))
             if failure:
                 diagnostic = read_diagnostic(failure, code)
                 if _NOT_DECLARED in diagnostic.message:
@@ -105,7 +113,7 @@ class Compiler:
             os.close(meta)
             os.close(out)
 
-    async def _spawn(self, text: str, loader: str, meta: int, out: int) -> str:
+    async def _spawn(self, text: str, loader: str, meta: int, out: int, *options: str) -> str:
         """Esbuild's complaint, empty when it had none."""
         process = await asyncio.create_subprocess_exec(
             self._esbuild,
@@ -126,6 +134,8 @@ class Compiler:
             "--log-level=error",
             "--log-limit=1",
             "--color=false",
+            "--sources-content=false",
+            *options,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -145,6 +155,8 @@ class Compiler:
         if process.returncode == 0:
             return ""
         complaint = stderr.decode(errors="replace")
+        if _STACK_IS_FULL in complaint:
+            raise BuildFailed("the code is nested too deeply to compile")
         if "[ERROR]" not in complaint:
             raise PlatformError(f"cannot compile the code: esbuild ended with {process.returncode}")
         return complaint
@@ -161,8 +173,12 @@ def _read_all(fd: int) -> bytes:
 def _read_output(meta: dict[str, Any], text: str) -> _Output:
     (output,) = meta["outputs"].values()
     (source,) = meta["inputs"].values()
+    code, mark, encoded = text.rpartition(_MAP)
+    if mark:
+        code = with_mappings(code, json.loads(base64.b64decode(encoded))["mappings"])
     return _Output(
-        code=re.sub(r"\A// function\.\w+\n", "", text),
-        exports=frozenset(output["exports"]),
+        code=code or text,
+        # What has no syntax of modules but calls `eval` counts as CommonJS there, with a default export.
+        exports=frozenset(output["exports"] if source.get("format") != "cjs" else ()),
         imports=tuple(entry["path"] for entry in source["imports"]),
     )

@@ -18,6 +18,7 @@ from starlette.routing import Match, Route
 
 from isolet import __version__
 from isolet.doors import altair, altair_errors, butterbase_call, butterbase_errors, kapso, native
+from isolet.doors.description import completed
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.reply import Json
@@ -59,6 +60,7 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
         return health()
 
     _add_pages(app, docs_assets)
+    app.openapi = completed(app.openapi)  # type: ignore[method-assign]
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
     app.state.routes = [route for route in routes if isinstance(route, Route | APIRoute)]
     app.add_exception_handler(IsoletError, _on_error)

@@ -75,6 +75,7 @@ class Releases:
             project_id=function.project_id,
             version=version.number,
             module=version.bundle,
+            code=version.code,
             limits=function.limits,
             variables=self._variables(function, secrets),
             environment=self._environment(function, sealed),

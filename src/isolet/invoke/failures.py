@@ -31,7 +31,7 @@ async def check_reply(instance: Instance, connection: Connection) -> None:
     headers = connection.headers
     if get(headers, _ERROR_HEADER) is not None:
         message, stack = await _read_report(connection)
-        raise HandlerFailed(instance.redact(message), stack=instance.redact(stack) if stack else None)
+        raise HandlerFailed(instance.redact(message), stack=instance.redact_stack(stack) if stack else None)
     if (
         get(headers, b"connection") == b"close"
         and get(headers, b"content-type") is None

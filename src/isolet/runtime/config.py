@@ -54,7 +54,7 @@ class InstanceSpec:
 
     Text values of `variables` arrive in `env` as strings, all others parsed from JSON. `environment` holds environment
     variables of any name, `platform` those that stand above them; `app` describes the project, and `token` is what the
-    function shows when it calls another one.
+    function shows when it calls another one. `code` is the author's text, None where the module is just that.
     """
 
     release: str
@@ -63,6 +63,7 @@ class InstanceSpec:
     version: int
     module: str
     limits: Limits
+    code: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from pathlib import Path
 from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.secrets import Redactor
+from isolet.domain.source_lines import authored_stack
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.ids import InvocationId
 from isolet.runtime.cgroups import Cgroup, Cgroups
@@ -23,7 +24,7 @@ from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 from isolet.runtime.tunnel import Tunnel
-from isolet.runtime.usage import MemoryGauge, cpu_seconds
+from isolet.runtime.usage import MemoryGauge, anonymous_bytes, cpu_seconds
 from isolet.telemetry import get_logger
 
 log = get_logger("runtime")
@@ -166,6 +167,7 @@ class Instance:
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
         self.longest_ms = 0
+        self._burst = False
         self._init_watch()
         self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None
@@ -197,8 +199,13 @@ class Instance:
         """What the wrapper reports, without the values of secrets; a long text may have been cut there."""
         return self.redactor.text(text, cut=len(text) >= _MAY_BE_CUT_CHARS)
 
+    def redact_stack(self, stack: str) -> str:
+        """The same of a stack trace, with its places in the author's text."""
+        return authored_stack(self.spec.module, self.redact(stack))
+
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
+        watching = asyncio.ensure_future(self._watch_loading())
         try:
             listening = await self._child.started(timeout_s)
         except TimeoutError:
@@ -207,6 +214,8 @@ class Instance:
         except asyncio.CancelledError:
             self.happened(Event.KILLED)
             raise
+        finally:
+            watching.cancel()
         if listening:
             self.happened(Event.LISTENED)
             if self.state is State.READY:
@@ -218,9 +227,22 @@ class Instance:
                 if self.cgroup is not None:
                     self.cgroup.take(self.pid)
                 return
+        if self._burst:
+            raise self._too_much_memory()
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
-        raise load_failure(self.complaint, self.spec.module) or self._start_failure()
+        raise load_failure(self.complaint, self.spec.module, self.spec.code) or self._start_failure()
+
+    async def _watch_loading(self) -> None:
+        """End a module that takes all memory as it loads: the kernel's limit, and the guard, begin once it listens."""
+        while self.state is State.STARTING:
+            await asyncio.sleep(_MEASURE_EVERY_S)
+            self._burst = anonymous_bytes(self.pid) > 2 * self.spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES
+            if self._burst:
+                self.happened(Event.KILLED)
+
+    def _too_much_memory(self) -> BuildFailed:
+        return BuildFailed(f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded")
 
     def _init_watch(self) -> None:
         """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
@@ -251,6 +273,10 @@ class Instance:
         return self.active > 0 or self.last_used >= self.looked_at or asked or self.grows
 
     def _start_failure(self) -> IsoletError:
+        if self._out_of_memory:
+            return BuildFailed(
+                f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded"
+            )
         log.error(
             "instance did not start",
             function_id=self.spec.function_id,
@@ -324,10 +350,15 @@ class Instance:
             self.ended = self._explain_exit(at_ms)
         return self.ended
 
+    @property
+    def _out_of_memory(self) -> bool:
+        """Whether the process that is gone went for want of memory."""
+        by_kernel = self.cgroup is not None and self.cgroup.killed
+        return by_kernel or _OUT_OF_MEMORY.search(self._child.complaint) is not None
+
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)
-        by_kernel = self.cgroup is not None and self.cgroup.killed
-        if by_kernel or _OUT_OF_MEMORY.search(self._child.complaint):
+        if self._out_of_memory:
             allowed = self.spec.limits.memory_limit_mb
             used = max(self.peak_memory_bytes // _MB, allowed)
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
@@ -400,7 +431,7 @@ class Instance:
                 level=str(level),
                 message=storable(self.redact(str(message))),
                 at_ms=int(at_ms),
-                stack=storable(self.redact(stack)) if stack else None,
+                stack=storable(self.redact_stack(stack)) if stack else None,
             )
         except (ValueError, TypeError):
             return

@@ -5,6 +5,7 @@ import psutil
 import pytest
 
 from isolet.compile import Compiler
+from isolet.domain.source_lines import authored_place
 from isolet.domain.versions import Language
 from isolet.errors import BuildFailed, PlatformError
 from isolet.toolchain import Toolchain
@@ -51,6 +52,7 @@ async def test_an_exported_handler_passes_as_it_was_written(compiler: Compiler, 
         "const handler = async () => new Response();",
         "var handler = 1; // a comment at the end",
         "export const other = 1;\nfunction handler() {}",
+        "async function handler() { return new Response(eval('1')); }",
     ],
 )
 async def test_a_handler_that_is_not_exported_is_exported_after_the_authors_text(compiler: Compiler, code: str) -> None:
@@ -67,6 +69,8 @@ async def test_a_handler_that_is_not_exported_is_exported_after_the_authors_text
         "{ function handler() {} }\n'use strict'; export {};",
         "// only a comment",
         "const a: number = 1;",
+        "module.exports = { fetch() {} };",
+        "exports.handler = async () => {};",
         "export type handler = string;",
         "const a: number = 1; function main(): number { return a; }",
     ],
@@ -85,6 +89,21 @@ async def test_typescript_is_recognized_by_its_text(compiler: Compiler) -> None:
     assert "interface" not in bundle.module
     assert "Promise<" not in bundle.module
     assert (await compiler.compile(bundle.module, filename="index.js")).language is Language.JAVASCRIPT
+
+
+async def test_lines_of_compiled_typescript_lead_back_to_the_authors(compiler: Compiler) -> None:
+    code = "type A = {\n  x: string;\n};\n\nlet a: A;\nfunction handler() {\n  throw new Error(a!.x);\n}\n"
+    bundle = await compiler.compile(code)
+    line = bundle.module[: bundle.module.index("throw")].count("\n") + 1
+    assert authored_place(bundle.module, line, 3) == (7, 3)
+
+
+async def test_a_source_map_that_typescript_names_is_not_read(compiler: Compiler, tmp_path: Path) -> None:
+    other = tmp_path / "other.map"
+    other.write_text('{"version": 3, "sources": ["c4n4ry"], "names": [], "mappings": "AAAA"}')
+    code = f"const a: number = 1;\nfunction handler() {{}}\n//# sourceMappingURL={other}"
+    bundle = await compiler.compile(code)
+    assert "//#" not in bundle.module
 
 
 @pytest.mark.parametrize("filename", ["index.ts", "a.b.TS", "handler.mts", "handler.cts"])
@@ -177,6 +196,14 @@ async def test_compiling_in_parallel_mixes_nothing_up(compiler: Compiler) -> Non
     bundles = await asyncio.gather(*(compiler.compile(code) for code in codes))
     for number, bundle in enumerate(bundles):
         assert f"mine = {number};" in bundle.module
+
+
+async def test_code_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    # The real program takes two seconds, and says this.
+    full = "import sys\nsys.stdin.read()\nsys.exit('runtime: goroutine stack exceeds 1000000000-byte limit')\n"
+    compiler = Compiler(script(tmp_path / "esbuild", full))
+    failure = await _failure(compiler, "let a;")
+    assert failure.message == "the code is nested too deeply to compile"
 
 
 async def test_a_compiler_that_fails_is_the_platforms_fault(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** The call that is running: `{ id, lines }`. */
+/** The call that is running: `{ id, lines, ctx }`. */
 export const calls = new AsyncLocalStorage();
 
 /** The runtime's own, whatever the function puts in its place. */
@@ -74,4 +74,25 @@ for (const [method, level] of Object.entries({
   trace: "debug", dir: "log", table: "log", group: "log",
 })) {
   console[method] = (...values) => emit(level, values);
+}
+
+// What nobody catches: the runtime drops it, so it is printed as a line of the call that caused it.
+addEventListener("error", (event) => emit("error", ["Uncaught:", event.error]));
+addEventListener("unhandledrejection", (event) => emit("error", ["Unhandled rejection:", event.reason]));
+
+// Of what a timer throws the runtime tells no event.
+for (const name of ["setTimeout", "setInterval"]) {
+  const start = globalThis[name];
+  globalThis[name] = {
+    [name](callback, ...rest) {
+      if (typeof callback !== "function") return start(callback, ...rest);
+      return start((...values) => {
+        try {
+          callback(...values);
+        } catch (error) {
+          emit("error", ["Uncaught:", error]);
+        }
+      }, ...rest);
+    },
+  }[name];
 }

@@ -1,6 +1,8 @@
 // The second argument of every handler. Upper-case members are bindings, variables and secrets; lower-case ones are the
 // platform's context, made when they are first used, so that a call that does not use them pays nothing.
 
+import { env as importable } from "cloudflare:workers";
+
 import { Database, Idempotency, KeyValue } from "./stores.js";
 
 const MEMBER = /^[A-Z0-9_]+$/;
@@ -8,24 +10,29 @@ const BINDINGS = ["KV", "DB"];
 const MAX_DEPTH = 4;
 const NO_CALL = { user: null, caller: null, request: null, depth: 0 };
 
+// The wrapper's own bindings are taken away before the function's module can import `env`.
+const { __isolet: bytes, __isolet_loopback: loopback } = importable;
+delete importable.__isolet;
+delete importable.__isolet_loopback;
+const own = bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
+const variables = own.environment ?? {};
+
 // What is the same for all calls of this instance.
 let shared;
 
 function share(env) {
-  const { __isolet: bytes, __isolet_loopback: loopback, ...bindings } = env;
-  const own = bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
-  const variables = own.environment ?? {};
+  const bindings = { ...env };
   const all = { ...bindings, ...variables };
   for (const [name, value] of Object.entries(variables)) {
     if (MEMBER.test(name) && !BINDINGS.includes(name)) bindings[name] = value;
   }
   for (const name of BINDINGS) {
     // Bindings are no variables: `Object.keys(ctx.env)` shows variables only.
-    if (env[name] !== undefined && variables[name] === undefined) {
-      Object.defineProperty(all, name, { value: env[name], enumerable: false });
+    if (bindings[name] !== undefined && variables[name] === undefined) {
+      Object.defineProperty(all, name, { value: bindings[name], enumerable: false });
     }
   }
-  const database = env.DB && new Database(env.DB);
+  const database = bindings.DB && new Database(bindings.DB);
   return {
     bindings,
     env: all,
@@ -33,8 +40,8 @@ function share(env) {
     token: own.token ?? "",
     loopback,
     db: database ?? null,
-    kv: env.DB ? new KeyValue(env.DB) : null,
-    idempotency: env.DB ? new Idempotency(env.DB) : null,
+    kv: database ? new KeyValue(bindings.DB) : null,
+    idempotency: database ? new Idempotency(bindings.DB) : null,
   };
 }
 

@@ -1,6 +1,8 @@
 // The main module of every instance. It finds the function's handler, calls it, and turns what goes wrong into a reply
 // that the host can tell from the function's own. The host describes each call in `request.cf`.
 
+import { WorkerEntrypoint } from "cloudflare:workers";
+
 import { calls, collectGarbage, emit, ownStack, Response, stringify } from "./console.js";
 import { contextOf } from "./context.js";
 import "./sockets.js";
@@ -8,8 +10,28 @@ import * as module from "../function.js";
 
 const MAX_CHARS = 4_096;
 
+function isClass(value) {
+  return typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
+}
+
+/** One object of the class for each call, as the runtime makes them. */
+function entrypoint(main) {
+  if (!(main.prototype instanceof WorkerEntrypoint) || typeof main.prototype.fetch !== "function") {
+    throw new TypeError(
+      "Function must export a handler function: a default class must extend `WorkerEntrypoint` and have `fetch`",
+    );
+  }
+  return (request, env, control) => {
+    // The runtime takes no context but its own; `waitUntil` is to be ours.
+    const called = new main(calls.getStore().ctx, env);
+    called.ctx = control;
+    return called.fetch(request);
+  };
+}
+
 function findHandler() {
   const main = module.default;
+  if (isClass(main)) return entrypoint(main);
   if (typeof main === "function") return main;
   if (main !== null && typeof main === "object" && typeof main.fetch === "function") {
     return (request, env, ctx) => main.fetch(request, env, ctx);
@@ -86,6 +108,6 @@ export default {
       if (call.collect) collectGarbage();
       return new Response(`{"waiting":${waiting}}`);
     }
-    return calls.run({ id: call.id, lines: 0 }, run, request, env, ctx, call.context);
+    return calls.run({ id: call.id, lines: 0, ctx }, run, request, env, ctx, call.context);
   },
 };

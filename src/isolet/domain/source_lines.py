@@ -1,0 +1,106 @@
+"""Where a line of compiled code comes from in the author's text: the `mappings` of a source map, kept with the module.
+
+A module that was compiled ends with a comment that holds them; one that runs as it was written has none.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+_MARK = "\n//# isolet-lines="
+_MAPPINGS = re.compile(r"[A-Za-z0-9+/,;]+")
+_PLACE = re.compile(r"\bfunction\.js:(\d{1,9}):(\d{1,9})")
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
+
+
+def with_mappings(module: str, mappings: str) -> str:
+    """The module with the mappings of its source map, which begin at its first line."""
+    return f"{module.rstrip()}{_MARK}{mappings}\n"
+
+
+def authored_place(module: str, line: int, column: int) -> tuple[int, int] | None:
+    """Line and column in the author's text, all counted from 1; None for what no part of that text became."""
+    mappings = _mappings(module)
+    return (line, column) if mappings is None else mappings.find(line, column)
+
+
+def authored_stack(module: str, stack: str) -> str:
+    """A stack trace with the author's places in it."""
+
+    def place(found: re.Match[str]) -> str:
+        authored = authored_place(module, int(found[1]), int(found[2]))
+        return found[0] if authored is None else f"function.js:{authored[0]}:{authored[1]}"
+
+    return _PLACE.sub(place, stack)
+
+
+def _numbers() -> array[int]:
+    return array("q")
+
+
+@dataclass(frozen=True, slots=True)
+class _Mappings:
+    """`starts` has where in the others each compiled line begins, and their end; all count from 0."""
+
+    starts: array[int] = field(default_factory=_numbers)
+    columns: array[int] = field(default_factory=_numbers)
+    source_lines: array[int] = field(default_factory=_numbers)
+    source_columns: array[int] = field(default_factory=_numbers)
+
+    def find(self, line: int, column: int) -> tuple[int, int] | None:
+        if not 0 < line < len(self.starts):
+            return None
+        first, end = self.starts[line - 1], self.starts[line]
+        at = bisect_right(self.columns, column - 1, first, end) - 1
+        return None if at < first else (self.source_lines[at] + 1, self.source_columns[at] + 1)
+
+
+@lru_cache(maxsize=16)
+def _mappings(module: str) -> _Mappings | None:
+    _, mark, text = module.rstrip().rpartition(_MARK)
+    if not mark or _MAPPINGS.fullmatch(text) is None:
+        return None
+    try:
+        return _decode(text)
+    except (LookupError, OverflowError):
+        # An author may write such a comment, too.
+        return None
+
+
+def _decode(text: str) -> _Mappings:
+    """Each segment adds to column, source, source line and source column of the one before."""
+    found, known = _Mappings(), dict[str, list[int]]()
+    source_line = source_column = 0
+    for line in text.split(";"):
+        found.starts.append(len(found.columns))
+        column = 0
+        for segment in line.split(",") if line else ():
+            if (numbers := known.get(segment)) is None:
+                numbers = known[segment] = _read(segment)
+            column += numbers[0]
+            source_line += numbers[2]
+            source_column += numbers[3]
+            found.columns.append(column)
+            found.source_lines.append(source_line)
+            found.source_columns.append(source_column)
+    found.starts.append(len(found.columns))
+    return found
+
+
+def _read(segment: str) -> list[int]:
+    """Five bits a digit, the lowest first, a sixth where more follow; the lowest bit of a number is its sign."""
+    numbers = []
+    value = shift = 0
+    for digit in segment:
+        bits = _VALUES[digit]
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits < 32:
+            numbers.append(-(value >> 1) if value & 1 else value >> 1)
+            value = shift = 0
+    return numbers
