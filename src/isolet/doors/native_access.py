@@ -14,7 +14,7 @@ from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.doors.request import BoundedRoute
 from isolet.errors import Forbidden, InvalidInput, NotFound
-from isolet.ids import ProjectId
+from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.invoke.routes import Route, Routes
 
 PREFIX = "/isolet/v1"
@@ -62,6 +62,18 @@ class NativeAccess:
     def slugs(self) -> dict[ProjectId, str]:
         """Of every project, by id."""
         return {project.id: project.slug for project in self._routes.projects()}
+
+    def function_id(self, project_id: ProjectId, text: str) -> FunctionId:
+        """A function of the project by its id, its slug or its name, slugs before names. Raises NotFound.
+
+        An id is taken as it is: records and callbacks of a function that is gone are found by it.
+        """
+        if is_uuid(text):
+            return FunctionId(text.lower())
+        route = self._routes.named(project_id, text)
+        if route is None:
+            raise NotFound("Function not found")
+        return route.function_id
 
     def route(self, function_id: str) -> Route | None:
         return self._routes.function(function_id.lower())
