@@ -13,7 +13,7 @@ from isolet.domain.access import Principal, Role
 from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.doors.request import BoundedRoute
-from isolet.errors import Forbidden, InvalidInput, NotFound
+from isolet.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.invoke.routes import Route, Routes
 
@@ -82,6 +82,14 @@ class NativeAccess:
         """Raises Unauthenticated."""
         headers = request.scope["headers"]
         return authenticate(self._routes, api_key(headers) or bearer(headers))
+
+    def has_role(self, request: Request, project_id: ProjectId, role: Role) -> bool:
+        """Whether the key of a request has that role in the project now."""
+        try:
+            self.principal(request).require(role, project_id)
+        except (Unauthenticated, Forbidden, NotFound):
+            return False
+        return True
 
     def router(self, path: str = "") -> APIRouter:
         """For routes below `/isolet/v1`: a JSON body is bounded, and nothing it says is looked at without a key."""

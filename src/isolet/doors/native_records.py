@@ -148,7 +148,13 @@ class RecordsDoor:
         async def lines() -> AsyncIterator[str]:
             yield ": connected\n\n"
             after = request.headers.get("last-event-id")
-            events = self.tail.follow(project_id, after=after, wanted=wanted, keep_alive_s=_KEEP_ALIVE_S)
+            events = self.tail.follow(
+                project_id,
+                after=after,
+                wanted=wanted,
+                keep_alive_s=_KEEP_ALIVE_S,
+                allowed=lambda: self.access.has_role(request, project_id, Role.DEPLOY),
+            )
             async with aclosing(events):
                 async for event in events:
                     yield shapes.server_sent(self.tail, event)
