@@ -130,7 +130,7 @@ class House:
         )
         self._loops.loop(retention.run(), name="retention")
         self._loops.loop(self.recorder.run(), name="recorder")
-        self._stack.push_async_callback(self.recorder.flush, _FLUSH_TIMEOUT_S)
+        self._stack.push_async_callback(self.recorder.drain, _FLUSH_TIMEOUT_S)
 
     async def _start_runtime(self) -> None:
         settings, run = self.settings, datadir.run_folder(self._folder)

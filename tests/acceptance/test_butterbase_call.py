@@ -356,6 +356,21 @@ def test_204_the_log_stream_sends_calls_as_they_end_and_resumes(butterbase: Butt
     assert event(headers={"Last-Event-ID": first["timestamp"]})[2]["id"] == later["id"]
 
 
+def test_log_streams_end_soon_after_their_key_is_deleted(server: Server, butterbase: Butterbase) -> None:
+    butterbase.deploy("log", OK)
+    keys = f"/isolet/v1/projects/{butterbase.app}/keys"
+    made = butterbase.client.post(keys, json={"name": "reader", "role": "deploy"}).json()
+    with (
+        server.client(made["key"]) as reader,
+        reader.stream("GET", "/isolet/v1/logs/stream") as native,
+        reader.stream("GET", f"{butterbase.base}/log/logs/stream") as other,
+    ):
+        streams = [native.iter_lines(), other.iter_lines()]
+        assert [next(stream) for stream in streams] == [": connected"] * 2
+        assert butterbase.client.delete(f"{keys}/{made['id']}").status_code == 204
+        assert [[*stream] for stream in streams] == [[""]] * 2
+
+
 def test_the_log_stream_sends_each_call_once_though_it_ended_after_later_ones(butterbase: Butterbase) -> None:
     wait = "await scheduler.wait(Number(new URL(request.url).searchParams.get('ms')))"
     butterbase.deploy("turns", f"export default async (request) => {{ {wait}; return new Response(); }}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -12,17 +11,18 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from isolet.clock import Clock, iso, parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function
-from isolet.domain.limits import BOUNDS
 from isolet.domain.projects import Project
 from isolet.domain.triggers import AGENT_DEFAULTS
 from isolet.doors import butterbase_shapes as shapes
 from isolet.doors.butterbase_call import PREFIX, authenticate, find_project
+from isolet.doors.butterbase_errors import Refusal
+from isolet.doors.butterbase_log import LOG_MAX, LogStream
 from isolet.doors.request import json_body, public_base
-from isolet.errors import InvalidInput, NotFound
+from isolet.errors import InvalidInput, IsoletError, NotFound
 from isolet.functions.environment import Environments
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId, InvocationId
+from isolet.ids import FunctionId
 from isolet.invoke.metrics import Metrics
 from isolet.invoke.records import Records
 from isolet.invoke.routes import Routes
@@ -30,13 +30,6 @@ from isolet.invoke.tail import Tail
 from isolet.settings import Settings
 
 _LOG_LIMIT = 100
-_LOG_LIMIT_MAX = 1000
-_POLL_S = 1.0
-_KEEP_ALIVE_S = 15.0
-# A stream knows the ids of so many of the latest calls.
-_STREAM_CALLS = 20_000
-# By then the record of a call that ended is written.
-_WRITTEN_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +89,8 @@ class ButterbaseDoor:
                 since_ms = _since(resumed, "Last-Event-ID")
             start_ms = self.clock.now_ms() if since_ms is None else since_ms
             headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-            events = self._events(function.id, start_ms, failed)
+            allowed = partial(self._may_enter, request, app_id)
+            events = self._stream().events(function.id, start_ms=start_ms, failed=failed, allowed=allowed)
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
         @router.get("/functions/{name:path}")
@@ -163,6 +157,16 @@ class ButterbaseDoor:
         principal.require(Role.DEPLOY, project.id, missing="App not found")
         return principal, project
 
+    def _stream(self) -> LogStream:
+        return LogStream(records=self.records, routes=self.routes, tail=self.tail, clock=self.clock)
+
+    def _may_enter(self, request: Request, app_id: str) -> bool:
+        try:
+            self._enter(request, app_id)
+        except (IsoletError, Refusal):
+            return False
+        return True
+
     async def _find(self, project: Project, name: str) -> Function:
         return await self.publisher.find(project.id, name)
 
@@ -183,34 +187,6 @@ class ButterbaseDoor:
                 raise
             return found
 
-    async def _events(self, function_id: FunctionId, start_ms: int, failed: bool | None) -> AsyncIterator[str]:
-        """Server-sent events of calls as they end, until the server stops; a comment after 15 seconds without one."""
-        floor_ms, seen, quiet_s = start_ms, frozenset[InvocationId](), 0.0
-        yield ": connected\n\n"
-        ends = False
-        while not ends:
-            ids = await self.records.ids(function_id, limit=_STREAM_CALLS, after_ms=floor_ms)
-            fresh = [id_ for id_ in reversed(ids) if id_ not in seen]
-            for first in range(0, len(fresh), _LOG_LIMIT_MAX):
-                part = fresh[first : first + _LOG_LIMIT_MAX]
-                calls = await self.records.log(function_id, limit=len(part), after_ms=start_ms, failed=failed, ids=part)
-                for call in reversed(calls):
-                    quiet_s = 0.0
-                    data = json.dumps(shapes.log_entry(call))
-                    yield f"id: {iso(call.started_at_ms)}\nevent: log\ndata: {data}\n\n"
-            seen = frozenset(ids)
-            floor_ms = max(start_ms, self.clock.now_ms() - self._look_back_ms(function_id))
-            if quiet_s >= _KEEP_ALIVE_S:
-                quiet_s = 0.0
-                yield ": keepalive\n\n"
-            ends = await self.tail.closes_within(_POLL_S)
-            quiet_s += _POLL_S
-
-    def _look_back_ms(self, function_id: FunctionId) -> int:
-        """A call shows up when it ends, so a stream looks back by as long as one may take."""
-        route = self.routes.function(function_id)
-        return _WRITTEN_MS + (BOUNDS["timeout_ms"][1] if route is None else route.limits.timeout_ms)
-
 
 def _log_query(request: Request) -> tuple[int, int | None, bool | None]:
     """Raises InvalidInput for what is no number, no time, no level."""
@@ -222,7 +198,7 @@ def _log_query(request: Request) -> tuple[int, int | None, bool | None]:
     if level not in (None, "", "error", "info"):
         raise InvalidInput("level: must be error or info")
     failed = {"error": True, "info": False}.get(level or "")
-    return min(int(text[:9]), _LOG_LIMIT_MAX), _since(since, "since") if since else None, failed
+    return min(int(text[:9]), LOG_MAX), _since(since, "since") if since else None, failed
 
 
 def _since(text: str, label: str) -> int:

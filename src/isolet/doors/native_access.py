@@ -13,8 +13,8 @@ from isolet.domain.access import Principal, Role
 from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.doors.request import BoundedRoute
-from isolet.errors import Forbidden, InvalidInput, NotFound
-from isolet.ids import ProjectId
+from isolet.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.invoke.routes import Route, Routes
 
 PREFIX = "/isolet/v1"
@@ -63,6 +63,18 @@ class NativeAccess:
         """Of every project, by id."""
         return {project.id: project.slug for project in self._routes.projects()}
 
+    def function_id(self, project_id: ProjectId, text: str) -> FunctionId:
+        """A function of the project by its id, its slug or its name, slugs before names. Raises NotFound.
+
+        An id is taken as it is: records and callbacks of a function that is gone are found by it.
+        """
+        if is_uuid(text):
+            return FunctionId(text.lower())
+        route = self._routes.named(project_id, text)
+        if route is None:
+            raise NotFound("Function not found")
+        return route.function_id
+
     def route(self, function_id: str) -> Route | None:
         return self._routes.function(function_id.lower())
 
@@ -70,6 +82,14 @@ class NativeAccess:
         """Raises Unauthenticated."""
         headers = request.scope["headers"]
         return authenticate(self._routes, api_key(headers) or bearer(headers))
+
+    def has_role(self, request: Request, project_id: ProjectId, role: Role) -> bool:
+        """Whether the key of a request has that role in the project now."""
+        try:
+            self.principal(request).require(role, project_id)
+        except (Unauthenticated, Forbidden, NotFound):
+            return False
+        return True
 
     def router(self, path: str = "") -> APIRouter:
         """For routes below `/isolet/v1`: a JSON body is bounded, and nothing it says is looked at without a key."""

@@ -18,7 +18,7 @@ from isolet.domain.jobs import Attempt, Job, JobState
 from isolet.domain.search import CallFilter
 from isolet.doors.native_access import PREFIX, Limit, NativeAccess, time_ms
 from isolet.errors import Conflict, InvalidInput, NotFound
-from isolet.ids import is_uuid
+from isolet.ids import FunctionId, is_uuid
 from isolet.invoke.records import Records
 from isolet.jobs.queue import Jobs, Status
 from isolet.jobs.webhook_secrets import WebhookSecrets
@@ -26,7 +26,7 @@ from isolet.store.webhook_secrets import WebhookSecret
 
 
 class DeliveryFilter(BaseModel):
-    """Which failed callbacks to send again; times are ISO 8601, or milliseconds."""
+    """Which failed callbacks to send again; `function` is an id, slug or name, times are ISO 8601, or milliseconds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -113,7 +113,7 @@ class NativeJobs:
             found = await self.jobs.deliveries(
                 principal.project_id,
                 state=_state(status),
-                function_id=_function(function),
+                function_id=self._function(principal, function),
                 since_ms=time_ms("since", since),
                 until_ms=time_ms("until", until),
                 before=cursor,
@@ -130,7 +130,7 @@ class NativeJobs:
             principal = self._principal(request, Role.DEPLOY)
             count = await self.jobs.redeliver_all(
                 principal.project_id,
-                function_id=_function(body.function),
+                function_id=self._function(principal, body.function),
                 host=body.host,
                 since_ms=time_ms("since", body.since),
                 until_ms=time_ms("until", body.until),
@@ -155,6 +155,10 @@ class NativeJobs:
             project = self.access.project(request, slug, Role.ADMIN)
             await self.secrets.delete(project.id, secret_id)
             return Response(status_code=204)
+
+    def _function(self, principal: Principal, text: str | None) -> FunctionId | None:
+        project_id = principal.project_id or self.access.default_project_id
+        return None if text is None else self.access.function_id(project_id, text)
 
     def _principal(self, request: Request, role: Role) -> Principal:
         principal = self.access.principal(request)
@@ -244,9 +248,3 @@ def _state(value: str | None) -> JobState | None:
         return None if value is None else JobState(value)
     except ValueError:
         raise InvalidInput(f"status must be one of {', '.join(JobState)}") from None
-
-
-def _function(value: str | None) -> str | None:
-    if value is not None and not is_uuid(value):
-        raise InvalidInput("function must be the id of a function")
-    return value and value.lower()

@@ -32,6 +32,8 @@ _KEEP_ALIVE_S = 15.0
 _NOT_FOUND = "Invocation not found"
 # PostgreSQL takes no NUL.
 Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+_STATUSES: dict[str, JobState | Status] = {value: kind(value) for kind in (JobState, Status) for value in kind}
+StatusText = Annotated[str | None, Query(json_schema_extra={"enum": list(_STATUSES)})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class RecordsDoor:
             project: str | None = None,
             function: str | None = None,
             door: Door | None = None,
-            status: Status | JobState | None = None,
+            status: StatusText = None,
             kind: Kind | None = None,
             q: Text = None,
             since: str | None = None,
@@ -68,14 +70,15 @@ class RecordsDoor:
             limit: Limit = 50,
             cursor: str | None = None,
         ) -> dict[str, Any]:
-            project_id, function_id = await self._scope(request, project, function)
+            project_id, function_id = self._scope(request, project, function)
+            state = _status(status)
             if cursor is not None and not is_uuid(cursor):
                 raise InvalidInput("cursor is not one that this API gave")
             wanted = CallFilter(
                 project_id=project_id,
                 function_id=function_id,
                 door=door,
-                status=status if isinstance(status, Status) else None,
+                status=state if isinstance(state, Status) else None,
                 kind=kind,
                 text=q,
                 since_ms=time_ms("since", since),
@@ -83,8 +86,8 @@ class RecordsDoor:
                 before=cursor,
                 limit=limit,
             )
-            if isinstance(status, JobState):
-                return await self.jobs.list(wanted, status)
+            if isinstance(state, JobState):
+                return await self.jobs.list(wanted, state)
             page = await self.records.find(wanted)
             return {"data": [shapes.summary(call) for call in page.calls], "next_cursor": page.following}
 
@@ -117,7 +120,7 @@ class RecordsDoor:
             level: shapes.Level | None = None,
             q: Text = None,
         ) -> Response:
-            project_id, function_id = await self._scope(request, project, function)
+            project_id, function_id = self._scope(request, project, function)
             return self._stream(request, project_id, function_id, level, q)
 
         @router.get("/functions/{function_id}/logs/stream", tags=["logs"])
@@ -145,7 +148,13 @@ class RecordsDoor:
         async def lines() -> AsyncIterator[str]:
             yield ": connected\n\n"
             after = request.headers.get("last-event-id")
-            events = self.tail.follow(project_id, after=after, wanted=wanted, keep_alive_s=_KEEP_ALIVE_S)
+            events = self.tail.follow(
+                project_id,
+                after=after,
+                wanted=wanted,
+                keep_alive_s=_KEEP_ALIVE_S,
+                allowed=lambda: self.access.has_role(request, project_id, Role.DEPLOY),
+            )
             async with aclosing(events):
                 async for event in events:
                     yield shapes.server_sent(self.tail, event)
@@ -180,10 +189,10 @@ class RecordsDoor:
             found = await self.metrics.usage(list(slugs), _month(month))
             return {"data": [shapes.usage(one, slugs[ProjectId(one.project_id)]) for one in found], "next_cursor": None}
 
-    async def _scope(
+    def _scope(
         self, request: Request, project: str | None, function: str | None
     ) -> tuple[ProjectId, FunctionId | None]:
-        """The project that is asked about, and the function by id or slug. A function that is gone goes by its id."""
+        """The project that is asked about, and the function in it."""
         principal = self.access.principal(request)
         if project is not None:
             project_id = self.access.project(request, project, Role.DEPLOY).id
@@ -192,12 +201,7 @@ class RecordsDoor:
             if principal.is_root and function and (route := self.access.route(function)):
                 project_id = route.project_id
             principal.require(Role.DEPLOY, project_id)
-        if function is None or is_uuid(function):
-            return project_id, None if function is None else FunctionId(function.lower())
-        for known in await self.functions.list(project_id):
-            if function in (known.slug, known.name):
-                return project_id, known.id
-        raise NotFound("Function not found")
+        return project_id, None if function is None else self.access.function_id(project_id, function)
 
     async def _function(self, request: Request, function_id: str) -> Function:
         principal = self.access.principal(request)
@@ -217,6 +221,15 @@ def _month(text: str | None) -> int:
     if text is None:
         return start_of(Step.MONTH, round(datetime.now(UTC).timestamp() * 1000))
     try:
-        return round(datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).timestamp() * 1000)
+        start_ms = round(datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError:
         raise InvalidInput("month must be like 2026-01") from None
+    if start_ms < 0:
+        raise InvalidInput("month must be 1970-01 or later")
+    return start_ms
+
+
+def _status(text: str | None) -> Status | JobState | None:
+    if text is not None and text not in _STATUSES:
+        raise InvalidInput(f"status must be one of {', '.join(_STATUSES)}")
+    return None if text is None else _STATUSES[text]

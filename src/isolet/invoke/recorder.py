@@ -132,6 +132,13 @@ class Recorder:
                 self._full.set()
                 await self._idle.wait()
 
+    async def drain(self, timeout_s: float) -> None:
+        """Before the end: wait as `flush` does; what cannot be written by then is told, and lost."""
+        try:
+            await self.flush(timeout_s)
+        except TimeoutError:
+            log.error("the records of calls could not be written in time", rows=self.waiting, seconds=timeout_s)
+
     async def catch_up(self) -> None:
         """Wait until what has ended can be read; for a second at most, when the store stalls."""
         with contextlib.suppress(TimeoutError):

@@ -8,6 +8,7 @@ missed. The same place lets a reader that comes back go on where it was.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import deque
@@ -24,6 +25,8 @@ _RINGS = 128
 _EVENT_BYTES = 200
 # So long after its last reader has left a project's ring still waits for it to come back.
 _AWAIT_READER_S = 300.0
+# So often a silent stream looks whether it may go on.
+_ALLOWED_S = 1.0
 
 
 Owner = tuple[ProjectId, FunctionId, str]
@@ -138,9 +141,11 @@ class Tail:
         after: str | None = None,
         wanted: Callable[[Event], bool],
         keep_alive_s: float,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> AsyncGenerator[Event | Missed | None, None]:
-        """Events as they come, None after `keep_alive_s` without one; ends when the server stops.
+        """Events as they come, None after `keep_alive_s` without one that is wanted; ends when the server stops.
 
+        It ends, too, about a second after the reader is no longer `allowed` to read.
         `after` is the place of the last event seen; without it the reader sees what comes from now on.
         """
         ring, wake = self._ring(project_id), asyncio.Event()
@@ -149,7 +154,8 @@ class Tail:
             place, missed = self._start(ring, after)
             if missed is not None:
                 yield missed
-            while not self._closing.is_set():
+            silent_at = time.monotonic() + keep_alive_s
+            while not self._closing.is_set() and allowed():
                 if place < ring.oldest:
                     # More may go by while the reader takes this: that is for the next round.
                     missed, place = Missed(count=ring.oldest - place), ring.oldest
@@ -162,14 +168,18 @@ class Tail:
                     place = event.number + 1
                     if wanted(event):
                         yield event
+                        silent_at = time.monotonic() + keep_alive_s
                 if place < ring.next:
                     continue
-                wake.clear()
-                try:
-                    async with asyncio.timeout(keep_alive_s):
-                        await wake.wait()
-                except TimeoutError:
+                left_s = silent_at - time.monotonic()
+                if left_s <= 0:
                     yield None
+                    silent_at = time.monotonic() + keep_alive_s
+                    continue
+                wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left_s, _ALLOWED_S)):
+                        await wake.wait()
         finally:
             ring.readers.discard(wake)
             ring.left_at = time.monotonic()

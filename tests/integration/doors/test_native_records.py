@@ -190,16 +190,39 @@ def test_a_call_that_was_answered_at_once_can_be_neither_cancelled_nor_redeliver
         assert unknown.status_code == 404
 
 
-@pytest.mark.parametrize(
-    "path", ["/invocations?q=a%00", "/logs/stream?q=%00", "/deliveries?cursor=%00", "/deliveries?function=greeter"]
-)
+@pytest.mark.parametrize("path", ["/invocations?q=a%00", "/logs/stream?q=%00", "/deliveries?cursor=%00"])
 def test_a_filter_that_can_find_nothing_is_refused(project: httpx.Client, path: str) -> None:
     assert project.get(f"/isolet/v1{path}").status_code == 422
 
 
-def test_callbacks_of_no_functions_id_are_refused(project: httpx.Client) -> None:
+@pytest.mark.parametrize("path", ["/invocations", "/deliveries"])
+def test_a_function_goes_by_its_id_slug_or_name_everywhere(project: httpx.Client, function: str, path: str) -> None:
+    for known in (function, function.upper(), "greeter", "Greeter", str(uuid.uuid4())):
+        assert get(project, path, function=known)["data"] == [], known
+    reply = project.get(f"/isolet/v1{path}?function=nobody")
+    assert (reply.status_code, reply.json()["error"]["message"]) == (404, "Function not found")
+
+
+def test_a_slug_is_found_before_an_older_functions_name(project: httpx.Client, kapso: Kapso) -> None:
+    older = kapso.deployed(CODE, "taken", slug="other")
+    younger = kapso.deployed(CODE, "Younger", slug="taken")
+    kapso.invoke(older, {"name": "a"})
+    kapso.invoke(younger, {"name": "b", "status": 201})
+    assert names(project, function="taken") == [201]
+
+
+def test_callbacks_of_no_function_are_not_sent_again(project: httpx.Client) -> None:
     path, body = "/isolet/v1/deliveries/redeliver", rb'{"function": "\ud800"}'
-    assert project.post(path, content=body, headers={"Content-Type": "application/json"}).status_code == 422
+    assert project.post(path, content=body, headers={"Content-Type": "application/json"}).status_code in (404, 422)
+    assert project.post(path, json={"function": "nobody"}).status_code == 404
+
+
+def test_a_status_that_is_none_is_told_which_there_are(project: httpx.Client) -> None:
+    reply = project.get("/isolet/v1/invocations?status=foo")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_input")
+    assert reply.json()["error"]["message"] == (
+        "status must be one of queued, running, succeeded, failed, cancelled, 2xx, 3xx, 4xx, 5xx, error, info, not-2xx"
+    )
 
 
 def test_a_function_that_is_gone_keeps_its_records(project: httpx.Client, kapso: Kapso, function: str) -> None:
@@ -231,6 +254,8 @@ def test_usage_adds_up_by_project_and_month(project: httpx.Client, kapso: Kapso,
     assert found["gb_seconds"] > 0
     assert get(project, "/usage", month="2020-02")["data"][0]["invocations"] == 0
     assert project.get("/isolet/v1/usage?month=May").status_code == 422
+    assert project.get("/isolet/v1/usage?month=0001-01").status_code == 422
+    assert get(project, "/usage", month="1970-01")["data"][0]["month"] == "1970-01"
 
 
 def events(lines: Iterator[str], count: int) -> list[dict[str, Any]]:

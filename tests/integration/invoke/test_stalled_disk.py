@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from isolet.domain.functions import Function
 from isolet.invoke import recorder as recorder_module
@@ -58,6 +61,43 @@ async def test_calls_go_on_while_the_disk_stalls_and_are_written_after(
         assert recorder.waiting == 0
     finally:
         await tasks.close()
+
+
+async def test_a_stop_does_not_fail_when_records_cannot_be_written_in_time(
+    database: Database, stalled: sqlite3.Connection, function: Function
+) -> None:
+    recorder, tasks = Recorder(database), Tasks()
+    tasks.loop(recorder.run(), name="recorder")
+    try:
+        recorder.end(an_invocation(function))
+        with capture_logs() as logs:
+            await recorder.drain(0.2)
+        assert [entry["event"] for entry in logs] == ["the records of calls could not be written in time"]
+    finally:
+        stalled.execute("ROLLBACK")
+        await tasks.close()
+
+
+async def test_stores_that_come_and_go_do_not_break_the_figures_of_usage(
+    database: Database, function: Function, tmp_path: Path
+) -> None:
+    project, stop = tmp_path / function.project_id, threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            (project / "a" / "b" / "c").mkdir(parents=True)
+            shutil.rmtree(project)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        metrics = Metrics(database, Recorder(database), Now(), tmp_path)
+        for _ in range(300):
+            (found,) = await metrics.usage([function.project_id], 0)
+            assert found.storage_bytes == 0
+    finally:
+        stop.set()
+        thread.join()
 
 
 async def test_what_does_not_fit_while_the_disk_stalls_is_counted(

@@ -51,6 +51,33 @@ async def test_a_new_reader_sees_what_comes_from_now_on() -> None:
     assert await take(events, 2) == ["a", "b"]
 
 
+async def test_a_reader_that_may_no_longer_read_is_sent_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail_module, "_ALLOWED_S", 0.01)
+    tail, allowed = Tail(), True
+    events = tail.follow(PROJECT, wanted=lambda _: True, keep_alive_s=0.005, allowed=lambda: allowed)
+    assert await anext(events) is None
+    allowed = False
+    say(tail, "secret")
+    assert [event async for event in events] == []
+
+
+async def test_a_reader_who_wants_none_of_many_events_is_kept_alive() -> None:
+    tail = Tail()
+    events = tail.follow(PROJECT, wanted=lambda _: False, keep_alive_s=0.05)
+
+    async def chatter() -> None:
+        while True:
+            say(tail, "unwanted")
+            await asyncio.sleep(0.01)
+
+    talking = asyncio.create_task(chatter())
+    try:
+        async with asyncio.timeout(2):
+            assert await anext(events) is None
+    finally:
+        talking.cancel()
+
+
 async def test_a_reader_that_comes_back_sees_every_line_once() -> None:
     tail = await followed()
     say(tail, "a", "b", "c")
