@@ -135,6 +135,25 @@ def test_a_put_with_a_ttl_shows_when_it_expires(stores: Stores) -> None:
     assert "Invalid expiration_ttl of 59" in message
 
 
+def test_a_put_with_a_ttl_of_over_a_hundred_years_is_refused(stores: Stores) -> None:
+    longest = 100 * 365 * 86_400
+
+    assert stores.put("long", params={"expiration_ttl": longest}).status_code == 204
+    for ttl in (longest + 1, 10**22):
+        assert told(stores.put("longer", params={"expiration_ttl": ttl})) == (
+            422,
+            f"expiration_ttl is larger than {longest}",
+        )
+    assert [key["name"] for key in stores.request("GET", "/kv").json()["data"]] == ["long"]
+
+
+@pytest.mark.parametrize("key", ["%FF", "a%C3", "%ED%A0%80"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_key_that_is_not_utf_8_is_refused(stores: Stores, method: str, key: str) -> None:
+    assert told(stores.request(method, f"/kv/{key}")) == (422, "the key is not UTF-8")
+    assert stores.request("GET", "/kv").json()["data"] == []
+
+
 @pytest.mark.parametrize(
     ("key", "metadata", "message"),
     [

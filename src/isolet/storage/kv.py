@@ -16,6 +16,7 @@ from isolet.storage.exchange import Answer, ask
 KEY_MAX_BYTES = 512
 VALUE_MAX_BYTES = 25 * 1024 * 1024
 METADATA_MAX_BYTES = 1024
+TTL_MAX_S = 100 * 365 * 86_400
 _METADATA = "cf-kv-metadata"
 
 
@@ -74,9 +75,11 @@ class Kv:
         expiration_ttl: int | None = None,
         metadata: str | None = None,
     ) -> None:
-        """`expiration_ttl` in seconds, at least 60; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
+        """`expiration_ttl` in seconds, 60 to `TTL_MAX_S`; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
         if len(value) > VALUE_MAX_BYTES:
             raise TooLarge(f"value is larger than {VALUE_MAX_BYTES} bytes")
+        if expiration_ttl is not None and expiration_ttl > TTL_MAX_S:
+            raise InvalidInput(f"expiration_ttl is larger than {TTL_MAX_S}")
         query = "" if expiration_ttl is None else f"?expiration_ttl={expiration_ttl}"
         headers = {} if metadata is None else {_METADATA: _check_metadata(metadata)}
         await self._ask(project_id, "PUT", _path(key) + query, headers=headers, body=value)
