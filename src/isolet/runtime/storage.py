@@ -196,9 +196,9 @@ class Storage:
         """The files, while nobody writes them: one at a time. Calls wait meanwhile."""
         async with self._hold_still():
             child = self._child
-            if child is not None:
-                child.pause()
             try:
+                if child is not None:
+                    await child.stand_still()
                 yield self.folder
             finally:
                 if child is not None:
