@@ -489,6 +489,10 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "another folder": lambda backup: _pack(_renamed(_members(backup), "other/x.sqlite")),
     "a file for a folder": lambda backup: _pack(_renamed(_members(backup), "objects")),
     "a link": lambda backup: _pack(_linked(_members(backup))),
+    "no namespace": lambda backup: _pack(_renamed(_members(backup), "objects/x")),
+    "folders without end": lambda backup: _pack(_renamed(_members(backup), "objects/" + "a/" * 3000 + "x")),
+    "a name without end": lambda backup: _pack(_renamed(_members(backup), "objects/isolet-kv/" + "a" * 300)),
+    "another value": lambda backup: backup.replace(b"backed up", b"packed up", 1),
     "damaged databases": lambda backup: _pack(_damaged(_members(backup))),
 }
 
@@ -502,6 +506,7 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(stores: Stores, make: 
     status, message = told(stores.request("POST", "/restore", content=garbage))
     assert status == 422
     assert message.startswith("the file is not a backup that Isolet made")
+    assert "/projects/" not in message
     assert stores.get("k").content == b"kept"
     assert stores.rows("SELECT n FROM t") == [{"n": 1}]
 
