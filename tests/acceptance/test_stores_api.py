@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import resource
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -509,6 +510,25 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(stores: Stores, make: 
     assert "/projects/" not in message
     assert stores.get("k").content == b"kept"
     assert stores.rows("SELECT n FROM t") == [{"n": 1}]
+
+
+def test_a_disk_without_room_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    base = "/isolet/v1/projects/default"
+    with Server(tmp_path / "data") as server, server.client() as client:
+        for number in range(4):
+            client.put(f"{base}/kv/{number}", content=bytes(1_000_000)).raise_for_status()
+        # Of this process alone: its files may not be as large as a backup.
+        _, most = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (3_000_000, most))
+        backup = client.get(f"{base}/backup")
+        restore = client.post(f"{base}/restore", content=bytes(4_000_000))
+        left = [path.name for path in (server.data_dir / "projects").glob(".*")]
+        kept = client.get(f"{base}/kv/3")
+
+    assert told(backup) == (503, "cannot back up the stores: File too large")
+    assert told(restore) == (503, "cannot restore the stores: File too large")
+    assert left == []
+    assert kept.content == bytes(1_000_000)
 
 
 # Roles.

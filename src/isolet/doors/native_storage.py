@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_shapes import SqlQuery
 from isolet.errors import InvalidInput
 from isolet.settings import Settings
-from isolet.storage.backup import UPLOAD, Backups
+from isolet.storage.backup import Backups
 from isolet.storage.kv import Kv, KvKey
 from isolet.storage.sql import Sql
 
@@ -136,7 +135,7 @@ class StorageDoor:
             project = self.access.project(request, slug, Role.ADMIN)
             # A backup may be as large as the stores are: it goes to disk as it comes.
             limit = 2 * self.settings.database_max_mb * 1024 * 1024
-            with tempfile.NamedTemporaryFile(dir=self.backups.folder, prefix=UPLOAD) as upload:
+            with self.backups.upload() as upload:
                 async for part in Body(request.scope, request.receive, limit=limit):
                     await asyncio.to_thread(upload.write, part)
                 upload.flush()

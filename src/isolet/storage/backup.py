@@ -16,8 +16,9 @@ import sqlite3
 import tarfile
 import tempfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 from isolet.errors import InvalidInput, PlatformError, Unavailable
@@ -44,8 +45,11 @@ class Backups:
 
     @contextlib.asynccontextmanager
     async def create(self, project_id: ProjectId) -> AsyncIterator[Path]:
-        """A tar file of the project's KV and SQL, there as long as the context is."""
-        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch:
+        """A tar file of the project's KV and SQL, there as long as the context is.
+
+        Raises Unavailable when there is no room for it.
+        """
+        with _room("back up"), tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch:
             copy = Path(scratch) / "copy"
             async with self._storages.use(project_id) as storage, storage.paused() as folder:
                 await asyncio.to_thread(_copy, folder, copy)
@@ -53,16 +57,34 @@ class Backups:
             await asyncio.to_thread(_pack, copy, file)
             yield file
 
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[IO[bytes]]:
+        """A temporary file with a name. Raises Unavailable when there is no room for it."""
+        with _room("restore"), tempfile.NamedTemporaryFile(dir=self.folder, prefix=UPLOAD) as file:
+            yield file
+
     async def restore(self, project_id: ProjectId, file: Path) -> None:
         """Put the stores back to what `file` holds. Raises InvalidInput for a file that is no backup.
 
         Calls to the stores wait meanwhile; those under way fail.
         """
-        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=f"{_RESTORE}{project_id}.") as scratch:
+        prefix = f"{_RESTORE}{project_id}."
+        with _room("restore"), tempfile.TemporaryDirectory(dir=self._storages.data, prefix=prefix) as scratch:
             fresh = Path(scratch) / "fresh"
             await asyncio.to_thread(_unpack, file, fresh)
             async with self._storages.use(project_id) as storage, storage.stopped() as folder:
                 await asyncio.to_thread(_swap, fresh, folder, Path(scratch) / "old")
+
+
+@contextlib.contextmanager
+def _room(work: str) -> Iterator[None]:
+    """Raises Unavailable for a disk in trouble."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"cannot {work} the stores: {exc.strerror or 'a file cannot be copied'}") from exc
+    except sqlite3.OperationalError as exc:
+        raise Unavailable(f"cannot {work} the stores: {exc}") from exc
 
 
 def tidy(data: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from isolet.errors import InvalidInput, NotFound, TooLarge
+from isolet.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.storage import Storages
 from isolet.storage.exchange import Answer, ask
@@ -97,10 +97,13 @@ class Kv:
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> Answer:
+        """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk."""
         async with self._storages.use(project_id) as storage:
             answer = await ask(storage.kv, method, target, headers=headers, body=body)
         if answer.status == 404:
             raise NotFound("Key not found")
+        if answer.status >= 500:
+            raise Unavailable(f"the project's storage failed: {answer.reason}")
         if not 200 <= answer.status < 300:
             raise InvalidInput(answer.reason or f"the store answered {answer.status}")
         return answer
