@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isolet.errors import SettingsError
@@ -27,11 +27,19 @@ def locked(path: Path) -> Iterator[Path]:
         raise SettingsError(f"cannot use {path} as data directory: {exc.strerror}") from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _close_database(path)
         yield path
     except BlockingIOError as exc:
         raise SettingsError(f"cannot use {path}: another Isolet server runs on it") from exc
     finally:
         os.close(lock)
+
+
+def _close_database(path: Path) -> None:
+    """Earlier versions made the database's files readable by all."""
+    for file in path.glob("isolet.db*"):
+        with suppress(PermissionError):
+            file.chmod(0o600)
 
 
 def run_folder(data: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -43,6 +44,8 @@ async def serve(
     settings: Settings, *, example: bool = False, on_started: Callable[[Started], None] = lambda _: None
 ) -> None:
     """Run until SIGINT or SIGTERM. Raises SettingsError, StoreError or PlatformError when it cannot start."""
+    # What any part of it writes is this user's alone.
+    os.umask(0o077)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(datadir.locked(settings.data_dir))
         toolchain = find(workerd=settings.workerd, esbuild=settings.esbuild)

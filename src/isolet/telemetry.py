@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -17,8 +18,21 @@ _TRACE_VARIABLES = (
 )
 
 
+class _StandardError:
+    """What cannot be written, to a full disk for one, is lost: it is no reason for the work itself to fail."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure_logging(*, form: str, level: str) -> None:
     """Send structlog's output and the libraries' warnings to standard error, as text or as JSON lines."""
+    errors = _StandardError()
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any
     if form == "json":
@@ -36,10 +50,10 @@ def configure_logging(*, form: str, level: str) -> None:
     structlog.configure(
         processors=[*before, *last],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", errors)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(errors)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*before, structlog.stdlib.add_logger_name],

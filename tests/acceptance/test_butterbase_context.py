@@ -272,6 +272,28 @@ def test_198_a_function_calls_another_and_the_user_goes_with_it(butterbase: Butt
     }
 
 
+def test_198_a_function_chooses_the_method_and_the_body_of_its_call(butterbase: Butterbase) -> None:
+    butterbase.deploy("callee", "export default async (req) => Response.json([req.method, await req.text()])")
+
+    body = (
+        "const seen = async (...call) => (await ctx.invoke('callee', ...call)).json();"
+        "return [await seen(), await seen(null), await seen('{\\'a\\': 1}', null), await seen('', {}), await seen([1]),"
+        "await seen({ a: 1 }, { method: 'PUT' }), await seen({ a: 1 }, { method: 'get' }),"
+        "(await ctx.invoke('callee', 'x', { method: 'HEAD' })).status];"
+    )
+
+    assert _run(butterbase, body) == [
+        ["POST", ""],
+        ["POST", "null"],
+        ["POST", "{'a': 1}"],
+        ["POST", ""],
+        ["POST", "[1]"],
+        ["PUT", '{"a":1}'],
+        ["GET", ""],
+        200,
+    ]
+
+
 def test_198_the_fifth_hop_throws(butterbase: Butterbase) -> None:
     butterbase.deploy(
         "self",

@@ -88,6 +88,19 @@ def test_the_public_address_is_shown_when_it_is_set(tmp_path: Path) -> None:
         assert "curl -X POST https://functions.example/platform/v1/functions/" in server.output
 
 
+def test_what_a_server_writes_is_its_users_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    (data / "isolet.db").touch(mode=0o644)
+    with Server(data, "--example") as server, server.client() as client:
+        client.put("/isolet/v1/projects/default/kv/key", content=b"v").raise_for_status()
+        open_to_others = [str(path) for path in data.rglob("*") if path.lstat().st_mode & 0o077]
+        databases = {path.name for path in data.rglob("*.sqlite")} | {path.name for path in data.glob("*.db")}
+
+    assert open_to_others == []
+    assert {"isolet.db", "metadata.sqlite"} <= databases
+
+
 def test_two_servers_on_one_data_directory_are_refused(server: Server) -> None:
     said = refusal(server.data_dir)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import resource
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -133,6 +134,25 @@ def test_a_put_with_a_ttl_shows_when_it_expires(stores: Stores) -> None:
     status, message = told(stores.put("short", params={"expiration_ttl": 59}))
     assert status == 422
     assert "Invalid expiration_ttl of 59" in message
+
+
+def test_a_put_with_a_ttl_of_over_a_hundred_years_is_refused(stores: Stores) -> None:
+    longest = 100 * 365 * 86_400
+
+    assert stores.put("long", params={"expiration_ttl": longest}).status_code == 204
+    for ttl in (longest + 1, 10**22):
+        assert told(stores.put("longer", params={"expiration_ttl": ttl})) == (
+            422,
+            f"expiration_ttl is larger than {longest}",
+        )
+    assert [key["name"] for key in stores.request("GET", "/kv").json()["data"]] == ["long"]
+
+
+@pytest.mark.parametrize("key", ["%FF", "a%C3", "%ED%A0%80"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_key_that_is_not_utf_8_is_refused(stores: Stores, method: str, key: str) -> None:
+    assert told(stores.request(method, f"/kv/{key}")) == (422, "the key is not UTF-8")
+    assert stores.request("GET", "/kv").json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -470,6 +490,10 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "another folder": lambda backup: _pack(_renamed(_members(backup), "other/x.sqlite")),
     "a file for a folder": lambda backup: _pack(_renamed(_members(backup), "objects")),
     "a link": lambda backup: _pack(_linked(_members(backup))),
+    "no namespace": lambda backup: _pack(_renamed(_members(backup), "objects/x")),
+    "folders without end": lambda backup: _pack(_renamed(_members(backup), "objects/" + "a/" * 3000 + "x")),
+    "a name without end": lambda backup: _pack(_renamed(_members(backup), "objects/isolet-kv/" + "a" * 300)),
+    "another value": lambda backup: backup.replace(b"backed up", b"packed up", 1),
     "damaged databases": lambda backup: _pack(_damaged(_members(backup))),
 }
 
@@ -483,8 +507,28 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(stores: Stores, make: 
     status, message = told(stores.request("POST", "/restore", content=garbage))
     assert status == 422
     assert message.startswith("the file is not a backup that Isolet made")
+    assert "/projects/" not in message
     assert stores.get("k").content == b"kept"
     assert stores.rows("SELECT n FROM t") == [{"n": 1}]
+
+
+def test_a_disk_without_room_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    base = "/isolet/v1/projects/default"
+    with Server(tmp_path / "data") as server, server.client() as client:
+        for number in range(4):
+            client.put(f"{base}/kv/{number}", content=bytes(1_000_000)).raise_for_status()
+        # Of this process alone: its files may not be as large as a backup.
+        _, most = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (3_000_000, most))
+        backup = client.get(f"{base}/backup")
+        restore = client.post(f"{base}/restore", content=bytes(4_000_000))
+        left = [path.name for path in (server.data_dir / "projects").glob(".*")]
+        kept = client.get(f"{base}/kv/3")
+
+    assert told(backup) == (503, "cannot back up the stores: File too large")
+    assert told(restore) == (503, "cannot restore the stores: File too large")
+    assert left == []
+    assert kept.content == bytes(1_000_000)
 
 
 # Roles.

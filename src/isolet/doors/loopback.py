@@ -102,7 +102,7 @@ class Loopback:
         passed = [(name, value) for name, value in headers if not name.startswith(_NOT_PASSED)]
         return CallRequest(
             door=Door.BUTTERBASE,
-            method=b"POST",
+            method=scope["method"].encode(),
             target=f"/v1/{project.slug}/fn/".encode() + scope["raw_path"].lstrip(b"/"),
             path=f"/v1/{project.slug}/fn{scope['path']}",
             headers=[*passed, *identity.headers(project)],

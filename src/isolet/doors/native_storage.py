@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
@@ -21,7 +21,7 @@ from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_shapes import SqlQuery
 from isolet.errors import InvalidInput
 from isolet.settings import Settings
-from isolet.storage.backup import UPLOAD, Backups
+from isolet.storage.backup import Backups
 from isolet.storage.kv import Kv, KvKey
 from isolet.storage.sql import Sql
 
@@ -69,6 +69,7 @@ class StorageDoor:
         @router.get("/kv/{key:kv_key}", tags=["kv"])
         async def get_value(request: Request, slug: str, key: str) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
+            _check_path(request)
             found = await self.kv.get(project.id, key)
             headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
             return Response(found.data, media_type="application/octet-stream", headers=headers)
@@ -76,6 +77,7 @@ class StorageDoor:
         @router.put("/kv/{key:kv_key}", status_code=204, tags=["kv"])
         async def put_value(request: Request, slug: str, key: str, expiration_ttl: int | None = None) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
+            _check_path(request)
             value = await self._body(request)
             metadata = request.headers.get(_METADATA_HEADER)
             await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
@@ -84,6 +86,7 @@ class StorageDoor:
         @router.delete("/kv/{key:kv_key}", status_code=204, tags=["kv"])
         async def delete_value(request: Request, slug: str, key: str) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
+            _check_path(request)
             await self.kv.delete(project.id, key)
             return Response(status_code=204)
 
@@ -132,7 +135,7 @@ class StorageDoor:
             project = self.access.project(request, slug, Role.ADMIN)
             # A backup may be as large as the stores are: it goes to disk as it comes.
             limit = 2 * self.settings.database_max_mb * 1024 * 1024
-            with tempfile.NamedTemporaryFile(dir=self.backups.folder, prefix=UPLOAD) as upload:
+            with self.backups.upload() as upload:
                 async for part in Body(request.scope, request.receive, limit=limit):
                     await asyncio.to_thread(upload.write, part)
                 upload.flush()
@@ -141,6 +144,14 @@ class StorageDoor:
 
     async def _body(self, request: Request) -> bytes:
         return await Body(request.scope, request.receive, limit=self.settings.max_body_bytes).read()
+
+
+def _check_path(request: Request) -> None:
+    """Raises InvalidInput for a key that is not UTF-8: in the decoded path, several of them look the same."""
+    try:
+        unquote_to_bytes(request.scope["raw_path"]).decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidInput("the key is not UTF-8") from exc
 
 
 def _key(key: KvKey) -> dict[str, Any]:

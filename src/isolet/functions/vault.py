@@ -132,6 +132,8 @@ class Vault:
     async def rotate(self, master: MasterKey) -> int:
         """Wrap every data key with another master key, in one transaction; how many there were."""
         async with self._lock:
+            # One that another server made stays closed for ever once the old master key is thrown away.
+            await self._load_missing(None)
             wrapped = {project_id: master.wrap(project_id, key) for project_id, key in self._keys.items()}
             await self._database.write(stored.replace_data_keys, master.id, wrapped)
             self._master = master

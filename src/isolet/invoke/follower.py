@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from isolet.domain.projects import Project
 from isolet.errors import IsoletError, NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId
@@ -92,16 +93,22 @@ class Follower:
         if before is None or before.oauth_tokens != marks.oauth_tokens:
             await self._tokens.load()
 
-    async def _follow_projects(self, marks: Marks, known: Mapping[str, object]) -> None:
+    async def _follow_projects(self, marks: Marks, known: Mapping[str, Project]) -> None:
         for slug, project in marks.projects.items():
-            if known.get(slug) != project and self._routes.project(slug) is known.get(slug):
+            before = known.get(slug)
+            if before != project and self._routes.project(slug) is before:
+                if before is not None and before.id != project.id:
+                    await self._drop_project(before)
                 self._routes.put_project(project)
         for slug in known.keys() - marks.projects.keys():
             gone = self._routes.project(slug)
             if gone is not None and gone is known[slug]:
-                log.info("another server deleted a project", project=slug)
-                self._routes.drop_project(gone)
-                await self._on_project_gone(gone.id)
+                await self._drop_project(gone)
+
+    async def _drop_project(self, project: Project) -> None:
+        log.info("another server deleted a project", project=project.slug)
+        self._routes.drop_project(project)
+        await self._on_project_gone(project.id)
 
     async def _load(self, function_id: FunctionId, before: Route | None) -> None:
         """Take a function over from the database, unless it changed here meanwhile."""

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isolet.errors import PlatformError
+from isolet.errors import PlatformError, Unavailable
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.seccomp import program
-from isolet.runtime.usage import data_bytes
+from isolet.runtime.usage import data_bytes, stands_still
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 1024
@@ -35,6 +35,7 @@ _OPEN_FILES_MAX = 4096
 # What a program may print before we stop listening for a while; then its pipe fills and it waits.
 _OUTPUT_BURST_BYTES = 2 * 1024 * 1024
 _OUTPUT_PAUSE_S = 0.25
+_PAUSE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +111,23 @@ class Child:
             _signal(self._target, signal.SIGKILL)
 
     def pause(self) -> None:
-        """Stop the program where it is, until `resume`."""
+        """Tell the program to stop where it is, until `resume`."""
         _signal(self._target, signal.SIGSTOP)
+
+    async def stand_still(self) -> None:
+        """Like `pause`, and once this returns, none of its threads does anything.
+
+        Raises Unavailable when it does not come to a stand.
+        """
+        try:
+            async with asyncio.timeout(_PAUSE_TIMEOUT_S):
+                # Before that, the signal might meet what starts the program.
+                await self.started(_PAUSE_TIMEOUT_S)
+                self.pause()
+                while not self.exited.done() and not stands_still(self.pid):
+                    await asyncio.sleep(0.001)
+        except TimeoutError:
+            raise Unavailable(f"{self.name} did not stand still within {_PAUSE_TIMEOUT_S:g} s") from None
 
     def resume(self) -> None:
         _signal(self._target, signal.SIGCONT)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from socket import socket
 
-from isolet.errors import FunctionCrashed, PlatformError
+from isolet.errors import FunctionCrashed, NotFound, PlatformError, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.channel import Channel
 from isolet.runtime.config import DATABASE_SOCKET, KV_SOCKET, ConfigBuilder
@@ -196,9 +196,9 @@ class Storage:
         """The files, while nobody writes them: one at a time. Calls wait meanwhile."""
         async with self._hold_still():
             child = self._child
-            if child is not None:
-                child.pause()
             try:
+                if child is not None:
+                    await child.stand_still()
                 yield self.folder
             finally:
                 if child is not None:
@@ -216,6 +216,8 @@ class Storage:
     async def _hold_still(self) -> AsyncIterator[None]:
         """No process starts meanwhile."""
         async with self._alone:
+            if self._closed:
+                raise Unavailable("the project's storage was closed")
             self._held.clear()
             self._unwatch()
             try:
@@ -223,6 +225,11 @@ class Storage:
             finally:
                 self._held.set()
                 self._watch()
+
+    async def close_in_turn(self) -> None:
+        """Close once no copy or swap is under way; those that wait raise Unavailable."""
+        async with self._alone:
+            await self.close()
 
     async def _kill(self) -> None:
         if self._child is not None:
@@ -267,6 +274,7 @@ class Storages:
         self._idle_timeout_s = idle_timeout_s
         self._file_max_bytes = database_max_bytes
         self._open: dict[ProjectId, Storage] = {}
+        self._deleted: set[ProjectId] = set()
         self.data = data
         self.sockets = sockets
         self.tasks = Tasks()
@@ -276,7 +284,9 @@ class Storages:
         sockets.mkdir(parents=True)
 
     def hold(self, project_id: ProjectId) -> Storage:
-        """A project's storage, kept working until `release`."""
+        """A project's storage, kept working until `release`. Raises NotFound for a project that was deleted."""
+        if project_id in self._deleted:
+            raise NotFound("Project not found")
         storage = self._open.get(project_id)
         if storage is None:
             storage = self._open[project_id] = Storage(self, project_id)
@@ -300,10 +310,11 @@ class Storages:
             self.release(storage)
 
     async def delete(self, project_id: ProjectId) -> None:
-        """Everything the project stored, for good."""
+        """Everything the project stored, for good: what still arrives for it makes nothing anew."""
+        self._deleted.add(project_id)
         storage = self._open.pop(project_id, None)
         if storage is not None:
-            await storage.close()
+            await storage.close_in_turn()
         await asyncio.to_thread(shutil.rmtree, self.data / project_id, ignore_errors=True)
 
     async def close(self) -> None:

@@ -10,6 +10,8 @@ from typing import Self
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CPUCLOCK_SCHED = 2
 _STATM_MAX_BYTES = 256
+# Stopped, by a tracer too, and dead.
+_STOPPED = frozenset("TtZX")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -25,6 +27,15 @@ def anonymous_bytes(pid: int) -> int:
     """Resident memory that is its own: heap, buffers, stacks. 0 for a process that is gone."""
     with MemoryGauge(pid) as gauge:
         return gauge.anonymous_bytes
+
+
+def stands_still(pid: int) -> bool:
+    """Whether every thread is stopped: each ends first what it does in the kernel, such as a write."""
+    try:
+        threads = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return all(stat.rpartition(")")[2].split()[0] in _STOPPED for stat in threads)
 
 
 class MemoryGauge:

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import json
 import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
-from isolet.errors import InvalidInput, PlatformError
+from isolet.errors import InvalidInput, PlatformError, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.storage import Storages
 
 _FOLDERS = ("objects", "blobs")
 _MARK = "isolet-backup-1"
 _BACKUP, _RESTORE, UPLOAD = ".backup-", ".restore-", ".upload-"
+_CHUNK = 1024 * 1024
+_DEPTH_MAX = 8
+# What is no fault of the file.
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS)
 _NO_BACKUP = "the file is not a backup that Isolet made"
 
 
@@ -38,8 +45,11 @@ class Backups:
 
     @contextlib.asynccontextmanager
     async def create(self, project_id: ProjectId) -> AsyncIterator[Path]:
-        """A tar file of the project's KV and SQL, there as long as the context is."""
-        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch:
+        """A tar file of the project's KV and SQL, there as long as the context is.
+
+        Raises Unavailable when there is no room for it.
+        """
+        with _room("back up"), tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch:
             copy = Path(scratch) / "copy"
             async with self._storages.use(project_id) as storage, storage.paused() as folder:
                 await asyncio.to_thread(_copy, folder, copy)
@@ -47,16 +57,34 @@ class Backups:
             await asyncio.to_thread(_pack, copy, file)
             yield file
 
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[IO[bytes]]:
+        """A temporary file with a name. Raises Unavailable when there is no room for it."""
+        with _room("restore"), tempfile.NamedTemporaryFile(dir=self.folder, prefix=UPLOAD) as file:
+            yield file
+
     async def restore(self, project_id: ProjectId, file: Path) -> None:
         """Put the stores back to what `file` holds. Raises InvalidInput for a file that is no backup.
 
         Calls to the stores wait meanwhile; those under way fail.
         """
-        with tempfile.TemporaryDirectory(dir=self._storages.data, prefix=f"{_RESTORE}{project_id}.") as scratch:
+        prefix = f"{_RESTORE}{project_id}."
+        with _room("restore"), tempfile.TemporaryDirectory(dir=self._storages.data, prefix=prefix) as scratch:
             fresh = Path(scratch) / "fresh"
             await asyncio.to_thread(_unpack, file, fresh)
             async with self._storages.use(project_id) as storage, storage.stopped() as folder:
                 await asyncio.to_thread(_swap, fresh, folder, Path(scratch) / "old")
+
+
+@contextlib.contextmanager
+def _room(work: str) -> Iterator[None]:
+    """Raises Unavailable for a disk in trouble."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"cannot {work} the stores: {exc.strerror or 'a file cannot be copied'}") from exc
+    except sqlite3.OperationalError as exc:
+        raise Unavailable(f"cannot {work} the stores: {exc}") from exc
 
 
 def tidy(data: Path) -> None:
@@ -86,13 +114,27 @@ def _pack(copy: Path, file: Path) -> None:
     for database in copy.rglob("*.sqlite"):
         _settle(database)
     files = [path for path in copy.rglob("*") if path.is_file()]
-    manifest = json.dumps({"files": len(files), "bytes": sum(path.stat().st_size for path in files)}).encode()
+    figures = {"files": len(files), "bytes": sum(path.stat().st_size for path in files), "crc32": _checksum(copy)}
+    manifest = json.dumps(figures).encode()
     mark = tarfile.TarInfo(_MARK)
     mark.size = len(manifest)
     with tarfile.open(file, "w") as archive:
         archive.addfile(mark, io.BytesIO(manifest))
         for name in _FOLDERS:
             archive.add(copy / name, arcname=name)
+
+
+def _checksum(folder: Path) -> int:
+    """Of the names and contents of all files, in no order."""
+    total = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            crc = zlib.crc32(str(path.relative_to(folder)).encode())
+            with path.open("rb") as file:
+                while part := file.read(_CHUNK):
+                    crc = zlib.crc32(part, crc)
+            total += crc
+    return total
 
 
 def _settle(database: Path) -> None:
@@ -119,21 +161,31 @@ def _unpack(file: Path, target: Path) -> None:
             if strange is not None:
                 raise InvalidInput(f"{_NO_BACKUP}: it holds {strange!r}")
             sizes = [member.size for member in members if member.isfile()]
+            # Backups of earlier versions have none.
+            checksum = manifest.pop("crc32", None) if isinstance(manifest, dict) else None
             if manifest != {"files": len(sizes), "bytes": sum(sizes)}:
                 raise InvalidInput(f"{_NO_BACKUP}: it is not complete")
+            for member in members:
+                member.mode = 0o600
             archive.extractall(target, members, filter="data")
+        if checksum is not None and checksum != _checksum(target):
+            raise InvalidInput(f"{_NO_BACKUP}: it is damaged")
         for database in target.rglob("*.sqlite"):
             _check(database)
-    except (tarfile.TarError, EOFError, OSError, ValueError, sqlite3.Error) as exc:
+    except OSError as exc:
+        if exc.errno in _DISK_TROUBLE:
+            raise Unavailable(f"cannot unpack the backup: {exc.strerror}") from exc
+        raise InvalidInput(f"{_NO_BACKUP}: {exc.strerror or exc}") from exc
+    except (tarfile.TarError, EOFError, ValueError, sqlite3.Error) as exc:
         raise InvalidInput(f"{_NO_BACKUP}: {exc}") from exc
 
 
 def _is_ours(member: tarfile.TarInfo) -> bool:
-    """A plain file below the folders of the stores, or a folder."""
+    """A plain file in a namespace of the stores, or a folder."""
     first, *below = member.name.split("/")
-    if first not in _FOLDERS or ".." in below:
+    if first not in _FOLDERS or ".." in below or len(below) > _DEPTH_MAX:
         return False
-    return member.isdir() or (member.isreg() and not member.issparse() and bool(below))
+    return member.isdir() or (member.isreg() and not member.issparse() and len(below) > 1)
 
 
 def _check(database: Path) -> None:

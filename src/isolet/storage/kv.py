@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from isolet.errors import InvalidInput, NotFound, TooLarge
+from isolet.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.storage import Storages
 from isolet.storage.exchange import Answer, ask
@@ -16,6 +16,7 @@ from isolet.storage.exchange import Answer, ask
 KEY_MAX_BYTES = 512
 VALUE_MAX_BYTES = 25 * 1024 * 1024
 METADATA_MAX_BYTES = 1024
+TTL_MAX_S = 100 * 365 * 86_400
 _METADATA = "cf-kv-metadata"
 
 
@@ -74,9 +75,11 @@ class Kv:
         expiration_ttl: int | None = None,
         metadata: str | None = None,
     ) -> None:
-        """`expiration_ttl` in seconds, at least 60; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
+        """`expiration_ttl` in seconds, 60 to `TTL_MAX_S`; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
         if len(value) > VALUE_MAX_BYTES:
             raise TooLarge(f"value is larger than {VALUE_MAX_BYTES} bytes")
+        if expiration_ttl is not None and expiration_ttl > TTL_MAX_S:
+            raise InvalidInput(f"expiration_ttl is larger than {TTL_MAX_S}")
         query = "" if expiration_ttl is None else f"?expiration_ttl={expiration_ttl}"
         headers = {} if metadata is None else {_METADATA: _check_metadata(metadata)}
         await self._ask(project_id, "PUT", _path(key) + query, headers=headers, body=value)
@@ -94,10 +97,13 @@ class Kv:
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> Answer:
+        """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk."""
         async with self._storages.use(project_id) as storage:
             answer = await ask(storage.kv, method, target, headers=headers, body=body)
         if answer.status == 404:
             raise NotFound("Key not found")
+        if answer.status >= 500:
+            raise Unavailable(f"the project's storage failed: {answer.reason}")
         if not 200 <= answer.status < 300:
             raise InvalidInput(answer.reason or f"the store answered {answer.status}")
         return answer

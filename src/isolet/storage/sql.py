@@ -21,6 +21,7 @@ _MESSAGE_MAX_BYTES = 32 * 1024 * 1024
 # The last bit of it is for what stands around the statements.
 _TEXT_MAX_BYTES = 31 * 1024 * 1024
 _TOO_LARGE = "Serialized RPC arguments or return values are limited"
+_FULL = "SQLITE_FULL"
 _EXPORT_TRIES = 5
 _BULK_TIMEOUT_S = 600.0
 _AS_LISTS = "/query?resultsFormat=ROWS_AND_COLUMNS"
@@ -167,6 +168,8 @@ class Sql:
             error = str(parsed.get("error", "the statement failed"))
             if error.startswith(_TOO_LARGE):
                 raise TooLarge(f"statements and rows are larger than {_MESSAGE_MAX_BYTES // 1024**2} MB together")
+            if error.endswith(_FULL):
+                raise Unavailable(f"the project's storage failed: {error}")
             raise InvalidInput(error)
         results: list[dict[str, Any]] = parsed
         return results

@@ -58,3 +58,15 @@ async def test_two_servers_that_seal_at_once_agree_on_the_key(shared: Database) 
 
     assert one.open_sealed(project_id, by_two, purpose="p") == "second"
     assert two.open_sealed(project_id, by_one, purpose="p") == "first"
+
+
+async def test_a_rotation_takes_the_keys_along_that_another_server_made(shared: Database) -> None:
+    project_id = await a_stored_project(shared)
+    one, two = await two_vaults(shared)
+    sealed = await one.seal(project_id, "hush", purpose="p")
+    following = MasterKey(b"n" * KEY_BYTES)
+
+    assert await two.rotate(following) == 1
+
+    vault, _ = await Vault.open(shared, [following])
+    assert vault.open_sealed(project_id, sealed, purpose="p") == "hush"

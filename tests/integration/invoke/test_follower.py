@@ -139,6 +139,21 @@ async def test_projects_and_keys_are_followed(followed: Followed) -> None:
     assert followed.gone == [other.id]
 
 
+async def test_a_project_that_was_deleted_and_made_anew_between_two_looks_is_another(followed: Followed) -> None:
+    before, after = a_project("other"), a_project("other")
+    await followed.database.write(stored_projects.insert_project, before)
+    await followed.add(a_function(before))
+    await followed.follower.look()
+
+    await followed.database.write(stored_projects.delete_project, before.id)
+    await followed.database.write(stored_projects.insert_project, after)
+    await followed.follower.look()
+
+    assert followed.routes.project("other") == after
+    assert followed.routes.named(before.id, "hello") is None
+    assert followed.gone == [before.id]
+
+
 async def test_a_function_is_found_before_the_next_look(followed: Followed) -> None:
     function = await followed.add(a_function(followed.project))
 

@@ -6,22 +6,27 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
+from isolet.errors import NotFound, Unavailable
 from isolet.ids import ProjectId
-from isolet.runtime.storage import Storage
+from isolet.runtime.storage import Storage, Storages
 from isolet.storage.exchange import Answer, ask
 from tests.support.runtime import Runtime
 
 pytestmark = pytest.mark.anyio
+PROJECT = ProjectId("0198c1de-0000-7000-8000-000000000001")
 
 
 @pytest.fixture
-async def storage(runtime: Runtime) -> AsyncIterator[Storage]:
+async def storages(runtime: Runtime) -> AsyncIterator[Storages]:
     storages = runtime.storages()
-    try:
-        async with storages.use(ProjectId("0198c1de-0000-7000-8000-000000000001")) as storage:
-            yield storage
-    finally:
-        await storages.close()
+    yield storages
+    await storages.close()
+
+
+@pytest.fixture
+async def storage(storages: Storages) -> AsyncIterator[Storage]:
+    async with storages.use(PROJECT) as storage:
+        yield storage
 
 
 async def put(storage: Storage) -> Answer:
@@ -47,6 +52,48 @@ async def test_two_copies_at_once_each_have_files_that_nobody_writes(storage: St
 
     assert seen == [True] * 40
     assert (await put(storage)).status == 200
+
+
+async def test_a_process_that_starts_stands_still_too(storage: Storage) -> None:
+    call = asyncio.create_task(put(storage))
+    while storage.pid is None:
+        await asyncio.sleep(0)
+
+    async with storage.paused():
+        assert stands_still(storage.pid)
+        assert not call.done()
+
+    assert (await asyncio.wait_for(call, 3)).status == 200
+
+
+async def test_a_deletion_waits_for_the_copy_under_way_and_refuses_those_that_wait(
+    storages: Storages, storage: Storage
+) -> None:
+    assert (await put(storage)).status == 200
+
+    async def copy() -> None:
+        async with storage.paused():
+            pass
+
+    async with storage.paused() as folder:
+        deletion = asyncio.create_task(storages.delete(storage.project_id))
+        late = asyncio.create_task(copy())
+        await asyncio.wait({deletion}, timeout=0.2)
+        assert (deletion.done(), (folder / "objects").exists()) == (False, True)
+    with pytest.raises(Unavailable):
+        await late
+    await deletion
+
+    assert not folder.exists()
+
+
+async def test_what_arrives_for_a_deleted_project_makes_no_files(storages: Storages, storage: Storage) -> None:
+    await storages.delete(storage.project_id)
+
+    with pytest.raises(NotFound):
+        storages.hold(storage.project_id)
+
+    assert not storage.folder.exists()
 
 
 async def test_a_process_that_is_not_there_does_not_start_while_files_are_copied(storage: Storage) -> None:

@@ -7,6 +7,7 @@ import { Database, Idempotency, KeyValue } from "./stores.js";
 
 const MEMBER = /^[A-Z0-9_]+$/;
 const BINDINGS = ["KV", "DB"];
+const BODILESS = /^(get|head)$/i;
 const MAX_DEPTH = 4;
 const NO_CALL = { user: null, caller: null, request: null, depth: 0 };
 
@@ -71,7 +72,8 @@ class Context {
   get invoke() { return (name, body, options) => invoke(this.#call, name, body, options); }
 }
 
-async function invoke(call, name, body, options = {}) {
+async function invoke(call, name, body, options) {
+  options ??= {};
   const depth = call.depth ?? 0;
   if (depth >= MAX_DEPTH) throw new Error(`ctx.invoke loop limit exceeded: functions may call ${MAX_DEPTH} deep`);
   if (typeof name !== "string" || name === "") throw new TypeError("ctx.invoke needs the name of a function");
@@ -81,10 +83,13 @@ async function invoke(call, name, body, options = {}) {
   headers.set("x-isolet-token", shared.token);
   headers.set("x-isolet-depth", String(depth + 1));
   if (call.user?.id) headers.set("x-isolet-user", encodeURIComponent(call.user.id));
+  const method = typeof options.method === "string" ? options.method : "POST";
+  const bodiless = body === undefined || BODILESS.test(method);
   return shared.loopback.fetch(`http://functions/${encodeURIComponent(name)}`, {
-    method: "POST",
+    method,
     headers,
-    body: JSON.stringify(body ?? {}),
+    // Text is sent as it is: it may be JSON already.
+    body: bodiless ? undefined : typeof body === "string" ? body : JSON.stringify(body),
     signal: options.signal,
     redirect: "manual",
   });

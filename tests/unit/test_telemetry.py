@@ -1,0 +1,20 @@
+import subprocess
+import sys
+
+PROGRAM = """
+import logging
+from isolet.telemetry import configure_logging, get_logger
+
+configure_logging(form="text", level="info")
+for _ in range(2):
+    get_logger("test").error("lost")
+    logging.error("lost")
+print("went on")
+"""
+
+
+def test_a_log_that_cannot_be_written_is_lost_and_nothing_else() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=full, check=False)
+
+    assert done.stdout == b"went on\n"
