@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
@@ -16,6 +17,8 @@ _TRACE_VARIABLES = (
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_TRACES_EXPORTER",
 )
+# Spans that no collector took by then are given up.
+_CLOSE_TIMEOUT_S = 5.0
 
 
 class _StandardError:
@@ -93,4 +96,11 @@ def open_tracing(environment: Mapping[str, str]) -> Tracing | None:
     resource = Resource.create({} if name else {"service.name": "isolet"})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Tracing(tracer=provider.get_tracer("isolet"), close=provider.shutdown)
+
+    def close() -> None:
+        # It tries again and again to reach a collector that is gone, for longer than a stop may take.
+        closing = threading.Thread(target=provider.shutdown, name="isolet-tracing", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_TIMEOUT_S)
+
+    return Tracing(tracer=provider.get_tracer("isolet"), close=close)

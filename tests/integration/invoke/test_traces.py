@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from isolet import telemetry
 from isolet.telemetry import open_tracing
 from tests.support.kapso import Kapso
 from tests.support.server import Server
@@ -79,3 +82,19 @@ def test_a_call_is_a_span_in_its_callers_trace(
 )
 def test_nothing_is_traced_unless_the_variables_ask_for_it(environment: dict[str, str]) -> None:
     assert open_tracing(environment) is None
+
+
+def test_a_stop_does_not_wait_for_a_collector_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "_CLOSE_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        tracing = open_tracing(os.environ)
+        assert tracing is not None
+        tracing.tracer.start_span("call").end()
+        tracing.close()
+        asked, _ = silent.accept()
+        asked.settimeout(10)
+        # It is asked still, and was never answered.
+        assert asked.recv(4) == b"POST"
+        assert any(thread.name == "isolet-tracing" for thread in threading.enumerate())
+        asked.close()
