@@ -7,11 +7,9 @@ and `body`. It leaves in one write.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import re
 import sys
-import termios
 import urllib.parse
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from isolet.sendqueue import queued_bytes
 from isolet.upgrade import EXTENSION, Upgrade
 
 _HEADERS_MAX = 200
@@ -170,8 +169,7 @@ class Protocol(HttpToolsProtocol):
 
     def _unsent_bytes(self) -> int:
         """What the client has not taken yet, of ours and of what the kernel holds for it."""
-        held = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-        return self.transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
+        return self.transport.get_write_buffer_size() + queued_bytes(self.transport)
 
     def _unset_keepalive_if_required(self) -> None:
         self._idle_since = 0.0

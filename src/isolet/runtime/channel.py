@@ -6,15 +6,13 @@ Bodies stream both ways with back-pressure. This is on the path of every call: n
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import sys
-import termios
 from collections import deque
 from typing import cast
 
 import httptools
 
 from isolet.errors import FunctionCrashed
+from isolet.sendqueue import queued_bytes
 
 # workerd closes a connection that was idle for five seconds.
 _IDLE_MAX_S = 4.0
@@ -143,9 +141,7 @@ class Connection(asyncio.Protocol):
         """Whether the instance has not read a byte of the request yet; only told of small ones, else False."""
         if self._transport is None or self._transport.is_closing() or self.started or self._sent > _UNREAD_MAX_BYTES:
             return False
-        socket = self._transport.get_extra_info("socket")
-        queued = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-        return int.from_bytes(queued, sys.byteorder) > 0
+        return queued_bytes(self._transport) > 0
 
     @property
     def reusable(self) -> bool:
