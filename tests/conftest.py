@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,13 +14,34 @@ import pytest
 
 from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
+from tests.support.memory import memory_folder
+from tests.support.postgres import Postgres
 from tests.support.server import Server
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """What tests write goes to memory where there is room, unless the command line says where."""
+    memory = memory_folder()
+    if config.option.basetemp is None and memory is not None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="isolet-tests-", dir=memory)
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Async tests run on the loop that the server runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that all tests share, in memory where there is room. `nobody` may not enter the tests' folder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="isolet-postgres-", dir=memory_folder()) as folder,
+        Postgres(Path(folder)) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,22 +16,36 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
 from isolet.toolchain import Toolchain, find
-from tests.support.postgres import Postgres
+from tests.support.postgres import migrated
 from tests.support.runtime import Lines, Runtime
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a schema, of each kind that is named here."""
+    if request.param == "postgresql":
+        with request.getfixturevalue("postgres").temporary() as url:
+            yield url
+    else:
+        yield sqlite_url(tmp_path / "isolet.db")
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with tempfile.TemporaryDirectory(prefix="isolet-postgres-") as folder, Postgres(Path(folder)) as running:
-        yield running
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file at the newest schema, with nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "isolet.db"
+    migrated(sqlite_url(path))
+    return path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database. Every store test runs on each kind that is named here."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database at the newest schema, with nothing in it. Every store test runs on each kind that is named here."""
     if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres").database())
-    return sqlite_url(tmp_path / "isolet.db")
+        with request.getfixturevalue("postgres").temporary(schema=True) as url:
+            yield url
+    else:
+        yield sqlite_url(shutil.copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "isolet.db"))
 
 
 @pytest.fixture

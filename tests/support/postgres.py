@@ -9,16 +9,20 @@ import signal
 import socket
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
+from isolet.store import migrate
+from isolet.store.engine import open_engines
 from tests.support.waiting import wait_until
 
 _UNPRIVILEGED = "nobody"
+_TEMPLATE = "template_of_tests"
 # Tests look at what is there after a crash of ours, never of the machine's.
 _FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
@@ -28,6 +32,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._migrated = False
         self._account = pwd.getpwnam(_UNPRIVILEGED) if os.getuid() == 0 else None
         if self._account is not None:
             os.chown(folder, self._account.pw_uid, self._account.pw_gid)
@@ -45,12 +50,28 @@ class Postgres:
             **self._as_account(),
         )
 
-    def database(self) -> str:
-        """The URL of a new, empty database."""
+    @contextmanager
+    def temporary(self, *, schema: bool = False) -> Iterator[str]:
+        """The URL of a new database with nothing in it, which leaves at the end; `schema` makes it one of ours."""
         name = f"test_{uuid.uuid4().hex}"
+        template = self._template() if schema else "template1"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self._url(name)
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _template(self) -> str:
+        """A migrated database that each test gets a copy of, made when it is first asked for."""
+        if not self._migrated:
+            self._execute(f"CREATE DATABASE {_TEMPLATE}")
+            migrated(self._url(_TEMPLATE))
+            self._migrated = True
+        return _TEMPLATE
+
+    def _execute(self, statement: str) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return self._url(name)
+            connection.execute(statement)
 
     def _url(self, name: str) -> str:
         return f"postgresql://isolet@127.0.0.1:{self._port}/{name}"
@@ -92,6 +113,15 @@ class Postgres:
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(20)
         self._log.close()
+
+
+def migrated(url: str) -> None:
+    """Give a database the newest schema."""
+    engines = open_engines(url)
+    try:
+        migrate.upgrade(engines.writer)
+    finally:
+        engines.dispose()
 
 
 def _program(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from tests.support.altair import Altair
@@ -18,9 +17,9 @@ SLOW = """export default async (request) => {
 }"""
 
 
-def test_a_call_outlives_its_server_on_postgresql(tmp_path: Path, receiver: Receiver) -> None:
-    with tempfile.TemporaryDirectory(prefix="isolet-postgres-") as folder, Postgres(Path(folder)) as postgres:
-        settings = {"database_url": postgres.database(), "egress_allow": "127.0.0.0/8"}
+def test_a_call_outlives_its_server_on_postgresql(tmp_path: Path, receiver: Receiver, postgres: Postgres) -> None:
+    with postgres.temporary() as url:
+        settings = {"database_url": url, "egress_allow": "127.0.0.0/8"}
         with Server(tmp_path / "data", **settings) as first, first.client() as client:
             altair = Altair(client)
             call_id = altair.start(altair.running("slow", SLOW), b"kept", receiver.url)

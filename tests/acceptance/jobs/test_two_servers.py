@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,13 +45,9 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with (
-        tempfile.TemporaryDirectory(prefix="isolet-postgres-") as folder,
-        Postgres(Path(folder)) as postgres,
-        ExitStack() as stack,
-    ):
-        yield Pair(tmp_path_factory.mktemp("pair"), postgres.database(), stack)
+def pair(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Pair]:
+    with postgres.temporary() as url, ExitStack() as stack:
+        yield Pair(tmp_path_factory.mktemp("pair"), url, stack)
 
 
 def _ran(client: httpx.Client, name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,19 +11,14 @@ from isolet.ids import ProjectId
 from isolet.store import projects as stored_projects
 from isolet.store.database import Database
 from tests.integration.store.rows import a_project
-from tests.support.postgres import Postgres
 
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 MASTER = MasterKey(bytes(KEY_BYTES))
 
 
 @pytest.fixture
-async def shared(postgres: Postgres) -> AsyncIterator[Database]:
-    opened = Database(postgres.database())
-    try:
-        await opened.open()
-        yield opened
-    finally:
-        await opened.close()
+def shared(database: Database) -> Database:
+    return database
 
 
 async def a_stored_project(database: Database) -> ProjectId:

@@ -10,7 +10,6 @@ from isolet.store import projects as stored
 from isolet.store.database import Database
 from isolet.store.schema import api_keys, projects
 from tests.integration.store.rows import a_key, a_project
-from tests.support.postgres import Postgres
 
 
 async def test_a_write_is_there_for_the_next_reader(database: Database) -> None:
@@ -66,14 +65,10 @@ async def test_what_the_database_cannot_hold_is_not_found(database: Database) ->
         await database.read(ids_of, "a\ud800")
 
 
-async def test_nul_is_not_found_in_postgresql(postgres: Postgres) -> None:
-    database = Database(postgres.database())
-    try:
-        await database.open()
-        with pytest.raises(NotFound):
-            await database.read(ids_of, "a\0b")
-    finally:
-        await database.close()
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_nul_is_not_found_in_postgresql(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await database.read(ids_of, "a\0b")
 
 
 async def test_many_writers_take_turns(database: Database) -> None:

@@ -15,8 +15,8 @@ from isolet.store.schema import metadata
 
 
 @pytest.fixture
-def engines(database_url: str) -> Iterator[Engines]:
-    opened = open_engines(database_url)
+def engines(empty_database_url: str) -> Iterator[Engines]:
+    opened = open_engines(empty_database_url)
     yield opened
     opened.dispose()
 
@@ -75,12 +75,14 @@ def test_every_migration_stands_in_one_line() -> None:
     assert all(file.name.startswith(here) for file, (_, here) in zip(files, chain, strict=True))
 
 
-async def test_a_schema_of_a_later_release_is_refused_and_left_as_it_is(engines: Engines, database_url: str) -> None:
+async def test_a_schema_of_a_later_release_is_refused_and_left_as_it_is(
+    engines: Engines, empty_database_url: str
+) -> None:
     migrate.upgrade(engines.writer)
     with engines.writer.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    later = Database(database_url)
+    later = Database(empty_database_url)
     try:
         with pytest.raises(StoreError, match=r"its schema 9999 is newer than this release; upgrade Isolet$"):
             await later.open()
