@@ -12,6 +12,7 @@ from isolet import datadir, keyfile
 from isolet.clock import SystemClock
 from isolet.compile import Compiler
 from isolet.domain.functions import Function
+from isolet.domain.project_limits import NAMES, ProjectLimits
 from isolet.doors import altair_errors
 from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
 from isolet.errors import FunctionCrashed
@@ -91,7 +92,7 @@ class House:
         self._loops = Tasks(on_fatal=lambda: self.stop())
 
     async def build(self, root_key: str) -> None:
-        self.routes = Routes(root_key)
+        self.routes = Routes(root_key, _project_limits(self.settings))
         self._recording = Recording(root_key)
         await self._open_store()
         await self._start_runtime()
@@ -311,6 +312,13 @@ class House:
             delivery_capacity=settings.callback_concurrency,
             retention_ms=round(settings.result_retention_h * 3_600_000),
         )
+
+
+def _project_limits(settings: Settings) -> ProjectLimits:
+    """Of a project without its own: as set, else half of the server's instances."""
+    given = {name: getattr(settings, f"project_{name}") for name in NAMES}
+    given["max_instances"] = given["max_instances"] or max(settings.max_instances // 2, 1)
+    return ProjectLimits(**given)
 
 
 def _memory_budget(settings: Settings) -> int:

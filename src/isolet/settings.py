@@ -79,6 +79,18 @@ class Settings:
     memory_budget_mb: int = _setting(
         0, "Memory that all instances together may use, in MiB; 0 takes three quarters of the machine's.", minimum=0
     )
+    project_max_instances: int = _setting(
+        0, "Instances that a project may have while others want room; 0 takes half of all.", minimum=0
+    )
+    project_storage_mb: int = _setting(10_240, "KV and SQL that a project may store, in MiB.", minimum=1)
+    project_queued_calls: int = _setting(100_000, "Asynchronous calls of a project that may wait.", minimum=1)
+    project_queued_mb: int = _setting(
+        512, "What the asynchronous calls of a project that wait may hold, in MiB.", minimum=1
+    )
+    project_records_mb: int = _setting(1_024, "Records of calls that a project keeps, in MiB.", minimum=1)
+    project_functions: int = _setting(1_000, "Functions that a project may have.", minimum=1)
+    project_log_streams: int = _setting(50, "Live log streams of a project at once.", minimum=1)
+    project_connections: int = _setting(1_000, "Outgoing connections of a project open at once.", minimum=1)
     max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
     metrics_public: bool = _setting(False, "Whether `/metrics` answers without the root key.")
     database_max_mb: int = _setting(10_240, "Largest SQL database, and KV index, of a project, in MiB.", minimum=1)

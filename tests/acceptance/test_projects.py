@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.waiting import wait_until
 
 HELLO = 'async function handler() { return new Response("hello"); }'
 V1 = "/isolet/v1"
+JSON = {"Content-Type": "application/json"}
 LIMITS = {"timeout_ms": (1, 300_000), "memory_limit_mb": (64, 1024), "concurrency": (1, 1000), "max_instances": (1, 64)}
 
 
@@ -54,6 +56,57 @@ def test_a_project_is_created_and_read(root: httpx.Client, slug: str) -> None:
     assert datetime.fromisoformat(project["created_at"]).tzinfo is not None
     assert root.get(f"{V1}/projects/{slug}").json() == project
     assert project in root.get(f"{V1}/projects", params={"limit": 500}).json()["data"]
+
+
+def test_limits_of_a_project_are_set_by_the_root_key_and_told_to_its_keys(root: httpx.Client, home: Project) -> None:
+    address = f"{V1}/projects/{home.slug}"
+    defaults = root.get(address).json()["limits"]
+
+    changed = root.patch(address, json={"limits": {"functions": 3, "queued_mb": 7}}).json()
+
+    assert changed["limits"] == {**defaults, "functions": 3, "queued_mb": 7}
+    assert home.client.get(f"{V1}/limits").json()["project"] == changed["limits"]
+    assert root.get(f"{V1}/limits").json()["project"] == defaults
+    again = root.patch(address, json={"limits": {"functions": None}}).json()
+    assert again["limits"] == {**defaults, "queued_mb": 7}
+    assert root.get(address).json()["limits"] == again["limits"]
+
+
+def test_a_project_is_created_with_limits(root: httpx.Client, slug: str) -> None:
+    made = root.post(f"{V1}/projects", json={"slug": slug, "limits": {"storage_mb": 5}}).json()
+
+    assert made["limits"]["storage_mb"] == 5
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"functions": 0},
+        {"functions": -1},
+        {"functions": 2**31},
+        {"functions": "5"},
+        {"functions": True},
+        {"functions": 1.5},
+        {"functions": {"a": 1}},
+        {"speed": 1},
+        {"": 1},
+        {"a\nb\ud800": 1},
+        [],
+        None,
+    ],
+)
+def test_limits_that_make_no_sense_change_nothing(root: httpx.Client, home: Project, limits: object) -> None:
+    address = f"{V1}/projects/{home.slug}"
+    before = root.get(address).json()
+
+    refused = root.patch(address, content=json.dumps({"name": "new", "limits": limits}), headers=JSON)
+
+    assert (refused.status_code, code_of(refused)) == (422, "invalid_input")
+    assert root.get(address).json() == before
+
+
+def test_a_project_does_not_set_its_own_limits(home: Project) -> None:
+    assert home.client.patch(f"{V1}/projects/{home.slug}", json={"limits": {"functions": 9}}).status_code == 403
 
 
 def test_a_project_has_defaults(root: httpx.Client, slug: str) -> None:

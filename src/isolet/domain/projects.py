@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -24,11 +25,14 @@ class Plan(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
+    """`limits` holds what the operator set in place of the server's defaults."""
+
     id: ProjectId
     slug: str
     name: str
     plan: Plan = Plan.UNLIMITED
     allowed_origins: tuple[str, ...] = ("*",)
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     created_at_ms: int = 0
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
+from isolet.domain.projects import Project
 from isolet.doors import native_shapes as shapes
 from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.doors.native_access import Limit, NativeAccess, page
@@ -46,25 +47,25 @@ class NativeDoor:
         @router.post("/projects", status_code=201, tags=["projects"])
         async def create_project(request: Request, body: shapes.ProjectCreate) -> dict[str, Any]:
             self.access.root(request)
-            return shapes.project_object(await self.projects.create(body.model_dump(exclude_none=True)))
+            return self._project_shown(await self.projects.create(body.model_dump(exclude_none=True)))
 
         @router.get("/projects", tags=["projects"])
         async def list_projects(request: Request, limit: Limit = 50, cursor: str | None = None) -> dict[str, Any]:
             principal = self.access.principal(request)
             seen = [project for project in await self.projects.list() if principal.sees(project.id)]
             shown, next_cursor = page(seen, limit, cursor)
-            return {"data": [shapes.project_object(project) for project in shown], "next_cursor": next_cursor}
+            return {"data": [self._project_shown(project) for project in shown], "next_cursor": next_cursor}
 
         @router.get("/projects/{slug}", tags=["projects"])
         async def get_project(request: Request, slug: str) -> dict[str, Any]:
-            return shapes.project_object(self.access.project(request, slug, Role.INVOKE))
+            return self._project_shown(self.access.project(request, slug, Role.INVOKE))
 
         @router.patch("/projects/{slug}", tags=["projects"])
         async def update_project(request: Request, slug: str, body: shapes.ProjectUpdate) -> dict[str, Any]:
             self.access.root(request)
             project = self.access.project(request, slug, Role.ADMIN)
             changes = body.model_dump(exclude_unset=True)
-            return shapes.project_object(await self.projects.update(project, changes))
+            return self._project_shown(await self.projects.update(project, changes))
 
         @router.delete("/projects/{slug}", status_code=204, tags=["projects"])
         async def delete_project(request: Request, slug: str) -> Response:
@@ -149,6 +150,9 @@ class NativeDoor:
         function = await self.functions.get(principal.project_id, function_id.lower())
         principal.require(Role.DEPLOY, function.project_id, missing="Function not found")
         return function
+
+    def _project_shown(self, project: Project) -> dict[str, Any]:
+        return shapes.project_object(project, self.access.limits_of(project.id))
 
     def _shown(self, function: Function) -> dict[str, Any]:
         return shapes.function_object(function, self.access.slug_of(function.project_id))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from isolet.clock import parse_iso
 from isolet.domain.access import Principal, Role
+from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
 from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.doors.request import BoundedRoute
@@ -55,6 +56,9 @@ class NativeAccess:
     @property
     def default_project_id(self) -> ProjectId:
         return self._routes.default_project.id
+
+    def limits_of(self, project_id: ProjectId) -> ProjectLimits:
+        return self._routes.limits_of(project_id)
 
     def slug_of(self, project_id: ProjectId) -> str:
         return self._routes.slug_of(project_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from isolet.domain import limits, secrets
 from isolet.domain.projects import Plan
@@ -25,13 +25,15 @@ class LimitsDoor:
         router = self.access.router()
 
         @router.get("/limits", tags=["operation"])
-        async def get_limits() -> dict[str, Any]:
+        async def get_limits(request: Request) -> dict[str, Any]:
             """Any key may ask. Units are in the names; null: no limit.
 
             - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
+            - `project`: what the caller's project may take of the server; for the root key the default project.
             - `requests_a_minute`: of a project's keys together, by its plan.
             """
-            return _limits_of(self.settings)
+            project_id = self.access.principal(request).project_id or self.access.default_project_id
+            return {**_limits_of(self.settings), "project": self.access.limits_of(project_id).to_json()}
 
         return router
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from isolet.clock import iso
 from isolet.domain.access import Key
 from isolet.domain.functions import Function
+from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
 from isolet.domain.versions import Version
 
@@ -22,12 +23,16 @@ class ProjectCreate(_Body):
     name: str | None = None
     plan: str | None = None
     allowed_origins: list[str] | None = None
+    limits: dict[str, Any] | None = None
 
 
 class ProjectUpdate(_Body):
+    """Only what is sent changes; of `limits` too, where null takes the server's default again."""
+
     name: str | None = None
     plan: str | None = None
     allowed_origins: list[str] | None = None
+    limits: dict[str, Any] | None = None
 
 
 class KeyCreate(_Body):
@@ -76,13 +81,15 @@ class MasterKeyRotation(_Body):
 _LIMITS = ("timeout_ms", "cpu_ms", "memory_limit_mb", "concurrency", "max_instances")
 
 
-def project_object(project: Project) -> dict[str, Any]:
+def project_object(project: Project, limits: ProjectLimits) -> dict[str, Any]:
+    """`limits` are those that hold: the project's own and, for the rest, the server's."""
     return {
         "id": project.id,
         "slug": project.slug,
         "name": project.name,
         "plan": project.plan.value,
         "allowed_origins": list(project.allowed_origins),
+        "limits": limits.to_json(),
         "created_at": iso(project.created_at_ms),
     }
 

@@ -14,6 +14,7 @@ from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode, triggers_of
 from isolet.domain.jobs import Retry
 from isolet.domain.limits import Limits
+from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
 from isolet.domain.triggers import AGENT_DEFAULTS, HttpAuth, http_auth
 from isolet.functions.releases import release_of
@@ -65,12 +66,17 @@ class _Snapshot:
     projects: Mapping[str, Project] = field(default_factory=dict)
     keys: Mapping[bytes, Key] = field(default_factory=dict)
     plans: Mapping[ProjectId, Plan] = field(default_factory=dict)
+    limits: Mapping[ProjectId, ProjectLimits] = field(default_factory=dict)
 
 
 class Routes:
-    """Lookups take the current snapshot; changes replace it. `on_drop` hears of functions that are gone."""
+    """Lookups take the current snapshot; changes replace it. `on_drop` hears of functions that are gone.
 
-    def __init__(self, root_key: str) -> None:
+    `limits` are those of a project without its own.
+    """
+
+    def __init__(self, root_key: str, limits: ProjectLimits | None = None) -> None:
+        self._limits = limits or ProjectLimits()
         self._root_digest = digest(root_key)
         self._root = Principal(role=Role.ADMIN)
         self._now = _Snapshot()
@@ -92,6 +98,10 @@ class Routes:
     def plans(self) -> Mapping[ProjectId, Plan]:
         """The plans of those projects that have another one than `unlimited`."""
         return self._now.plans
+
+    def limits_of(self, project_id: ProjectId) -> ProjectLimits:
+        """What a project may take of the server."""
+        return self._now.limits.get(project_id, self._limits)
 
     @property
     def functions(self) -> Mapping[str, Route]:
@@ -190,7 +200,12 @@ class Routes:
             projects=now.projects if projects is None else MappingProxyType(projects),
             keys=now.keys if keys is None else MappingProxyType(keys),
             plans=now.plans if projects is None else _limited(projects),
+            limits=now.limits if projects is None else self._own_limits(projects),
         )
+
+    def _own_limits(self, projects: Mapping[str, Project]) -> Mapping[ProjectId, ProjectLimits]:
+        own = {project.id: self._limits.changed(project.limits) for project in projects.values() if project.limits}
+        return MappingProxyType(own)
 
 
 def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:

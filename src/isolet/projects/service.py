@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from isolet.clock import Clock
 from isolet.domain.access import Key, check_role, digest, new_key
 from isolet.domain.functions import check_text
+from isolet.domain.project_limits import check_overrides, overridden
 from isolet.domain.projects import DEFAULT_SLUG, Project, check_origins, check_plan, check_slug
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.ids import KeyId, ProjectId, new_id
@@ -17,7 +18,7 @@ from isolet.store import projects as stored
 from isolet.store.database import Database
 
 NAME_MAX_CHARS = 255
-_CHANGES = frozenset({"name", "plan", "allowed_origins"})
+_CHANGES = frozenset({"name", "plan", "allowed_origins", "limits"})
 
 
 class ProjectEvents(Protocol):
@@ -63,7 +64,7 @@ class Projects:
         return next((project for project in projects if project.slug == DEFAULT_SLUG), None)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
-        """`values` hold slug and perhaps name, plan, allowed_origins. Raises InvalidInput, Conflict."""
+        """`values` hold slug and perhaps name, plan, allowed_origins, limits. Raises InvalidInput, Conflict."""
         slug = check_slug(values.get("slug"))
         project = Project(id=ProjectId(new_id()), slug=slug, name=slug, created_at_ms=self._clock.now_ms())
         project = _changed(project, {name: value for name, value in values.items() if name != "slug"})
@@ -125,4 +126,6 @@ def _changed(project: Project, changes: Mapping[str, Any]) -> Project:
         values["plan"] = check_plan(changes["plan"])
     if "allowed_origins" in changes:
         values["allowed_origins"] = check_origins(changes["allowed_origins"])
+    if "limits" in changes:
+        values["limits"] = overridden(project.limits, check_overrides(changes["limits"]))
     return replace(project, **values)

@@ -51,6 +51,7 @@ def _values(project: Project) -> dict[str, Any]:
         "name": project.name,
         "plan": project.plan.value,
         "allowed_origins": list(project.allowed_origins),
+        "limits": dict(project.limits),
         "created_at_ms": project.created_at_ms,
     }
 
@@ -62,5 +63,6 @@ def _project(row: Row[Any]) -> Project:
         name=row.name,
         plan=Plan(row.plan),
         allowed_origins=tuple(row.allowed_origins),
+        limits=row.limits or {},
         created_at_ms=row.created_at_ms,
     )

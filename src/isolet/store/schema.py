@@ -44,6 +44,7 @@ projects = Table(
     Column("name", Text, nullable=False),
     Column("plan", String(20), nullable=False),
     Column("allowed_origins", JSON, nullable=False),
+    Column("limits", JSON),
     _ms("created_at_ms"),
 )
 

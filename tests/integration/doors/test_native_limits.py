@@ -11,7 +11,7 @@ from tests.support.server import Server
 
 
 def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", max_body_mb=3, rate_limits="free=7", retention_days=2) as server:
+    with Server(tmp_path / "data", max_body_mb=3, rate_limits="free=7", retention_days=2, max_instances=9) as server:
         assert httpx.get(f"{server.url}/isolet/v1/limits").status_code == 401
         with server.client() as client:
             told = client.get("/isolet/v1/limits").json()
@@ -23,6 +23,16 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
     assert told["kv"] == {"key_bytes": 512, "value_bytes": 25 * 1024 * 1024, "metadata_bytes": 1024}
     assert told["database"] == {"bytes": 10 * 1024**3, "statement_bytes": 100_000}
     assert told["secret"] == {"name_chars": 128, "value_bytes": 65_536}
+    assert told["project"] == {
+        "max_instances": 4,
+        "storage_mb": 10_240,
+        "queued_calls": 100_000,
+        "queued_mb": 512,
+        "records_mb": 1_024,
+        "functions": 1_000,
+        "log_streams": 50,
+        "connections": 1_000,
+    }
     rates = told["requests_a_minute"]
     assert (rates["unlimited"], rates["free"]) == (None, 7)
     assert set(rates) == {"unlimited", "free", "pro", "enterprise", "platform"}

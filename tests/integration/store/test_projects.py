@@ -30,7 +30,7 @@ async def test_a_changed_project_replaces_itself_only(database: Database) -> Non
     shop, blog = a_project("shop"), a_project("blog")
     for project in (shop, blog):
         await database.write(stored.insert_project, project)
-    after = replace(shop, name="New", plan=Plan.FREE, allowed_origins=("https://b.example",))
+    after = replace(shop, name="New", plan=Plan.FREE, allowed_origins=("https://b.example",), limits={"functions": 3})
     await database.write(stored.update_project, after)
     assert await database.read(stored.list_projects) == [blog, after]
 

@@ -5,6 +5,7 @@ import pytest
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
+from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
 from isolet.domain.triggers import HttpAuth
 from isolet.functions.releases import release_of
@@ -42,6 +43,17 @@ def test_a_route_is_what_a_door_must_know_of_a_function() -> None:
         limits=limits,
         http_auth=HttpAuth.NONE,
     )
+
+
+def test_the_limits_of_a_project_are_its_own_or_those_of_the_server() -> None:
+    routes = Routes("root-key", ProjectLimits(functions=5, connections=6))
+    own = replace(SHOP, limits={"functions": 7, "of a later release": 8})
+    routes.load(functions=[], projects=[DEFAULT, own], keys=[])
+
+    assert routes.limits_of(SHOP.id) == ProjectLimits(functions=7, connections=6)
+    assert routes.limits_of(DEFAULT.id) == ProjectLimits(functions=5, connections=6)
+    routes.put_project(SHOP)
+    assert routes.limits_of(SHOP.id) == ProjectLimits(functions=5, connections=6)
 
 
 def test_only_workers_are_public() -> None:

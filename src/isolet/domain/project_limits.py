@@ -1,0 +1,64 @@
+"""What one project may take of its server: budgets that keep a project from using up what all share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from isolet.errors import InvalidInput
+
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectLimits:
+    """`max_instances` run at once, `storage_mb` MiB of KV and SQL, `queued_calls` and `queued_mb` MiB that wait to run,
+    `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once.
+    """
+
+    max_instances: int = 250
+    storage_mb: int = 10_240
+    queued_calls: int = 100_000
+    queued_mb: int = 512
+    records_mb: int = 1_024
+    functions: int = 1_000
+    log_streams: int = 50
+    connections: int = 1_000
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self)
+
+    def changed(self, overrides: Mapping[str, int]) -> ProjectLimits:
+        """These limits with a project's own in their place; members that this version does not know are passed over."""
+        return replace(self, **{name: value for name, value in overrides.items() if name in NAMES})
+
+
+NAMES = tuple(field.name for field in fields(ProjectLimits))
+
+
+def check_overrides(value: object) -> dict[str, int | None]:
+    """Limits of a project as an operator sets them; None takes the server's default again. Raises InvalidInput."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput("limits must be an object")
+    return {_check_name(name): _check_value(name, given) for name, given in value.items()}
+
+
+def overridden(before: Mapping[str, int], changes: Mapping[str, int | None]) -> dict[str, int]:
+    """A project's own limits after changes that were checked."""
+    after: dict[str, int | None] = {**before, **changes}
+    return {name: value for name, value in after.items() if value is not None}
+
+
+def _check_name(name: Any) -> str:
+    if name not in NAMES:
+        raise InvalidInput(f"limits: {name!r} is not one of {', '.join(NAMES)}")
+    return str(name)
+
+
+def _check_value(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
+        raise InvalidInput(f"limits.{name} must be a whole number from 1 to {_MOST}, or null for the server's default")
+    return value
