@@ -41,8 +41,8 @@ setup: $(VENV)/.stamp-runtime node_modules/.stamp-runtime
 setup-dev: $(VENV)/.stamp-dev node_modules/.stamp-dev
 	@scripts/system-packages $(TEST_PACKAGES)
 
-test: lint
-	$(BIN)/python -m pytest $(ARGS)
+test: setup-dev
+	@scripts/test $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -11,12 +11,17 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
 from tests.support.memory import memory_folder
 from tests.support.postgres import Postgres
 from tests.support.server import Server
+
+# By default an example may take 200 ms: nothing that a machine with other work holds.
+settings.register_profile("isolet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("isolet")
 
 
 @pytest.hookimpl(tryfirst=True)

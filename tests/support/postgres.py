@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests, from Debian's package: its own data directory, its own port of 127.0.0.1."""
+"""A real PostgreSQL for tests, from Debian's package: its own data directory, and no port that another could take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
@@ -38,9 +37,7 @@ class Postgres:
             os.chown(folder, self._account.pw_uid, self._account.pw_gid)
         data = folder / "data"
         self._run([_program("initdb"), "--pgdata", str(data), "--auth=trust", "--username=isolet", "--encoding=UTF8"])
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = int(probe.getsockname()[1])
-        options = ("-k", str(folder), "-h", "127.0.0.1", "-p", str(self._port), *_FAST)
+        options = ("-k", str(folder), "-h", "", *_FAST)
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
             [_program("postgres"), "-D", str(data), *options],
@@ -74,7 +71,7 @@ class Postgres:
             connection.execute(statement)
 
     def _url(self, name: str) -> str:
-        return f"postgresql://isolet@127.0.0.1:{self._port}/{name}"
+        return f"postgresql://isolet@/{name}?host={self._folder}"
 
     def _ready(self) -> bool:
         if self._process.poll() is not None:
