@@ -23,6 +23,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
         ├── SettingsError            the operator's settings cannot be used
         ├── StoreError               the database cannot be used
         ├── SecretsFailed            the secrets cannot be read or written
+        ├── InvalidHead              an HTTP head would not be read as it was meant, so it is not sent
         └── Unavailable              stopping, or a part is not there yet
 """
 
@@ -151,6 +152,10 @@ class SecretsFailed(PlatformError):
     """The log has the cause."""
 
     code = "secrets_failed"
+
+
+class InvalidHead(PlatformError):
+    code = "invalid_head"
 
 
 class Unavailable(PlatformError):

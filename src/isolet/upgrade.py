@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from isolet.wire import heads
+
 # Under this name an ASGI scope holds the `Upgrade` that its request asks for.
 EXTENSION = "isolet.upgrade"
 # A caller waits for the answer before it goes on; one that does not is cut off.
@@ -41,8 +43,8 @@ class Upgrade:
         self.accepted = False
 
     def accept(self, headers: Headers, taker: Taker) -> None:
-        """Answer `101 Switching Protocols` with `headers`, and hand the connection over."""
-        lines = [b"%b: %b\r\n" % (name, value) for name, value in (*self._fixed, *headers)]
+        """Answer `101 Switching Protocols` with `headers`, and hand the connection over. Raises InvalidHead."""
+        head = heads.reply(101, heads.lines([*self._fixed, *headers]))
         self.accepted = True
         self._on_accept()
         self._taker = taker
@@ -50,7 +52,7 @@ class Upgrade:
         if self._lost:
             taker.connection_lost(None)
             return
-        self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % b"".join(lines))
+        self._transport.write(head)
         if self._early:
             taker.data_received(self._early)
         if self._stopping:

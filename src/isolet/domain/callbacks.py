@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from isolet.domain.networks import is_metadata, is_public
 from isolet.errors import RequestError
@@ -79,11 +79,17 @@ def headers_for(
     return [
         *own,
         ("x-call-id", call_id),
-        ("x-function-name", function_name),
+        ("x-function-name", header_text(function_name)),
         ("x-function-status", str(status)),
         ("x-duration-seconds", f"{duration_ms / 1000:.3f}"),
         ("x-isolet-hops", str(hops)),
     ]
+
+
+def header_text(text: str) -> str:
+    """What any header can hold: the text itself where it is plain ASCII, else its UTF-8 with percent signs."""
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    return text if plain else quote(text, safe="", errors="replace")
 
 
 # Signatures, as https://www.standardwebhooks.com has them.

@@ -18,6 +18,7 @@ from isolet.ids import FunctionId, ProjectId
 NAME_MAX_CHARS = 255
 DESCRIPTION_MAX_CHARS = 10_000
 SLUG_MAX_CHARS = 100
+_LINE_SEPARATORS = "\u2028\u2029"
 _SLUG = re.compile(r"[a-z0-9-]+")
 
 
@@ -108,7 +109,11 @@ def is_storable(text: str) -> bool:
 
 
 def check_name(value: object) -> str:
-    return check_text("name", value, max_chars=NAME_MAX_CHARS)
+    """A function's name: one line of text, since it is shown, logged and sent in headers. Raises InvalidInput."""
+    name = check_text("name", value, max_chars=NAME_MAX_CHARS)
+    if any(char in _LINE_SEPARATORS or unicodedata.category(char) == "Cc" for char in name):
+        raise InvalidInput("name must not hold control characters or line separators")
+    return name
 
 
 def check_code(value: object) -> str:
@@ -154,7 +159,9 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
     runtime_config, triggers, agent, retry, altair and limits (a mapping of the limits to change).
     """
-    values = {name: _CHECKS[name](value) for name, value in changes.items() if name != "limits"}
+    # A function may keep the name that it has, by whatever rule it was made.
+    kept = {"limits", *(["name"] if changes.get("name") == function.name else [])}
+    values = {name: _CHECKS[name](value) for name, value in changes.items() if name not in kept}
     limits = function.limits
     if "runtime_config" in values:
         limits = limits.changed(from_runtime_config(values["runtime_config"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 from isolet.clock import iso
 from isolet.domain.environment import check_changes, check_values
-from isolet.domain.functions import Function, triggers_of
+from isolet.domain.functions import Function, check_name, triggers_of
 from isolet.domain.invocations import Invocation
 from isolet.domain.limits import check_bound
 from isolet.domain.metrics import Summary, Sums
@@ -29,6 +29,8 @@ def release(body: object, existing: Function | None = None) -> Release:
     name, code = body.get("name"), body.get("code")
     if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX_CHARS or not name.strip():
         raise InvalidInput(f"name: must be a string of 1 to {NAME_MAX_CHARS} characters")
+    if existing is None:
+        check_name(name)
     if not isinstance(code, str) or not code.strip():
         raise InvalidInput("code: must be a string with at least one character")
     values: dict[str, Any] = {}

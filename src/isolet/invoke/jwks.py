@@ -13,9 +13,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from isolet.domain.tokens import check_jwks
-from isolet.errors import FunctionCrashed, InvalidInput
+from isolet.errors import FunctionCrashed, InvalidHead, InvalidInput
 from isolet.runtime.channel import Channel
 from isolet.telemetry import get_logger
+from isolet.wire import heads
 
 log = get_logger("tokens")
 
@@ -60,15 +61,17 @@ class RemoteKeys:
             async with asyncio.timeout(_TIMEOUT_S):
                 text = await self._fetch()
             self._keys = key_set(text)
-        except (OSError, TimeoutError, FunctionCrashed, InvalidInput) as exc:
+        except (OSError, TimeoutError, FunctionCrashed, InvalidHead, InvalidInput) as exc:
             log.warning("cannot fetch the keys of tokens", url=self._url, error=str(exc) or type(exc).__name__)
 
     async def _fetch(self) -> Any:
-        host = urlsplit(self._url).netloc
-        head = f"GET {self._url} HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\n\r\n"
+        host = urlsplit(self._url).netloc.encode("ascii")
+        head = heads.request(
+            b"GET", self._url.encode("ascii"), heads.lines([(b"host", host), (b"accept", b"application/json")])
+        )
         connection = await self._channel.connect()
         try:
-            connection.begin(head.encode("ascii"))
+            connection.begin(head)
             await connection.head()
             body = b""
             while part := await connection.chunk():

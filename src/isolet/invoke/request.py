@@ -12,14 +12,15 @@ from isolet.ids import InvocationId
 from isolet.invoke.headers import get, to_function
 from isolet.runtime.channel import Headers
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
+from isolet.wire import heads
 
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 # Some clients send these as they are; the runtime takes no address that has them.
 _NOT_IN_TARGET = re.compile(rb'["<>]')
-_UPGRADE_LINES = b"connection: Upgrade\r\nupgrade: websocket\r\n"
-_HTTPS_LINE = PROTO_HEADER.encode() + b": https\r\n"
-_ID_LINE = CALL_HEADER.encode() + b': {"id":"%b"}\r\n\r\n'
-_CONTEXT_LINE = CALL_HEADER.encode() + b': {"id":"%b","context":%b}\r\n\r\n'
+_UPGRADE_LINES = heads.lines([(b"connection", b"Upgrade"), (b"upgrade", b"websocket")])
+_HTTPS_LINE = heads.line(PROTO_HEADER.encode(), b"https")
+_ID_LINE = heads.line(CALL_HEADER.encode(), b'{"id":"%b"}')
+_CONTEXT_LINE = heads.line(CALL_HEADER.encode(), b'{"id":"%b","context":%b}')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,10 +47,13 @@ class CallRequest:
     upgrade: bool = False
 
     def head(self, invocation_id: InvocationId, length: int | None) -> bytes:
-        """The request line and the headers that the function sees; `length` is None for a body that comes in parts."""
+        """The request line and the headers that the function sees; `length` is None for a body that comes in parts.
+
+        Raises InvalidHead.
+        """
         lines = to_function(self.headers)
         if self.upgrade:
-            lines.append(_UPGRADE_LINES)
+            lines.extend(_UPGRADE_LINES)
         if length is not None:
             if length or self.method not in _BODYLESS:
                 lines.append(b"content-length: %d\r\n" % length)
@@ -61,8 +65,7 @@ class CallRequest:
             lines.append(_HTTPS_LINE)
         call_id = invocation_id.encode()
         lines.append(_CONTEXT_LINE % (call_id, self.context) if self.context else _ID_LINE % call_id)
-        target = _NOT_IN_TARGET.sub(_percent, self.target)
-        return b"%b %b HTTP/1.1\r\n%b" % (self.method, target, b"".join(lines))
+        return heads.request(self.method, _NOT_IN_TARGET.sub(_percent, self.target), lines)
 
 
 def _percent(found: re.Match[bytes]) -> bytes:

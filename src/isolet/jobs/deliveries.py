@@ -19,6 +19,7 @@ from isolet.errors import IsoletError
 from isolet.invoke.headers import get
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.runtime.channel import Channel, Connection
+from isolet.wire import heads
 
 _ANSWER_MAX_BYTES = 65_536
 _KEPT_BYTES = 1_024
@@ -123,8 +124,8 @@ class Deliveries:
             *([("webhook-signature", signed)] if signed else []),
             ("content-length", str(len(job.body))),
         ]
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        return f"POST {job.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + job.body
+        lines = [heads.line(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return heads.request(b"POST", job.target.encode("latin-1"), lines) + job.body
 
 
 async def _read(connection: Connection) -> bytes:

@@ -17,7 +17,7 @@ from isolet.ids import InvocationId
 from isolet.runtime.cgroups import Cgroup, Cgroups
 from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
-from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
+from isolet.runtime.config import CALL_HEADER, SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
@@ -26,6 +26,7 @@ from isolet.runtime.storage import Storages
 from isolet.runtime.tunnel import Tunnel
 from isolet.runtime.usage import MemoryGauge, anonymous_bytes, cpu_seconds
 from isolet.telemetry import get_logger
+from isolet.wire import heads
 
 log = get_logger("runtime")
 
@@ -35,8 +36,10 @@ _STORAGE_INSIDE = "/storage"
 _LOOPBACK_INSIDE = "/loopback"
 # The kernel's own limit stands behind the one that is watched: it counts address space, so it leaves more room.
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
-_PROBE = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true}\r\n\r\n'
-_COLLECT = b'GET / HTTP/1.1\r\nhost: probe\r\nx-isolet-call: {"probe":true,"collect":true}\r\n\r\n'
+_PROBE, _COLLECT = (
+    heads.request(b"GET", b"/", heads.lines([(b"host", b"probe"), (CALL_HEADER.encode(), asked)]))
+    for asked in (b'{"probe":true}', b'{"probe":true,"collect":true}')
+)
 # A cgroup counts what the program itself takes, too, and pages of files that it was the first to read.
 _CGROUP_SLACK_BYTES = 192 * 1024 * 1024
 # A dying process closes its sockets moments before it is seen to have ended.

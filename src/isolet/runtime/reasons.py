@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from isolet.wire import heads
+
 _TIMEOUT_S = 5.0
 _HEAD_MAX_BYTES = 16_384
 
@@ -49,7 +51,8 @@ class Reasons:
                 target = head.split(b" ", 2)[1].decode("latin-1")
                 (host,) = parse_qs(urlsplit(target).query)["host"]
                 body = json.dumps(await self._reason(host)).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+                told = [(b"connection", b"close"), (b"content-length", b"%d" % len(body))]
+                writer.write(heads.reply(200, heads.lines(told)) + body)
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, LookupError, ValueError):
             return

@@ -25,8 +25,11 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.usage import anonymous_bytes, cpu_seconds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.wire import heads
 
 log = get_logger("storage")
+
+_PROBE = heads.request(b"PATCH", b"/", heads.lines([(b"host", b"probe"), (b"content-length", b"0")]))
 
 _DATA_INSIDE = "/data"
 _FOLDERS = ("objects", "blobs")
@@ -182,7 +185,7 @@ class Storage:
         with contextlib.suppress(OSError, FunctionCrashed):
             connection = await self.kv.connect()
             try:
-                connection.begin(b"PATCH / HTTP/1.1\r\nhost: probe\r\ncontent-length: 0\r\n\r\n")
+                connection.begin(_PROBE)
                 await connection.head()
                 while await connection.chunk():
                     pass

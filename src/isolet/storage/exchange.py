@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from isolet.errors import FunctionCrashed, TooLarge, Unavailable
 from isolet.runtime.channel import Channel, Headers
+from isolet.wire import heads
 
 _TIMEOUT_S = 20.0
 _MB = 1024 * 1024
@@ -38,9 +39,9 @@ async def ask(
     max_bytes: int | None = None,
 ) -> Answer:
     """Raises Unavailable when the process ends, or does not answer in time, TooLarge for a body over `max_bytes`."""
-    lines = [f"{method} {target} HTTP/1.1", "host: storage", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    told = {"host": "storage", "content-length": str(len(body)), **(headers or {})}
+    lines = [heads.line(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
+    head = heads.request(method.encode("ascii"), target.encode("latin-1"), lines)
     try:
         async with asyncio.timeout(timeout_s):
             connection = await channel.connect()
