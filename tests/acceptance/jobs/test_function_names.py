@@ -26,7 +26,8 @@ def test_a_callback_names_its_function(
     altair.start("named", callback=receiver.url)
     (delivery,) = receiver.wait()
     assert delivery.headers["x-function-name"] == shown
-    assert function_id and delivery.body == b"ok"
+    assert function_id
+    assert delivery.body == b"ok"
 
 
 def test_a_name_with_line_breaks_of_an_earlier_release_is_called_and_delivered(
