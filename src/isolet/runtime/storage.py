@@ -1,8 +1,7 @@
 """The storage of projects: one workerd process each, holding KV and SQL over files in the data directory.
 
-The parent listens on a project's two sockets and starts the process when the first connection waits there, so a
-project that uses no storage costs nothing, and calls wait through a restart. A lock that the process itself holds
-makes a second owner of the files impossible. The process stops when no instance of the project is left.
+The process starts with the first connection and stops when no instance of the project is left (`demand.py`). A lock
+that it holds itself makes a second owner of the files impossible.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from socket import socket
 
-from isolet.errors import FunctionCrashed, NotFound, PlatformError, Unavailable
+from isolet.errors import FunctionCrashed, PlatformError, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.channel import Channel
 from isolet.runtime.config import DATABASE_SOCKET, KV_SOCKET, ConfigBuilder
+from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.usage import anonymous_bytes, cpu_seconds
@@ -33,8 +34,6 @@ _PROBE = heads.request(b"PATCH", b"/", heads.lines([(b"host", b"probe"), (b"cont
 
 _DATA_INSIDE = "/data"
 _FOLDERS = ("objects", "blobs")
-_BACK_OFF_S = (0.0, 0.1, 0.5, 2.0, 5.0)
-_STEADY_S = 30.0
 _WATCH_EVERY_S = 1.0
 # `design.md` section 9: a statement may run 10 s; a process that does not answer for 5 s, and does not work, is stuck.
 _STATEMENT_MAX_S = 10.0
@@ -55,63 +54,33 @@ class Storage:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.sockets = owner.sockets / project_id.replace("-", "")[:20]
         self.sockets.mkdir(exist_ok=True)
-        self._listeners = {name: listen(self.sockets / name) for name in (KV_SOCKET, DATABASE_SOCKET)}
+        listeners = {name: listen(self.sockets / name) for name in (KV_SOCKET, DATABASE_SOCKET)}
         self.kv = Channel(str(self.sockets / KV_SOCKET))
         self.database = Channel(str(self.sockets / DATABASE_SOCKET))
         self.users = 0
         self.idle_timer: asyncio.TimerHandle | None = None
         self.patient = 0
-        self._child: Child | None = None
-        self._failures = 0
-        self._began = 0.0
-        self._closed = False
-        self._watching = False
-        self._held = asyncio.Event()
-        self._held.set()
         self._alone = asyncio.Lock()
-        self._rewatch: asyncio.TimerHandle | None = None
-        self._watch()
+        self._process = OnDemand(
+            "storage", project_id, listeners, self._start, tasks=owner.tasks, on_started=self._started
+        )
 
     @property
     def pid(self) -> int | None:
         """The pid of the running process."""
-        return self._child.pid if self._child is not None else None
+        child = self._process.child
+        return child.pid if child is not None else None
 
-    # Starting on demand.
-
-    def _watch(self) -> None:
-        """Wait for the first connection."""
-        self._rewatch = None
-        if self._child is None and not self._closed and not self._watching and self._held.is_set():
-            self._watching = True
-            for listener in self._listeners.values():
-                self._loop.add_reader(listener.fileno(), self._activate)
-
-    def _unwatch(self) -> None:
-        if self._watching:
-            self._watching = False
-            for listener in self._listeners.values():
-                self._loop.remove_reader(listener.fileno())
-
-    def _activate(self) -> None:
-        self._unwatch()
-        self._owner.tasks.spawn(self._start(), name=f"start storage {self.project_id}")
-
-    async def _start(self) -> None:
+    async def _start(self, listeners: Mapping[str, socket]) -> Child:
+        lock = await self._take_lock()
         try:
-            lock = await self._take_lock()
-            try:
-                if self._closed or not self._held.is_set():
-                    return
-                self._child = child = self._owner.spawn(self, self._listeners, lock)
-            finally:
-                os.close(lock)
-        except (PlatformError, OSError) as exc:
-            log.error("storage did not start", project=self.project_id, error=str(exc))
-            self._watch_later()
-            return
-        self._began = self._loop.time()
-        child.exited.add_done_callback(lambda _: self._ended(child))
+            if self._process.closed or self._process.held:
+                raise NotNow
+            return self._owner.spawn(self, listeners, lock)
+        finally:
+            os.close(lock)
+
+    def _started(self, child: Child) -> None:
         self._owner.tasks.spawn(self._guard(child), name=f"guard storage {self.project_id}")
 
     async def _take_lock(self) -> int:
@@ -128,26 +97,6 @@ class Storage:
                     raise PlatformError("cannot take the lock of the storage: another process owns it") from None
                 await asyncio.sleep(0.02)
 
-    def _ended(self, child: Child) -> None:
-        self._child = None
-        if self._closed:
-            return
-        if self._loop.time() - self._began > _STEADY_S:
-            self._failures = 0
-        if self._held.is_set():
-            log.error(
-                "storage process ended; it starts again when it is needed",
-                project=self.project_id,
-                status=child.exited.result(),
-                complaint=child.complaint[-500:],
-            )
-            self._watch_later()
-
-    def _watch_later(self) -> None:
-        pause = _BACK_OFF_S[min(self._failures, len(_BACK_OFF_S) - 1)]
-        self._failures += 1
-        self._rewatch = self._loop.call_later(pause, self._watch)
-
     # Guarding.
 
     async def _guard(self, child: Child) -> None:
@@ -163,7 +112,7 @@ class Storage:
             now, cpu = self._loop.time(), cpu_seconds(child.pid)
             if probe is not None and probe.done():
                 probe, asked_at = None, None
-            if asked_at is not None and not self.patient and self._held.is_set():
+            if asked_at is not None and not self.patient and not self._process.held:
                 waited, worked = now - asked_at, cpu - asked_cpu
                 if waited > _STATEMENT_MAX_S or (waited > _STUCK_S and worked < waited / 2):
                     self._end(child, "a statement ran over its time" if worked >= waited / 2 else "no answer")
@@ -198,7 +147,7 @@ class Storage:
     async def paused(self) -> AsyncIterator[Path]:
         """The files, while nobody writes them: one at a time. Calls wait meanwhile."""
         async with self._hold_still():
-            child = self._child
+            child = self._process.child
             try:
                 if child is not None:
                     await child.stand_still()
@@ -211,50 +160,38 @@ class Storage:
     async def stopped(self) -> AsyncIterator[Path]:
         """The files, with no process on them: one at a time. Calls wait meanwhile, those under way fail."""
         async with self._hold_still():
-            await self._kill()
-            self._failures = 0
+            await self._process.kill()
+            self._process.forget_failures()
             yield self.folder
 
     @contextlib.asynccontextmanager
     async def _hold_still(self) -> AsyncIterator[None]:
         """No process starts meanwhile."""
         async with self._alone:
-            if self._closed:
+            if self._process.closed:
                 raise Unavailable("the project's storage was closed")
-            self._held.clear()
-            self._unwatch()
+            self._process.hold()
             try:
                 yield
             finally:
-                self._held.set()
-                self._watch()
+                self._process.let_go()
 
     async def close_in_turn(self) -> None:
         """Close once no copy or swap is under way; those that wait raise Unavailable."""
         async with self._alone:
             await self.close()
 
-    async def _kill(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            await asyncio.wait({self._child.exited})
-
     def detach(self) -> None:
         """Give the sockets up at once, so that the next use of the project makes new ones."""
-        self._closed = True
-        self._unwatch()
-        if self._rewatch is not None:
-            self._rewatch.cancel()
+        self._process.detach()
         self.kv.close()
         self.database.close()
-        for listener in self._listeners.values():
-            listener.close()
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     async def close(self) -> None:
-        if not self._closed:
+        if not self._process.closed:
             self.detach()
-        await self._kill()
+        await self._process.kill()
 
 
 class Storages:
@@ -274,56 +211,37 @@ class Storages:
         self._configs = configs
         self._sandbox = sandbox
         self._pid_files = pid_files
-        self._idle_timeout_s = idle_timeout_s
         self._file_max_bytes = database_max_bytes
-        self._open: dict[ProjectId, Storage] = {}
-        self._deleted: set[ProjectId] = set()
         self.data = data
         self.sockets = sockets
         self.tasks = Tasks()
-        self._loop = asyncio.get_running_loop()
+        self._in_use = InUse(
+            lambda project_id: Storage(self, project_id), idle_timeout_s=idle_timeout_s, tasks=self.tasks
+        )
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.rmtree(sockets, ignore_errors=True)
         sockets.mkdir(parents=True)
 
     def hold(self, project_id: ProjectId) -> Storage:
         """A project's storage, kept working until `release`. Raises NotFound for a project that was deleted."""
-        if project_id in self._deleted:
-            raise NotFound("Project not found")
-        storage = self._open.get(project_id)
-        if storage is None:
-            storage = self._open[project_id] = Storage(self, project_id)
-        storage.users += 1
-        return storage
+        return self._in_use.hold(project_id)
 
     def release(self, storage: Storage) -> None:
-        storage.users -= 1
-        if storage.users == 0:
-            if storage.idle_timer is not None:
-                storage.idle_timer.cancel()
-            storage.idle_timer = self._loop.call_later(self._idle_timeout_s, self._stop_if_idle, storage)
+        self._in_use.release(storage)
 
-    @contextlib.asynccontextmanager
-    async def use(self, project_id: ProjectId) -> AsyncIterator[Storage]:
+    def use(self, project_id: ProjectId) -> AbstractAsyncContextManager[Storage]:
         """A project's storage, for a request of the host's own."""
-        storage = self.hold(project_id)
-        try:
-            yield storage
-        finally:
-            self.release(storage)
+        return self._in_use.use(project_id)
 
     async def delete(self, project_id: ProjectId) -> None:
         """Everything the project stored, for good: what still arrives for it makes nothing anew."""
-        self._deleted.add(project_id)
-        storage = self._open.pop(project_id, None)
+        storage = self._in_use.delete(project_id)
         if storage is not None:
             await storage.close_in_turn()
         await asyncio.to_thread(shutil.rmtree, self.data / project_id, ignore_errors=True)
 
     async def close(self) -> None:
-        for storage in list(self._open.values()):
-            await storage.close()
-        self._open.clear()
+        await self._in_use.close()
         await self.tasks.close()
 
     def spawn(self, storage: Storage, listeners: Mapping[str, socket], lock: int) -> Child:
@@ -338,9 +256,3 @@ class Storages:
             file_max_bytes=self._file_max_bytes,
         )
         return Child(spec, self._sandbox, self._pid_files)
-
-    def _stop_if_idle(self, storage: Storage) -> None:
-        if storage.users == 0 and self._open.get(storage.project_id) is storage:
-            del self._open[storage.project_id]
-            storage.detach()
-            self.tasks.spawn(storage.close(), name=f"stop storage {storage.project_id}")
