@@ -8,9 +8,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from os import uname
 from pathlib import Path
 
+from isolet import keyfile
 from isolet.errors import SettingsError
+from isolet.ids import new_id
+from isolet.place import place_of, same_place
+
+_MACHINE_ID = Path("/etc/machine-id")
 
 # A unix socket's address holds 107 bytes; below the run folder ours need up to 40.
 _RUN_PATH_MAX = 67
@@ -33,6 +40,43 @@ def locked(path: Path) -> Iterator[Path]:
         raise SettingsError(f"cannot use {path}: another Isolet server runs on it") from exc
     finally:
         os.close(lock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerName:
+    """What a server is called among those that share its database; `copied` when the folder brought another's along."""
+
+    name: str
+    copied: bool
+
+
+def server_name(data: Path) -> ServerName:
+    """The name of the server that has this directory, for as long as it has it; a copy of it takes a new one.
+
+    Raises SettingsError when its file cannot be read or written.
+    """
+    file, here = data / "server-id", _here(data)
+    text, _ = keyfile.load_or_create(file, lambda: f"{new_id()}\n{here}")
+    name, _, place = text.partition("\n")
+    machine, _, folder = place.partition(" ")
+    # Earlier versions wrote the name alone.
+    copied = bool(place) and not (machine == here.partition(" ")[0] and same_place(folder, here.partition(" ")[2]))
+    if copied:
+        name = new_id()
+    if text != f"{name}\n{here}":
+        try:
+            keyfile.write(file, f"{name}\n{here}")
+        except OSError as exc:
+            raise SettingsError(f"cannot use {file}: {exc.strerror}") from exc
+    return ServerName(name=name, copied=copied)
+
+
+def _here(data: Path) -> str:
+    """The machine, which images of disks do not tell apart by the folder, and the folder."""
+    machine = uname().nodename
+    with suppress(OSError):
+        machine += _MACHINE_ID.read_text()
+    return f"{hashlib.sha256(machine.encode()).hexdigest()[:16]} {place_of(data)}"
 
 
 def _close_database(path: Path) -> None:

@@ -119,6 +119,7 @@ def build_front(house: House) -> RateGate:
             "status": "ok",
             "version": __version__,
             "sandbox": settings.sandbox,
+            "jobs": {"held": house.jobs.held},
             "records": {"lost": house.recorder.lost, "waiting": house.recorder.waiting},
         },
         docs_assets=house.toolchain.docs_assets,

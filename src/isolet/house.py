@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from isolet import datadir, keyfile
+from isolet import datadir
 from isolet.clock import SystemClock
 from isolet.compile import Compiler
 from isolet.domain.functions import Function
@@ -25,7 +25,7 @@ from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.functions.settling import Settling
-from isolet.ids import FunctionId, ProjectId, new_id
+from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.follower import Follower
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
@@ -135,8 +135,9 @@ class House:
 
     async def _start_runtime(self) -> None:
         settings, run = self.settings, datadir.run_folder(self._folder)
-        pid_files = PidFiles(run / "pids", data=self._folder)
+        pid_files = PidFiles(run / "pids", data=self._folder / "projects")
         leftovers = pid_files.kill_leftovers()
+        self._copied = pid_files.foreign
         if leftovers:
             log.warning("ended processes of an earlier run", count=leftovers)
         # Before the first child: one that stayed where the server started would keep it from making groups there.
@@ -287,12 +288,14 @@ class House:
 
     def _build_jobs(self) -> None:
         database, clock, settings = self.database, self.clock, self.settings
-        owner, _ = keyfile.load_or_create(self._folder / "server-id", new_id)
+        server = datadir.server_name(self._folder)
+        if server.copied:
+            log.warning("this data directory is a copy, or was moved: the server takes a name of its own")
         self.webhook_secrets = WebhookSecrets(database=database, vault=self._vault, clock=clock)
         self.jobs = Jobs(
             database=database,
             clock=clock,
-            owner=owner,
+            owner=server.name,
             calls=Calls(
                 routes=self.routes,
                 find=self._follower.find,
@@ -311,6 +314,8 @@ class House:
             call_capacity=settings.job_concurrency,
             delivery_capacity=settings.callback_concurrency,
             retention_ms=round(settings.result_retention_h * 3_600_000),
+            copied=self._copied,
+            adopt=settings.adopt,
         )
 
 

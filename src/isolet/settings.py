@@ -117,6 +117,9 @@ class Settings:
     )
     callback_timeout_s: float = _setting(15.0, "Seconds that a receiver has to answer a callback.", minimum=0.1)
     callback_http: bool = _setting(False, "Whether callbacks may go to host names over http.")
+    adopt: bool = _setting(
+        False, "Run what a copied, or moved, database has queued; give it when the original does not run any more."
+    )
     result_retention_h: float = _setting(168.0, "Hours that results of asynchronous calls are kept.", minimum=0)
     log_format: str = _setting("console", "Form of the platform's own log.", choices=("console", "json"))
     log_level: str = _setting("info", "Least level logged.", choices=("debug", "info", "warning", "error"))

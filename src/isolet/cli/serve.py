@@ -80,6 +80,10 @@ def _curl(url: str, function_id: str, key: str) -> str:
     )
 
 
+# Flags that are given without a value.
+_SWITCHES = frozenset({"adopt"})
+
+
 def _signature() -> inspect.Signature:
     """One option for each setting, from the settings table; values are checked there, not here."""
     parameters = [
@@ -91,7 +95,9 @@ def _signature() -> inspect.Signature:
         )
     ]
     for field in settings.fields():
-        kind = Path if settings.value_type(field) is Path else str
+        kind: type = Path if settings.value_type(field) is Path else str
+        if field.name in _SWITCHES:
+            kind = bool
         flag = "--" + field.name.replace("_", "-")
         shown = "" if field.default in (None, "") else f" Default: {field.default}."
         option = typer.Option(flag, help=field.metadata["doc"] + shown, show_default=False)

@@ -17,6 +17,8 @@ LEASE_MS = 15_000
 HEARTBEAT_S = 5.0
 # A call that found no room asks again after this; nothing ran, so no attempt is counted.
 NO_ROOM_DELAY_MS = 500
+# When a job that is held is due: a time that does not come. It takes as many bytes as one that does.
+HELD_UNTIL_MS = 100_000_000_000_000
 HISTORY_MAX = 50
 RETRY_AFTER_MAX_MS = 24 * 3_600_000
 _JITTER = 0.1
@@ -122,6 +124,11 @@ class Job:
     result_body: bytes = b""
     error: str | None = None
     history: tuple[Attempt, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits in a copy of the database that it was accepted in."""
+        return self.state is JobState.QUEUED and self.due_at_ms >= HELD_UNTIL_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,7 +225,7 @@ def _job_object(job: Job) -> dict[str, Any]:
         "attempts": [attempt_object(attempt) for attempt in job.history],
         "error": job.error,
         "created_at": iso(job.created_at_ms),
-        "next_attempt_at": iso(job.due_at_ms) if job.state is JobState.QUEUED else None,
+        "next_attempt_at": iso(job.due_at_ms) if job.state is JobState.QUEUED and not job.held else None,
         "finished_at": None if job.finished_at_ms is None else iso(job.finished_at_ms),
     }
 

@@ -16,6 +16,7 @@ from isolet.errors import Conflict, InvalidInput, NotFound, StoreError
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.invoke.routes import Route
 from isolet.jobs.calls import Calls
+from isolet.jobs.copies import settle
 from isolet.jobs.deliveries import Deliveries
 from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
@@ -59,7 +60,11 @@ class Status:
 
 
 class Jobs:
-    """`owner` names this server and outlives it, so that its next start takes back what it left running."""
+    """`owner` names this server and outlives it, so that its next start takes back what it left running.
+
+    `copied` says that the database is known to be a copy, `adopt` to run what a copy has queued; `held` is how many
+    jobs it has that it does not run.
+    """
 
     def __init__(
         self,
@@ -72,7 +77,12 @@ class Jobs:
         call_capacity: int,
         delivery_capacity: int,
         retention_ms: int,
+        copied: bool = False,
+        adopt: bool = False,
     ) -> None:
+        self._copied = copied
+        self._adopt = adopt
+        self.held = 0
         self._database = database
         self._clock = clock
         self._owner = owner
@@ -98,8 +108,12 @@ class Jobs:
     # The loops.
 
     async def start(self, loops: Tasks) -> None:
-        """Take back what an earlier run of this server left, then work."""
-        left = await self._database.write(stored.requeue, self._clock.now_ms(), owner=self._owner)
+        """Take back what an earlier run of this server left, then work; but hold what a copied database has queued."""
+        self.held = await settle(self._database, self._clock, copied=self._copied, adopt=self._adopt)
+        # Whatever runs in a database of this server's own is its own.
+        left = await self._database.write(
+            stored.requeue, self._clock.now_ms(), owner=self._owner, everything=not self._database.shared
+        )
         if left:
             log.warning("jobs that were running when the server ended go on", count=left)
         loops.loop(self._writes.run(), name="job writes")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, text, true, update
 
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, concluded, next_state, shares
 from isolet.ids import FunctionId, JobId, ProjectId
@@ -228,11 +228,18 @@ def heartbeat(connection: Connection, owner: str, now_ms: int) -> dict[JobId, bo
 
 
 def requeue(
-    connection: Connection, now_ms: int, *, owner: str | None = None, ids: Collection[JobId] | None = None
+    connection: Connection,
+    now_ms: int,
+    *,
+    owner: str | None = None,
+    ids: Collection[JobId] | None = None,
+    everything: bool = False,
 ) -> int:
     """Put back what was running: of an owner that is gone, these, and whatever lost its lease. How many."""
     lost = jobs.c.lease_until_ms <= now_ms
-    if owner is not None:
+    if everything:
+        lost = true()
+    elif owner is not None:
         lost = lost | (jobs.c.lease_owner == owner)
     if ids:
         lost = lost | jobs.c.id.in_(ids)

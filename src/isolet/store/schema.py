@@ -293,6 +293,14 @@ jobs = Table(
     Index("jobs_finished", "finished_at_ms", sqlite_where=_ENDED, postgresql_where=_ENDED),
 )
 
+# One row: where this database was when a server last started on it.
+database_place = Table(
+    "database_place",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("place", Text, nullable=False),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -380,6 +381,52 @@ def test_a_process_that_only_took_an_old_pid_is_left_alone(pid_files: PidFiles, 
     finally:
         other.kill()
         other.wait(10)
+
+
+def test_a_copy_of_the_folder_leaves_the_originals_processes_alone(pid_files: PidFiles, run_folder: Path) -> None:
+    running = subprocess.Popen(["/bin/sleep", "60"])
+    try:
+        pid_files.add(running.pid)
+        shutil.copytree(run_folder / "pids", run_folder / "copy" / "pids", copy_function=shutil.copy2)
+        copy = PidFiles(run_folder / "copy" / "pids")
+
+        assert (copy.kill_leftovers(), copy.foreign) == (0, False)
+
+        assert running.poll() is None
+        assert list((run_folder / "copy" / "pids").iterdir()) == []
+    finally:
+        running.kill()
+        running.wait(10)
+
+
+def test_a_pid_file_of_an_earlier_version_ends_nobody_and_tells_of_a_copy(
+    pid_files: PidFiles, run_folder: Path
+) -> None:
+    running = subprocess.Popen(["/bin/sleep", "60"])
+    try:
+        ticks = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        (run_folder / "pids" / str(running.pid)).write_text(ticks)
+
+        assert (pid_files.kill_leftovers(), pid_files.foreign) == (0, True)
+
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait(10)
+
+
+async def test_a_copy_inside_the_folder_keeps_its_processes(
+    spawn: Spawn, run_folder: Path, pid_files: PidFiles
+) -> None:
+    child = spawn()
+    await child.started(15)
+
+    # Of another folder whose name begins like this one's, and of the one around it.
+    for folder in (run_folder.with_name(run_folder.name + "-copy"), run_folder.parent):
+        assert PidFiles(run_folder / "other" / "pids", data=folder / "projects").kill_leftovers() == 0
+
+    assert not child.exited.done()
+    await ended_after_kill(child)
 
 
 def test_a_process_that_is_gone_is_no_leftover(pid_files: PidFiles, run_folder: Path) -> None:
