@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+from sqlalchemy import make_url
 
 from isolet.store import migrate
 from isolet.store.engine import open_engines
@@ -48,10 +49,15 @@ class Postgres:
         )
 
     @contextmanager
-    def temporary(self, *, schema: bool = False) -> Iterator[str]:
-        """The URL of a new database with nothing in it, which leaves at the end; `schema` makes it one of ours."""
+    def temporary(self, *, schema: bool = False, copy_of: str | None = None) -> Iterator[str]:
+        """The URL of a new database with nothing in it, which leaves at the end; `schema` makes it one of ours.
+
+        With `copy_of`, the URL of a database that nobody uses now, it holds what that one does.
+        """
         name = f"test_{uuid.uuid4().hex}"
         template = self._template() if schema else "template1"
+        if copy_of is not None:
+            template = str(make_url(copy_of).database)
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self._url(name)

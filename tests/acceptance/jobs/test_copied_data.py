@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.support.altair import Altair
@@ -136,12 +135,11 @@ def test_a_copied_postgresql_database_is_a_copy(tmp_path: Path, postgres: Postgr
             slow = altair.running("slow", SLOW)
             calls = [altair.start(slow, b"x") for _ in range(2)]
             wait_until(lambda: altair.status(calls[0])["status"] == "running", what="the start")
-        base, _, name = url.rpartition("/")
-        with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
-            admin.execute(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}"')
         data = copied(original.data_dir, "copy")
-        with Server(data, database_url=f"{url}_copy", **SETTINGS) as copy, copy.client() as client:
+        with (
+            postgres.temporary(copy_of=url) as other,
+            Server(data, database_url=other, **SETTINGS) as copy,
+            copy.client() as client,
+        ):
             assert held(copy) == 2
             assert {Altair(client).status(call_id)["status"] for call_id in calls} == {"queued"}
-        with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
-            admin.execute(f'DROP DATABASE "{name}_copy"')

@@ -52,7 +52,9 @@ def test_upgrading_again_changes_nothing(engines: Engines) -> None:
     migrate.upgrade(engines.writer)
     with engines.writer.begin() as connection:
         connection.execute(
-            text("INSERT INTO projects VALUES ('id', 'slug', 'name', 'free', '[]', 5)"),
+            text(
+                "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) VALUES ('id', 'slug', 'name', 'free', '[]', 5)"
+            ),
         )
 
     migrate.upgrade(engines.writer)
