@@ -53,8 +53,9 @@ def test_upgrading_again_changes_nothing(engines: Engines) -> None:
     with engines.writer.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) VALUES ('id', 'slug', 'name', 'free', '[]', 5)"
-            ),
+                "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) "
+                "VALUES ('id', 'slug', 'name', 'free', '[]', 5)"
+            )
         )
 
     migrate.upgrade(engines.writer)
