@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from isolet import datadir
 from isolet.clock import SystemClock
@@ -102,6 +103,10 @@ class House:
     async def start_jobs(self) -> None:
         await self.jobs.start(self._loops)
         self._stack.push_async_callback(self.jobs.drain, self.settings.drain_timeout_s)
+
+    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """In the background, as long as the house stands. When it fails, the server stops."""
+        self._loops.loop(work, name=name)
 
     def cut(self) -> None:
         """Wait for no call any more: jobs are handed back first, so that they go on at the next start."""

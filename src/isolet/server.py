@@ -19,7 +19,8 @@ from pathlib import Path
 from isolet import datadir, keyfile
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
-from isolet.front import build_front
+from isolet.doors.deferred import Deferred
+from isolet.front import build_front, management_of
 from isolet.house import House
 from isolet.listener import Listener, bind
 from isolet.runtime.sandbox import Sandbox
@@ -58,8 +59,9 @@ async def serve(
         house = House(settings, toolchain, sandbox, folder, stack, url)
         await house.build(root_key)
         await house.start_jobs()
+        management = management_of(house)
         listener = Listener(
-            build_front(house),
+            build_front(house, management),
             bound,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,
@@ -78,7 +80,12 @@ async def serve(
             new_key=root_key if made else None,
             example=await house.example() if example else None,
         )
-        listener.on_started = lambda: on_started(started)
+
+        def tell() -> None:
+            on_started(started)
+            house.run(_complete(management), name="management")
+
+        listener.on_started = tell
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             # Until the loop ends: the second one counts while running calls are waited for, too.
@@ -98,8 +105,15 @@ def _raise_open_files() -> int:
     return hard
 
 
+async def _complete(management: Deferred) -> None:
+    """Calls are served by now. Whatever else there is need not wait for its first request to be made."""
+    await management.prepare()
+    _settle_memory()
+
+
 def _settle_memory() -> None:
     """What is loaded now stays: the collector need not look at it again, nor look often at what calls leave."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

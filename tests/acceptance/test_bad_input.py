@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -142,7 +141,7 @@ def test_no_values_of_a_function_make_the_server_fail(
 @pytest.mark.parametrize(
     "function_id",
     [
-        str(uuid.uuid4()),
+        "0b8f6a52-7c1e-4d3a-9f60-5e2d7c4b1a98",  # Of no function.
         "1",
         "not-a-uuid",
         "%2e%2e",

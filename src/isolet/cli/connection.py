@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from isolet.client import Client
 from isolet.errors import SettingsError
+
+if TYPE_CHECKING:
+    from isolet.client import Client
 
 DEFAULT_URL = "http://127.0.0.1:7878"
 
@@ -21,4 +24,7 @@ def connect(url: str, data_dir: Path) -> Client:
             raise SettingsError(
                 f"cannot read the root key in {data_dir}: {exc.strerror}. Set ISOLET_API_KEY or --data-dir"
             ) from exc
+    # Not at the top: `isolet serve` loads every command, and has no use for a client.
+    from isolet.client import Client
+
     return Client(url, key)

@@ -17,29 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from isolet import __version__
-from isolet.doors import altair, altair_errors, butterbase_call, butterbase_errors, kapso, native
 from isolet.doors.description import completed
-from isolet.doors.errors import ErrorReply
+from isolet.doors.dialects import error_reply
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.reply import Json
 from isolet.doors.request_ids import HEADER, bound
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
-
-_DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
-    (kapso.PLATFORM, kapso.error_reply),
-    (kapso.OLDER, kapso.error_reply),
-    (butterbase_call.PREFIX, butterbase_errors.error_reply),
-    (altair.PREFIX.rstrip("/"), altair_errors.error_reply),
-    ("/oauth2", altair_errors.error_reply),
-)
-
-
-def error_reply(path: str, error: Exception) -> ErrorReply:
-    """The error in the dialect of its path; the native one where no dialect claims it."""
-    for prefix, render in _DIALECTS:
-        if path.startswith(prefix + "/"):
-            return render(error)
-    return native.error_reply(error)
 
 
 def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], docs_assets: Path | None) -> FastAPI:

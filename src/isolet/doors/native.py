@@ -11,21 +11,11 @@ from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.doors import native_shapes as shapes
-from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.doors.native_access import Limit, NativeAccess, page
 from isolet.functions.deploy import Deployer
 from isolet.functions.masters import Masters
 from isolet.functions.service import Functions
 from isolet.projects import Projects
-
-
-def error_reply(error: Exception) -> ErrorReply:
-    """`{"error": {"code", "message", "details"?}}`."""
-    told = public_error(error)
-    body: dict[str, Any] = {"code": told.code, "message": told.message}
-    if told.details:
-        body["details"] = dict(told.details)
-    return ErrorReply(status=status_of(told, STATUS), body={"error": body}, headers=headers_of(told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from isolet.doors.authentication import api_key, bearer
+from isolet.doors.dialects import error_reply
 from isolet.doors.http import Message, Receive, Scope, Send, send_bytes
-from isolet.doors.management import error_reply
 from isolet.errors import TooManyRequests
 from isolet.invoke.rates import WINDOW_S, Rates
 from isolet.invoke.routes import Routes

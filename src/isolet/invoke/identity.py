@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from joserfc import jws, jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import KeySet, OctKey
+from typing import TYPE_CHECKING, Any
 
 from isolet.clock import Clock
 from isolet.domain.tokens import (
-    PUBLIC_ALGORITHMS,
-    SHARED_ALGORITHMS,
     TOKEN_MAX_BYTES,
     TokenSettings,
     check_settings,
@@ -29,8 +21,8 @@ from isolet.invoke.jwks import RemoteKeys, key_set
 from isolet.store import tokens as stored
 from isolet.store.database import Database
 
-# EdDSA is the name that issuers use for Ed25519; that a later standard prefers another is no news for a log.
-warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
+if TYPE_CHECKING:
+    from isolet.invoke.jose import KeySet, OctKey
 
 
 class Identities:
@@ -90,18 +82,19 @@ class Identities:
         settings = self._settings.get(project_id)
         if settings is None or len(token) > TOKEN_MAX_BYTES or token.count(".") != 2:
             return None
+        from isolet.invoke import jose  # noqa: PLC0415  # Loaded by then: there are keys.
+
         keys = self._keys[project_id]
         found: OctKey | KeySet | None
         try:
             if isinstance(keys, RemoteKeys):
-                header = jws.extract_compact(token.encode("ascii")).headers()
-                found = await keys.keys(_text(header.get("kid")))
+                found = await keys.keys(_text(jose.header(token).get("kid")))
             else:
                 found = keys
             if found is None:
                 return None
-            claims = _verified(token, found)
-        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+            claims = jose.verified(token, found)
+        except (jose.JoseError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return subject_of(claims, settings, self._clock.now_ms() / 1000)
 
@@ -116,16 +109,12 @@ class Identities:
         return self._vault.open_sealed(project_id, sealed, purpose=_purpose(project_id))
 
 
-def _verified(token: str, keys: OctKey | KeySet) -> dict[str, Any]:
-    """The claims. A key set takes only signatures, a secret only HMACs, so that neither passes for the other."""
-    algorithms: Iterable[str] = SHARED_ALGORITHMS if isinstance(keys, OctKey) else PUBLIC_ALGORITHMS
-    return dict(jwt.decode(token, keys, algorithms=list(algorithms)).claims)
-
-
 def _keys_of(settings: TokenSettings, egress_socket: Path) -> OctKey | KeySet | RemoteKeys:
+    from isolet.invoke import jose  # noqa: PLC0415
+
     if settings.hs256_secret is not None:
         try:
-            return OctKey.import_key(settings.hs256_secret.encode())
+            return jose.OctKey.import_key(settings.hs256_secret.encode())
         except ValueError as exc:
             raise InvalidInput(f"hs256_secret is no shared secret: {exc}") from exc
     if settings.jwks_url is not None:

@@ -6,17 +6,17 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from isolet.domain.tokens import check_jwks
 from isolet.errors import FunctionCrashed, InvalidHead, InvalidInput
 from isolet.runtime.channel import Channel
 from isolet.telemetry import get_logger
 from isolet.wire import heads
+
+if TYPE_CHECKING:
+    from isolet.invoke.jose import KeySet
 
 log = get_logger("tokens")
 
@@ -96,7 +96,9 @@ def parse(body: bytes) -> Any:
 
 def key_set(value: object) -> KeySet:
     """Raises InvalidInput."""
+    from isolet.invoke import jose  # noqa: PLC0415
+
     try:
-        return KeySet.import_key_set({"keys": check_jwks(value)})
-    except (JoseError, ValueError, TypeError, KeyError) as exc:
+        return jose.KeySet.import_key_set({"keys": check_jwks(value)})
+    except (jose.JoseError, ValueError, TypeError, KeyError) as exc:
         raise InvalidInput(f"jwks holds a key that cannot be read: {exc}") from exc

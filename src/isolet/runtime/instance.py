@@ -240,6 +240,9 @@ class Instance:
         """End a module that takes all memory as it loads: the kernel's limit, and the guard, begin once it listens."""
         while self.state is State.STARTING:
             await asyncio.sleep(_MEASURE_EVERY_S)
+            if self.priority.pid != self.pid:
+                # Bubblewrap may have started workerd before its own priority was lowered.
+                self.priority = Priority(self.pid)
             self._burst = anonymous_bytes(self.pid) > 2 * self.spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES
             if self._burst:
                 self.happened(Event.KILLED)

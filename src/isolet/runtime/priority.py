@@ -21,7 +21,7 @@ class Priority:
     """Of one process that was just started. Processes that are gone are passed over."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self.pid = pid
         self._lowered = False
         self._may_raise = True
         self._set(_SERVING)
@@ -48,19 +48,19 @@ class Priority:
     def _set_session(self, nice: int) -> None:
         # The kernel may not group by session at all, or be asked too often by a server that is not root's.
         with contextlib.suppress(OSError):
-            Path(f"/proc/{self._pid}/autogroup").write_text(str(nice))
+            Path(f"/proc/{self.pid}/autogroup").write_text(str(nice))
 
     def _set_threads(self, nice: int) -> None:
         with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{self._pid}/task"):
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
                 os.setpriority(os.PRIO_PROCESS, int(thread), nice)
 
     def _goes_back(self) -> bool:
         """Whether this server may raise what it lowered; else threads stay where they are."""
         try:
-            now = os.getpriority(os.PRIO_PROCESS, self._pid)
-            os.setpriority(os.PRIO_PROCESS, self._pid, now + 1)
-            os.setpriority(os.PRIO_PROCESS, self._pid, now)
+            now = os.getpriority(os.PRIO_PROCESS, self.pid)
+            os.setpriority(os.PRIO_PROCESS, self.pid, now + 1)
+            os.setpriority(os.PRIO_PROCESS, self.pid, now)
         except OSError:
             return False
         return True

@@ -1,6 +1,7 @@
 """Instances give way to the server, and stuck ones to all others."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,18 +15,15 @@ from isolet.runtime.lifecycle import State
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
 from tests.integration.runtime.test_pool import until
-from tests.support.runtime import a_spec, acquire, fetch
+from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch
 
-BUSY = """export default () => {
-    let count = 0;
-    for (let i = 0; i < 4e8; i++) count += i % 7;
+# As many turns of a loop as the path says.
+BUSY = """export default (request) => {
+    const turns = Number(new URL(request.url).pathname.slice(1));
+    for (let i = 0, count = 0; i < turns; i++) count += i % 7;
     return new Response("done");
 }"""
-
-
-SLOW_TO_LOAD = """let count = 0;
-for (let i = 0; i < 1e9; i++) count += i % 7;
-export default () => new Response(String(count));"""
+NEVER_LOADS = "for (;;);"
 
 
 def niceness(instance: Instance) -> set[int]:
@@ -41,21 +39,25 @@ def session_niceness(pid: int) -> int:
     return int(group.rpartition(" ")[2]) if group else os.getpriority(os.PRIO_PROCESS, pid)
 
 
-async def test_an_instance_that_starts_gives_way_like_one_that_serves(pool: Pool) -> None:
+async def test_an_instance_that_starts_gives_way_like_one_that_serves(runtime: Runtime, lines: Lines) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     ours = session_niceness(os.getpid())
-    start = asyncio.ensure_future(acquire(pool, a_spec(SLOW_TO_LOAD)))
+    # It starts for as long as the test looks.
+    async with runtime.pool(lines, start_timeout_s=600.0) as pool:
+        start = asyncio.ensure_future(acquire(pool, a_spec(NEVER_LOADS)))
 
-    def gives_way() -> bool:
-        return any(
-            instance.state is State.STARTING
-            and (session_niceness(instance.pid), niceness(instance)) == (own + 5, {own + 5})
-            for instance in pool.instances
-        )
+        def gives_way() -> bool:
+            return any(
+                instance.state is State.STARTING
+                and (session_niceness(instance.pid), niceness(instance)) == (own + 5, {own + 5})
+                for instance in pool.instances
+            )
 
-    await until(gives_way, "the lower priority of an instance that starts")
-    assert session_niceness(os.getpid()) == ours
-    await asyncio.wait_for(start, 60)
+        await until(gives_way, "the lower priority of an instance that starts")
+        assert session_niceness(os.getpid()) == ours
+        start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await start
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a server that may not raise a priority again does not lower it")
@@ -67,11 +69,21 @@ async def test_a_stuck_instance_gives_way_until_it_answers_again(pool: Pool) -> 
         instance = await acquire(pool, a_spec(BUSY, limits=Limits(cpu_ms=60_000)))
         assert niceness(instance) == {own + 5}
         tasks.loop(guard.run(), name="guard")
-        call = asyncio.ensure_future(fetch(instance, "/busy"))
         guard.wake()
-        await until(lambda: niceness(instance) == {min(own + 15, 19)}, "the lower priority")
-        assert await asyncio.wait_for(call, 60) == (200, b"done")
+        call = await seen_to_give_way(instance, min(own + 15, 19))
+        assert await call == (200, b"done")
         await until(lambda: niceness(instance) == {own + 5}, "the end of the lower priority")
     finally:
         await tasks.close()
         await guard.close()
+
+
+async def seen_to_give_way(instance: Instance, nice: int) -> asyncio.Future[tuple[int, bytes]]:
+    """The call that keeps its loop stuck: each is twice as long as the one before, until the guard comes to look."""
+    turns = 100_000_000
+    while True:
+        call = asyncio.ensure_future(fetch(instance, f"/{turns}"))
+        await until(lambda call=call: call.done() or niceness(instance) == {nice}, "the lower priority")
+        if not call.done():
+            return call
+        turns *= 2

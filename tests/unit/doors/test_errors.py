@@ -3,7 +3,7 @@ import re
 import pytest
 from structlog.testing import capture_logs
 
-from isolet.doors import kapso, management, native
+from isolet.doors import dialects, kapso, native_errors
 from isolet.doors.errors import ErrorReply, headers_of, public_error
 from isolet.errors import (
     BuildFailed,
@@ -45,7 +45,7 @@ REFUSALS: list[tuple[IsoletError, int, int]] = [
 def test_a_refusal_has_its_status_and_shape_in_each_dialect(
     error: IsoletError, kapso_status: int, native_status: int
 ) -> None:
-    by_kapso, by_native = kapso.error_reply(error), native.error_reply(error)
+    by_kapso, by_native = kapso.error_reply(error), native_errors.error_reply(error)
 
     assert (by_kapso.status, by_kapso.body) == (kapso_status, {"error": "said so"})
     assert by_native.status == native_status
@@ -60,7 +60,7 @@ def test_a_refusal_has_its_status_and_shape_in_each_dialect(
 def test_a_failed_call_is_told_with_its_id(error: IsoletError, native_status: int) -> None:
     error.details = {"invocation_id": "the-id"}
 
-    by_kapso, by_native = kapso.error_reply(error), native.error_reply(error)
+    by_kapso, by_native = kapso.error_reply(error), native_errors.error_reply(error)
 
     assert by_kapso == ErrorReply(
         status=500,
@@ -112,4 +112,4 @@ def test_a_refusal_is_not_logged() -> None:
     ],
 )
 def test_an_error_speaks_the_dialect_of_its_path(path: str, body: object) -> None:
-    assert management.error_reply(path, NotFound("said so")).body == body
+    assert dialects.error_reply(path, NotFound("said so")).body == body

@@ -1,0 +1,59 @@
+"""What `isolet serve` loads before it serves: a start that is quick stays so while nothing heavy comes into it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+# Each takes 50 ms to half a second to load, and serves no call: what needs one loads it then.
+HEAVY = {
+    "alembic",
+    "fastapi",
+    "httpx",
+    "jinja2",
+    "joserfc",
+    "opentelemetry",
+    "prometheus_client",
+    "pydantic",
+    "starlette",
+}
+_PROGRAM = """
+import asyncio, json, os, signal, sys
+from pathlib import Path
+from isolet.cli import main
+from isolet import settings
+from isolet.server import serve
+
+def told(_):
+    Path(sys.argv[2]).write_text(json.dumps(sorted(sys.modules)))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+chosen = settings.load({}, {"port": "0", "data_dir": sys.argv[1]})
+asyncio.run(serve(chosen, on_started=told))
+"""
+
+
+def _loaded(folder: Path) -> set[str]:
+    """The modules of a server at the moment in which it is ready."""
+    told = folder / "modules.json"
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, folder / "data", told],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(told.read_text()))
+
+
+def test_a_server_that_serves_has_loaded_nothing_that_calls_do_not_need(tmp_path: Path) -> None:
+    # The first start makes the schema.
+    assert "alembic" in _loaded(tmp_path)
+
+    loaded = _loaded(tmp_path)
+
+    assert {"isolet.doors.gateway", "sqlalchemy"} <= loaded
+    assert loaded & HEAVY == set()
