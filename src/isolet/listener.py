@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
 from isolet.errors import SettingsError
 from isolet.protocol import Protocol
+from isolet.wire.callers import Proxies
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
@@ -20,16 +23,22 @@ _BACKLOG = 2048
 class Listener(uvicorn.Server):
     """Serves `app` on a socket that was bound before, so that a taken port is told before anything starts.
 
-    Connections over `connections_max` are refused.
+    Connections over `connections_max` are refused. `trusted_proxies` are networks whose proxies say for whom they ask.
     """
 
     def __init__(
-        self, app: Any, bound: socket.socket, *, drain_timeout_s: float, connections_max: int | None = None
+        self,
+        app: Any,
+        bound: socket.socket,
+        *,
+        drain_timeout_s: float,
+        connections_max: int | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=cast(type[asyncio.Protocol], partial(Protocol, proxies=Proxies(trusted_proxies))),
                 interface="asgi3",
                 ws="none",
                 lifespan="off",

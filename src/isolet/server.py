@@ -65,6 +65,7 @@ async def serve(
             bound,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,
+            trusted_proxies=settings.trusted_networks,
         )
 
         def stop() -> None:

@@ -67,6 +67,9 @@ class Settings:
     public_url: str | None = _setting(
         None, "Base URL that clients use, shown in `endpoint_url`. Without it the request's own base."
     )
+    trusted_proxies: str = _setting(
+        "", "Networks of the proxies that may say for whom they ask (`X-Forwarded-For`): CIDRs, comma separated."
+    )
     egress_allow: str = _setting("", "Further networks that functions may reach: CIDRs, comma separated.")
     idle_timeout_s: float = _setting(300.0, "Seconds without a call after which an instance stops.", minimum=0.05)
     queue_timeout_s: float = _setting(
@@ -151,15 +154,24 @@ class Settings:
     @property
     def egress_networks(self) -> tuple[str, ...]:
         """The allowed CIDRs in canonical form. Raises SettingsError."""
-        found = []
-        for part in filter(None, (part.strip() for part in self.egress_allow.split(","))):
-            try:
-                found.append(str(ipaddress.ip_network(part, strict=False)))
-            except ValueError as exc:
-                raise SettingsError(
-                    f"cannot read {PREFIX}EGRESS_ALLOW: {part!r} is not a network such as 10.0.0.0/8"
-                ) from exc
-        return tuple(found)
+        return _read_networks("EGRESS_ALLOW", self.egress_allow)
+
+    @property
+    def trusted_networks(self) -> tuple[str, ...]:
+        """The CIDRs of trusted proxies in canonical form. Raises SettingsError."""
+        return _read_networks("TRUSTED_PROXIES", self.trusted_proxies)
+
+
+def _read_networks(name: str, text: str) -> tuple[str, ...]:
+    """CIDRs, comma separated. Raises SettingsError."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            network = ipaddress.ip_network(part, strict=False)
+        except ValueError as exc:
+            raise SettingsError(f"cannot read {PREFIX}{name}: {part!r} is not a network such as 10.0.0.0/8") from exc
+        found.append(str(network))
+    return tuple(found)
 
 
 def _read_limits(text: str) -> dict[str, int]:
@@ -216,7 +228,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
             values[field.name] = _parse(field, environment[variable], variable)
     settings = Settings(**values)
     _check_url(settings.public_url)
-    _ = settings.egress_networks, settings.requests_a_minute, settings.callback_schedule
+    _ = settings.egress_networks, settings.trusted_networks, settings.requests_a_minute, settings.callback_schedule
     return settings
 
 

@@ -371,7 +371,6 @@ def test_the_callers_headers_reach_the_function(api: Kapso) -> None:
         "User-Agent": "tests/1",
         "Content-Type": "application/json; charset=utf-8",
         "Cookie": "a=1",
-        "X-Forwarded-For": "203.0.113.9",
     }
 
     seen = seen_headers(api.invoke(api.deployed(SHOW), {}, headers=headers))

@@ -174,3 +174,28 @@ async def test_a_connection_whose_body_goes_on_behind_its_reply_is_closed_once_i
         reply = await talk(address, HEAD % (b"POST", b"content-length: 10\r\n"), b"x")
 
     assert reply.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_the_protocol_stands_on_nothing_of_uvicorns() -> None:
+    """Its private classes change between releases; its settings and its record of connections are what a class gets."""
+    assert Protocol.__mro__ == (Protocol, asyncio.Protocol, asyncio.BaseProtocol, object)
+    config = Config(takes_whole, http=Protocol, ws="none", lifespan="off", log_config=None)
+    state = ServerState()
+    config.load()
+    assert config.http_protocol_class is Protocol
+    assert {"loaded", "loaded_app", "timeout_keep_alive", "limit_concurrency"} <= set(vars(config))
+    assert {"connections", "tasks", "default_headers", "total_requests"} <= set(vars(state))
+
+
+async def test_a_reply_with_a_line_break_in_a_header_is_not_sent() -> None:
+    async def splits(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"x-a", b"b\r\nset-cookie: c=1")]
+        if scope["path"] == "/whole":
+            await send({"type": WHOLE, "status": 200, "headers": headers, "body": b"x"})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    for path in (b"/whole", b"/streamed"):
+        async with listening(splits, Protocol) as address:
+            reply = await talk(address, b"GET %b HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n" % path)
+        assert reply.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+        assert b"set-cookie" not in reply

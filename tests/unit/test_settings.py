@@ -23,13 +23,16 @@ _EXAMPLES: dict[type, tuple[str, Any]] = {
 }
 
 
+NETWORKS = {"ISOLET_EGRESS_ALLOW": "egress_networks", "ISOLET_TRUSTED_PROXIES": "trusted_networks"}
+
+
 def _example(field: dataclasses.Field[Any]) -> tuple[str, Any]:
     """A text that can be read, and the value that it means; not the default."""
     choices = field.metadata["choices"]
     if choices:
         chosen = next(choice for choice in choices if choice != field.default)
         return chosen, chosen
-    if field.name == "egress_allow":
+    if field.name in ("egress_allow", "trusted_proxies"):
         return "10.0.0.0/8", "10.0.0.0/8"
     if field.name == "public_url":
         return "https://here.example", "https://here.example"
@@ -128,14 +131,16 @@ def test_no_has_many_words(text: str) -> None:
     assert load({"ISOLET_METRICS_PUBLIC": text}).metrics_public is False
 
 
-def test_networks_are_read_in_canonical_form() -> None:
-    assert load({"ISOLET_EGRESS_ALLOW": " 10.1.2.3/8, ,::1,"}).egress_networks == ("10.0.0.0/8", "::1/128")
+@pytest.mark.parametrize(("variable", "shown"), NETWORKS.items())
+def test_networks_are_read_in_canonical_form(variable: str, shown: str) -> None:
+    assert getattr(load({variable: " 10.1.2.3/8, ,::1,"}), shown) == ("10.0.0.0/8", "::1/128")
 
 
+@pytest.mark.parametrize("variable", NETWORKS)
 @pytest.mark.parametrize("text", ["localhost", "10.0.0.0/33", "10.0.0.0/8;::1"])
-def test_a_bad_network_is_told_at_start(text: str) -> None:
-    with pytest.raises(SettingsError, match=re.escape(f"ISOLET_EGRESS_ALLOW: {text!r} is not a network")):
-        load({"ISOLET_EGRESS_ALLOW": text})
+def test_a_bad_network_is_told_at_start(variable: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"{variable}: {text!r} is not a network")):
+        load({variable: text})
 
 
 @pytest.mark.parametrize("text", ["example.com", "ftp://example.com", "https://", "http://[::1", "http://x/?a=b"])

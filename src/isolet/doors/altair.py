@@ -11,7 +11,18 @@ from isolet.domain.callbacks import check_url
 from isolet.domain.invocations import Door
 from isolet.doors.altair_errors import error_reply
 from isolet.doors.authentication import api_key, bearer
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_bytes, send_json, send_reply, with_query
+from isolet.doors.http import (
+    Body,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    send_bytes,
+    send_json,
+    send_reply,
+    told_to_function,
+    with_query,
+)
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     IsoletError,
@@ -21,7 +32,7 @@ from isolet.errors import (
     RequestError,
     Unauthenticated,
 )
-from isolet.invoke.headers import get
+from isolet.invoke.headers import get, named
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
@@ -113,6 +124,7 @@ class AltairDoor:
                 target=with_query(target.extra, scope["query_string"]),
                 path=unquote(target.extra.decode("latin-1")),
                 headers=self._passed(scope["headers"]),
+                own=told_to_function(scope),
                 body=await body.read(),
                 scheme=scope["scheme"],
                 gone=body.gone,
@@ -133,6 +145,8 @@ class AltairDoor:
             raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
         body = await Body(scope, receive, limit=self.settings.max_body_bytes).read()
         where = with_query(target.extra, scope["query_string"])
+        left_out = _NOT_KEPT | named(headers)
+        kept = [header for header in self._passed(headers) if header[0] not in left_out]
         job_id = await self.jobs.accept(
             AsyncCall(
                 route=route,
@@ -140,8 +154,7 @@ class AltairDoor:
                 target=where.decode("latin-1"),
                 headers=[
                     (name.decode("latin-1"), value.decode("latin-1"))
-                    for name, value in self._passed(headers)
-                    if name not in _NOT_KEPT
+                    for name, value in (*kept, *told_to_function(scope))
                 ],
                 body=body,
                 callback_url=url,

@@ -26,7 +26,18 @@ from isolet.doors.butterbase_errors import (
     invalid_key,
     invalid_token,
 )
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, check_json, send_bytes, send_reply, with_query
+from isolet.doors.http import (
+    Body,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    check_json,
+    send_bytes,
+    send_reply,
+    told_to_function,
+    with_query,
+)
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
@@ -221,7 +232,8 @@ class ButterbaseCalls:
             method=scope["method"].encode(),
             target=with_query(scope["raw_path"], scope["query_string"]),
             path=scope["path"],
-            headers=[*headers, *identity.headers(project)],
+            headers=headers,
+            own=[*told_to_function(scope), *identity.headers(project)],
             body=payload,
             scheme=scope["scheme"],
             # A body that is still being read is watched by its reader.

@@ -13,6 +13,7 @@ from isolet.errors import ClientDisconnected, ExecutionError, RequestError, TooL
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Reply
 from isolet.protocol import WHOLE
+from isolet.wire.callers import TOLD
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -74,6 +75,12 @@ class Body:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"Request body is larger than {self._limit // (1024 * 1024)} MB")
+
+
+def told_to_function(scope: Scope) -> Headers:
+    """The headers that tell a function who calls it."""
+    told: Headers = scope.get(TOLD, [])
+    return told
 
 
 def with_query(path: bytes, query: bytes) -> bytes:

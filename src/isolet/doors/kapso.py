@@ -8,7 +8,18 @@ from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door
 from isolet.doors.authentication import api_key, without_keys
 from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
-from isolet.doors.http import Body, Receive, Scope, Send, check_json, send_bytes, send_json, send_reply, with_query
+from isolet.doors.http import (
+    Body,
+    Receive,
+    Scope,
+    Send,
+    check_json,
+    send_bytes,
+    send_json,
+    send_reply,
+    told_to_function,
+    with_query,
+)
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
@@ -66,6 +77,7 @@ class KapsoDoor:
                     target=with_query(scope["raw_path"], scope["query_string"]),
                     path=path,
                     headers=without_keys(self.routes, scope["headers"]),
+                    own=told_to_function(scope),
                     body=payload,
                     scheme=scope["scheme"],
                     gone=body.gone,

@@ -376,7 +376,7 @@ class Call:
         request = self._request
         self._means.recording.fill(
             self.invocation,
-            headers=request.headers,
+            headers=[*request.headers, *request.own],
             query=request.target.partition(b"?")[2],
             response=self._response,
             redactor=None if instance is None else instance.redactor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isolet.runtime.channel import Headers
+from isolet.wire import heads
 
 _HOP_BY_HOP = frozenset(
     {
@@ -21,24 +22,37 @@ _HOP_BY_HOP = frozenset(
 _NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
 # What a `Connection` header may name without effect: a request cannot do without it.
 _NOT_NAMED = frozenset({b"host"})
+_EVERYDAY = (b"keep-alive", b"close", b"")
 # The server puts the date on every reply; that of what a function fetched and passes on would be a second one.
 _NOT_TO_CALLER = _HOP_BY_HOP | {b"date"}
 _OURS = b"x-isolet-"
 
 
 def to_function(headers: Headers) -> list[bytes]:
-    """The header lines of a request that a function may see."""
-    lines = []
-    named: set[bytes] = set()
+    """The header lines of a request that a function may see, of those that its caller sent."""
+    return heads.lines(forwarded(headers))
+
+
+def forwarded(headers: Headers) -> Headers:
+    """The caller's headers that go on to a function: none that belongs to the connection, and none that is ours."""
+    passed = []
+    is_named = False
     for name, value in headers:
         if name in _NOT_TO_FUNCTION or name.startswith(_OURS):
-            if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-                named.update(part.strip() for part in value.lower().split(b","))
+            is_named = is_named or (name == b"connection" and value.lower() not in _EVERYDAY)
             continue
-        lines.append(b"%b: %b\r\n" % (name, value))
-    if named := named - _NOT_NAMED:
-        lines = [line for line in lines if line.partition(b":")[0] not in named]
-    return lines
+        passed.append((name, value))
+    if not is_named:
+        return passed
+    hop = named(headers)
+    return [header for header in passed if header[0] not in hop]
+
+
+def named(headers: Headers) -> frozenset[bytes]:
+    """The names of the headers that a caller's `Connection` headers keep from going on (RFC 9110, 7.6.1)."""
+    told = b",".join(value.lower() for name, value in headers if name == b"connection")
+    names = {part.strip() for part in told.split(b",")}
+    return frozenset(name for name in names - _NOT_NAMED if not name.startswith(_OURS))
 
 
 def to_caller(headers: Headers, invocation_id: str) -> Headers:

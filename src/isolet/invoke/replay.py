@@ -44,7 +44,8 @@ class Replays:
             method=call.method.encode("latin-1"),
             target=target.encode(),
             path=call.path,
-            headers=stored_headers(call.request_headers),
+            # Among them are the platform's own, which the caller's `Connection` took nothing of.
+            headers=[header for header in stored_headers(call.request_headers) if header[0] != b"connection"],
             body=call.request_body,
         )
         try:

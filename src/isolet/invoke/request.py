@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class CallRequest:
     `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
     for calls that had an id before they ran.
     `upgrade`: the function may answer 101 and go on as a WebSocket.
+    `own` are the platform's own headers, which nothing that the caller says takes away.
     `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
     """
 
@@ -38,6 +39,7 @@ class CallRequest:
     target: bytes
     path: str
     headers: Headers
+    own: Sequence[tuple[bytes, bytes]] = ()
     body: bytes | AsyncIterator[bytes]
     scheme: str = "http"
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -52,6 +54,7 @@ class CallRequest:
         Raises InvalidHead.
         """
         lines = to_function(self.headers)
+        lines.extend(heads.lines(self.own))
         if self.upgrade:
             lines.extend(_UPGRADE_LINES)
         if length is not None:

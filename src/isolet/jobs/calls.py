@@ -92,6 +92,7 @@ class Calls:
                     target=job.target.encode("latin-1"),
                     path=unquote(job.target.partition("?")[0]),
                     headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers],
+                    scheme=_scheme(job),
                     body=job.body,
                 ),
             )
@@ -107,6 +108,11 @@ class Calls:
         status, body = self._tell(error)
         headers = [("content-type", "application/json")]
         return Result(status=status, headers=headers, body=body, error=error.message[:512])
+
+
+def _scheme(job: Job) -> str:
+    """What the caller's proxy said, which alone is kept under this name."""
+    return "https" if ("x-forwarded-proto", "https") in ((name, value) for name, value in job.headers) else "http"
 
 
 def _callback(call: Job, duration_ms: int, now_ms: int) -> Job:
