@@ -44,8 +44,9 @@ from isolet.listener import Listener
 from isolet.projects import Projects
 from isolet.projects.tokens import Tokens
 from isolet.runtime import cgroups
+from isolet.runtime.addresses import Addresses
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
-from isolet.runtime.egress import Egress
+from isolet.runtime.egress import Egresses
 from isolet.runtime.guard import Guard
 from isolet.runtime.instance import Launcher
 from isolet.runtime.pool import Budget, Pool
@@ -148,17 +149,22 @@ class House:
         # Before the first child: one that stayed where the server started would keep it from making groups there.
         groups = cgroups.find()
         configs = ConfigBuilder(self.toolchain.workerd_schema)
-        egress = self._egress = Egress(
+        self.addresses = Addresses()
+        self._stack.callback(self.addresses.close)
+        self.addresses.start()
+        self.egresses = Egresses(
             configs=configs,
             sandbox=self._sandbox,
             pid_files=pid_files,
-            socket=run / "egress" / "socket",
+            folder=run,
             allowed=settings.egress_networks,
+            addresses=self.addresses,
+            limit_of=lambda project_id: self.routes.limits_of(project_id).connections,
+            idle_timeout_s=settings.idle_timeout_s,
             start_timeout_s=settings.start_timeout_s,
         )
-        self._stack.push_async_callback(egress.close)
-        await egress.start()
-        self._loops.loop(egress.supervise(), name="egress")
+        self._stack.push_async_callback(self.egresses.close)
+        await self.egresses.check()
         loopback_socket = run / "loopback" / "socket"
         self._stack.callback(loopback_socket.unlink, missing_ok=True)
         self._loopback_socket = self._stack.enter_context(bind_unix(loopback_socket))
@@ -179,7 +185,7 @@ class House:
             sandbox=self._sandbox,
             pid_files=pid_files,
             sockets=run / "sockets",
-            egress_socket=egress.socket,
+            egresses=self.egresses,
             storages=self.storages,
             loopback_socket=loopback_socket,
             cgroups=groups,
@@ -205,9 +211,7 @@ class House:
         database, routes, clock, pool = self.database, self.routes, self.clock, self.pool
         tokens = LoopbackTokens()
         releases = Releases(database, self._vault, api_url=self._url, token=tokens.issue)
-        self.identities = Identities(
-            database=database, vault=self._vault, clock=clock, egress_socket=self._egress.socket
-        )
+        self.identities = Identities(database=database, vault=self._vault, clock=clock, egresses=self.egresses)
         self._stack.callback(self.identities.close)
         await self.identities.load()
 
@@ -217,6 +221,7 @@ class House:
             self.identities.forget(project_id)
             await self.jobs.delete_project(project_id)
             await self.storages.delete(project_id)
+            await self.egresses.delete(project_id)
 
         async def load_spec(route: Route) -> InstanceSpec:
             if route.version is None:
@@ -309,7 +314,7 @@ class House:
                 tell=altair_errors.failure,
             ),
             deliveries=Deliveries(
-                egress_socket=self._egress.socket,
+                egresses=self.egresses,
                 secrets=self.webhook_secrets,
                 clock=clock,
                 schedule_s=settings.callback_schedule,

@@ -109,6 +109,7 @@ def test_a_tcp_connection_to_an_inside_address_is_refused(kapso: Kapso) -> None:
         for address in (f"127.0.0.1:{echo.server_address[1]}", f"localhost:{echo.server_address[1]}"):
             reply = kapso.invoke(function_id, address)
             assert "cannot connect to the specified address" in reply.text
+            assert REFUSED in reply.text
 
 
 def test_an_address_that_the_operator_allowed_is_reached(opened: Kapso, world: World) -> None:

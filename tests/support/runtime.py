@@ -11,14 +11,14 @@ from typing import Any
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
+from isolet.runtime.addresses import Addresses
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
-from isolet.runtime.egress import Egress
+from isolet.runtime.egress import Egresses
 from isolet.runtime.instance import Instance, Launcher
 from isolet.runtime.pool import Budget, Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
-from isolet.tasks import Tasks
 
 START_TIMEOUT_S = 15.0
 
@@ -65,25 +65,25 @@ class Runtime:
     sandbox: Sandbox
     pid_files: PidFiles
 
-    @asynccontextmanager
-    async def egress(self, *allowed: str) -> AsyncIterator[Egress]:
-        """The way out, supervised."""
-        egress = Egress(
+    def egresses(
+        self,
+        *allowed: str,
+        limit_of: Callable[[ProjectId], int] = lambda _: 1000,
+        idle_timeout_s: float = 300.0,
+        addresses: Addresses | None = None,
+    ) -> Egresses:
+        """Every project's way out; to be closed by the caller."""
+        return Egresses(
             configs=self.configs,
             sandbox=self.sandbox,
             pid_files=self.pid_files,
-            socket=self.folder / "egress" / "socket",
+            folder=self.folder,
             allowed=allowed,
+            addresses=addresses or Addresses(),
+            limit_of=limit_of,
+            idle_timeout_s=idle_timeout_s,
             start_timeout_s=START_TIMEOUT_S,
         )
-        tasks = Tasks()
-        try:
-            await egress.start()
-            tasks.loop(egress.supervise(), name="egress")
-            yield egress
-        finally:
-            await egress.close()
-            await tasks.close()
 
     def storages(self) -> Storages:
         """To be closed by the caller."""
@@ -98,17 +98,18 @@ class Runtime:
         )
 
     @asynccontextmanager
-    async def pool(self, on_line: Callable[[InvocationId, ConsoleLine], None], **values: Any) -> AsyncIterator[Pool]:
-        """A pool that is closed at the end, with nothing left of it."""
+    async def pool(
+        self, on_line: Callable[[InvocationId, ConsoleLine], None], *, egresses: Egresses | None = None, **values: Any
+    ) -> AsyncIterator[Pool]:
+        """A pool that is closed at the end, with nothing left of it, nor of `egresses`."""
         storages = self.storages()
-        egress_socket = self.folder / "egress" / "socket"
-        egress_socket.parent.mkdir(exist_ok=True)
+        egresses = egresses or self.egresses()
         launcher = Launcher(
             configs=self.configs,
             sandbox=self.sandbox,
             pid_files=self.pid_files,
             sockets=self.folder / "sockets",
-            egress_socket=egress_socket,
+            egresses=egresses,
             storages=storages,
         )
         known = {
@@ -124,6 +125,7 @@ class Runtime:
         finally:
             await pool.close(0.0)
             await storages.close()
+            await egresses.close()
 
 
 async def fetch(instance: Instance, target: str = "/", *, call: str = "{}") -> tuple[int, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolet.clock import Clock
@@ -18,6 +17,7 @@ from isolet.errors import InvalidInput
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
 from isolet.invoke.jwks import RemoteKeys, key_set
+from isolet.runtime.egress import Egresses
 from isolet.store import tokens as stored
 from isolet.store.database import Database
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class Identities:
     """The settings of every project, in memory; each has one kind of key, and with it the algorithms it takes."""
 
-    def __init__(self, *, database: Database, vault: Vault, clock: Clock, egress_socket: Path) -> None:
+    def __init__(self, *, database: Database, vault: Vault, clock: Clock, egresses: Egresses) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
-        self._egress_socket = egress_socket
+        self._egresses = egresses
         self._settings: dict[ProjectId, TokenSettings] = {}
         self._keys: dict[ProjectId, OctKey | KeySet | RemoteKeys] = {}
         self._changing = asyncio.Lock()
@@ -40,7 +40,7 @@ class Identities:
     async def load(self) -> None:
         for project_id, values, sealed in await self._database.read(stored.list_token_settings):
             settings = check_settings({**values, "hs256_secret": self._open(project_id, sealed)})
-            self._take(project_id, settings, _keys_of(settings, self._egress_socket))
+            self._take(project_id, settings, self._keys_of(project_id, settings))
 
     def settings(self, project_id: ProjectId) -> TokenSettings | None:
         """Without the secret, which is shown as `***`."""
@@ -50,7 +50,7 @@ class Identities:
     async def set(self, project_id: ProjectId, values: dict[str, Any]) -> None:
         """Replace the whole. Raises InvalidInput."""
         settings = check_settings(values)
-        keys = _keys_of(settings, self._egress_socket)
+        keys = self._keys_of(project_id, settings)
         shown = {
             "issuer": settings.issuer,
             "audience": settings.audience,
@@ -103,23 +103,23 @@ class Identities:
         self._settings[project_id] = settings
         self._keys[project_id] = keys
 
+    def _keys_of(self, project_id: ProjectId, settings: TokenSettings) -> OctKey | KeySet | RemoteKeys:
+        """Raises InvalidInput."""
+        from isolet.invoke import jose  # noqa: PLC0415
+
+        if settings.hs256_secret is not None:
+            try:
+                return jose.OctKey.import_key(settings.hs256_secret.encode())
+            except ValueError as exc:
+                raise InvalidInput(f"hs256_secret is no shared secret: {exc}") from exc
+        if settings.jwks_url is not None:
+            return RemoteKeys(settings.jwks_url, project_id, self._egresses)
+        return key_set(settings.jwks)
+
     def _open(self, project_id: ProjectId, sealed: bytes | None) -> str | None:
         if sealed is None:
             return None
         return self._vault.open_sealed(project_id, sealed, purpose=_purpose(project_id))
-
-
-def _keys_of(settings: TokenSettings, egress_socket: Path) -> OctKey | KeySet | RemoteKeys:
-    from isolet.invoke import jose  # noqa: PLC0415
-
-    if settings.hs256_secret is not None:
-        try:
-            return jose.OctKey.import_key(settings.hs256_secret.encode())
-        except ValueError as exc:
-            raise InvalidInput(f"hs256_secret is no shared secret: {exc}") from exc
-    if settings.jwks_url is not None:
-        return RemoteKeys(settings.jwks_url, egress_socket)
-    return key_set(settings.jwks)
 
 
 def _purpose(project_id: ProjectId) -> str:

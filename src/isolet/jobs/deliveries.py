@@ -1,4 +1,4 @@
-"""Delivers callbacks through the egress process, which alone resolves names and refuses addresses.
+"""Delivers callbacks through the project's egress process, which alone resolves names and refuses addresses.
 
 No redirect is followed, an answer is read to 64 KiB, and the whole exchange has one deadline.
 """
@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from isolet.clock import Clock
@@ -19,6 +18,7 @@ from isolet.errors import IsoletError
 from isolet.invoke.headers import get
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.runtime.channel import Channel, Connection
+from isolet.runtime.egress import Egresses
 from isolet.wire import heads
 
 _ANSWER_MAX_BYTES = 65_536
@@ -31,14 +31,14 @@ class Deliveries:
     def __init__(
         self,
         *,
-        egress_socket: Path,
+        egresses: Egresses,
         secrets: WebhookSecrets,
         clock: Clock,
         schedule_s: Sequence[float],
         timeout_s: float,
         host_limit: int,
     ) -> None:
-        self._channel = Channel(str(egress_socket))
+        self._egresses = egresses
         self._secrets = secrets
         self._clock = clock
         self._schedule_s = schedule_s
@@ -67,24 +67,22 @@ class Deliveries:
             return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt, result=result), None
         return concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms), None
 
-    def close(self) -> None:
-        self._channel.close()
-
     async def _deliver(self, job: Job) -> tuple[Result, int]:
         """What came back, and how long the receiver asks to wait, in milliseconds."""
         try:
             data = await self._request(job)
-            async with asyncio.timeout(self._timeout_s):
-                return await self._exchange(data)
+            # No two projects share a connection.
+            async with asyncio.timeout(self._timeout_s), self._egresses.use(job.project_id) as egress:
+                return await self._exchange(egress.channel, data)
         except TimeoutError:
             return Result(status=0, error=f"no complete answer within {self._timeout_s:g} s"), 0
         except (OSError, IsoletError) as exc:
             return Result(status=0, error=f"cannot deliver: {exc}"), 0
 
-    async def _exchange(self, data: bytes) -> tuple[Result, int]:
+    async def _exchange(self, channel: Channel, data: bytes) -> tuple[Result, int]:
         fresh = False
         while True:
-            connection = await self._channel.connect(fresh=fresh)
+            connection = await channel.connect(fresh=fresh)
             try:
                 connection.begin(data)
                 await connection.head()
@@ -96,7 +94,7 @@ class Deliveries:
                 # The idle connection had just been closed.
                 fresh = True
             finally:
-                self._channel.release(connection)
+                channel.release(connection)
 
     def _judge(self, connection: Connection, body: bytes) -> tuple[Result, int]:
         status, text = connection.status, body[:_KEPT_BYTES]

@@ -88,7 +88,6 @@ class Jobs:
         self._owner = owner
         self._retention_ms = retention_ms
         self._writes = Writes(database)
-        self._deliveries = deliveries
         worker = partial(Worker, owner=owner, writes=self._writes, database=database, clock=clock)
         self.callbacks = worker(
             JobKind.CALLBACK, capacity=delivery_capacity, lane_limit=deliveries.lane_limit, run_job=deliveries.run
@@ -129,7 +128,6 @@ class Jobs:
     async def drain(self, timeout_s: float) -> None:
         """Let running jobs finish, then hand them back."""
         await asyncio.gather(self.calls.drain(timeout_s), self.callbacks.drain(min(timeout_s, 5.0)))
-        self._deliveries.close()
 
     async def _keep_leases(self) -> None:
         rounds = 0

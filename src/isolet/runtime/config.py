@@ -18,6 +18,7 @@ COMPATIBILITY_DATE = "2026-11-01"
 CALL_HEADER = "x-isolet-call"
 PROTO_HEADER = "x-isolet-proto"
 SOCKET_NAME = "http"
+GATE_SOCKET = "gate"
 KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
 BINDING_NAMES = ("KV", "DB")
@@ -25,6 +26,8 @@ BINDING_NAMES = ("KV", "DB")
 _OURS = "__isolet"
 _LOOPBACK = "__isolet_loopback"
 _PRIVATE_MIN_CHARS = 8
+_WRAPPER = ("entry.js", "console.js", "context.js", "sockets.js", "stores.js")
+_MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js")
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
 # as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved.
@@ -86,7 +89,16 @@ class ConfigBuilder:
         self._schema: Any = capnp.load(str(schema), imports=[str(root)])
         self._js = {
             name: resources.files("isolet.runtime").joinpath("js", name).read_text()
-            for name in ("entry.js", "console.js", "context.js", "sockets.js", "stores.js", "egress.js")
+            for name in (
+                "entry.js",
+                "console.js",
+                "context.js",
+                "sockets.js",
+                "stores.js",
+                "connect.js",
+                "egress.js",
+                "gate.js",
+            )
         }
 
     def instance(self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None) -> bytes:
@@ -102,11 +114,9 @@ class ConfigBuilder:
         self._add_modules(
             worker,
             {
-                "isolet/entry.js": self._js["entry.js"],
-                "isolet/console.js": self._js["console.js"],
-                "isolet/context.js": self._js["context.js"],
-                "isolet/sockets.js": self._js["sockets.js"],
-                "isolet/stores.js": self._js["stores.js"],
+                **{f"isolet/{name}": self._js[name] for name in _WRAPPER},
+                # In place of the runtime's own.
+                "cloudflare:sockets": self._js["connect.js"],
                 "function.js": spec.module,
             },
         )
@@ -131,26 +141,40 @@ class ConfigBuilder:
         options.forwardedProtoHeader = PROTO_HEADER
         return bytes(config.to_bytes())
 
-    def egress(self, *, allow: Sequence[str], deny: Sequence[str], reasons: str, trust_system_cas: bool) -> bytes:
-        """A forward proxy to the networks in `allow`, less those in `deny`; `reasons` is who explains failures."""
+    def egress(
+        self, *, allow: Sequence[str], deny: Sequence[str], inside: str, connections_max: int, trust_system_cas: bool
+    ) -> bytes:
+        """A forward proxy to the networks in `allow`, less those in `deny`, for so many connections at once.
+
+        `inside` is the folder of the sockets of the process itself: its own HTTP server, and who explains failures.
+        """
         config = self._schema.Config.new_message()
-        main, network, explain = config.init("services", 3)
+        main, network, http, host = config.init("services", 4)
         main.name = "egress"
         worker = main.init("worker")
-        self._add_modules(worker, {"egress.js": self._js["egress.js"]})
-        worker.compatibilityFlags = ["connect_pass_through"]
-        (binding,) = worker.init("bindings", 1)
-        binding.name = "REASONS"
-        binding.init("service").name = "reasons"
-        self._reach(explain, "reasons", reasons)
+        self._add_modules(worker, {"egress.js": self._js["egress.js"], "gate.js": self._js["gate.js"]})
+        limit, *reached = worker.init("bindings", 3)
+        limit.name, limit.json = "LIMIT", str(connections_max)
+        for binding, service in zip(reached, ("http", "host"), strict=True):
+            binding.name = service.upper()
+            binding.init("service").name = service
+        self._reach(host, "host", f"{inside}/reasons")
+        http.name = "http"
+        external = http.init("external")
+        external.address = f"unix:{inside}/{SOCKET_NAME}"
+        external.init("tcp")
         worker.globalOutbound.name = "network"
         network.name = "network"
         service = network.init("network")
         service.allow = list(allow)
         service.deny = list(deny)
         service.init("tlsOptions").trustBrowserCas = trust_system_cas
-        (options,) = self._listen(config, {SOCKET_NAME: "egress"})
-        options.style = "proxy"
+        gate, own = config.init("sockets", 2)
+        gate.name, own.name = GATE_SOCKET, SOCKET_NAME
+        for socket in (gate, own):
+            socket.service.name = "egress"
+        gate.init("tcp")
+        own.init("http").style = "proxy"
         return bytes(config.to_bytes())
 
     def storage(self, *, folder: str) -> bytes:

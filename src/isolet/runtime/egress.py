@@ -1,20 +1,32 @@
-"""The one way out: a workerd process that resolves names and refuses addresses that are not allowed."""
+"""A project's way out: a workerd process that resolves names and refuses addresses that are not allowed.
+
+Each project in use has its own, started by its first connection (`demand.py`), so that no two share connections,
+look-ups of names, or sessions of TLS. What the host itself sends for a project, callbacks and questions for keys,
+leaves by the same process, through a socket of the host's own that counts towards no limit.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import resource
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from socket import socket
 
 from isolet.domain.networks import METADATA
 from isolet.errors import PlatformError
-from isolet.runtime.config import DENIED_NETWORKS, SOCKET_NAME, ConfigBuilder
+from isolet.ids import ProjectId
+from isolet.runtime.addresses import Addresses
+from isolet.runtime.channel import Channel
+from isolet.runtime.config import DENIED_NETWORKS, GATE_SOCKET, SOCKET_NAME, ConfigBuilder
+from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.reasons import Reasons
 from isolet.runtime.sandbox import Sandbox
+from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 
 log = get_logger("egress")
@@ -25,12 +37,72 @@ _CA_FILES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-_REASONS_INSIDE = "/reasons"
-_BACK_OFF_S = (0.05, 0.2, 1.0, 5.0)
+_INSIDE = "/inside"
+_REASONS = "reasons"
+# What a connection of a function takes there: a `fetch` eight, counted; and what the process has besides.
+_OPEN_FILES_EACH = 8
+_OPEN_FILES_BASE = 512
+_MEMORY_MAX_BYTES = 1024**3
 
 
 class Egress:
-    """Keeps the process running. The listening socket is ours and outlives it, so calls wait through a restart."""
+    """One project's process. Functions see `folder`, with the one socket in it; `channel` is the host's own way."""
+
+    def __init__(self, owner: Egresses, project_id: ProjectId) -> None:
+        self._owner = owner
+        self.project_id = project_id
+        name = project_id.replace("-", "")[:20]
+        self.folder = owner.sockets / name
+        self.inside = owner.inside / name
+        for folder in (self.folder, self.inside):
+            folder.mkdir(exist_ok=True)
+        self.socket = self.folder / "socket"
+        self.channel = Channel(str(self.inside / SOCKET_NAME))
+        self.reasons = Reasons(
+            self.inside / _REASONS,
+            allowed=owner.allowed,
+            denied=owner.denied,
+            limit=lambda: owner.connections_max(project_id),
+        )
+        self.users = 0
+        self.idle_timer: asyncio.TimerHandle | None = None
+        listeners = {GATE_SOCKET: listen(self.socket), SOCKET_NAME: listen(self.inside / SOCKET_NAME)}
+        self._process = OnDemand("egress", project_id, listeners, self._start, tasks=owner.tasks)
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the running process."""
+        child = self._process.child
+        return child.pid if child is not None else None
+
+    def restart(self) -> None:
+        """End the process, which starts anew with the rules of that time."""
+        child = self._process.child
+        if child is not None:
+            child.kill()
+
+    async def _start(self, listeners: Mapping[str, socket]) -> Child:
+        await self.reasons.start()
+        if self._process.closed:
+            raise NotNow
+        return self._owner.spawn(listeners, self.inside, self._owner.connections_max(self.project_id))
+
+    def detach(self) -> None:
+        """Give the sockets up at once, so that the next use of the project makes new ones."""
+        self._process.detach()
+        self.channel.close()
+        self.reasons.detach()
+        for folder in (self.folder, self.inside):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def close(self) -> None:
+        if not self._process.closed:
+            self.detach()
+        await self._process.kill()
+
+
+class Egresses:
+    """Every project's way out that is in use. `limit_of` gives how many connections its functions may have open."""
 
     def __init__(
         self,
@@ -38,100 +110,119 @@ class Egress:
         configs: ConfigBuilder,
         sandbox: Sandbox,
         pid_files: PidFiles,
-        socket: Path,
+        folder: Path,
         allowed: Sequence[str],
+        addresses: Addresses,
+        limit_of: Callable[[ProjectId], int],
+        idle_timeout_s: float,
         start_timeout_s: float,
     ) -> None:
-        trust = any(Path(file).is_file() for file in _CA_FILES)
-        if not trust:
+        self._trust = any(Path(file).is_file() for file in _CA_FILES)
+        if not self._trust:
             log.warning("no CA certificates on this machine: functions cannot fetch https")
-        denied = denied_networks(allowed)
-        # Beside the folder of the socket, which instances see.
-        self._reasons = Reasons(socket.parent.with_name("reasons") / "socket", allowed=allowed, denied=denied)
-        self._config = configs.egress(
-            allow=["public", *allowed],
-            deny=denied,
-            reasons=f"{sandbox.path(self._reasons.path.parent, _REASONS_INSIDE)}/{self._reasons.path.name}",
-            trust_system_cas=trust,
-        )
+        self.allowed = allowed
+        self._addresses = addresses
+        addresses.on_change = self._restart
+        self._configs = configs
         self._sandbox = sandbox
         self._pid_files = pid_files
+        self._limit_of = limit_of
         self._start_timeout_s = start_timeout_s
-        socket.parent.mkdir(parents=True, exist_ok=True)
-        self.socket = socket
-        self._listener = listen(socket)
-        self._child: Child | None = None
-        self._closing = asyncio.Event()
-
-    async def start(self) -> None:
-        """Raises PlatformError when it does not come up."""
-        await self._reasons.start()
-        child = Child(
-            ChildSpec(
-                name="egress",
-                config=self._config,
-                listeners={SOCKET_NAME: self._listener},
-                network=True,
-                folders={_REASONS_INSIDE: self._reasons.path.parent},
-                # It serves all instances, with two descriptors for each connection: as many as this user may have.
-                open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-            ),
-            self._sandbox,
-            self._pid_files,
+        self.sockets = folder / "egress"
+        self.inside = folder / "inside"
+        for made in (self.sockets, self.inside):
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir(parents=True)
+        self.tasks = Tasks()
+        self._in_use = InUse(
+            lambda project_id: Egress(self, project_id), idle_timeout_s=idle_timeout_s, tasks=self.tasks
         )
-        self._child = child
+
+    async def check(self) -> None:
+        """Start a process as projects get them, and end it. Raises PlatformError when it does not come up."""
+        folder = self.inside / "check"
+        folder.mkdir()
+        listeners = {name: listen(folder / name) for name in (GATE_SOCKET, SOCKET_NAME)}
+        child = self.spawn(listeners, folder, 1)
         try:
             listening = await child.started(self._start_timeout_s)
         except TimeoutError:
             listening = False
-        if not listening:
+        finally:
             child.kill()
+            await asyncio.shield(child.exited)
+            for listener in listeners.values():
+                listener.close()
+            shutil.rmtree(folder)
+        if not listening:
             said = child.complaint.strip()[-500:] or "it ended, or did not listen in time, without a word"
             raise PlatformError(f"cannot start the egress process: {said}")
 
-    async def supervise(self) -> None:
-        """Start it again whenever it ends, with back-off."""
-        failures = 0
-        while True:
-            began = asyncio.get_running_loop().time()
-            status = await asyncio.shield(self._running().exited)
-            if self._closing.is_set():
-                return
-            if asyncio.get_running_loop().time() - began > 30:
-                failures = 0
-            log.error("egress process ended; starting it again", status=status)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]):
-                    await self._closing.wait()
-                    return
-            failures += 1
-            try:
-                await self.start()
-            except PlatformError as exc:
-                log.error("egress process did not start", error=exc.message)
+    def hold(self, project_id: ProjectId) -> Egress:
+        """A project's way out, kept working until `release`. Raises NotFound for a project that was deleted."""
+        return self._in_use.hold(project_id)
 
-    def _running(self) -> Child:
-        if self._child is None:
-            raise PlatformError("the egress process was not started")
-        return self._child
+    def release(self, egress: Egress) -> None:
+        self._in_use.release(egress)
+
+    def use(self, project_id: ProjectId) -> AbstractAsyncContextManager[Egress]:
+        """A project's way out, for a request of the host's own."""
+        return self._in_use.use(project_id)
+
+    async def delete(self, project_id: ProjectId) -> None:
+        """The project is gone, and what it has open ends."""
+        egress = self._in_use.delete(project_id)
+        if egress is not None:
+            await egress.close()
 
     async def close(self) -> None:
-        self._closing.set()
-        if self._child is not None:
-            self._child.kill()
-            await asyncio.shield(self._child.exited)
-        await self._reasons.close()
-        self._listener.close()
-        self.socket.unlink(missing_ok=True)
+        await self._in_use.close()
+        await self.tasks.close()
+
+    def connections_max(self, project_id: ProjectId) -> int:
+        """How many connections a project's functions may have open: its limit, or fewer where descriptors are short."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        return max(1, min(self._limit_of(project_id), (hard - _OPEN_FILES_BASE) // _OPEN_FILES_EACH))
+
+    def denied(self) -> list[str]:
+        """The ranges that are refused now."""
+        return denied_networks(self.allowed, own=self._addresses.current)
+
+    def spawn(self, listeners: Mapping[str, socket], inside: Path, connections_max: int) -> Child:
+        """Start a process. Raises PlatformError."""
+        config = self._configs.egress(
+            allow=["public", *self.allowed],
+            deny=self.denied(),
+            inside=self._sandbox.path(inside, _INSIDE),
+            connections_max=connections_max,
+            trust_system_cas=self._trust,
+        )
+        spec = ChildSpec(
+            name="egress",
+            config=config,
+            listeners=listeners,
+            network=True,
+            folders={_INSIDE: inside},
+            # A limit that is raised while it runs needs them, too: as many as this user may have.
+            open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            memory_max_bytes=_MEMORY_MAX_BYTES,
+        )
+        return Child(spec, self._sandbox, self._pid_files)
+
+    def _restart(self) -> None:
+        for egress in self._in_use.services:
+            egress.restart()
 
 
-def denied_networks(allowed: Sequence[str]) -> list[str]:
-    """The ranges refused by default, less those that the operator's networks lie in.
+def denied_networks(
+    allowed: Sequence[str], *, own: frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network] = frozenset()
+) -> list[str]:
+    """The ranges refused by default and the machine's own, less those that the operator's networks lie in.
 
     workerd lets the narrower rule win. Addresses of metadata services stay refused unless named exactly.
     """
     opened = [ipaddress.ip_network(network) for network in allowed]
-    denied = map(ipaddress.ip_network, DENIED_NETWORKS)
+    denied = [*map(ipaddress.ip_network, DENIED_NETWORKS), *sorted(own, key=str)]
     ranges = [
         str(network)
         for network in denied

@@ -18,11 +18,12 @@ from isolet.runtime.cgroups import Cgroup, Cgroups
 from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import CALL_HEADER, SOCKET_NAME, ConfigBuilder, InstanceSpec
+from isolet.runtime.egress import Egress, Egresses
 from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
-from isolet.runtime.storage import Storages
+from isolet.runtime.storage import Storage, Storages
 from isolet.runtime.tunnel import Tunnel
 from isolet.runtime.usage import MemoryGauge, anonymous_bytes, cpu_seconds
 from isolet.telemetry import get_logger
@@ -76,7 +77,7 @@ class Launcher:
         sandbox: Sandbox,
         pid_files: PidFiles,
         sockets: Path,
-        egress_socket: Path,
+        egresses: Egresses,
         storages: Storages,
         loopback_socket: Path | None = None,
         cgroups: Cgroups | None = None,
@@ -90,7 +91,7 @@ class Launcher:
         sockets.mkdir(exist_ok=True)
         for stale in sockets.iterdir():
             stale.unlink()
-        self._egress_socket = egress_socket
+        self._egresses = egresses
         self._storages = storages
         self._count = 0
 
@@ -98,12 +99,12 @@ class Launcher:
         """Spawn a process for `spec`; it is ready once `Instance.started` returns. Raises PlatformError."""
         self._count += 1
         path = self._sockets / f"{self._count:x}.sock"
-        egress = self._sandbox.path(self._egress_socket.parent, _EGRESS_INSIDE)
         storage = self._storages.hold(spec.project_id)
+        egress = self._egresses.hold(spec.project_id)
         try:
             config = self._configs.instance(
                 spec,
-                egress=f"{egress}/{self._egress_socket.name}",
+                egress=f"{self._sandbox.path(egress.folder, _EGRESS_INSIDE)}/{egress.socket.name}",
                 storage=self._sandbox.path(storage.sockets, _STORAGE_INSIDE),
                 loopback=self._loopback_address(),
             )
@@ -111,14 +112,14 @@ class Launcher:
                 name=f"function {spec.release}",
                 config=config,
                 listeners={SOCKET_NAME: listen(path)},
-                folders=self._folders(storage.sockets),
+                folders=self._folders(egress.folder, storage.sockets),
                 memory_max_bytes=2 * spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES,
             )
             instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line)
         except BaseException:
-            self._storages.release(storage)
+            self._let_go(egress, storage)
             raise
-        instance.exited.add_done_callback(lambda _: self._storages.release(storage))
+        instance.exited.add_done_callback(lambda _: self._let_go(egress, storage))
         if self._cgroups is not None:
             instance.cgroup = self._cgroups.make(
                 f"{self._count:x}", spec.limits.memory_limit_mb * _MB + _CGROUP_SLACK_BYTES
@@ -129,8 +130,12 @@ class Launcher:
         socket = self._loopback_socket
         return f"{self._sandbox.path(socket.parent, _LOOPBACK_INSIDE)}/{socket.name}" if socket is not None else None
 
-    def _folders(self, storage: Path) -> dict[str, Path]:
-        folders = {_EGRESS_INSIDE: self._egress_socket.parent, _STORAGE_INSIDE: storage}
+    def _let_go(self, egress: Egress, storage: Storage) -> None:
+        self._egresses.release(egress)
+        self._storages.release(storage)
+
+    def _folders(self, egress: Path, storage: Path) -> dict[str, Path]:
+        folders = {_EGRESS_INSIDE: egress, _STORAGE_INSIDE: storage}
         if self._loopback_socket is not None:
             folders[_LOOPBACK_INSIDE] = self._loopback_socket.parent
         return folders

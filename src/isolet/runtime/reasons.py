@@ -1,15 +1,16 @@
-"""Says why an address could not be reached: workerd refuses it at connect time, but does not tell a worker that it did.
-
-This decides nothing: the egress process asks after the fact, to put the reason in words.
+"""What a project's egress process asks the host: how many connections it may have open, and why an address could not be
+reached. workerd refuses addresses at connect time, but does not tell a worker that it did; the answer decides nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,39 +19,45 @@ from isolet.wire import heads
 
 _TIMEOUT_S = 5.0
 _HEAD_MAX_BYTES = 16_384
+# Of one project at once; who comes then is told no reason.
+_LOOKUPS_MAX = 4
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Reasons:
-    """A small HTTP server on a unix socket: `GET /?host=NAME` answers `{"refused", "text"}`, or null."""
+    """A small HTTP server on a unix socket, one for each project.
 
-    def __init__(self, path: Path, *, allowed: Sequence[str], denied: Sequence[str]) -> None:
+    `GET /reason?host=NAME` answers `{"refused", "text"}`, or null; `GET /limit` a number.
+    """
+
+    def __init__(
+        self, path: Path, *, allowed: Sequence[str], denied: Callable[[], Sequence[str]], limit: Callable[[], int]
+    ) -> None:
         self.path = path
         self._allowed = [ipaddress.ip_network(network) for network in allowed]
-        self._denied = [ipaddress.ip_network(network) for network in denied]
+        self._denied = denied
+        self._limit = limit
+        self._looking = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         if self._server is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, self.path, limit=_HEAD_MAX_BYTES)
 
-    async def close(self) -> None:
+    def detach(self) -> None:
+        """Take no more questions; those under way end by themselves, in time."""
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
-            self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 target = head.split(b" ", 2)[1].decode("latin-1")
-                (host,) = parse_qs(urlsplit(target).query)["host"]
-                body = json.dumps(await self._reason(host)).encode()
+                body = json.dumps(await self._answer(target)).encode()
                 told = [(b"connection", b"close"), (b"content-length", b"%d" % len(body))]
                 writer.write(heads.reply(200, heads.lines(told)) + body)
                 await writer.drain()
@@ -59,18 +66,71 @@ class Reasons:
         finally:
             writer.close()
 
+    async def _answer(self, target: str) -> Any:
+        parts = urlsplit(target)
+        if parts.path == "/limit":
+            return self._limit()
+        (host,) = parse_qs(parts.query)["host"]
+        return await self._reason(host)
+
     async def _reason(self, host: str) -> dict[str, Any] | None:
         host = host.removeprefix("[").removesuffix("]")
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses = _literal(host) or await self._look_up(host)
+        except TimeoutError:
+            return None
         except OSError:
             return {"refused": False, "text": "the name is not known"}
-        addresses = [ipaddress.ip_address(str(where[0]).partition("%")[0]) for *_, where in found]
-        refused = [address for address in addresses if is_refused(address, self._allowed, self._denied)]
+        denied = [ipaddress.ip_network(network) for network in self._denied()]
+        refused = [address for address in addresses if is_refused(address, self._allowed, denied)]
         if len(refused) < len(addresses):
             return None
         leads = "" if str(refused[0]) == host else f"it leads to {refused[0]}, "
         return {"refused": True, "text": f"{leads}the address is refused, functions may reach public addresses only"}
+
+    async def _look_up(self, host: str) -> list[Address]:
+        """The addresses of a name. Raises OSError, TimeoutError when too many look-ups are under way.
+
+        In a thread of this look-up alone: a name server that does not answer keeps nobody else's waiting.
+        """
+        if self._looking >= _LOOKUPS_MAX:
+            raise TimeoutError
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[Address]] = loop.create_future()
+
+        def tell(result: list[Address] | OSError) -> None:
+            self._looking -= 1
+            if found.done():
+                return
+            if isinstance(result, OSError):
+                found.set_exception(result)
+            else:
+                found.set_result(result)
+
+        self._looking += 1
+        threading.Thread(target=_resolve, args=(host, loop, tell), name="look-up", daemon=True).start()
+        return await found
+
+
+def _literal(host: str) -> list[Address]:
+    try:
+        return [ipaddress.ip_address(host)]
+    except ValueError:
+        return []
+
+
+def _resolve(host: str, loop: asyncio.AbstractEventLoop, tell: Callable[[list[Address] | OSError], None]) -> None:
+    result: list[Address] | OSError
+    try:
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        result = [ipaddress.ip_address(str(where[0]).partition("%")[0]) for *_, where in entries]
+    except UnicodeError:
+        result = OSError("no name")
+    except OSError as exc:
+        result = exc
+    # The loop has ended when the server stopped meanwhile.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(tell, result)
 
 
 def is_refused(address: Address, allowed: Sequence[Network], denied: Sequence[Network]) -> bool:

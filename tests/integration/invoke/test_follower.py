@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +23,7 @@ from isolet.store import functions as stored_functions
 from isolet.store import projects as stored_projects
 from isolet.store.database import Database
 from tests.integration.store.rows import a_function, a_key, a_project
+from tests.support.runtime import Runtime
 
 
 class Followed:
@@ -45,12 +45,13 @@ class Followed:
 
 
 @pytest.fixture
-async def followed(database: Database, pool: Pool) -> AsyncIterator[Followed]:
+async def followed(database: Database, runtime: Runtime, pool: Pool) -> AsyncIterator[Followed]:
     clock, routes, project = SystemClock(), Routes("root"), a_project()
     await database.write(stored_projects.insert_project, project)
     routes.load(functions=[], projects=[project], keys=[])
     vault, _ = await Vault.open(database, [MasterKey(bytes(KEY_BYTES))])
-    identities = Identities(database=database, vault=vault, clock=clock, egress_socket=Path("none"))
+    egresses = runtime.egresses()
+    identities = Identities(database=database, vault=vault, clock=clock, egresses=egresses)
     made: list[Followed] = []
     follower = Follower(
         database=database,
@@ -65,6 +66,7 @@ async def followed(database: Database, pool: Pool) -> AsyncIterator[Followed]:
     await follower.begin()
     yield made[0]
     identities.close()
+    await egresses.close()
 
 
 async def test_functions_that_another_server_makes_changes_and_deletes_are_followed(followed: Followed) -> None:

@@ -30,20 +30,19 @@ _Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 async def deliveries(runtime: Runtime, folder: Path, *allowed: str) -> AsyncIterator[Deliveries]:
     database = Database(sqlite_url(folder / "isolet.db"))
     await database.open()
+    egresses = runtime.egresses(*allowed)
     vault, _ = await Vault.open(database, [MasterKey(os.urandom(32))])
     try:
-        async with runtime.egress(*allowed) as egress:
-            made = Deliveries(
-                egress_socket=egress.socket,
-                secrets=WebhookSecrets(database=database, vault=vault, clock=SystemClock()),
-                clock=SystemClock(),
-                schedule_s=(0, 60),
-                timeout_s=1.0,
-                host_limit=8,
-            )
-            yield made
-            made.close()
+        yield Deliveries(
+            egresses=egresses,
+            secrets=WebhookSecrets(database=database, vault=vault, clock=SystemClock()),
+            clock=SystemClock(),
+            schedule_s=(0, 60),
+            timeout_s=1.0,
+            host_limit=8,
+        )
     finally:
+        await egresses.close()
         await database.close()
 
 
