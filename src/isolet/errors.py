@@ -11,6 +11,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     │   ├── MethodNotAllowed         the path exists, not with this method
     │   ├── Conflict                 the thing exists, or changed since the caller read it
     │   ├── NotDeployed              the function has no live version
+    │   ├── LimitReached             the project has as many of these as it may have
     │   ├── TooLarge                 the body is over the limit
     │   └── TooManyRequests          try again after `retry_after_s`
     ├── ExecutionError               the function ran, or tried to, and failed
@@ -78,6 +79,10 @@ class Conflict(RequestError):
 
 class NotDeployed(RequestError):
     code = "not_deployed"
+
+
+class LimitReached(RequestError):
+    code = "limit_reached"
 
 
 class TooLarge(RequestError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -16,7 +17,7 @@ from isolet.domain.functions import Function
 from isolet.domain.project_limits import NAMES, ProjectLimits
 from isolet.doors import altair_errors
 from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
-from isolet.errors import FunctionCrashed
+from isolet.errors import FunctionCrashed, NotFound
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
 from isolet.functions.example import ensure_example
@@ -223,12 +224,17 @@ class House:
             await self.storages.delete(project_id)
             await self.egresses.delete(project_id)
 
+        async def empty(project_id: ProjectId) -> None:
+            for _, function_id in await self.functions.names(project_id):
+                with contextlib.suppress(NotFound):
+                    await self.functions.delete(project_id, function_id)
+
         async def load_spec(route: Route) -> InstanceSpec:
             if route.version is None:
                 raise FunctionCrashed("the function has no live version")
             return await releases.load(route.function_id, route.version)
 
-        self.projects = Projects(database=database, events=routes, clock=clock, on_delete=forget)
+        self.projects = Projects(database=database, events=routes, clock=clock, on_delete=forget, empty=empty)
         await self.projects.ensure_default()
         self.tokens = Tokens(database=database, clock=clock)
         self._follower = Follower(
@@ -242,7 +248,7 @@ class House:
         )
         await self._follower.begin()
         routes.load(
-            functions=await database.read(stored_functions.list_functions),
+            functions=await database.read(stored_functions.list_for_routes),
             projects=await database.read(stored_projects.list_projects),
             keys=await database.read(stored_access.list_keys),
         )
@@ -257,7 +263,14 @@ class House:
         self._stack.push_async_callback(self.invoker.close)
         await self._start_loopback(tokens)
         settling = Settling()
-        self.functions = Functions(database=database, pool=pool, events=routes, clock=clock, settling=settling)
+        self.functions = Functions(
+            database=database,
+            pool=pool,
+            events=routes,
+            clock=clock,
+            settling=settling,
+            most=lambda project_id: routes.limits_of(project_id).functions,
+        )
         self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
         compiler = Compiler(self.toolchain.esbuild)
         self.deployer = Deployer(

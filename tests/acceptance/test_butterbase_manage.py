@@ -281,6 +281,19 @@ def test_two_deploys_of_one_name_at_once_end_in_order_and_the_function_always_an
     assert len(butterbase.client.get(butterbase.base).json()["functions"]) == 1
 
 
+def test_what_a_deploy_leaves_out_stays_as_the_deploy_before_it_left_it(butterbase: Butterbase) -> None:
+    """Also when that one was not done yet as this one was sent."""
+    butterbase.deploy("tool", OK)
+    with ThreadPoolExecutor(4) as pool:
+        for round_ in range(4):
+            description = f"round {round_}"
+            first = pool.submit(butterbase.deploy, "tool", OK, auth=None, agent_tool_description=description)
+            others = [pool.submit(butterbase.deploy, "tool", OK, auth=None) for _ in range(3)]
+            for deploy in (first, *others):
+                deploy.result()
+            assert butterbase.get("tool")["agent_tool_description"] == description
+
+
 def test_two_first_deploys_of_one_name_make_one_function(butterbase: Butterbase) -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda text: butterbase.deploy("new", OK.replace("ok", text)), ("a", "b"))

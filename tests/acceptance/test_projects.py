@@ -445,16 +445,31 @@ def deploy_versions(kapso: Kapso, count: int) -> str:
     return function_id
 
 
-def test_versions_are_listed_newest_first_with_their_code(home: Project) -> None:
+def test_versions_are_listed_newest_first_and_each_shows_its_code(home: Project) -> None:
     function_id = deploy_versions(Kapso(home.client), 3)
 
     versions = home.client.get(f"{V1}/functions/{function_id}/versions").json()["data"]
 
     assert [(version["version"], version["live"]) for version in versions] == [(3, True), (2, False), (1, False)]
-    assert [version["code"] for version in versions] == [
-        HELLO.replace("hello", f"version {number}") for number in (3, 2, 1)
-    ]
     assert {version["language"] for version in versions} == {"javascript"}
+    assert "version 3" not in json.dumps(versions)
+    for version in versions:
+        one = home.client.get(f"{V1}/functions/{function_id}/versions/{version['version']}").json()
+        code = HELLO.replace("hello", f"version {version['version']}")
+        assert one == {**version, "entry": "index.js", "files": {"index.js": code}}
+    assert home.client.get(f"{V1}/functions/{function_id}/versions/4").status_code == 404
+
+
+def test_versions_are_paged(home: Project) -> None:
+    function_id = deploy_versions(Kapso(home.client), 3)
+    path = f"{V1}/functions/{function_id}/versions?limit=2"
+
+    first = home.client.get(path).json()
+    second = home.client.get(f"{path}&cursor={first['next_cursor']}").json()
+
+    assert [one["version"] for one in first["data"]] == [3, 2]
+    assert ([one["version"] for one in second["data"]], second["next_cursor"]) == ([1], None)
+    assert home.client.get(f"{path}&cursor=x").status_code == 422
 
 
 def test_a_rollback_makes_an_older_version_live(home: Project) -> None:

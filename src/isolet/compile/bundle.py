@@ -18,6 +18,8 @@ from isolet.compile.diagnostics import read_diagnostic
 from isolet.domain.source_lines import with_mappings
 from isolet.domain.versions import Language
 from isolet.errors import BuildFailed, PlatformError
+from isolet.ids import ProjectId
+from isolet.turns import Turns
 
 _EXPORT_HANDLER = "\n;export { handler };\n"
 _NOT_DECLARED = '"handler" is not declared in this file'
@@ -49,18 +51,22 @@ class _Output:
 
 
 class Compiler:
-    """Runs esbuild, at most `parallel` at a time."""
+    """Runs esbuild, at most `parallel` at a time, the turns shared out between projects."""
 
     def __init__(self, esbuild: Path, *, parallel: int = 2) -> None:
         self._esbuild = esbuild
-        self._slots = asyncio.Semaphore(parallel)
+        self._turns = Turns(parallel, of_one=max(1, parallel - 1))
 
-    async def compile(self, code: str, *, filename: str | None = None) -> Bundle:
+    async def compile(self, code: str, project_id: ProjectId, *, filename: str | None = None) -> Bundle:
         """Raises BuildFailed with line and column for a syntax error, and for code without a handler.
 
         The language follows the file name's ending (`.ts`, `.mts`, else JavaScript); without a name, code that is
         no JavaScript but is TypeScript is TypeScript.
         """
+        async with self._turns.take(project_id):
+            return await self._compile(code, filename)
+
+    async def _compile(self, code: str, filename: str | None) -> Bundle:
         if filename is not None:
             typescript = filename.lower().endswith((".ts", ".mts", ".cts"))
             language = Language.TYPESCRIPT if typescript else Language.JAVASCRIPT
@@ -101,8 +107,7 @@ class Compiler:
         # Results go to memory, never to a disk; every import stays as written, so no host file is read.
         meta, out = os.memfd_create("meta"), os.memfd_create("out")
         try:
-            async with self._slots:
-                failure = await self._spawn(text, loader, meta, out, *([_WITH_MAP] if lines else []))
+            failure = await self._spawn(text, loader, meta, out, *([_WITH_MAP] if lines else []))
             if failure:
                 diagnostic = read_diagnostic(failure, code)
                 if _NOT_DECLARED in diagnostic.message:

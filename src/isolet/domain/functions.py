@@ -56,14 +56,15 @@ class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
     `env_revision` grows with each change of its variables. `triggers` and `agent` are what `domain.triggers` checked;
-    None where nobody set them. `altair` holds what only that API knows: env and options.
+    None where nobody set them. `altair` holds what only that API knows: env and options. `code` is None where it was
+    not read: it may be large.
     """
 
     id: FunctionId
     project_id: ProjectId
     name: str
     slug: str
-    code: str
+    code: str | None = None
     description: str | None = None
     function_type: FunctionType = FunctionType.CLOUDFLARE_WORKER
     response_mode: ResponseMode = ResponseMode.PASSTHROUGH

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from isolet.domain.limits import Limits
-from isolet.ids import DeploymentId, FunctionId
+from isolet.ids import DeploymentId, FunctionId, ProjectId
 
 _LINE_END = re.compile("\r\n|[\n\r\u2028\u2029]")
 
@@ -31,13 +31,21 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSummary:
+    """What lists show of a version."""
+
+    number: int
+    language: Language
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """An accepted deploy that has not ended: the code as it was when the deploy was asked for."""
+    """An accepted deploy that has not ended. The code as it was when the deploy was asked for stays in the store."""
 
     id: DeploymentId
     function_id: FunctionId
-    code: str
-    created_at_ms: int
+    project_id: ProjectId
 
 
 def lines_of(code: str) -> list[str]:

@@ -16,6 +16,7 @@ from isolet.domain.functions import Function
 from isolet.doors import altair_shapes as shapes
 from isolet.doors.altair import principal_of
 from isolet.doors.http import Body
+from isolet.doors.reply import large
 from isolet.doors.request import json_body
 from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauthenticated
 from isolet.functions.deploy import Deployer
@@ -101,8 +102,11 @@ class AltairFunctions:
                 "previous_cursor": str(max(start - size, 0)) if start else "",
             }
             totals = await self.metrics.totals([function.id for function in found])
-            data = [self._shown(function, space, totals[function.id]) for function in found]
-            return JSONResponse({"data": data, "paging": paging})
+
+            def shape() -> dict[str, Any]:
+                return {"data": [self._shown(one, space, totals[one.id]) for one in found], "paging": paging}
+
+            return await large(shape)
 
         @router.get("/spaces/{space}/functions/{name}")
         async def get(request: Request, space: str, name: str) -> Response:
@@ -131,9 +135,8 @@ class AltairFunctions:
             function = await self._function(request, space, name)
             if function.version is None:
                 return JSONResponse(_NOT_READY, status_code=202)
-            versions = await self.functions.versions(function.id)
-            live = next(version for version in versions if version.number == function.version)
-            return JSONResponse({"code": shapes.encoded(live.code)})
+            live = await self.functions.version(function.id, function.version)
+            return await large(lambda: {"code": shapes.encoded(live.code)})
 
         @router.get("/spaces/{space}/functions/{name}/logs")
         async def logs(request: Request, space: str, name: str, since: str | None = None, tail: str = "0") -> Response:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -11,12 +13,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from isolet.clock import Clock, iso, parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function
+from isolet.domain.metrics import Summary
 from isolet.domain.projects import Project
 from isolet.domain.triggers import AGENT_DEFAULTS
 from isolet.doors import butterbase_shapes as shapes
 from isolet.doors.butterbase_call import PREFIX, authenticate, find_project
 from isolet.doors.butterbase_errors import Refusal
 from isolet.doors.butterbase_log import LOG_MAX, LogStream
+from isolet.doors.reply import large, streamed
 from isolet.doors.request import json_body, public_base
 from isolet.errors import InvalidInput, IsoletError, NotFound
 from isolet.functions.environment import Environments
@@ -30,6 +34,7 @@ from isolet.invoke.tail import Tail
 from isolet.settings import Settings
 
 _LOG_LIMIT = 100
+_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +60,7 @@ class ButterbaseDoor:
         @router.post("/functions")
         async def deploy_function(request: Request, app_id: str) -> Response:
             principal, project = self._enter(request, app_id)
-            body = await json_body(request, self.settings)
-            existing = await self._find_or_none(project, body.get("name") if isinstance(body, dict) else None)
-            release = shapes.release(body, existing)
+            release = shapes.release(await json_body(request, self.settings))
             function = await self.publisher.publish(project.id, release, created_by_id=principal.key_id)
             return JSONResponse(shapes.deployed_object(function, public_base(request, self.settings), app_id))
 
@@ -65,10 +68,7 @@ class ButterbaseDoor:
         async def list_functions(request: Request, app_id: str) -> Response:
             _, project = self._enter(request, app_id)
             base = public_base(request, self.settings)
-            functions = sorted(await self.functions.list(project.id), key=lambda function: function.name)
-            calls = await self.metrics.summaries([function.id for function in functions])
-            shown = [shapes.listed_object(one, calls[one.id], base, app_id) for one in functions]
-            return JSONResponse({"functions": shown})
+            return streamed("functions", partial(_listed, base, app_id), self._by_name(project))
 
         @router.get("/functions/{name:path}/logs")
         async def list_logs(request: Request, app_id: str, name: str) -> Response:
@@ -96,7 +96,7 @@ class ButterbaseDoor:
         @router.get("/functions/{name:path}")
         async def get_function(request: Request, app_id: str, name: str) -> Response:
             _, project = self._enter(request, app_id)
-            function = await self._find(project, name)
+            function = await self.publisher.find(project.id, name, with_code=True)
             calls = await self.metrics.summaries([function.id])
             environment = await self.environments.of_function(function)
             shown = shapes.detailed_object(
@@ -106,7 +106,7 @@ class ButterbaseDoor:
                 public_base(request, self.settings),
                 app_id,
             )
-            return JSONResponse(shown)
+            return await large(lambda: shown)
 
         @router.delete("/functions/{name:path}")
         async def delete_function(request: Request, app_id: str, name: str) -> Response:
@@ -167,14 +167,16 @@ class ButterbaseDoor:
             return False
         return True
 
+    async def _by_name(self, project: Project) -> AsyncIterator[Sequence[tuple[Function, Summary]]]:
+        """Every function with its figures, some at a time."""
+        ids = [function_id for _, function_id in await self.functions.names(project.id)]
+        for start in range(0, len(ids), _BATCH):
+            functions = await self.functions.several(ids[start : start + _BATCH])
+            calls = await self.metrics.summaries([function.id for function in functions])
+            yield [(function, calls[function.id]) for function in functions]
+
     async def _find(self, project: Project, name: str) -> Function:
         return await self.publisher.find(project.id, name)
-
-    async def _find_or_none(self, project: Project, name: object) -> Function | None:
-        try:
-            return await self.publisher.find(project.id, str(name))
-        except NotFound:
-            return None
 
     async def _logged(self, request: Request, project: Project, name: str) -> FunctionId:
         """The function whose log is asked for; a deleted one where the request says so."""
@@ -186,6 +188,10 @@ class ButterbaseDoor:
             if found is None:
                 raise
             return found
+
+
+def _listed(base: str, app_id: str, item: tuple[Function, Summary]) -> dict[str, Any]:
+    return shapes.listed_object(*item, base, app_id)
 
 
 def _log_query(request: Request) -> tuple[int, int | None, bool | None]:

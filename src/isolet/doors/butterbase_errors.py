@@ -35,6 +35,7 @@ _CODES = {
     "conflict": ("RESOURCE_CONFLICT", "Read the resource again and repeat the change."),
     "not_deployed": ("RESOURCE_NOT_FOUND", "Deploy the function first."),
     "build_failed": ("VALIDATION_INVALID_SCHEMA", "Correct the code at the given line and deploy again."),
+    "limit_reached": ("QUOTA_EXCEEDED", "Delete what is not needed, or ask the operator for more."),
     "too_large": ("REQUEST_ERROR", "Send a smaller body."),
     "too_many_requests": ("QUOTA_RATE_LIMIT", "Wait for the seconds in `Retry-After` and try again."),
     "unavailable": ("INTERNAL_ERROR", "Try again in a moment."),

@@ -7,7 +7,7 @@ from typing import Any
 
 from isolet.clock import iso
 from isolet.domain.environment import check_changes, check_values
-from isolet.domain.functions import Function, check_name, triggers_of
+from isolet.domain.functions import Function, triggers_of
 from isolet.domain.invocations import Invocation
 from isolet.domain.limits import check_bound
 from isolet.domain.metrics import Summary, Sums
@@ -22,15 +22,13 @@ _LIMITS = {"timeoutMs": "timeout_ms", "memoryLimitMb": "memory_limit_mb"}
 _AGENT = ("agent_tool", "agent_tool_description", "agent_tool_mode", "agent_tool_exposed_to")
 
 
-def release(body: object, existing: Function | None = None) -> Release:
-    """A deploy. What is left out stays as it is, or is the default where nothing is. Raises InvalidInput."""
+def release(body: object) -> Release:
+    """A deploy. Raises InvalidInput."""
     if not isinstance(body, Mapping):
         raise InvalidInput("body: must be an object")
     name, code = body.get("name"), body.get("code")
     if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX_CHARS or not name.strip():
         raise InvalidInput(f"name: must be a string of 1 to {NAME_MAX_CHARS} characters")
-    if existing is None:
-        check_name(name)
     if not isinstance(code, str) or not code.strip():
         raise InvalidInput("code: must be a string with at least one character")
     values: dict[str, Any] = {}
@@ -40,14 +38,16 @@ def release(body: object, existing: Function | None = None) -> Release:
     if limits:
         values["limits"] = limits
     triggers = _triggers(body)
-    if triggers is not None:
-        values["triggers"] = check_triggers(triggers)
-    elif existing is None or existing.triggers is None:
-        values["triggers"] = check_triggers([{"type": TriggerType.HTTP.value}])
     agent = {member: body[member] for member in AGENT_DEFAULTS if member in body}
-    values["agent"] = check_agent({**((existing.agent if existing else None) or {}), **agent})
-    environment = check_values(body["envVars"]) if "envVars" in body else None
-    return Release(name=name, code=code, values=values, environment=environment)
+    check_agent(agent)
+    return Release(
+        name=name,
+        code=code,
+        values=values,
+        triggers=None if triggers is None else check_triggers(triggers),
+        agent=agent,
+        environment=check_values(body["envVars"]) if "envVars" in body else None,
+    )
 
 
 def environment_changes(body: object) -> dict[str, str | None]:

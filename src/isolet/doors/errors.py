@@ -21,6 +21,7 @@ STATUS = {
     "method_not_allowed": 405,
     "conflict": 409,
     "not_deployed": 409,
+    "limit_reached": 422,
     "build_failed": 422,
     "too_large": 413,
     "too_many_requests": 429,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,7 +13,7 @@ from isolet.domain.functions import Function
 from isolet.doors import kapso_shapes as shapes
 from isolet.doors.authentication import api_key, authenticate
 from isolet.doors.kapso import OLDER, PLATFORM
-from isolet.doors.reply import Json
+from isolet.doors.reply import Json, large, streamed
 from isolet.doors.request import json_body, public_base
 from isolet.errors import InvalidInput
 from isolet.functions.deploy import Deployer
@@ -47,8 +48,9 @@ class KapsoFunctions:
 
         async def list_functions(request: Request) -> Response:
             project_id = self._project(self._principal(request, Role.DEPLOY))
-            found = await self.functions.list(project_id)
-            return Json({"data": [self._object(request, function, prefix) for function in found]})
+            # Whole, as the description has it: each function with its code, and no pages.
+            shape = partial(self._object, public_base(request, self.settings), prefix)
+            return streamed("data", shape, self.functions.each(project_id))
 
         async def create_function(request: Request) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -59,22 +61,26 @@ class KapsoFunctions:
                 created_by_id=principal.key_id,
                 may_be_wrapped=prefix == OLDER,
             )
-            return Json({"data": self._object(request, function, prefix)}, status_code=201)
+            return await self._reply(request, function, prefix, status_code=201)
 
         async def get_function(request: Request, function_id: str) -> Response:
-            function = await self._function(request, function_id)
+            function = await self._function(request, function_id, with_code=True)
             latest = await self.records.latest(function.id, limit=_LATEST)
-            shown = self._object(request, function, prefix)
-            shown["invocations"] = [shapes.invocation_object(invocation) for invocation in latest]
-            return Json({"data": shown})
+            base = public_base(request, self.settings)
+
+            def shape() -> dict[str, Any]:
+                invocations = [shapes.invocation_object(invocation) for invocation in latest]
+                return {"data": {**self._object(base, prefix, function), "invocations": invocations}}
+
+            return await large(shape)
 
         async def update_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
             changes, lock_version = shapes.update(await json_body(request, self.settings))
             function = await self.functions.update(
-                principal.project_id, function_id.lower(), changes, lock_version=lock_version
+                principal.project_id, function_id.lower(), changes, lock_version=lock_version, with_code=True
             )
-            return Json({"data": self._object(request, function, prefix)})
+            return await self._reply(request, function, prefix)
 
         async def delete_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
@@ -90,13 +96,17 @@ class KapsoFunctions:
             function = await self._function(request, function_id)
             succeeded, limit = _invocation_query(request)
             found = await self.records.latest(function.id, limit=limit, succeeded=succeeded)
-            data = {
-                "function_id": function.id,
-                "function_name": function.name,
-                "invocations": [shapes.invocation_object(invocation) for invocation in found],
-                "total": len(found),
-            }
-            return Json({"data": data})
+
+            def shape() -> dict[str, Any]:
+                data = {
+                    "function_id": function.id,
+                    "function_name": function.name,
+                    "invocations": [shapes.invocation_object(invocation) for invocation in found],
+                    "total": len(found),
+                }
+                return {"data": data}
+
+            return await large(shape)
 
         async def list_secrets(request: Request, function_id: str) -> Response:
             found = await self.secrets.list(await self._function(request, function_id))
@@ -136,12 +146,17 @@ class KapsoFunctions:
         """The key's project; the root key acts on `default` where a path names none."""
         return principal.project_id or self.routes.default_project.id
 
-    async def _function(self, request: Request, function_id: str) -> Function:
+    async def _function(self, request: Request, function_id: str, *, with_code: bool = False) -> Function:
         principal = self._principal(request, Role.DEPLOY)
-        return await self.functions.get(principal.project_id, function_id.lower())
+        return await self.functions.get(principal.project_id, function_id.lower(), with_code=with_code)
 
-    def _object(self, request: Request, function: Function, prefix: str) -> dict[str, Any]:
-        return shapes.function_object(function, public_base(request, self.settings), prefix)
+    async def _reply(self, request: Request, function: Function, prefix: str, status_code: int = 200) -> Response:
+        base = public_base(request, self.settings)
+        return await large(lambda: {"data": self._object(base, prefix, function)}, status_code)
+
+    @staticmethod
+    def _object(base: str, prefix: str, function: Function) -> dict[str, Any]:
+        return shapes.function_object(function, base, prefix)
 
 
 def _body_of(example: dict[str, Any]) -> dict[str, Any]:

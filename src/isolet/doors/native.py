@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,10 +12,13 @@ from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.doors import native_shapes as shapes
-from isolet.doors.native_access import Limit, NativeAccess, page
+from isolet.doors.native_access import Limit, NativeAccess, id_cursor, number_cursor, page
+from isolet.doors.native_shapes import VersionNumber
+from isolet.doors.reply import Json, large, page_reply
 from isolet.functions.deploy import Deployer
 from isolet.functions.masters import Masters
 from isolet.functions.service import Functions
+from isolet.ids import FunctionId
 from isolet.projects import Projects
 
 
@@ -61,8 +65,6 @@ class NativeDoor:
         async def delete_project(request: Request, slug: str) -> Response:
             self.access.root(request)
             project = self.access.project(request, slug, Role.ADMIN)
-            for function in await self.functions.list(project.id):
-                await self.functions.delete(project.id, function.id)
             await self.projects.delete(project)
             return Response(status_code=204)
 
@@ -89,24 +91,26 @@ class NativeDoor:
         @router.get("/functions", tags=["functions"])
         async def list_functions(
             request: Request, project: str | None = None, limit: Limit = 50, cursor: str | None = None
-        ) -> dict[str, Any]:
+        ) -> Response:
             principal = self.access.principal(request)
             if project is not None:
                 project_id = self.access.project(request, project, Role.DEPLOY).id
             else:
                 project_id = principal.project_id or self.access.default_project_id
                 principal.require(Role.DEPLOY, project_id)
-            shown, next_cursor = page(await self.functions.list(project_id), limit, cursor)
-            return {"data": [self._shown(function) for function in shown], "next_cursor": next_cursor}
+            after = None if cursor is None else FunctionId(id_cursor(cursor))
+            found = await self.functions.list(project_id, limit=limit + 1, after=after)
+            following = found[limit - 1].id if len(found) > limit else None
+            return await page_reply(self._shown, found[:limit], following)
 
         @router.get("/functions/{function_id}", tags=["functions"])
-        async def get_function(request: Request, function_id: str) -> dict[str, Any]:
-            return self._shown(await self._function(request, function_id))
+        async def get_function(request: Request, function_id: str) -> Response:
+            return Json(self._shown(await self._function(request, function_id)))
 
         @router.patch("/functions/{function_id}", tags=["functions"])
-        async def update_function(request: Request, function_id: str, body: shapes.FunctionUpdate) -> dict[str, Any]:
+        async def update_function(request: Request, function_id: str, body: shapes.FunctionUpdate) -> Response:
             function = await self._function(request, function_id)
-            return self._shown(await self.functions.update(None, function.id, body.changes()))
+            return Json(self._shown(await self.functions.update(None, function.id, body.changes())))
 
         @router.delete("/functions/{function_id}", status_code=204, tags=["functions"])
         async def delete_function(request: Request, function_id: str) -> Response:
@@ -117,16 +121,23 @@ class NativeDoor:
         @router.get("/functions/{function_id}/versions", tags=["functions"])
         async def list_versions(
             request: Request, function_id: str, limit: Limit = 50, cursor: str | None = None
-        ) -> dict[str, Any]:
+        ) -> Response:
             function = await self._function(request, function_id)
-            shown, next_cursor = page(await self.functions.versions(function.id), limit, cursor)
-            data = [shapes.version_object(version, function.version) for version in shown]
-            return {"data": data, "next_cursor": next_cursor}
+            before = None if cursor is None else number_cursor(cursor)
+            found = await self.functions.versions(function.id, limit=limit + 1, before=before)
+            following = str(found[limit - 1].number) if len(found) > limit else None
+            return await page_reply(partial(shapes.version_object, live=function.version), found[:limit], following)
+
+        @router.get("/functions/{function_id}/versions/{number}", tags=["functions"])
+        async def get_version(request: Request, function_id: str, number: VersionNumber) -> Response:
+            function = await self._function(request, function_id)
+            version = await self.functions.version(function.id, number)
+            return await large(lambda: shapes.version_detail(version, live=function.version))
 
         @router.post("/functions/{function_id}/rollback", tags=["functions"])
-        async def roll_back(request: Request, function_id: str, body: shapes.Rollback) -> dict[str, Any]:
+        async def roll_back(request: Request, function_id: str, body: shapes.Rollback) -> Response:
             function = await self._function(request, function_id)
-            return self._shown(await self.deployer.rollback(function, body.version))
+            return Json(self._shown(await self.deployer.rollback(function, body.version)))
 
     def _add_operation(self, router: APIRouter) -> None:
         @router.post("/master-key/rotate", tags=["operation"])

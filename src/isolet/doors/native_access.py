@@ -20,18 +20,29 @@ from isolet.invoke.routes import Route, Routes
 
 PREFIX = "/isolet/v1"
 Limit = Annotated[int, Query(ge=1, le=500)]
+_BAD_CURSOR = "cursor is not one that this API gave"
+_CURSOR_DIGITS = 9
 
 
 def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
     """A part of a list that is held whole; the cursor is the place where the next part starts."""
-    try:
-        start = int(cursor) if cursor else 0
-    except ValueError:
-        start = -1
-    if start < 0:
-        raise InvalidInput("cursor is not one that this API gave")
+    start = number_cursor(cursor) if cursor else 0
     rest = len(items) > start + limit
     return list(items[start : start + limit]), str(start + limit) if rest else None
+
+
+def id_cursor(cursor: str) -> str:
+    """A cursor that is an id. Raises InvalidInput."""
+    if not is_uuid(cursor):
+        raise InvalidInput(_BAD_CURSOR)
+    return cursor.lower()
+
+
+def number_cursor(cursor: str) -> int:
+    """A cursor that is a whole number. Raises InvalidInput."""
+    if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > _CURSOR_DIGITS:
+        raise InvalidInput(_BAD_CURSOR)
+    return int(cursor)
 
 
 def time_ms(name: str, text: str | None) -> int | None:

@@ -11,7 +11,7 @@ from isolet.domain.access import Key
 from isolet.domain.functions import Function
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
-from isolet.domain.versions import Version
+from isolet.domain.versions import Language, Version, VersionSummary
 
 
 class _Body(BaseModel):
@@ -60,9 +60,12 @@ class FunctionUpdate(_Body):
         return {**sent, "limits": limits} if limits else sent
 
 
+# No more than a database's column holds.
+VersionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
 class Rollback(_Body):
-    # No more than a database's column holds.
-    version: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    version: VersionNumber
 
 
 class SqlQuery(_Body):
@@ -126,11 +129,16 @@ def function_object(function: Function, project_slug: str) -> dict[str, Any]:
     }
 
 
-def version_object(version: Version, live: int | None) -> dict[str, Any]:
+def version_object(version: VersionSummary | Version, live: int | None) -> dict[str, Any]:
     return {
         "version": version.number,
         "live": version.number == live,
         "language": version.language.value,
-        "code": version.code,
         "created_at": iso(version.created_at_ms),
     }
+
+
+def version_detail(version: Version, live: int | None) -> dict[str, Any]:
+    """With the sources, as they were sent."""
+    entry = f"index.{'ts' if version.language is Language.TYPESCRIPT else 'js'}"
+    return {**version_object(version, live), "entry": entry, "files": {entry: version.code}}

@@ -1,15 +1,56 @@
-"""JSON replies of the management routes."""
+"""JSON replies of the management routes. What a tenant chose the size of is written in a thread, a part at a time."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from fastapi.responses import JSONResponse
+from fastapi import Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+T = TypeVar("T")
+_JSON = "application/json"
 
 
 class Json(JSONResponse):
     """Escapes all but ASCII, because what callers sent as `"\\ud800"` has no UTF-8."""
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+        return dumps(content)
+
+
+def dumps(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+async def large(shape: Callable[[], Any], status_code: int = 200) -> Response:
+    """`shape` makes the value; it runs in a thread, as does the writing."""
+    body = await asyncio.to_thread(lambda: dumps(shape()))
+    return Response(body, status_code=status_code, media_type=_JSON)
+
+
+async def page_reply(shape: Callable[[T], Any], items: Sequence[T], next_cursor: str | None) -> Response:
+    """`{"data": […], "next_cursor": …}` of what `shape` makes of each item."""
+    data = await asyncio.to_thread(_joined, shape, items)
+    body = b'{"data":[' + data + b'],"next_cursor":' + dumps(next_cursor) + b"}"
+    return Response(body, media_type=_JSON)
+
+
+def streamed(member: str, shape: Callable[[T], Any], batches: AsyncIterator[Sequence[T]]) -> Response:
+    """`{"<member>": […]}`, written as the batches come and no faster than the caller reads."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        before = b'{"' + member.encode() + b'":['
+        async for batch in batches:
+            if batch:
+                yield before + await asyncio.to_thread(_joined, shape, batch)
+                before = b","
+        yield (b"" if before == b"," else before) + b"]}"
+
+    return StreamingResponse(parts(), media_type=_JSON)
+
+
+def _joined(shape: Callable[[T], Any], items: Iterable[T]) -> bytes:
+    return b",".join(dumps(shape(item)) for item in items)

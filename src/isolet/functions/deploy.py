@@ -2,6 +2,9 @@
 
 Proving means that an instance of the new version has loaded its module; that very instance then takes over, so the new
 one is ready before the old one retires. What fails leaves the live version live.
+
+Of a function at most one deploy waits: a newer one takes its place, and whoever waited for the older one hears how the
+newer one ended; its version number is passed over. What waits is a row in the store and an id here, not the code.
 """
 
 from __future__ import annotations
@@ -28,15 +31,36 @@ from isolet.store import versions as stored
 from isolet.store.database import Connection, Database
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.turns import Turns
 
 log = get_logger("deploy")
 
 VERSIONS_KEPT = 20
-_PARALLEL = 4
+# One project never has all of them.
+_PLACES = 4
+
+
+class _Line:
+    """The deploys of one function that this server has to do: one at work, and perhaps one that waits."""
+
+    def __init__(self) -> None:
+        self.waiting: Deployment | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def put(self, deployment: Deployment) -> asyncio.Future[None]:
+        """Let it wait, in place of the one that waits now; what is returned is done when it has ended."""
+        if self.waiting is None:
+            self.ended = asyncio.get_running_loop().create_future()
+        self.waiting = deployment
+        return self.ended
+
+    def take(self) -> tuple[Deployment | None, asyncio.Future[None]]:
+        deployment, self.waiting = self.waiting, None
+        return deployment, self.ended
 
 
 class Deployer:
-    """Deploys of one function happen in the order they were accepted; a few functions at a time."""
+    """Deploys of one function happen one after the other; a few functions at a time, shared out between projects."""
 
     def __init__(
         self,
@@ -56,68 +80,95 @@ class Deployer:
         self._releases = releases
         self._events = events
         self._clock = clock
-        self._slots = asyncio.Semaphore(_PARALLEL)
+        self._turns = Turns(_PLACES, of_one=_PLACES - 1)
         self._locks: weakref.WeakValueDictionary[FunctionId, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._accepting: weakref.WeakValueDictionary[FunctionId, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._lines: dict[FunctionId, _Line] = {}
         self._tasks = Tasks()
 
-    async def accept(self, function: Function) -> asyncio.Task[None]:
-        """Promise a deploy of the function's code as it stands; the task ends when the deploy has.
+    async def accept(self, function: Function) -> asyncio.Future[None]:
+        """Promise a deploy of the function's code as it stands; the future is done when it, or a newer one, has ended.
 
         Raises InvalidInput for a type that cannot run here, NotFound for a function that was deleted meanwhile.
         """
         if function.function_type is FunctionType.SUPABASE_FUNCTION:
             raise InvalidInput("Supabase project required for Supabase functions")
-        deployment = Deployment(
-            id=DeploymentId(new_id()),
-            function_id=function.id,
-            code=function.code,
-            created_at_ms=self._clock.now_ms(),
-        )
-        pending = await self._database.write(partial(_accept, deployment=deployment))
-        self._events.put_function(pending)
-        return self._schedule(deployment)
+        deployment = Deployment(id=DeploymentId(new_id()), function_id=function.id, project_id=function.project_id)
+        accepted = partial(_accept, deployment=deployment, now_ms=self._clock.now_ms())
+        # One at a time, so that the newest in the store is the newest here.
+        async with self._accepting.setdefault(function.id, asyncio.Lock()):
+            pending = await self._database.write(accepted)
+            self._events.put_function(pending)
+            # Who gives up waiting ends nothing.
+            return asyncio.shield(self._schedule(deployment))
 
     async def rollback(self, function: Function, number: int) -> Function:
         """Make an earlier version live again, proven like a new one. Raises NotFound, BuildFailed."""
         lock = self._locks.setdefault(function.id, asyncio.Lock())
-        async with lock, self._slots:
+        async with lock, self._turns.take(function.project_id):
             version = await self._database.read(stored.get_version, function.id, number)
             instance = await self._pool.prove(await self._releases.prepare(version))
             return await self._switch(instance, partial(_go_live, version=version, now_ms=self._clock.now_ms()))
 
     async def resume(self) -> None:
         """Go on with what an earlier run accepted and did not end."""
+        newest: dict[FunctionId, Deployment] = {}
         for deployment in await self._database.read(stored.list_deployments):
+            if (older := newest.get(deployment.function_id)) is not None:
+                await self._database.write(stored.delete_deployment, older.id)
+            newest[deployment.function_id] = deployment
+        for deployment in newest.values():
             self._schedule(deployment)
 
     async def close(self) -> None:
         await self._tasks.close()
 
-    def _schedule(self, deployment: Deployment) -> asyncio.Task[None]:
-        return self._tasks.spawn(self._run(deployment), name=f"deploy {deployment.function_id}")
+    def _schedule(self, deployment: Deployment) -> asyncio.Future[None]:
+        line = self._lines.get(deployment.function_id)
+        if line is None:
+            line = self._lines[deployment.function_id] = _Line()
+            self._tasks.spawn(self._work(line, deployment), name=f"deploy {deployment.function_id}")
+        return line.put(deployment)
+
+    async def _work(self, line: _Line, first: Deployment) -> None:
+        """Do what waits in the line, until nothing does."""
+        lock = self._locks.setdefault(first.function_id, asyncio.Lock())
+        ended = line.ended
+        try:
+            while line.waiting is not None:
+                async with lock, self._turns.take(first.project_id):
+                    deployment, ended = line.take()
+                    if deployment is not None:
+                        await self._run(deployment)
+                if not ended.done():
+                    ended.set_result(None)
+        finally:
+            del self._lines[first.function_id]
+            for future in (ended, line.ended):
+                future.cancel()
 
     async def _run(self, deployment: Deployment) -> None:
-        lock = self._locks.setdefault(deployment.function_id, asyncio.Lock())
-        async with lock, self._slots:
-            try:
-                await self._deploy(deployment)
-            except NotFound:
-                log.info("function deleted or deployed elsewhere meanwhile", function_id=deployment.function_id)
-            except Unavailable:
-                log.info("the server stops; the deploy goes on at the next start", function_id=deployment.function_id)
-            except IsoletError as exc:
-                await self._fail(deployment, exc)
-            except Exception as exc:
-                log.error("deploy broke off", function_id=deployment.function_id, exc_info=exc)
-                await self._fail(deployment, PlatformError("an error of the platform's own; its log says more"))
+        try:
+            await self._deploy(deployment)
+        except NotFound:
+            log.info("function deleted or deployed elsewhere meanwhile", function_id=deployment.function_id)
+        except Unavailable:
+            log.info("the server stops; the deploy goes on at the next start", function_id=deployment.function_id)
+        except IsoletError as exc:
+            await self._fail(deployment, exc)
+        except Exception as exc:
+            log.error("deploy broke off", function_id=deployment.function_id, exc_info=exc)
+            await self._fail(deployment, PlatformError("an error of the platform's own; its log says more"))
 
     async def _deploy(self, deployment: Deployment) -> None:
-        bundle = await self._compiler.compile(deployment.code)
+        started = partial(stored.start_deployment, deployment_id=deployment.id, now_ms=self._clock.now_ms())
+        code = await self._database.write(started)
+        bundle = await self._compiler.compile(code, deployment.project_id)
         function = await self._database.read(stored_functions.get_function, deployment.function_id)
         version = Version(
             function_id=function.id,
-            number=await self._database.read(stored.next_number, function.id),
-            code=deployment.code,
+            number=await self._database.read(stored.next_number, deployment),
+            code=code,
             bundle=bundle.module,
             language=bundle.language,
             limits=function.limits,
@@ -159,12 +210,12 @@ class Deployer:
         log.info("deploy failed", function_id=function.id, error=failure.message)
 
 
-def _accept(connection: Connection, deployment: Deployment) -> Function:
+def _accept(connection: Connection, deployment: Deployment, now_ms: int) -> Function:
     """Until the deploy ends the status is no longer `deployed`, so that a client that polls sees the change."""
     pending = stored_functions.modify_function(
         connection, deployment.function_id, lambda function: replace(function, status=FunctionStatus.DRAFT)
     )
-    stored.insert_deployment(connection, deployment)
+    stored.put_deployment(connection, deployment, now_ms)
     return pending
 
 

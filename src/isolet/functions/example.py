@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from isolet.domain.functions import Function
-from isolet.errors import PlatformError
+from isolet.errors import NotFound, PlatformError
 from isolet.functions.deploy import Deployer
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
@@ -16,8 +16,11 @@ _SLUG = "hello"
 
 async def ensure_example(functions: Functions, deployer: Deployer, project_id: ProjectId) -> Function:
     """The example, deployed; made when the project has none. Raises PlatformError when it does not deploy."""
-    found = next((other for other in await functions.list(project_id) if other.slug == _SLUG), None)
-    if found is None:
+    try:
+        found = await functions.find(project_id, _SLUG)
+        if found.slug != _SLUG:
+            raise NotFound("another function has that name")
+    except NotFound:
         code = resources.files("isolet.functions").joinpath("examples/hello.js").read_text()
         found = await functions.create(project_id, {"name": _NAME, "slug": _SLUG, "code": code})
     if found.version is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from isolet.clock import Clock
 from isolet.compile import Compiler
 from isolet.domain.functions import Function
+from isolet.domain.triggers import check_agent, default_triggers
 from isolet.errors import BuildFailed, NotFound
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
@@ -18,17 +19,26 @@ from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId
 from isolet.store import deleted
 from isolet.store.database import Database
+from isolet.turns import Turns
 
 _RESTORED = ("code", "description", "triggers", "agent")
+# Each has its code in memory. One project never has all of the places.
+_PLACES = 8
+_WAITING_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What a deploy asks for. `values` is what `domain.functions.changed` takes; `environment` the whole, or None."""
+    """What a deploy asks for. `values` is what `domain.functions.changed` takes; `environment` the whole, or None.
+
+    `triggers` are the whole, checked; without any those of before stay. `agent` are members to change.
+    """
 
     name: str
     code: str
     values: Mapping[str, Any]
+    triggers: list[dict[str, Any]] | None = None
+    agent: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
 
 
@@ -51,24 +61,24 @@ class Publisher:
         self._deployer = deployer
         self._environments = environments
         self._clock = clock
+        self._turns = Turns(_PLACES, of_one=_PLACES - 1, waiting_max=_WAITING_MAX)
         self._locks: weakref.WeakValueDictionary[tuple[ProjectId, str], asyncio.Lock] = weakref.WeakValueDictionary()
 
-    async def find(self, project_id: ProjectId, name: str) -> Function:
+    async def find(self, project_id: ProjectId, name: str, *, with_code: bool = False) -> Function:
         """By slug, else by name, then the oldest. Raises NotFound."""
-        functions = await self._functions.list(project_id)
-        for wanted in ("slug", "name"):
-            for function in functions:
-                if getattr(function, wanted) == name:
-                    return function
-        raise NotFound("Function not found")
+        return await self._functions.find(project_id, name, with_code=with_code)
 
     async def publish(self, project_id: ProjectId, release: Release, *, created_by_id: str | None) -> Function:
-        """The function with its new version live. Raises InvalidInput, BuildFailed; then what was live is as before."""
+        """The function with its new version live, and its code.
+
+        Raises InvalidInput, BuildFailed, LimitReached, and TooManyRequests when too many of the project's deploys wait;
+        then what was live is as before.
+        """
         lock = self._locks.setdefault((project_id, release.name), asyncio.Lock())
-        async with lock:
-            await self._compiler.compile(release.code)
+        async with self._turns.take(project_id), lock:
+            await self._compiler.compile(release.code, project_id)
             try:
-                before: Function | None = await self.find(project_id, release.name)
+                before: Function | None = await self.find(project_id, release.name, with_code=True)
             except NotFound:
                 before = None
             if before is None:
@@ -92,7 +102,7 @@ class Publisher:
         return await self._database.read(deleted.get_deleted, project_id, name)
 
     async def _create(self, project_id: ProjectId, release: Release, created_by_id: str | None) -> Function:
-        values = {"name": release.name, "code": release.code, **release.values}
+        values = {"name": release.name, **_values(release, None)}
         earlier = await self.deleted_id(project_id, release.name)
         function = await self._functions.create(project_id, values, created_by_id=created_by_id, function_id=earlier)
         try:
@@ -108,7 +118,7 @@ class Publisher:
     async def _update(self, before: Function, release: Release) -> Function:
         environment = await self._environments.of_function(before)
         changed = release.environment is not None and dict(release.environment) != dict(environment.values)
-        function = await self._functions.update(before.project_id, before.id, {"code": release.code, **release.values})
+        function = await self._functions.update(before.project_id, before.id, _values(release, before))
         if release.environment is not None and changed:
             await self._environments.replace(function, release.environment)
         try:
@@ -128,3 +138,14 @@ class Publisher:
         if error is not None:
             raise BuildFailed(error.message, line=error.line, column=error.column, text=error.text)
         return after
+
+
+def _values(release: Release, before: Function | None) -> dict[str, Any]:
+    """What to change: members that the release leaves out stay as they are, or are the default where nothing is."""
+    values: dict[str, Any] = {"code": release.code, **release.values}
+    if release.triggers is not None:
+        values["triggers"] = release.triggers
+    elif before is None or before.triggers is None:
+        values["triggers"] = default_triggers(public=False)
+    values["agent"] = check_agent({**((before and before.agent) or {}), **release.agent})
+    return values

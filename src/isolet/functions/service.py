@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from isolet.clock import Clock
 from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
-from isolet.domain.versions import Version
+from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import release_of
@@ -21,14 +21,25 @@ from isolet.store import versions as stored_versions
 from isolet.store.database import Connection, Database
 
 _REQUIRED = ("name", "code")
+# Of functions with their code, 1 MB each, no more than this at once.
+_BATCH = 4
 
 
 class Functions:
     """Every change is on disk, and known to the rest of the house, before a method returns."""
 
     def __init__(
-        self, *, database: Database, pool: Pool, events: FunctionEvents, clock: Clock, settling: Settling
+        self,
+        *,
+        database: Database,
+        pool: Pool,
+        events: FunctionEvents,
+        clock: Clock,
+        settling: Settling,
+        most: Callable[[ProjectId], int | None] = lambda _: None,
     ) -> None:
+        """`most` tells how many functions a project may have."""
+        self._most = most
         self._settling = settling
         self._database = database
         self._pool = pool
@@ -44,7 +55,7 @@ class Functions:
         may_be_wrapped: bool = False,
         function_id: FunctionId | None = None,
     ) -> Function:
-        """A draft from `values`, which hold what `domain.functions.changed` takes. Raises InvalidInput.
+        """A draft from `values`, which hold what `domain.functions.changed` takes. Raises InvalidInput, LimitReached.
 
         Only a door that still makes them passes `may_be_wrapped`; `function_id` is that of a function that was deleted
         and comes back.
@@ -66,29 +77,75 @@ class Functions:
         )
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
-        function = await self._database.write(partial(_insert, draft=draft))
+        function = await self._database.write(partial(_insert, draft=draft, most=self._most(project_id)))
         self._events.put_function(function)
         return function
 
-    async def get(self, project_id: ProjectId | None, function_id: str) -> Function:
+    async def get(self, project_id: ProjectId | None, function_id: str, *, with_code: bool = False) -> Function:
         """A function of that project, or of any when None. Raises NotFound for another's as for none."""
-        function = await self._database.read(stored.get_function, FunctionId(function_id))
+        read = partial(stored.get_function, function_id=FunctionId(function_id), with_code=with_code)
+        function = await self._database.read(read)
         if project_id is not None and function.project_id != project_id:
             raise NotFound("Function not found")
         await self._settling.settled([function.id])
         return function
 
+    async def find(self, project_id: ProjectId, name: str, *, with_code: bool = False) -> Function:
+        """By slug, else by name, then the oldest. Raises NotFound."""
+        read = partial(stored.find_function, project_id=project_id, name=name, with_code=with_code)
+        function = await self._database.read(read)
+        await self._settling.settled([function.id])
+        return function
+
     async def list(
-        self, project_id: ProjectId | None, *, limit: int | None = None, offset: int = 0
+        self,
+        project_id: ProjectId | None,
+        *,
+        limit: int,
+        offset: int = 0,
+        after: FunctionId | None = None,
+        with_code: bool = False,
     ) -> Sequence[Function]:
-        """Oldest first; without `limit` all of them."""
-        functions = await self._database.read(stored.list_functions, project_id, limit=limit, offset=offset)
+        """Oldest first, from behind `after`."""
+        read = partial(
+            stored.list_functions,
+            project_id=project_id,
+            limit=limit,
+            offset=offset,
+            after=after,
+            with_code=with_code,
+        )
+        functions = await self._database.read(read)
         await self._settling.settled(function.id for function in functions)
         return functions
 
-    async def versions(self, function_id: FunctionId) -> Sequence[Version]:
-        """Newest first."""
-        return await self._database.read(stored_versions.list_versions, function_id)
+    async def names(self, project_id: ProjectId) -> Sequence[tuple[str, FunctionId]]:
+        """The name and id of each function of a project, by name."""
+        return await self._database.read(stored.list_names, project_id)
+
+    async def several(self, ids: Sequence[FunctionId]) -> Sequence[Function]:
+        """Those that are there, in the order of `ids`."""
+        functions = await self._database.read(stored.get_functions, ids)
+        await self._settling.settled(ids)
+        return functions
+
+    async def each(self, project_id: ProjectId) -> AsyncIterator[Sequence[Function]]:
+        """Every function with its code, oldest first, a few at a time."""
+        after: FunctionId | None = None
+        while found := await self.list(project_id, limit=_BATCH, after=after, with_code=True):
+            yield found
+            after = found[-1].id
+
+    async def versions(
+        self, function_id: FunctionId, *, limit: int, before: int | None = None
+    ) -> Sequence[VersionSummary]:
+        """Newest first, from below the number `before`."""
+        read = partial(stored_versions.list_versions, function_id=function_id, limit=limit, before=before)
+        return await self._database.read(read)
+
+    async def version(self, function_id: FunctionId, number: int) -> Version:
+        """Raises NotFound."""
+        return await self._database.read(stored_versions.get_version, function_id, number)
 
     async def update(
         self,
@@ -97,6 +154,7 @@ class Functions:
         changes: Mapping[str, Any],
         *,
         lock_version: object = None,
+        with_code: bool = False,
     ) -> Function:
         """Apply `changes`; what is live stays live. Raises InvalidInput, NotFound, and Conflict for a stale lock."""
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
@@ -113,7 +171,8 @@ class Functions:
             return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
 
         before = await self._database.read(stored.get_function, FunctionId(function_id))
-        function = await self._database.write(stored.modify_function, before.id, modify)
+        write = partial(stored.modify_function, function_id=before.id, modify=modify, with_code=with_code)
+        function = await self._database.write(write)
         self._events.put_function(function)
         if function.limits.memory_limit_mb != before.limits.memory_limit_mb:
             # The heap's limit is set as an instance starts: the next call starts one, the running ones finish.
@@ -145,8 +204,8 @@ class Functions:
         self._pool.retire_function(function.id)
 
 
-def _insert(connection: Connection, draft: Function) -> Function:
+def _insert(connection: Connection, draft: Function, most: int | None) -> Function:
     slug = draft.slug or stored.pick_slug(connection, draft.project_id, slug_from(draft.name))
     function = replace(draft, slug=slug)
-    stored.insert_function(connection, function)
+    stored.insert_function(connection, function, most=most)
     return function

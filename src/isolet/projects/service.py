@@ -43,7 +43,10 @@ class Projects:
         events: ProjectEvents,
         clock: Clock,
         on_delete: Callable[[ProjectId], Awaitable[None]],
+        empty: Callable[[ProjectId], Awaitable[None]],
     ) -> None:
+        """`empty` deletes a project's functions one by one, `on_delete` what else the server has of it."""
+        self._empty = empty
         self._database = database
         self._on_delete = on_delete
         self._events = events
@@ -86,6 +89,8 @@ class Projects:
         """The project with all it holds. Raises Conflict for `default`, which always exists."""
         if project.slug == DEFAULT_SLUG:
             raise Conflict("The default project cannot be deleted")
+        # Before the project, so that no transaction takes long.
+        await self._empty(project.id)
         await self._database.write(stored.delete_project, project.id)
         self._events.drop_project(project)
         await self._on_delete(project.id)

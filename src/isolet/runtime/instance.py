@@ -46,6 +46,10 @@ _CGROUP_SLACK_BYTES = 192 * 1024 * 1024
 # A dying process closes its sockets moments before it is seen to have ended.
 _POST_MORTEM_S = 0.5
 _MEASURE_EVERY_S = 0.05
+# Of processor time, workerd itself takes some 0.05 s.
+_OWN_START_S = 0.5
+# How much longer a module that works may take than it works, on a machine that is short of time.
+_WORKING_FACTOR = 10
 _MB = 1024 * 1024
 _ANSWER = re.compile(rb'\{"waiting":(\d{1,9})\}')
 _ANSWER_MAX_BYTES = 64
@@ -175,7 +179,7 @@ class Instance:
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
         self.longest_ms = 0
-        self._burst = False
+        self._unloadable: BuildFailed | None = None
         self._init_watch()
         self.on_stopping: Callable[[Instance], None] | None = None
         self.on_stopped: Callable[[Instance, bool], None] | None = None
@@ -213,12 +217,13 @@ class Instance:
 
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
-        watching = asyncio.ensure_future(self._watch_loading())
+        watching = asyncio.ensure_future(self._watch_loading(timeout_s))
         try:
-            listening = await self._child.started(timeout_s)
+            # One that works is ended by its watch, after that much of processor time.
+            listening = await self._child.started(timeout_s + _WORKING_FACTOR * self._loading_cpu_s)
         except TimeoutError:
             self.happened(Event.KILLED)
-            raise BuildFailed(f"the code did not load within {timeout_s:g} s") from None
+            raise self._too_slow(timeout_s) from None
         except asyncio.CancelledError:
             self.happened(Event.KILLED)
             raise
@@ -235,22 +240,44 @@ class Instance:
                 if self.cgroup is not None:
                     self.cgroup.take(self.pid)
                 return
-        if self._burst:
-            raise self._too_much_memory()
+        if self._unloadable is not None:
+            raise self._unloadable
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
         raise load_failure(self.complaint, self.spec.module, self.spec.code) or self._start_failure()
 
-    async def _watch_loading(self) -> None:
-        """End a module that takes all memory as it loads: the kernel's limit, and the guard, begin once it listens."""
+    async def _watch_loading(self, timeout_s: float) -> None:
+        """End a module that takes all memory or processor time as it loads, or that waits without end.
+
+        The kernel's limit, and the guard, begin once it listens.
+        """
+        memory_max_bytes = 2 * self.spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES
+        began = self._loop.time()
         while self.state is State.STARTING:
             await asyncio.sleep(_MEASURE_EVERY_S)
             if self.priority.pid != self.pid:
                 # Bubblewrap may have started workerd before its own priority was lowered.
                 self.priority = Priority(self.pid)
-            self._burst = anonymous_bytes(self.pid) > 2 * self.spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES
-            if self._burst:
+            worked_s = cpu_seconds(self.pid)
+            if anonymous_bytes(self.pid) > memory_max_bytes:
+                self._unloadable = self._too_much_memory()
+            elif worked_s > self._loading_cpu_s:
+                self._unloadable = BuildFailed(
+                    f"the code used more than its CPU time of {self.spec.limits.cpu_ms} ms as it loaded"
+                )
+            elif self._loop.time() - began - worked_s > timeout_s:
+                self._unloadable = self._too_slow(timeout_s)
+            if self._unloadable is not None:
                 self.happened(Event.KILLED)
+
+    @property
+    def _loading_cpu_s(self) -> float:
+        """What the module may use, and what workerd itself does before it."""
+        return self.spec.limits.cpu_ms / 1000 + _OWN_START_S
+
+    @staticmethod
+    def _too_slow(timeout_s: float) -> BuildFailed:
+        return BuildFailed(f"the code did not load within {timeout_s:g} s")
 
     def _too_much_memory(self) -> BuildFailed:
         return BuildFailed(f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded")

@@ -68,7 +68,6 @@ functions = Table(
     Column("name", Text, nullable=False),
     Column("slug", String(100), nullable=False),
     Column("description", Text),
-    Column("code", Text, nullable=False),
     Column("function_type", String(40), nullable=False),
     Column("response_mode", String(20), nullable=False),
     Column("public_endpoint", Boolean, nullable=False),
@@ -90,6 +89,14 @@ functions = Table(
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
 )
 
+# Apart from the functions, so that who reads those does not walk over megabytes of text.
+function_sources = Table(
+    "function_sources",
+    metadata,
+    _owner("function_id", "functions.id", primary_key=True),
+    Column("code", Text, nullable=False),
+)
+
 versions = Table(
     "versions",
     metadata,
@@ -109,6 +116,9 @@ deployments = Table(
     _owner("function_id", "functions.id"),
     Column("code", Text, nullable=False),
     _ms("created_at_ms"),
+    _ms("started_at_ms", nullable=True),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    Index("deployments_function", "function_id"),
 )
 
 data_keys = Table(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import BigInteger, Connection, Integer, Row, delete, func, insert, literal, select, update
 
 from isolet.domain.limits import Limits
-from isolet.domain.versions import Deployment, Language, Version
+from isolet.domain.versions import Deployment, Language, Version, VersionSummary
 from isolet.errors import NotFound
 from isolet.ids import DeploymentId, FunctionId
-from isolet.store.schema import deployments, versions
+from isolet.store.schema import deployments, function_sources, functions, versions
 
 
 def insert_version(connection: Connection, version: Version) -> None:
@@ -27,11 +27,11 @@ def insert_version(connection: Connection, version: Version) -> None:
     )
 
 
-def next_number(connection: Connection, function_id: FunctionId) -> int:
-    newest = connection.execute(
-        select(func.max(versions.c.number)).where(versions.c.function_id == function_id)
-    ).scalar()
-    return (newest or 0) + 1
+def next_number(connection: Connection, deployment: Deployment) -> int:
+    """The number of the version that a deploy makes. Those that made way for it have had theirs."""
+    newest = select(func.max(versions.c.number)).where(versions.c.function_id == deployment.function_id)
+    skipped = select(deployments.c.skipped).where(deployments.c.id == deployment.id)
+    return (connection.execute(newest).scalar() or 0) + (connection.execute(skipped).scalar() or 0) + 1
 
 
 def get_version(connection: Connection, function_id: FunctionId, number: int) -> Version:
@@ -44,12 +44,18 @@ def get_version(connection: Connection, function_id: FunctionId, number: int) ->
     return _version(row)
 
 
-def list_versions(connection: Connection, function_id: FunctionId) -> list[Version]:
-    """Newest first."""
-    rows = connection.execute(
-        select(versions).where(versions.c.function_id == function_id).order_by(versions.c.number.desc())
-    )
-    return [_version(row) for row in rows]
+def list_versions(
+    connection: Connection, function_id: FunctionId, *, limit: int | None = None, before: int | None = None
+) -> list[VersionSummary]:
+    """Newest first, from below the number `before`. Without `limit` all of them."""
+    query = select(versions.c.number, versions.c.language, versions.c.created_at_ms)
+    query = query.where(versions.c.function_id == function_id).order_by(versions.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(versions.c.number < before)
+    return [
+        VersionSummary(number=row.number, language=Language(row.language), created_at_ms=row.created_at_ms)
+        for row in connection.execute(query)
+    ]
 
 
 def prune_versions(connection: Connection, function_id: FunctionId, *, keep: int, live: int) -> None:
@@ -64,15 +70,29 @@ def prune_versions(connection: Connection, function_id: FunctionId, *, keep: int
     connection.execute(delete(versions).where(versions.c.function_id == function_id, versions.c.number.not_in(kept)))
 
 
-def insert_deployment(connection: Connection, deployment: Deployment) -> None:
-    connection.execute(
-        insert(deployments).values(
-            id=deployment.id,
-            function_id=deployment.function_id,
-            code=deployment.code,
-            created_at_ms=deployment.created_at_ms,
-        )
-    )
+def put_deployment(connection: Connection, deployment: Deployment, now_ms: int) -> None:
+    """Keep a deploy of the function's code as it stands. One of the same function that has not begun makes way."""
+    waiting = (deployments.c.function_id == deployment.function_id) & deployments.c.started_at_ms.is_(None)
+    older = connection.execute(select(func.max(deployments.c.skipped)).where(waiting)).scalar()
+    connection.execute(delete(deployments).where(waiting))
+    source = function_sources.c
+    kept = {
+        "id": literal(deployment.id),
+        "function_id": source.function_id,
+        "code": source.code,
+        "created_at_ms": literal(now_ms, BigInteger),
+        "skipped": literal(0 if older is None else older + 1, Integer),
+    }
+    code = select(*kept.values()).where(source.function_id == deployment.function_id)
+    connection.execute(insert(deployments).from_select(list(kept), code))
+
+
+def start_deployment(connection: Connection, deployment_id: DeploymentId, now_ms: int) -> str:
+    """The code to deploy; the deploy makes way for no other any more. Raises NotFound when it has."""
+    here = deployments.c.id == deployment_id
+    if connection.execute(update(deployments).where(here).values(started_at_ms=now_ms)).rowcount == 0:
+        raise NotFound("the deploy has made way for a newer one")
+    return str(connection.execute(select(deployments.c.code).where(here)).scalar_one())
 
 
 def delete_deployment(connection: Connection, deployment_id: DeploymentId) -> bool:
@@ -88,9 +108,11 @@ def has_deployment(connection: Connection, function_id: FunctionId) -> bool:
 
 def list_deployments(connection: Connection) -> list[Deployment]:
     """In the order they were accepted."""
+    query = select(deployments.c.id, deployments.c.function_id, functions.c.project_id)
+    query = query.join_from(deployments, functions).order_by(deployments.c.id)
     return [
-        Deployment(id=row.id, function_id=row.function_id, code=row.code, created_at_ms=row.created_at_ms)
-        for row in connection.execute(select(deployments).order_by(deployments.c.id))
+        Deployment(id=row.id, function_id=row.function_id, project_id=row.project_id)
+        for row in connection.execute(query)
     ]
 
 

@@ -8,9 +8,11 @@ from isolet.compile import Compiler
 from isolet.domain.source_lines import authored_place
 from isolet.domain.versions import Language
 from isolet.errors import BuildFailed, PlatformError
+from isolet.ids import ProjectId
 from isolet.toolchain import Toolchain
 from tests.support.programs import script
 
+PROJECT = ProjectId("shop")
 NO_HANDLER = (
     "Function must export a handler function: define `async function handler(request, env)` "
     "or `export default` a function or an object with `fetch`"
@@ -24,7 +26,7 @@ async def compiler(toolchain: Toolchain) -> Compiler:
 
 async def _failure(compiler: Compiler, code: str, filename: str | None = None) -> BuildFailed:
     with pytest.raises(BuildFailed) as told:
-        await compiler.compile(code, filename=filename)
+        await compiler.compile(code, PROJECT, filename=filename)
     return told.value
 
 
@@ -41,7 +43,7 @@ async def _failure(compiler: Compiler, code: str, filename: str | None = None) -
     ],
 )
 async def test_an_exported_handler_passes_as_it_was_written(compiler: Compiler, code: str) -> None:
-    bundle = await compiler.compile(code)
+    bundle = await compiler.compile(code, PROJECT)
     assert (bundle.module, bundle.language) == (code, Language.JAVASCRIPT)
 
 
@@ -56,7 +58,7 @@ async def test_an_exported_handler_passes_as_it_was_written(compiler: Compiler, 
     ],
 )
 async def test_a_handler_that_is_not_exported_is_exported_after_the_authors_text(compiler: Compiler, code: str) -> None:
-    bundle = await compiler.compile(code)
+    bundle = await compiler.compile(code, PROJECT)
     assert bundle.module == code + "\n;export { handler };\n"
 
 
@@ -84,16 +86,16 @@ TYPED = "interface Env { KEY: string }\nasync function handler(request: Request,
 
 
 async def test_typescript_is_recognized_by_its_text(compiler: Compiler) -> None:
-    bundle = await compiler.compile(TYPED)
+    bundle = await compiler.compile(TYPED, PROJECT)
     assert bundle.language is Language.TYPESCRIPT
     assert "interface" not in bundle.module
     assert "Promise<" not in bundle.module
-    assert (await compiler.compile(bundle.module, filename="index.js")).language is Language.JAVASCRIPT
+    assert (await compiler.compile(bundle.module, PROJECT, filename="index.js")).language is Language.JAVASCRIPT
 
 
 async def test_lines_of_compiled_typescript_lead_back_to_the_authors(compiler: Compiler) -> None:
     code = "type A = {\n  x: string;\n};\n\nlet a: A;\nfunction handler() {\n  throw new Error(a!.x);\n}\n"
-    bundle = await compiler.compile(code)
+    bundle = await compiler.compile(code, PROJECT)
     line = bundle.module[: bundle.module.index("throw")].count("\n") + 1
     assert authored_place(bundle.module, line, 3) == (7, 3)
 
@@ -102,14 +104,14 @@ async def test_a_source_map_that_typescript_names_is_not_read(compiler: Compiler
     other = tmp_path / "other.map"
     other.write_text('{"version": 3, "sources": ["c4n4ry"], "names": [], "mappings": "AAAA"}')
     code = f"const a: number = 1;\nfunction handler() {{}}\n//# sourceMappingURL={other}"
-    bundle = await compiler.compile(code)
+    bundle = await compiler.compile(code, PROJECT)
     assert "//#" not in bundle.module
 
 
 @pytest.mark.parametrize("filename", ["index.ts", "a.b.TS", "handler.mts", "handler.cts"])
 async def test_typescript_is_recognized_by_its_file_name(compiler: Compiler, filename: str) -> None:
     code = "export default async function handler() {}"
-    assert (await compiler.compile(code, filename=filename)).language is Language.TYPESCRIPT
+    assert (await compiler.compile(code, PROJECT, filename=filename)).language is Language.TYPESCRIPT
 
 
 @pytest.mark.parametrize("filename", ["index.js", "handler.mjs", "index", "ts"])
@@ -182,18 +184,18 @@ async def test_no_file_of_the_host_is_read(compiler: Compiler, tmp_path: Path) -
 
 async def test_a_module_of_the_runtime_or_of_npm_is_left_for_the_runtime_to_find(compiler: Compiler) -> None:
     code = "import a from 'lodash'; import b from 'node:crypto'; export default () => [a, b];"
-    assert (await compiler.compile(code)).module == code
+    assert (await compiler.compile(code, PROJECT)).module == code
 
 
 async def test_a_function_of_the_largest_size_compiles(compiler: Compiler) -> None:
     tail = "\nexport default () => new Response(text.length);"
     code = "const text = '" + "é" * 520_000 + "';" + tail
-    assert (await compiler.compile(code)).module == code
+    assert (await compiler.compile(code, PROJECT)).module == code
 
 
 async def test_compiling_in_parallel_mixes_nothing_up(compiler: Compiler) -> None:
     codes = [f"const mine: number = {number};\nfunction handler() {{ return mine; }}" for number in range(8)]
-    bundles = await asyncio.gather(*(compiler.compile(code) for code in codes))
+    bundles = await asyncio.gather(*(compiler.compile(code, PROJECT) for code in codes))
     for number, bundle in enumerate(bundles):
         assert f"mine = {number};" in bundle.module
 
@@ -202,14 +204,14 @@ async def test_code_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None
     # The real program takes two seconds, and says this.
     full = "import sys\nsys.stdin.read()\nsys.exit('runtime: goroutine stack exceeds 1000000000-byte limit')\n"
     compiler = Compiler(script(tmp_path / "esbuild", full))
-    failure = await _failure(compiler, "let a;")
+    failure = await _failure(compiler, "let a;", PROJECT)
     assert failure.message == "the code is nested too deeply to compile"
 
 
 async def test_a_compiler_that_fails_is_the_platforms_fault(tmp_path: Path) -> None:
     broken = Compiler(script(tmp_path / "esbuild", "import sys\nsys.stdin.read()\nsys.exit(3)\n"))
     with pytest.raises(PlatformError, match=r"^cannot compile the code: esbuild ended with 3$"):
-        await broken.compile("let a;")
+        await broken.compile("let a;", PROJECT)
 
 
 async def test_a_compile_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ async def test_a_compile_that_is_given_up_leaves_no_process(tmp_path: Path) -> N
             tmp_path / "esbuild", f"import os, time\nopen({str(told)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
         )
     )
-    compiling = asyncio.ensure_future(endless.compile("let a;"))
+    compiling = asyncio.ensure_future(endless.compile("let a;", PROJECT))
     async with asyncio.timeout(10):
         while not (told.exists() and told.read_text()):
             await asyncio.sleep(0.01)

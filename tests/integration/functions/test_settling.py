@@ -38,7 +38,7 @@ async def test_who_reads_a_function_waits_for_the_change_that_is_under_way(datab
     order = []
 
     async def look() -> None:
-        await (functions.get(project.id, changing.id) if read == "get" else functions.list(project.id))
+        await (functions.get(project.id, changing.id) if read == "get" else functions.list(project.id, limit=5))
         order.append("read")
 
     with settling.change(changing.id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from isolet.domain.access import Key, Role, digest
@@ -36,7 +37,7 @@ def a_version(function: Function, number: int = 1, **values: Any) -> Version:
 
 
 def a_deployment(function: Function, **values: Any) -> Deployment:
-    known = {"id": DeploymentId(new_id()), "function_id": function.id, "code": "source", "created_at_ms": AT_MS}
+    known = {"id": DeploymentId(new_id()), "function_id": function.id, "project_id": function.project_id}
     return Deployment(**{**known, **values})
 
 
@@ -44,3 +45,8 @@ def an_invocation(function: Function, **values: Any) -> Invocation:
     known = {"id": InvocationId(new_id()), "project_id": function.project_id, "function_id": function.id}
     known |= {"function_name": function.name, "version": 1, "door": Door.KAPSO, "method": "POST", "path": "/invoke"}
     return Invocation(**{**known, "started_at_ms": AT_MS, "status": 200, **values})
+
+
+def without_code(function: Function) -> Function:
+    """As it is read where nobody asks for the code."""
+    return replace(function, code=None)

@@ -1,18 +1,20 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
 from isolet.domain.projects import Project
-from isolet.errors import InvalidInput, NotFound
+from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, new_id
+from isolet.invoke.routes import route_of
 from isolet.store import functions as stored
 from isolet.store import projects, versions
 from isolet.store.database import Database
-from tests.integration.store.rows import AT_MS, a_deployment, a_function, a_project, a_version
+from tests.integration.store.rows import AT_MS, a_deployment, a_function, a_project, a_version, without_code
 
 
 @pytest.fixture
@@ -44,7 +46,8 @@ def a_full_function(project: Project) -> Function:
 async def test_a_function_is_read_as_it_was_stored(database: Database, shop: Project) -> None:
     for function in (a_function(shop), a_full_function(shop)):
         await database.write(stored.insert_function, function)
-        assert await database.read(stored.get_function, function.id) == function
+        assert await database.read(partial(stored.get_function, function_id=function.id, with_code=True)) == function
+        assert await database.read(stored.get_function, function.id) == without_code(function)
 
 
 async def test_an_empty_config_is_not_none(database: Database, shop: Project) -> None:
@@ -61,8 +64,52 @@ async def test_functions_are_listed_oldest_first(database: Database, shop: Proje
     made = [a_function(shop, "b"), a_function(blog, "a"), a_function(shop, "a")]
     for function in reversed(made):
         await database.write(stored.insert_function, function)
-    assert await database.read(stored.list_functions) == made
-    assert await database.read(stored.list_functions, shop.id) == [made[0], made[2]]
+    read = partial(stored.list_functions, with_code=True)
+    assert await database.read(read) == made
+    assert await database.read(read, shop.id) == [made[0], made[2]]
+    assert await database.read(partial(read, project_id=shop.id, after=made[0].id)) == [made[2]]
+    assert await database.read(partial(read, limit=1, offset=1)) == [made[1]]
+
+
+async def test_a_function_is_found_by_slug_before_name_and_the_oldest_of_a_name(
+    database: Database, shop: Project
+) -> None:
+    blog = a_project("blog")
+    await database.write(projects.insert_project, blog)
+    named = a_function(shop, "one", name="two"), a_function(shop, "three", name="two")
+    slugged, foreign = a_function(shop, "two", name="x"), a_function(blog, "four", name="y")
+    for function in (*named, foreign):
+        await database.write(stored.insert_function, function)
+    assert await database.read(stored.find_function, shop.id, "two") == without_code(named[0])
+    await database.write(stored.insert_function, slugged)
+    assert await database.read(stored.find_function, shop.id, "two") == without_code(slugged)
+    with pytest.raises(NotFound):
+        await database.read(stored.find_function, shop.id, "y")
+
+
+async def test_routes_are_made_without_what_only_management_shows(database: Database, shop: Project) -> None:
+    whole = a_full_function(shop)
+    await database.write(stored.insert_function, whole)
+    narrow = replace(whole, code=None, description=None, runtime_config=None, deploy_error=None)
+    assert await database.read(stored.list_for_routes) == [narrow]
+    assert route_of(narrow) == route_of(whole)
+
+
+async def test_a_change_that_does_not_name_the_code_leaves_it(database: Database, shop: Project) -> None:
+    function = a_function(shop)
+    await database.write(stored.insert_function, function)
+    await database.write(stored.modify_function, function.id, lambda before: replace(before, name="new"))
+    found = await database.read(partial(stored.get_function, function_id=function.id, with_code=True))
+    assert (found.name, found.code) == ("new", "handler")
+
+
+async def test_a_project_has_no_more_functions_than_it_may_when_many_are_made_at_once(
+    database: Database, shop: Project
+) -> None:
+    made = [partial(stored.insert_function, function=a_function(shop, f"f{n}"), most=3) for n in range(12)]
+    results = await asyncio.gather(*(database.write(one) for one in made), return_exceptions=True)
+    assert sum(isinstance(result, LimitReached) for result in results) == 9
+    assert len(await database.read(stored.list_functions, shop.id)) == 3
 
 
 async def test_a_slug_belongs_to_one_function_of_a_project(database: Database, shop: Project) -> None:
@@ -96,7 +143,7 @@ async def test_a_replaced_function_is_written_whole(database: Database, shop: Pr
 
     await database.write(stored.replace_function, after)
 
-    assert await database.read(stored.list_functions) == [after, other]
+    assert await database.read(partial(stored.list_functions, with_code=True)) == [after, other]
     with pytest.raises(InvalidInput, match=r"^slug has already been taken$"):
         await database.write(stored.replace_function, replace(after, slug="other"))
     with pytest.raises(NotFound, match=r"^Function not found$"):
@@ -134,7 +181,7 @@ async def test_a_refused_modification_changes_nothing(
         await database.write(stored.insert_function, each)
     with pytest.raises(error):
         await database.write(stored.modify_function, function.id, modify)
-    assert await database.read(stored.list_functions) == [function, other]
+    assert await database.read(partial(stored.list_functions, with_code=True)) == [function, other]
 
 
 async def test_a_modification_of_nothing_is_told(database: Database) -> None:
@@ -146,7 +193,7 @@ async def test_a_deleted_function_takes_its_versions_and_deploys_along(database:
     function = a_function(shop)
     await database.write(stored.insert_function, function)
     await database.write(versions.insert_version, a_version(function))
-    await database.write(versions.insert_deployment, a_deployment(function))
+    await database.write(versions.put_deployment, a_deployment(function), AT_MS)
 
     assert await database.write(stored.delete_function, function.id) is True
     assert await database.write(stored.delete_function, function.id) is False

@@ -1,13 +1,18 @@
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from isolet.errors import StoreError
+from isolet.ids import FunctionId
+from isolet.store import functions as stored_functions
 from isolet.store import migrate
 from isolet.store.database import Database
 from isolet.store.engine import Engines, open_engines, sqlite_url
@@ -114,3 +119,36 @@ async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
             await database.open()
     finally:
         await database.close()
+
+
+async def test_the_code_of_an_earlier_release_is_kept(engines: Engines, empty_database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with engines.writer.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0009")
+        connection.execute(
+            text(
+                "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) "
+                "VALUES ('p', 'shop', 'Shop', 'free', '[]', 5)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO functions (id, project_id, name, slug, code, function_type, response_mode, "
+                "public_endpoint, limits, status, lock_version, created_at_ms, updated_at_ms) VALUES "
+                "('f', 'p', 'One', 'one', 'the ü code', 'cloudflare_worker', 'passthrough', false, '{}', 'draft', "
+                "0, 5, 5)"
+            )
+        )
+
+    database = Database(empty_database_url)
+    await database.open()
+    try:
+        read = partial(stored_functions.get_function, function_id=FunctionId("f"), with_code=True)
+        function = await database.read(read)
+    finally:
+        await database.close()
+
+    assert (function.name, function.code) == ("One", "the ü code")

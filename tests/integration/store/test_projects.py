@@ -7,7 +7,7 @@ from isolet.errors import Conflict, NotFound
 from isolet.store import access, functions, versions
 from isolet.store import projects as stored
 from isolet.store.database import Database
-from tests.integration.store.rows import a_deployment, a_function, a_key, a_project, a_version
+from tests.integration.store.rows import AT_MS, a_deployment, a_function, a_key, a_project, a_version
 
 
 async def test_projects_are_listed_by_slug_as_they_were_stored(database: Database) -> None:
@@ -48,7 +48,7 @@ async def test_a_deleted_project_takes_all_it_holds_along(database: Database) ->
         await database.write(access.insert_key, a_key(project, f"isk_{project.slug}"))
         await database.write(functions.insert_function, function)
         await database.write(versions.insert_version, a_version(function))
-        await database.write(versions.insert_deployment, a_deployment(function))
+        await database.write(versions.put_deployment, a_deployment(function), AT_MS)
     before = await database.read(functions.list_functions)
 
     await database.write(stored.delete_project, shop.id)

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from isolet.domain.functions import Function
@@ -7,7 +10,7 @@ from isolet.errors import NotFound
 from isolet.store import functions, projects
 from isolet.store import versions as stored
 from isolet.store.database import Database
-from tests.integration.store.rows import a_deployment, a_function, a_project, a_version
+from tests.integration.store.rows import AT_MS, a_deployment, a_function, a_project, a_version
 
 
 @pytest.fixture
@@ -30,7 +33,10 @@ async def test_versions_are_listed_newest_first_as_they_were_stored(
     for version in (first, second, foreign):
         await database.write(stored.insert_version, version)
 
-    assert await database.read(stored.list_versions, one.id) == [second, first]
+    listed = await database.read(stored.list_versions, one.id)
+    assert [(shown.number, shown.language) for shown in listed] == [(2, "javascript"), (1, "typescript")]
+    assert await database.read(partial(stored.list_versions, function_id=one.id, before=2)) == listed[1:]
+    assert await database.read(partial(stored.list_versions, function_id=one.id, limit=1)) == listed[:1]
     assert await database.read(stored.get_version, one.id, 1) == first
     assert await database.read(stored.get_version, other.id, 1) == foreign
 
@@ -40,12 +46,18 @@ async def test_a_version_that_is_not_there_is_told(database: Database, pair: tup
         await database.read(stored.get_version, pair[0].id, 3)
 
 
-async def test_numbers_grow_past_the_newest_version(database: Database, pair: tuple[Function, Function]) -> None:
+async def test_numbers_grow_past_the_newest_version_and_past_those_that_made_way(
+    database: Database, pair: tuple[Function, Function]
+) -> None:
     one, other = pair
-    assert await database.read(stored.next_number, one.id) == 1
+    assert await database.read(stored.next_number, a_deployment(one)) == 1
     await database.write(stored.insert_version, a_version(one, 7))
-    assert await database.read(stored.next_number, one.id) == 8
-    assert await database.read(stored.next_number, other.id) == 1
+    assert await database.read(stored.next_number, a_deployment(one)) == 8
+    assert await database.read(stored.next_number, a_deployment(other)) == 1
+    for _ in range(3):
+        newest = a_deployment(one)
+        await database.write(stored.put_deployment, newest, AT_MS)
+    assert await database.read(stored.next_number, newest) == 10
 
 
 async def test_only_the_newest_versions_and_the_live_one_are_kept(
@@ -66,16 +78,41 @@ async def test_deploys_are_listed_in_the_order_they_were_accepted(
     database: Database, pair: tuple[Function, Function]
 ) -> None:
     one, other = pair
-    accepted = [a_deployment(other, code="ü"), a_deployment(one), a_deployment(other)]
+    accepted = [a_deployment(other), a_deployment(one)]
     for deployment in reversed(accepted):
-        await database.write(stored.insert_deployment, deployment)
+        await database.write(stored.put_deployment, deployment, AT_MS)
     assert await database.read(stored.list_deployments) == accepted
+
+
+async def test_a_deploy_that_has_not_begun_makes_way_for_a_newer_one(
+    database: Database, pair: tuple[Function, Function]
+) -> None:
+    one, other = pair
+    begun, waiting, newest, foreign = a_deployment(one), a_deployment(one), a_deployment(one), a_deployment(other)
+    await database.write(stored.put_deployment, foreign, AT_MS)
+    await database.write(stored.put_deployment, begun, AT_MS)
+    assert await database.write(stored.start_deployment, begun.id, AT_MS) == one.code
+    for deployment in (waiting, newest):
+        await database.write(stored.put_deployment, deployment, AT_MS)
+
+    assert {found.id for found in await database.read(stored.list_deployments)} == {begun.id, newest.id, foreign.id}
+    with pytest.raises(NotFound):
+        await database.write(stored.start_deployment, waiting.id, AT_MS)
+
+
+async def test_a_deploy_keeps_the_code_of_its_time(database: Database, pair: tuple[Function, Function]) -> None:
+    one, _ = pair
+    deployment = a_deployment(one)
+    await database.write(stored.put_deployment, deployment, AT_MS)
+    await database.write(functions.replace_function, replace(one, code="later ü"))
+
+    assert await database.write(stored.start_deployment, deployment.id, AT_MS) == one.code
 
 
 async def test_a_deploy_ends_once(database: Database, pair: tuple[Function, Function]) -> None:
     one, other = pair
     deployment = a_deployment(one)
-    await database.write(stored.insert_deployment, deployment)
+    await database.write(stored.put_deployment, deployment, AT_MS)
     assert await database.read(stored.has_deployment, one.id) is True
     assert await database.read(stored.has_deployment, other.id) is False
 
