@@ -25,7 +25,7 @@ from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storage, Storages
 from isolet.runtime.tunnel import Tunnel
-from isolet.runtime.usage import MemoryGauge, anonymous_bytes, cpu_seconds
+from isolet.runtime.usage import MemoryGauge, anonymous_bytes, busy_seconds, cpu_seconds
 from isolet.telemetry import get_logger
 from isolet.wire import heads
 
@@ -265,10 +265,14 @@ class Instance:
                 self._unloadable = BuildFailed(
                     f"the code used more than its CPU time of {self.spec.limits.cpu_ms} ms as it loaded"
                 )
-            elif self._loop.time() - began - worked_s > timeout_s:
+            elif self._loop.time() - began > timeout_s + worked_s and self._waits(began, timeout_s):
                 self._unloadable = self._too_slow(timeout_s)
             if self._unloadable is not None:
                 self.happened(Event.KILLED)
+
+    def _waits(self, began: float, timeout_s: float) -> bool:
+        """Whether it was idle that long, and not only short of a processor."""
+        return self._loop.time() - began - busy_seconds(self.pid) > timeout_s
 
     @property
     def _loading_cpu_s(self) -> float:

@@ -23,6 +23,19 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
+def busy_seconds(pid: int) -> float:
+    """How long its threads have run, or waited for a processor, together; 0 for a process that is gone."""
+    total = 0
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            ran, waited, _ = (thread / "schedstat").read_text().split()
+            total += int(ran) + int(waited)
+    except (OSError, ValueError):
+        # Gone, or a kernel that does not tell.
+        return cpu_seconds(pid)
+    return total / 1e9
+
+
 def anonymous_bytes(pid: int) -> int:
     """Resident memory that is its own: heap, buffers, stacks. 0 for a process that is gone."""
     with MemoryGauge(pid) as gauge:
