@@ -71,11 +71,11 @@ def members(file: BinaryIO) -> Iterator[Member]:
 
 def _header(file: BinaryIO) -> tarfile.TarInfo | None:
     """None at the end of the archive."""
-    block = file.read(_BLOCK)
+    block = _read(file, _BLOCK)
+    if not block.strip(b"\0"):
+        return None
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except tarfile.EOFHeaderError:
-        return None
     except (tarfile.HeaderError, UnicodeDecodeError) as exc:
         raise InvalidInput(f"{NO_BACKUP}: {exc}") from exc
     if info.size < 0:
