@@ -187,7 +187,7 @@ def test_a_slow_project_delays_nobody_elses_deploy(home: Project, stranger: Proj
 
 def test_of_the_deploys_that_wait_only_the_newest_is_done(kapso: Kapso) -> None:
     function_id = kapso.create(ENDLESS)["id"]
-    kapso.client.patch(f"{V1}/functions/{function_id}", json={"cpu_ms": 3_000})
+    kapso.client.patch(f"{V1}/functions/{function_id}", json={"cpu_ms": 2_000})
     assert kapso.client.post(f"/platform/v1/functions/{function_id}/deploy").status_code == 202
     for number in range(10):
         code = f'async function handler() {{ return new Response("{number}"); }}'

@@ -45,7 +45,7 @@ class Kapso:
             function = self.get(function_id)
             return function if function["status"] != "draft" else None
 
-        function = wait_until(ended, timeout_s=30, what="the deploy")
+        function = wait_until(ended, timeout_s=120, what="the deploy")
         assert function is not None
         return function
 
