@@ -19,9 +19,45 @@ from tests.support.memory import memory_folder
 from tests.support.postgres import Postgres
 from tests.support.server import Server
 
+_TESTS = Path(__file__).parent
 # By default an example may take 200 ms: nothing that a machine with other work holds.
 settings.register_profile("isolet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("isolet")
+
+
+# The files that take longest, by `--durations`: a worker that got one of them last would leave the others idle.
+_LONGEST = (
+    "acceptance/test_secrets.py",
+    "acceptance/test_kapso_invoke.py",
+    "acceptance/test_operation.py",
+    "acceptance/jobs/test_two_servers.py",
+    "acceptance/test_many.py",
+    "acceptance/test_kapso_runtime.py",
+    "acceptance/test_kapso_records.py",
+    "acceptance/test_storage_process.py",
+    "acceptance/test_churn.py",
+    "acceptance/jobs/test_chaos.py",
+    "acceptance/test_streaming.py",
+    "acceptance/test_scaling.py",
+)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The pass of the serial tests reads only the files that have some."""
+    if config.option.markexpr == "serial" and collection_path.name.startswith("test_"):
+        return b"mark.serial" not in collection_path.read_bytes() or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, then what starts servers, then the rest; within a file as it is written."""
+    ranks = {name: rank for rank, name in enumerate(_LONGEST)}
+
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.relative_to(_TESTS).as_posix()
+        return ranks.get(name, len(ranks)), not name.startswith("acceptance/")
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(tryfirst=True)

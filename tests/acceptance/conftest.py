@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, SharedKapso
 from tests.support.projects import Project, new_project
 from tests.support.server import Server
 
@@ -37,6 +37,29 @@ def anonymous(server: Server) -> Iterator[httpx.Client]:
 def api(request: pytest.FixtureRequest, home: Project) -> Kapso:
     """The Kapso API of the test's project, on each of its bases in turn."""
     return Kapso(home.client, request.param)
+
+
+@pytest.fixture(scope="module")
+def common_home(server: Server, root: httpx.Client) -> Iterator[Project]:
+    """A project that the tests of a file share, for functions that they only call."""
+    with new_project(server, root) as project:
+        yield project
+
+
+@pytest.fixture(scope="module", params=["/platform/v1", "/api/v1"])
+def common(request: pytest.FixtureRequest, common_home: Project) -> SharedKapso:
+    """The Kapso API of that project, on each of its bases in turn."""
+    return SharedKapso(common_home.client, request.param)
+
+
+@pytest.fixture(scope="module")
+def common_platform(common_home: Project) -> SharedKapso:
+    return SharedKapso(common_home.client)
+
+
+@pytest.fixture(scope="module")
+def common_older(common_home: Project) -> SharedKapso:
+    return SharedKapso(common_home.client, "/api/v1")
 
 
 @pytest.fixture

@@ -248,7 +248,7 @@ def keys() -> Iterator[_Keys]:
     yield served
     served.shutdown()
     served.server_close()
-    thread.join(5)
+    thread.join(60)
 
 
 def test_keys_behind_an_address_are_fetched_once_kept_and_survive_a_restart(tmp_path: Any, keys: _Keys) -> None:

@@ -89,7 +89,7 @@ def test_the_kernel_ends_what_grows_too_fast_and_nothing_else(own_server: Server
         finally:
             own_server.process.send_signal(signal.SIGCONT)
 
-        reply = call.result(30)
+        reply = call.result(60)
         assert reply.status_code == 500
         assert re.search(r"exceeded its memory limit: it used \d+ MB of 64 MB", reply.json()["detail"])
         report = record_of(own_server, reply).report

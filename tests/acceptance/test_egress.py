@@ -184,7 +184,7 @@ def test_a_websocket_works(opened: Kapso) -> None:
             reply = opened.invoke(function_id, f"http://127.0.0.1:{server.socket.getsockname()[1]}/")
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)
     assert reply.text == "101 echo ping"
 
 

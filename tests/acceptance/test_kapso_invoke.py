@@ -8,7 +8,7 @@ import uuid
 import httpx
 import pytest
 
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, SharedKapso
 from tests.support.projects import Project
 from tests.support.server import ROOT_KEY
 
@@ -26,6 +26,12 @@ NOT_FOUND = {"error": "Function not found"}
 def give(body: str, **init: object) -> str:
     """A function that answers with `body`, which is JavaScript, and the Response's `init`."""
     return f"async function handler() {{ return new Response({body}, {json.dumps(init)}); }}"
+
+
+def choose(*bodies: str) -> str:
+    """A function that runs the body whose number it is called with."""
+    cases = "\n".join(f"case {number}: {{ {body} }}" for number, body in enumerate(bodies))
+    return f"async function handler(request) {{ switch (await request.json()) {{ {cases} }} }}"
 
 
 def seen_headers(reply: httpx.Response) -> dict[str, str]:
@@ -113,27 +119,27 @@ def test_a_function_that_is_not_deployed_is_422(api: Kapso) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
-def test_only_post_calls_a_function(api: Kapso, method: str) -> None:
-    function_id = api.deployed(HELLO)
+def test_only_post_calls_a_function(common: SharedKapso, method: str) -> None:
+    function_id = common.deployed(HELLO)
 
-    reply = api.client.request(method, f"{api.base}/functions/{function_id}/invoke")
+    reply = common.client.request(method, f"{common.base}/functions/{function_id}/invoke")
 
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
-    assert api.invocations(function_id) == []
+    assert common.invocations(function_id) == []
 
 
 @pytest.mark.parametrize(
     "body",
     [b"{", b"{'a': 1}", b"hello", b"[1,]", b"NaN", b'{"a": Infinity}', b"\xff\xfe", b'"\xe4"', b"{} {}", b"\x00", b" "],
 )
-def test_a_body_that_is_not_json_is_400_and_does_not_run(api: Kapso, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_400_and_does_not_run(common: SharedKapso, body: bytes) -> None:
     """Item 46."""
-    function_id = api.deployed(ECHO_TEXT)
+    function_id = common.deployed(ECHO_TEXT)
 
-    reply = api.client.post(f"{api.base}/functions/{function_id}/invoke", content=body)
+    reply = common.client.post(f"{common.base}/functions/{function_id}/invoke", content=body)
 
     assert (reply.status_code, reply.json()) == (400, {"error": "Invalid JSON in request"})
-    assert api.invocations(function_id) == []
+    assert common.invocations(function_id) == []
 
 
 @pytest.mark.parametrize(
@@ -151,9 +157,9 @@ def test_a_body_that_is_not_json_is_400_and_does_not_run(api: Kapso, body: bytes
         b"[" * 500 + b"]" * 500,
     ],
 )
-def test_a_json_body_arrives_byte_for_byte(api: Kapso, body: bytes) -> None:
+def test_a_json_body_arrives_byte_for_byte(common: SharedKapso, body: bytes) -> None:
     """Item 47."""
-    reply = api.client.post(f"{api.base}/functions/{api.deployed(ECHO_TEXT)}/invoke", content=body)
+    reply = common.client.post(f"{common.base}/functions/{common.deployed(ECHO_TEXT)}/invoke", content=body)
 
     assert (reply.status_code, reply.content) == (200, body)
 
@@ -175,11 +181,14 @@ def test_an_empty_body_is_passed_on(api: Kapso) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 299])
-def test_passthrough_keeps_status_type_and_bytes(api: Kapso, status: int) -> None:
+def test_passthrough_keeps_status_type_and_bytes(common: SharedKapso, status: int) -> None:
     """Item 48."""
-    code = give("new Uint8Array([0, 255, 10, 13, 128])", status=status, headers={"content-type": "image/x-own; q=1"})
+    code = """async function handler(request) {
+      const init = { status: await request.json(), headers: { "content-type": "image/x-own; q=1" } };
+      return new Response(new Uint8Array([0, 255, 10, 13, 128]), init);
+    }"""
 
-    reply = api.invoke(api.deployed(code), {})
+    reply = common.invoke(common.deployed(code), status)
 
     assert (reply.status_code, reply.content) == (status, b"\x00\xff\n\r\x80")
     assert reply.headers["content-type"] == "image/x-own; q=1"
@@ -216,23 +225,25 @@ def test_passthrough_of_plain_text(api: Kapso) -> None:
 
 
 @pytest.mark.parametrize("value", [[1, "two", None], "text", 7, 1.5, True, False, None, {}])
-def test_passthrough_of_every_kind_of_json(platform: Kapso, value: object) -> None:
+def test_passthrough_of_every_kind_of_json(common_platform: SharedKapso, value: object) -> None:
     """Item 50."""
-    reply = platform.invoke(platform.deployed(ECHO_JSON), content=json.dumps(value))
+    reply = common_platform.invoke(common_platform.deployed(ECHO_JSON), content=json.dumps(value))
 
     assert (reply.json(), reply.headers["content-type"]) == (value, "application/json")
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 502, 503])
-def test_a_functions_own_error_is_passed_on_and_recorded(api: Kapso, status: int) -> None:
+def test_a_functions_own_error_is_passed_on_and_recorded(common: SharedKapso, status: int) -> None:
     """The design's section 7."""
-    function_id = api.deployed(give("'{\"mine\": true}'", status=status, headers={"content-type": "application/json"}))
+    code = "async (request) => Response.json({ mine: true }, { status: await request.json() });"
+    function_id = common.deployed(f"export default {code}")
 
-    reply = api.invoke(function_id, {})
+    reply = common.invoke(function_id, status)
 
     assert (reply.status_code, reply.json()) == (status, {"mine": True})
-    (item,) = api.invocations(function_id)
-    assert (item["id"], item["status_code"], item["error_message"]) == (reply.headers["x-invocation-id"], status, None)
+    found = {item["id"]: item for item in common.invocations(function_id)}
+    item = found[reply.headers["x-invocation-id"]]
+    assert (item["status_code"], item["error_message"]) == (status, None)
 
 
 def test_wrapped_puts_json_under_data(older: Kapso) -> None:
@@ -247,19 +258,26 @@ def test_wrapped_puts_json_under_data(older: Kapso) -> None:
             assert reply.headers["x-invocation-id"]
 
 
-@pytest.mark.parametrize(
-    ("code", "data"),
-    [
-        (give('"not json"', headers={"content-type": "application/json"}), "not json"),
-        (give('"1 2"', headers={"content-type": "application/jsonlines"}), "1 2"),
-        (give('"[1]"', headers={"content-type": "Application/JSON"}), [1]),
-        (give('""', headers={"content-type": "application/json"}), None),
-        (give('"[1]"'), "[1]"),
-    ],
-)
-def test_wrapped_is_json_whatever_the_function_calls_its_reply(older: Kapso, code: str, data: object) -> None:
+CALLED = {
+    "application/json": ("not json", "not json"),
+    "application/jsonlines": ("1 2", "1 2"),
+    "Application/JSON": ("[1]", [1]),
+    "application/json; q=1": ("", None),
+    None: ("[1]", "[1]"),
+}
+
+
+@pytest.mark.parametrize("called", CALLED)
+def test_wrapped_is_json_whatever_the_function_calls_its_reply(common_older: SharedKapso, called: str | None) -> None:
     """Item 51."""
-    reply = older.invoke(older.deployed(code, invoke_response_mode="wrapped"), {})
+    code = """async function handler(request) {
+      const { type, text } = await request.json();
+      return new Response(text, type ? { headers: { "content-type": type } } : {});
+    }"""
+    text, data = CALLED[called]
+    function_id = common_older.deployed(code, invoke_response_mode="wrapped")
+
+    reply = common_older.invoke(function_id, {"type": called, "text": text})
 
     assert (reply.status_code, reply.json()) == (200, {"data": data})
 
@@ -291,37 +309,43 @@ def test_a_throw_is_500_with_its_text_and_id(api: Kapso) -> None:
     assert (item["status_code"], item["error_message"]) == (500, "ReferenceError: x is not defined")
 
 
-@pytest.mark.parametrize(
-    ("thrown", "detail"),
-    [
-        ('new Error("it broke")', "Error: it broke"),
-        ('"a text"', "a text"),
-        ("null", "null"),
-        ("undefined", "undefined"),
-        ("{ toString() { throw 1; } }", "cannot be shown"),
-        ("Object.create(null)", "cannot be shown"),
-        ('Object.assign(new Error("x"), { stack: 7 })', "Error: x"),
-        ('{ toString: () => "odd", get stack() { throw 1; } }', "odd"),
-    ],
-)
-def test_whatever_is_thrown_is_told(platform: Kapso, thrown: str, detail: str) -> None:
+THROWN = {
+    'new Error("it broke")': "Error: it broke",
+    '"a text"': "a text",
+    "null": "null",
+    "undefined": "undefined",
+    "{ toString() { throw 1; } }": "cannot be shown",
+    "Object.create(null)": "cannot be shown",
+    'Object.assign(new Error("x"), { stack: 7 })': "Error: x",
+    '{ toString: () => "odd", get stack() { throw 1; } }': "odd",
+}
+
+
+@pytest.mark.parametrize("thrown", THROWN)
+def test_whatever_is_thrown_is_told(common_platform: SharedKapso, thrown: str) -> None:
     """Items 52, 53."""
-    reply = platform.invoke(platform.deployed(f"async function handler() {{ throw {thrown}; }}"), {})
+    function_id = common_platform.deployed(choose(*(f"throw {value};" for value in THROWN)))
+
+    reply = common_platform.invoke(function_id, list(THROWN).index(thrown))
 
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
-    assert detail in reply.json()["detail"]
+    assert THROWN[thrown] in reply.json()["detail"]
 
 
-@pytest.mark.parametrize("given", ["undefined", "null", '"text"', "{ status: 200 }", "42", "Response"])
-def test_no_response_is_a_failed_call(platform: Kapso, given: str) -> None:
+NO_RESPONSES = ["undefined", "null", '"text"', "{ status: 200 }", "42", "Response"]
+
+
+@pytest.mark.parametrize("given", NO_RESPONSES)
+def test_no_response_is_a_failed_call(common_platform: SharedKapso, given: str) -> None:
     """Item 55."""
-    function_id = platform.deployed(f"async function handler() {{ return {given}; }}")
+    function_id = common_platform.deployed(choose(*(f"return {value};" for value in NO_RESPONSES)))
 
-    reply = platform.invoke(function_id, {})
+    reply = common_platform.invoke(function_id, NO_RESPONSES.index(given))
 
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
     assert "must return a Response" in reply.json()["detail"]
-    assert platform.invocations(function_id, status="failed")[0]["id"] == reply.json()["invocation_id"]
+    failed = common_platform.invocations(function_id, status="failed")
+    assert reply.json()["invocation_id"] in [item["id"] for item in failed]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Script:
         self._http = httpx.Client(
             base_url=home.server.url + "/platform/v1",
             headers={"X-API-Key": home.key(), "Content-Type": "application/json", "Accept": "application/json"},
-            timeout=30,
+            timeout=60,
             trust_env=False,
         )
 
@@ -53,7 +53,7 @@ def poll(script: Script, function_id: str) -> dict[str, Any]:
         function = script("GET", f"/functions/{function_id}")["data"]
         return function if function["status"] in ("deployed", "error") else None
 
-    return wait_until(ended, timeout_s=30, what="the deploy") or {}
+    return wait_until(ended, what="the deploy") or {}
 
 
 @pytest.mark.parametrize("deploy_body", ["{}", None, ""], ids=["object", "none", "empty"])

@@ -45,8 +45,8 @@ def test_two_hundred_functions_and_a_thousand_calls(tmp_path: Path) -> None:
         answers = call_all(server, ids[:BUSY])
         assert answers == [(200, [number % BUSY, number]) for number in range(CALLS)]
 
-        wait_until(lambda: len(server.children()) <= base_children, timeout_s=20, what="the end of idle instances")
-        wait_until(lambda: itself.num_fds() <= base_descriptors + 10, timeout_s=10, what="the closing of descriptors")
+        wait_until(lambda: len(server.children()) <= base_children, what="the end of idle instances")
+        wait_until(lambda: itself.num_fds() <= base_descriptors + 10, what="the closing of descriptors")
         assert kapso.invoke(ids[0], {"n": 1}).json() == [0, 1]
         children = server.children()
         assert server.stop() == 0

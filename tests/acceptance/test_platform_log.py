@@ -45,7 +45,7 @@ def line(server: Server, event: str, **fields: object) -> dict[str, Any]:
 
 def break_secrets(server: Server, function_id: str) -> None:
     """Its next instance cannot be started: a fault of the platform's own."""
-    database = sqlite3.connect(server.data_dir / "isolet.db", isolation_level=None, timeout=10)
+    database = sqlite3.connect(server.data_dir / "isolet.db", isolation_level=None, timeout=60)
     try:
         broken = database.execute("UPDATE secrets SET sealed = x'00' WHERE function_id = ?", (function_id,))
         assert broken.rowcount == 1

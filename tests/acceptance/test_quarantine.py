@@ -40,5 +40,5 @@ def test_a_version_that_does_not_start_is_tried_ever_less_often(kapso: Kapso) ->
         detail = str(kapso.invoke(function_id).json()["detail"])
         return detail if "in a row" in detail else ""
 
-    found = wait_until(refused, timeout_s=20, what="a call that is refused without a start")
+    found = wait_until(refused, what="a call that is refused without a start")
     assert "times in a row (Error: the secret is broken); the next try is in" in found

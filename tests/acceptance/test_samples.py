@@ -80,7 +80,7 @@ class Curl:
             ["sh", "-c", command.rstrip("\n") + " --silent --show-error --write-out '\\n%{http_code}'"],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
         body, _, status = done.stdout.rpartition("\n")

@@ -1,7 +1,6 @@
 """WebSockets and the life of the server and its instances: idle ones, busy ones, stops."""
 
 import socket
-import time
 from pathlib import Path
 
 from tests.acceptance.test_websocket import closed_with, recorded
@@ -32,16 +31,15 @@ def test_a_silent_connection_is_closed_and_an_open_one_keeps_its_instance(tmp_pa
 
 
 def test_a_stop_asks_callers_to_connect_again_and_does_not_wait_for_those_that_do_not_listen(tmp_path: Path) -> None:
-    with Server(tmp_path / "data") as server, server.client() as client, server.client("") as public:
+    started = Server(tmp_path / "data", drain_timeout_s=600)
+    with started as server, server.client() as client, server.client("") as public:
         butterbase = Butterbase(client, public)
         butterbase.deploy("echo", ECHO)
         with dial(butterbase, "echo") as connection, deaf(server, "echo"):
             call = invocation_id(connection)
-            began = time.monotonic()
             server.process.terminate()
             assert closed_with(connection) == (1012, "restarting")
-            assert server.wait(15) == 0
-            assert time.monotonic() - began < 8
+            assert server.wait(60) == 0
         assert "Traceback" not in server.log
 
     with Server(tmp_path / "data") as again, again.client() as client:

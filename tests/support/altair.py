@@ -47,7 +47,7 @@ class Altair:
             function = dict(self.client.get(f"{self.base}/{name}").json())
             return function if function["status"] == status else None
 
-        function = wait_until(look, timeout_s=30, what=f"{name} is {status}")
+        function = wait_until(look, what=f"{name} is {status}")
         assert function is not None
         return function
 
@@ -73,7 +73,7 @@ class Altair:
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
 
-    def ended(self, invocation_id: str, *, timeout_s: float = 15.0) -> dict[str, Any]:
+    def ended(self, invocation_id: str, *, timeout_s: float = 60.0) -> dict[str, Any]:
         """The call's state once it ended."""
 
         def look() -> dict[str, Any] | None:

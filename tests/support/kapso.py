@@ -66,6 +66,20 @@ class Kapso:
         return list(reply.json()["data"]["invocations"])
 
 
+class SharedKapso(Kapso):
+    """Deploys each code once, for tests that do no more than call: what they ask of its records must hold for all."""
+
+    def __init__(self, client: httpx.Client, base: str = "/platform/v1") -> None:
+        super().__init__(client, base)
+        self._made: dict[str, str] = {}
+
+    def deployed(self, code: str, name: str = "Test", **values: Any) -> str:
+        key = json.dumps([code, name, values], sort_keys=True)
+        if key not in self._made:
+            self._made[key] = super().deployed(code, name, **values)
+        return self._made[key]
+
+
 def error_of(reply: httpx.Response) -> str:
     """The text of an error in Kapso's shape."""
     assert reply.headers["content-type"] == "application/json"

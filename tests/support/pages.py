@@ -23,7 +23,7 @@ from tests.support.kapso import Kapso
 _FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"// (\S+)\n")
 _ANY = "…"
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 60.0
 _MARK = "-- end of block --"
 
 

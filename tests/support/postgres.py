@@ -106,7 +106,7 @@ class Postgres:
         }
 
     def __enter__(self) -> Self:
-        wait_until(self._ready, timeout_s=30, what="PostgreSQL")
+        wait_until(self._ready, what="PostgreSQL")
         return self
 
     def __exit__(
@@ -114,7 +114,7 @@ class Postgres:
     ) -> None:
         # "Immediate shutdown": nothing of it is kept.
         self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(20)
+        self._process.wait(60)
         self._log.close()
 
 

@@ -70,7 +70,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.port}/callback"
         self._serving = serving(self._server)
 
-    def wait(self, count: int = 1, *, timeout_s: float = 15.0) -> list[Delivery]:
+    def wait(self, count: int = 1, *, timeout_s: float = 60.0) -> list[Delivery]:
         """The deliveries, once there are so many."""
         wait_until(lambda: len(self.deliveries) >= count, timeout_s=timeout_s, what=f"{count} callbacks")
         return list(self.deliveries)

@@ -20,7 +20,7 @@ from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 
 
 def a_spec(module: str, **values: Any) -> InstanceSpec:

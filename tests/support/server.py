@@ -67,7 +67,7 @@ class Server:
             )
         self.root_key = root_key or ""
 
-    def wait_ready(self, timeout_s: float = 30.0) -> Self:
+    def wait_ready(self, timeout_s: float = 60.0) -> Self:
         """Wait for the line that says where it listens. Fails with its log when it ends instead."""
         stdout = self.process.stdout
         assert stdout is not None
@@ -80,7 +80,7 @@ class Server:
                     raise AssertionError(f"the server was not ready within {timeout_s} s: {self.log}")
                 chunk = os.read(stdout.fileno(), 65_536)
                 if not chunk:
-                    raise AssertionError(f"the server ended with {self.process.wait(10)}: {self.log}")
+                    raise AssertionError(f"the server ended with {self.process.wait(60)}: {self.log}")
                 self.output += chunk.decode()
         found = _READY.search(self.output)
         assert found is not None, self.output
@@ -97,14 +97,14 @@ class Server:
         key = self.root_key if key is None else key
         headers = {"X-API-Key": key} if key else {}
         # Not the machine's CAs: reading them takes 20 ms, and the server speaks plain HTTP.
-        known = {"timeout": 30, "trust_env": False, "verify": _NO_CAS, **options}
+        known = {"timeout": 240, "trust_env": False, "verify": _NO_CAS, **options}
         return httpx.Client(base_url=self.url, headers=headers, **known)  # type: ignore[arg-type]
 
     def children(self) -> list[psutil.Process]:
         """Every process below the server."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM and wait; its exit status. A wrapper that only waits for the server ends with it."""
         wrapped = psutil.Process(self.process.pid).children() if self._wrapped else []
         for process in wrapped or [self.process]:
@@ -114,7 +114,7 @@ class Server:
     def kill(self) -> None:
         """SIGKILL to the server alone."""
         self.process.kill()
-        self.wait(10)
+        self.wait(60)
 
     def wait(self, timeout_s: float) -> int:
         status = self.process.wait(timeout_s)
@@ -135,4 +135,4 @@ class Server:
         if self.process.poll() is None:
             self.stop()
         else:
-            self.wait(1)
+            self.wait(60)

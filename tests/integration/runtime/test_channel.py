@@ -33,7 +33,7 @@ async def begin(channel: Channel, data: bytes = GET, *, without_body: bool = Fal
 
 async def read(connection: Connection) -> tuple[int, bytes]:
     """Status and body of the reply; fails instead of waiting for ever."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await connection.head()
         body = b""
         while chunk := await connection.chunk():
@@ -116,7 +116,7 @@ async def test_the_head_is_there_before_the_body(channel: Channel, listener: Lis
     assert (connection.status, connection.complete, waiting.done()) == (200, False, False)
 
     peer.writer.write(b"ok")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await waiting == b"ok"
         assert await connection.chunk() == b""
 
@@ -171,7 +171,7 @@ async def test_a_connection_that_the_instance_closed_while_idle_is_not_used_agai
     idle = await channel.connect()
     channel.release(idle)
     await peer.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not idle.lost:
             await asyncio.sleep(0)
     await exchange(channel, listener)
@@ -207,7 +207,7 @@ async def test_a_body_that_breaks_off_is_not_taken_for_whole(channel: Channel, l
     connection = await begin(channel)
     peer = await listener.accept()
     await peer.answer(b"HTTP/1.1 200 OK\r\n" + head)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await connection.head()
         assert await connection.chunk() == b"abc"
         await peer.close()
@@ -284,7 +284,7 @@ async def test_a_slow_reader_holds_the_instance_back_and_loses_nothing(channel: 
             sent += len(block)
 
     sending = asyncio.ensure_future(send())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await connection.head()
         while not connection._paused:
             await asyncio.sleep(0)
@@ -298,7 +298,7 @@ async def test_a_slow_reader_holds_the_instance_back_and_loses_nothing(channel: 
     assert not sending.done()
 
     received = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while chunk := await connection.chunk():
             assert chunk[:1] == bytes([received % 256])
             received += len(chunk)
@@ -322,7 +322,7 @@ async def test_a_slow_instance_holds_the_writer_back(channel: Channel, listener:
             written += 1
 
     writing = asyncio.ensure_future(write())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         before = -1
         while before != written or written == 0:
             before = written
@@ -333,7 +333,7 @@ async def test_a_slow_instance_holds_the_writer_back(channel: Channel, listener:
 
     peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
     assert len(await peer.exactly(256 * len(block))) == 256 * len(block)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await writing
 
 
@@ -351,7 +351,7 @@ async def test_a_writer_is_not_held_by_a_connection_that_is_gone(channel: Channe
     for _ in range(1_000):
         await asyncio.sleep(0)
     peer.writer.transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(ConnectionResetError):
             await writing
 
@@ -361,7 +361,7 @@ async def test_a_reply_that_nobody_read_does_not_stop_the_next_exchange(channel:
     connection = await begin(channel)
     peer = await listener.accept()
     await peer.answer(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not connection.complete:
             await asyncio.sleep(0)
     channel.release(connection)
@@ -390,7 +390,7 @@ async def test_a_connection_that_is_gone_is_not_asked_what_was_read_of_it(channe
     peer = await listener.accept()
     connection.abort(ConnectionResetError("over"))
     assert not connection.unread
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await peer.reader.read()
         while not connection.lost:
             await asyncio.sleep(0)

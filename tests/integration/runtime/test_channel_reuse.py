@@ -38,7 +38,7 @@ def accepted(path: Path, reply: bytes, *, exchanges: int) -> int:
         server.close()
         await server.wait_closed()
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    asyncio.run(asyncio.wait_for(run(), 60))
     return count
 
 

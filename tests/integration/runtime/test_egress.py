@@ -50,7 +50,7 @@ async def an_instance(pool: Pool) -> Instance:
 
 async def ask(instance: Instance, url: str) -> dict[str, object]:
     """What the function saw of a fetch."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         status, body = await fetch(instance, f"/?url={url}")
     assert status == 200
     return dict(json.loads(body))
@@ -158,7 +158,7 @@ async def test_a_killed_way_out_comes_back_and_calls_wait_for_it(runtime: Runtim
             way_out = egress_process(runtime)
             with capture_logs() as logs:
                 os.kill(way_out.pid, signal.SIGKILL)
-                way_out.wait(10)
+                way_out.wait(60)
                 seen = await ask(instance, web.url)
                 if "error" in seen:
                     # The connection that the instance kept to the old process was lost; the next one is new.

@@ -39,7 +39,7 @@ export default {
 """
 
 
-async def until(look: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+async def until(look: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     """Wait for what another process brings about."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -95,7 +95,7 @@ async def test_a_crashed_instance_is_replaced_at_the_next_call(pool: Pool) -> No
     first = await acquire(pool, spec)
     with capture_logs() as logs:
         os.kill(first.pid, signal.SIGKILL)
-        await asyncio.wait_for(asyncio.shield(first.exited), 10)
+        await asyncio.wait_for(asyncio.shield(first.exited), 60)
         await until(lambda: ready(pool, spec) is None, "the crash")
     assert [(entry["event"], entry["status"]) for entry in logs] == [("instance crashed", "signal 9")]
     assert first.state is State.STOPPED
@@ -115,7 +115,7 @@ async def test_a_release_that_keeps_crashing_is_started_ever_later_until_a_call_
         instance = await acquire(pool, spec)
         took = loop.time() - began
         os.kill(instance.pid, signal.SIGKILL)
-        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+        await asyncio.wait_for(asyncio.shield(instance.exited), 60)
         await until(lambda: not pool.instances, "the crash")
         return took
 
@@ -197,7 +197,7 @@ async def test_a_proven_instance_that_died_takes_nothing_over(pool: Pool) -> Non
     instance = await pool.prove(spec)
     with capture_logs():
         os.kill(instance.pid, signal.SIGKILL)
-        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+        await asyncio.wait_for(asyncio.shield(instance.exited), 60)
         await until(lambda: instance.state is State.STOPPED, "the crash")
     pool.adopt(instance)
     assert ready(pool, spec) is None
@@ -206,7 +206,7 @@ async def test_a_proven_instance_that_died_takes_nothing_over(pool: Pool) -> Non
 async def test_a_proven_instance_that_is_not_wanted_ends(pool: Pool) -> None:
     instance = await pool.prove(a_spec(HELLO))
     pool.discard(instance)
-    assert await asyncio.wait_for(asyncio.shield(instance.exited), 10) == -signal.SIGKILL
+    assert await asyncio.wait_for(asyncio.shield(instance.exited), 60) == -signal.SIGKILL
     assert not pool.instances
 
 
@@ -228,7 +228,7 @@ async def test_a_deploy_waits_for_the_end_of_a_call(runtime: Runtime, lines: Lin
         await until(lambda: pool.is_short_of_room, "the wait for room")
         first.end_call(None)
         pool.freed(first, succeeded=True)
-        assert await fetch(await asyncio.wait_for(second, 10)) == (200, b"hello")
+        assert await fetch(await asyncio.wait_for(second, 60)) == (200, b"hello")
 
 
 async def test_a_deploy_waits_for_the_end_of_another(runtime: Runtime, lines: Lines) -> None:
@@ -236,7 +236,7 @@ async def test_a_deploy_waits_for_the_end_of_another(runtime: Runtime, lines: Li
         first, second = (asyncio.ensure_future(pool.prove(a_spec(HELLO))) for _ in range(2))
         await until(lambda: pool.is_short_of_room, "the wait for room")
         pool.adopt(await first)
-        assert await fetch(await asyncio.wait_for(second, 10)) == (200, b"hello")
+        assert await fetch(await asyncio.wait_for(second, 60)) == (200, b"hello")
 
 
 async def test_a_deploy_does_not_wait_for_room_without_end(runtime: Runtime, lines: Lines) -> None:
@@ -276,7 +276,7 @@ async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool:
     assert await fetch(new) == (200, b"ready")
     assert await fetch(old, "/go") == (200, b"gone")
     assert await waiting == (200, b"waited")
-    await asyncio.wait_for(asyncio.shield(old.exited), 10)
+    await asyncio.wait_for(asyncio.shield(old.exited), 60)
     assert pool.instances == {new}
 
 
@@ -289,7 +289,7 @@ async def test_every_release_of_a_function_that_is_gone_retires(pool: Pool) -> N
     pool.retire_function(gone[0].function_id)
 
     for instance in instances:
-        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+        await asyncio.wait_for(asyncio.shield(instance.exited), 60)
     assert pool.instances == {other}
 
 
@@ -300,7 +300,7 @@ async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops
     assert lines.messages == []
 
     pool.retire(spec.release)
-    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    await asyncio.wait_for(asyncio.shield(instance.exited), 60)
 
     assert [(call, line.message) for call, line in lines.printed] == [("c1", "finished")]
 
@@ -320,7 +320,7 @@ async def test_an_instance_whose_function_changed_the_runtime_stops_all_the_same
 
     pool.retire(spec.release)
 
-    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    await asyncio.wait_for(asyncio.shield(instance.exited), 60)
     assert not pool.instances
 
 
@@ -332,7 +332,7 @@ async def test_a_retired_instance_does_not_wait_for_a_call_longer_than_it_may_ru
     pool.retire(spec.release)
     with pytest.raises(ConnectionResetError):
         await waiting
-    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    await asyncio.wait_for(asyncio.shield(instance.exited), 60)
 
 
 async def test_a_retired_instance_waits_as_long_as_a_call_may_run_whose_time_was_raised(
@@ -371,7 +371,7 @@ async def test_an_idle_instance_stops_and_starts_again_on_demand(runtime: Runtim
     spec = a_spec(HELLO)
     async with runtime.pool(lines, idle_timeout_s=0.1) as pool:
         first = await acquire(pool, spec)
-        await asyncio.wait_for(asyncio.shield(first.exited), 10)
+        await asyncio.wait_for(asyncio.shield(first.exited), 60)
         assert ready(pool, spec) is None
         assert not pool.instances
         second = await acquire(pool, spec)
@@ -389,7 +389,7 @@ async def test_an_instance_with_a_call_is_not_idle(runtime: Runtime, lines: Line
         assert instance.state is State.READY
         assert await fetch(instance, "/go") == (200, b"gone")
         assert await waiting == (200, b"waited")
-        await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+        await asyncio.wait_for(asyncio.shield(instance.exited), 60)
 
 
 async def test_closing_lets_calls_finish_and_leaves_no_process(runtime: Runtime, lines: Lines) -> None:
@@ -403,7 +403,7 @@ async def test_closing_lets_calls_finish_and_leaves_no_process(runtime: Runtime,
         pool.discard(proven)
 
         closing = asyncio.ensure_future(pool.close(10.0))
-        await asyncio.wait_for(asyncio.shield(idle.exited), 10)
+        await asyncio.wait_for(asyncio.shield(idle.exited), 60)
         assert not closing.done()
         with pytest.raises(Unavailable, match=r"^the server is stopping$"), capture_logs():
             await acquire(pool, a_spec(HELLO))
@@ -423,7 +423,7 @@ async def test_closing_waits_only_so_long(runtime: Runtime, lines: Lines) -> Non
         instance = await acquire(pool, spec)
         waiting = asyncio.ensure_future(fetch(instance, "/wait"))
         await until(lambda: lines.messages == ["waiting"], "the call")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await pool.close(0.1)
         assert not psutil.pid_exists(instance.pid)
         with pytest.raises(ConnectionResetError):
@@ -482,6 +482,6 @@ async def test_sockets_of_instances_are_gone_with_them(pool: Pool, run_folder: P
     instance = await acquire(pool, spec)
     assert len(list((run_folder / "sockets").iterdir())) == 1
     os.kill(instance.pid, signal.SIGKILL)
-    await asyncio.wait_for(asyncio.shield(instance.exited), 10)
+    await asyncio.wait_for(asyncio.shield(instance.exited), 60)
     await until(lambda: ready(pool, spec) is None, "the crash")
     assert list((run_folder / "sockets").iterdir()) == []

@@ -62,7 +62,7 @@ async def spawn(
     finally:
         for child in children:
             child.kill()
-            await asyncio.wait_for(asyncio.shield(child.exited), 10)
+            await asyncio.wait_for(asyncio.shield(child.exited), 60)
         for listener in listeners:
             listener.close()
 
@@ -80,7 +80,7 @@ def scripted(toolchain: Toolchain, tmp_path: Path) -> Callable[[str], Sandbox]:
 async def get(path: Path) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reply = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -88,7 +88,7 @@ async def get(path: Path) -> bytes:
 
 
 async def ended(child: Child) -> int:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await asyncio.shield(child.exited)
 
 
@@ -99,7 +99,7 @@ def either(request: pytest.FixtureRequest, sandbox: Sandbox, toolchain: Toolchai
 
 async def test_a_child_is_ready_once_it_answers(spawn: Spawn, either: Sandbox, run_folder: Path) -> None:
     child = spawn(within=either)
-    assert await child.started(15) is True
+    assert await child.started(60) is True
     reply = await get(run_folder / "0.sock")
     assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
     assert reply.endswith(b"hello")
@@ -107,20 +107,20 @@ async def test_a_child_is_ready_once_it_answers(spawn: Spawn, either: Sandbox, r
 
 async def test_the_pid_is_that_of_workerd_itself(spawn: Spawn, either: Sandbox) -> None:
     child = spawn(within=either)
-    await child.started(15)
+    await child.started(60)
     assert psutil.Process(child.pid).name() == "workerd"
 
 
 async def test_a_module_that_does_not_load_is_complained_of(spawn: Spawn, either: Sandbox) -> None:
     child = spawn("throw new Error('on purpose');", within=either)
-    assert await child.started(15) is False
+    assert await child.started(60) is False
     assert await ended(child) > 0
     assert "Uncaught Error: on purpose" in child.complaint
 
 
 async def test_a_killed_child_ends_by_the_signal(spawn: Spawn, either: Sandbox) -> None:
     child = spawn(within=either)
-    await child.started(15)
+    await child.started(60)
     pid = child.pid
     child.kill()
     assert await ended(child) == -signal.SIGKILL
@@ -138,7 +138,7 @@ async def test_a_child_can_be_killed_before_it_is_ready(
     for _ in range(10):
         child = spawn(within=sandbox)
         child.kill()
-        assert await child.started(10) is False
+        assert await child.started(60) is False
         assert await ended(child) == -signal.SIGKILL
 
     def left() -> list[psutil.Process]:
@@ -151,20 +151,20 @@ async def test_a_child_can_be_killed_before_it_is_ready(
 
 async def test_killing_workerd_from_outside_is_seen(spawn: Spawn, either: Sandbox) -> None:
     child = spawn(within=either)
-    await child.started(15)
+    await child.started(60)
     os.kill(child.pid, signal.SIGKILL)
     assert await ended(child) == -signal.SIGKILL
 
 
 async def test_killing_bubblewrap_takes_workerd_along(spawn: Spawn, pid_files: PidFiles, run_folder: Path) -> None:
     child = spawn()
-    await child.started(15)
+    await child.started(60)
     (outer,) = (int(file.name) for file in (run_folder / "pids").iterdir())
     inner = psutil.Process(child.pid)
     assert outer != child.pid
     os.kill(outer, signal.SIGKILL)
     assert await ended(child) == -signal.SIGKILL
-    inner.wait(10)
+    inner.wait(60)
     assert not inner.is_running()
 
 
@@ -184,13 +184,13 @@ async def test_the_exit_status_is_told(
     spawn: Spawn, scripted: Callable[[str], Sandbox], source: str, status: int
 ) -> None:
     child = spawn(within=scripted(source))
-    assert await child.started(10) is False
+    assert await child.started(60) is False
     assert await ended(child) == status
 
 
 async def test_a_child_that_listened_and_ended_did_listen(spawn: Spawn, scripted: Callable[[str], Sandbox]) -> None:
     child = spawn(within=scripted(LISTENS))
-    assert await child.started(10) is True
+    assert await child.started(60) is True
     assert await ended(child) == 0
 
 
@@ -206,13 +206,13 @@ async def test_the_configuration_comes_on_standard_input_from_memory(
 
 async def test_a_child_sees_nothing_of_our_environment(spawn: Spawn, either: Sandbox) -> None:
     child = spawn(within=either)
-    await child.started(15)
+    await child.started(60)
     assert set(psutil.Process(child.pid).environ()) <= {"PWD"}
 
 
 async def test_neither_code_nor_secrets_stand_on_a_command_line(spawn: Spawn, either: Sandbox) -> None:
     child = spawn("export default () => new Response('a secret');", within=either)
-    await child.started(15)
+    await child.started(60)
     assert "a secret" not in " ".join(psutil.Process(child.pid).cmdline())
 
 
@@ -272,7 +272,7 @@ sys.exit(128 + os.WTERMSIG(status))
 """
     bubblewrap = script(tmp_path / "bwrap", source)
     child = spawn(within=Sandbox(replace(toolchain, bubblewrap=bubblewrap), enabled=True))
-    assert await child.started(10) is True
+    assert await child.started(60) is True
     parent = psutil.Process(child.pid).parent()
     assert parent is not None
     assert parent.ppid() == os.getpid()
@@ -299,14 +299,14 @@ async def test_no_descriptor_is_left_of_a_child(spawn: Spawn, either: Sandbox) -
 
 
 async def ended_after_kill(child: Child) -> None:
-    await child.started(15)
+    await child.started(60)
     child.kill()
     await ended(child)
 
 
 async def test_a_running_child_has_a_pid_file_until_it_ended(spawn: Spawn, run_folder: Path) -> None:
     child = spawn()
-    await child.started(15)
+    await child.started(60)
     (file,) = (run_folder / "pids").iterdir()
     assert psutil.Process(child.pid).parent().pid == int(file.name)  # type: ignore[union-attr]
     child.kill()
@@ -320,7 +320,7 @@ def test_processes_of_an_earlier_run_are_killed(pid_files: PidFiles, run_folder:
 
     assert PidFiles(run_folder / "pids").kill_leftovers() == 1
 
-    assert left.wait(10) == -signal.SIGKILL
+    assert left.wait(60) == -signal.SIGKILL
     assert list((run_folder / "pids").iterdir()) == []
 
 
@@ -380,7 +380,7 @@ def test_a_process_that_only_took_an_old_pid_is_left_alone(pid_files: PidFiles, 
         assert list((run_folder / "pids").iterdir()) == []
     finally:
         other.kill()
-        other.wait(10)
+        other.wait(60)
 
 
 def test_a_copy_of_the_folder_leaves_the_originals_processes_alone(pid_files: PidFiles, run_folder: Path) -> None:
@@ -396,7 +396,7 @@ def test_a_copy_of_the_folder_leaves_the_originals_processes_alone(pid_files: Pi
         assert list((run_folder / "copy" / "pids").iterdir()) == []
     finally:
         running.kill()
-        running.wait(10)
+        running.wait(60)
 
 
 def test_a_pid_file_of_an_earlier_version_ends_nobody_and_tells_of_a_copy(
@@ -412,14 +412,14 @@ def test_a_pid_file_of_an_earlier_version_ends_nobody_and_tells_of_a_copy(
         assert running.poll() is None
     finally:
         running.kill()
-        running.wait(10)
+        running.wait(60)
 
 
 async def test_a_copy_inside_the_folder_keeps_its_processes(
     spawn: Spawn, run_folder: Path, pid_files: PidFiles
 ) -> None:
     child = spawn()
-    await child.started(15)
+    await child.started(60)
 
     # Of another folder whose name begins like this one's, and of the one around it.
     for folder in (run_folder.with_name(run_folder.name + "-copy"), run_folder.parent):
@@ -432,7 +432,7 @@ async def test_a_copy_inside_the_folder_keeps_its_processes(
 def test_a_process_that_is_gone_is_no_leftover(pid_files: PidFiles, run_folder: Path) -> None:
     gone = subprocess.Popen(["/bin/true"])
     pid_files.add(gone.pid)
-    gone.wait(10)
+    gone.wait(60)
     assert pid_files.kill_leftovers() == 0
     assert list((run_folder / "pids").iterdir()) == []
 

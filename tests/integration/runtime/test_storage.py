@@ -63,7 +63,7 @@ async def test_a_process_that_starts_stands_still_too(storage: Storage) -> None:
         assert stands_still(storage.pid)
         assert not call.done()
 
-    assert (await asyncio.wait_for(call, 3)).status == 200
+    assert (await asyncio.wait_for(call, 60)).status == 200
 
 
 async def test_a_deletion_waits_for_the_copy_under_way_and_refuses_those_that_wait(

@@ -51,7 +51,7 @@ def test_a_process_that_is_gone_holds_nothing(program: subprocess.Popen[str]) ->
     grow(program)
     gauge = MemoryGauge(program.pid)
     program.kill()
-    program.wait(10)
+    program.wait(60)
     assert (gauge.anonymous_bytes, anonymous_bytes(program.pid), cpu_seconds(program.pid)) == (0, 0, 0.0)
     gauge.close()
     assert gauge.anonymous_bytes == 0

@@ -88,7 +88,7 @@ async def test_readers_go_on_while_a_writer_works(database: Database) -> None:
     def write_slowly(connection: Connection) -> bool:
         stored.insert_project(connection, a_project())
         begun.set()
-        return go_on.wait(10)
+        return go_on.wait(60)
 
     writing = asyncio.ensure_future(database.write(write_slowly))
     assert await asyncio.to_thread(begun.wait, 10)
@@ -104,7 +104,7 @@ async def test_a_caller_that_leaves_does_not_undo_its_write(database: Database) 
     def write_slowly(connection: Connection) -> None:
         stored.insert_project(connection, a_project())
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     writing = asyncio.ensure_future(database.write(write_slowly))
     assert await asyncio.to_thread(begun.wait, 10)

@@ -76,4 +76,5 @@ def _ends(text: str) -> bool:
 def test_the_split_takes_time_linear_to_the_text(text: str) -> None:
     began = time.process_time()
     assert len(list(split_statements(text))) == (0 if text.startswith("/*") else 1)
-    assert time.process_time() - began < 5
+    # A second or two; were it the square of the length, hours.
+    assert time.process_time() - began < 60
