@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Debian packages, as command or command:package. They are installed only when the command is missing.
-TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql
+TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql chromium:chromium
 BENCH_PACKAGES := wrk
 
 # The tool that writes the Python locks. It gets an environment of its own, made only by `make lock`.

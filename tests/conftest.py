@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.browser import Browser
 from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
 from tests.support.memory import memory_folder
@@ -89,6 +90,13 @@ def postgres() -> Iterator[Postgres]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that all tests share; a test that stops it, or needs other settings, starts its own."""
     with Server(tmp_path_factory.mktemp("isolet") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real browser that all tests share; each opens a page with a profile of its own."""
+    with Browser(tmp_path_factory.mktemp("chromium")) as running:
         yield running
 
 

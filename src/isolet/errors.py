@@ -14,6 +14,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     │   ├── LimitReached             the project has as many of these as it may have
     │   ├── TooLarge                 the body is over the limit
     │   └── TooManyRequests          try again after `retry_after_s`
+    │       └── RateExceeded         the project used up its plan's minute
     ├── ExecutionError               the function ran, or tried to, and failed
     │   ├── HandlerFailed            it threw, or returned no Response
     │   ├── FunctionTimeout          over its time
@@ -95,6 +96,10 @@ class TooManyRequests(RequestError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateExceeded(TooManyRequests):
+    """The project used up its plan's requests of this minute."""
 
 
 class ExecutionError(IsoletError):

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from isolet import datadir
+from isolet.access.credentials import Credentials
 from isolet.clock import SystemClock
 from isolet.compile import Compiler
 from isolet.domain.functions import Function
+from isolet.domain.own_keys import OwnKeys
 from isolet.domain.project_limits import NAMES, ProjectLimits
 from isolet.doors import altair_errors
 from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
@@ -96,6 +98,7 @@ class House:
 
     async def build(self, root_key: str) -> None:
         self.routes = Routes(root_key, _project_limits(self.settings))
+        self._own_keys = OwnKeys(root_key)
         self._recording = Recording(root_key)
         await self._open_store()
         await self._start_runtime()
@@ -237,6 +240,8 @@ class House:
         self.projects = Projects(database=database, events=routes, clock=clock, on_delete=forget, empty=empty)
         await self.projects.ensure_default()
         self.tokens = Tokens(database=database, clock=clock)
+        self.credentials = Credentials(routes, self.tokens)
+        self._own_keys.is_known = self.credentials.is_known
         self._follower = Follower(
             database=database,
             routes=routes,
@@ -259,6 +264,8 @@ class House:
             load_spec=load_spec,
             on_call=self._guard.wake,
             recording=self._recording,
+            own_keys=self._own_keys,
+            sandbox_pages=self.settings.shared_pages == "sandboxed",
         )
         self._stack.push_async_callback(self.invoker.close)
         await self._start_loopback(tokens)

@@ -74,13 +74,15 @@ class Listener(uvicorn.Server):
         self.should_exit = True
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Raises SettingsError when the address cannot be had."""
+def bind(host: str, port: int, *, listen: bool = False) -> socket.socket:
+    """Raises SettingsError when the address cannot be had. Nobody else can have it from when it listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        if listen:
+            bound.listen(_BACKLOG)
     except OSError as exc:
         bound.close()
         raise SettingsError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from isolet import __version__
+from isolet.domain.platform_pages import PlatformPages
 from isolet.doors import management
 from isolet.doors.altair_functions import AltairFunctions
 from isolet.doors.butterbase import ButterbaseDoor
@@ -29,12 +30,14 @@ from isolet.storage.kv import Kv
 from isolet.storage.sql import Sql
 
 
-def build_management(house: House) -> FastAPI:
-    settings, access = house.settings, NativeAccess(house.routes)
+def build_management(house: House, pages: PlatformPages | None) -> FastAPI:
+    """`pages` says where the platform's own pages are, if it shows any."""
+    settings, access = house.settings, NativeAccess(house.routes, house.credentials)
     records = Records(house.database, house.recorder)
     figures = Metrics(house.database, house.recorder, house.clock, house.storages.data)
     kapso = KapsoFunctions(
         routes=house.routes,
+        credentials=house.credentials,
         functions=house.functions,
         deployer=house.deployer,
         secrets=house.secrets,
@@ -43,6 +46,7 @@ def build_management(house: House) -> FastAPI:
     )
     butterbase = ButterbaseDoor(
         routes=house.routes,
+        credentials=house.credentials,
         functions=house.functions,
         publisher=house.publisher,
         environments=house.environments,
@@ -69,6 +73,7 @@ def build_management(house: House) -> FastAPI:
     )
     spaces = AltairFunctions(
         routes=house.routes,
+        credentials=house.credentials,
         tokens=house.tokens,
         functions=house.functions,
         deployer=house.deployer,
@@ -114,5 +119,5 @@ def build_management(house: House) -> FastAPI:
             "jobs": {"held": house.jobs.held},
             "records": {"lost": house.recorder.lost, "waiting": house.recorder.waiting},
         },
-        docs_assets=house.toolchain.docs_assets,
+        pages=pages,
     )

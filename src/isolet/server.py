@@ -7,28 +7,36 @@ time, it waits for no call any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isolet import datadir, keyfile
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
+from isolet.domain.platform_pages import PlatformPages
 from isolet.doors.deferred import Deferred
-from isolet.front import build_front, management_of
+from isolet.errors import SettingsError
+from isolet.front import build_front, management_of, pages_of
 from isolet.house import House
 from isolet.listener import Listener, bind
 from isolet.runtime.sandbox import Sandbox
 from isolet.settings import Settings
+from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.toolchain import find
 
 log = get_logger("server")
+_PORT_MAX = 65_535
+_PAGES_CONNECTIONS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +44,7 @@ class Started:
     """What the operator is told. `new_key` is the root key when it was made at this start."""
 
     url: str
+    pages_url: str | None
     root_key_file: Path | None
     new_key: str | None
     example: Function | None
@@ -53,15 +62,19 @@ async def serve(
         sandbox = Sandbox(toolchain, enabled=settings.sandbox == "on")
         sandbox.check()
         bound = stack.enter_context(bind(settings.host, settings.port))
+        pages_bound = stack.enter_context(_bind_pages(settings, bound)) if settings.shows_pages else None
         root_key, made, key_file = _root_key(settings, folder)
-        host, port = bound.getsockname()[:2]
-        url = (settings.public_url or "").rstrip("/") or f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+        pages = _pages(settings, bound, pages_bound) if pages_bound is not None else None
+        host, port = _address(bound)
+        url = (settings.public_url or "").rstrip("/") or f"http://{host}:{port}"
         house = House(settings, toolchain, sandbox, folder, stack, url)
         await house.build(root_key)
         await house.start_jobs()
-        management = management_of(house)
+        management = management_of(house, pages)
+        if pages is not None and pages_bound is not None:
+            await _serve_pages(pages_of(house, pages, management), pages_bound, stack)
         listener = Listener(
-            build_front(house, management),
+            build_front(house, management, pages),
             bound,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,
@@ -77,6 +90,7 @@ async def serve(
         house.stop = stop
         started = Started(
             url=url,
+            pages_url=pages.base("") if pages is not None else None,
             root_key_file=key_file,
             new_key=root_key if made else None,
             example=await house.example() if example else None,
@@ -96,6 +110,51 @@ async def serve(
         log.info("draining")
 
 
+def _bind_pages(settings: Settings, api: socket.socket) -> socket.socket:
+    """The port that was asked for, else the one after the API's, else a free one. Raises SettingsError."""
+    _, api_port = _address(api)
+    wanted = settings.pages_port
+    if wanted is not None:
+        if wanted == api_port:
+            raise SettingsError(f"cannot show the pages on port {wanted}: the API is there (ISOLET_DASHBOARD_PORT)")
+        return bind(settings.host, wanted, listen=True)
+    if settings.port != 0 and api_port < _PORT_MAX:
+        with contextlib.suppress(SettingsError):
+            return bind(settings.host, api_port + 1, listen=True)
+    return bind(settings.host, 0, listen=True)
+
+
+def _pages(settings: Settings, api: socket.socket, pages: socket.socket) -> PlatformPages:
+    host, port = _address(pages)
+    return PlatformPages(
+        host=host,
+        port=port,
+        api_port=_address(api)[1],
+        url=(settings.dashboard_url or "").rstrip("/") or None,
+        api_url=(settings.public_url or "").rstrip("/") or None,
+    )
+
+
+def _address(bound: socket.socket) -> tuple[str, int]:
+    """Host, as it stands in a URL, and port."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]" if ":" in host else host, port
+
+
+async def _serve_pages(app: Any, bound: socket.socket, stack: AsyncExitStack) -> None:
+    """Until the stack closes. Nothing that takes long happens there, so nothing is waited for."""
+    tasks = Tasks()
+    listener = Listener(app, bound, drain_timeout_s=1, connections_max=_PAGES_CONNECTIONS)
+    task = tasks.spawn(listener.run_until_stopped(), name="pages")
+
+    async def stop() -> None:
+        listener.stop()
+        listener.stop()
+        await task
+
+    stack.push_async_callback(stop)
+
+
 def _raise_open_files() -> int:
     """Each instance takes some descriptors: use as many as this user may, not the few that a shell starts with.
 
@@ -106,9 +165,9 @@ def _raise_open_files() -> int:
     return hard
 
 
-async def _complete(management: Deferred) -> None:
+async def _complete(management: Deferred[Any]) -> None:
     """Calls are served by now. Whatever else there is need not wait for its first request to be made."""
-    await management.prepare()
+    await management.ready()
     _settle_memory()
 
 

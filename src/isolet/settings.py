@@ -20,6 +20,8 @@ from isolet.errors import SettingsError
 PREFIX = "ISOLET_"
 # No number is larger, so that none is too large for a timer or, times what its unit holds, for a database.
 _MOST = 2**31 - 1
+_PORT_MAX = 65_535
+_OFF = "off"
 _LIMITED_PLANS = ("free", "pro", "enterprise", "platform")
 
 
@@ -53,7 +55,7 @@ def _setting(
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(7878, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
+    port: int = _setting(7878, "Port to listen on; 0 takes a free one.", minimum=0, maximum=_PORT_MAX)
     data_dir: Path = _setting(Path(".isolet"), "Directory of the database, the keys and the stores.")
     api_key: Secret | None = _setting(
         None, "Root API key. Without it one is generated once and kept in the data directory."
@@ -69,6 +71,14 @@ class Settings:
     )
     trusted_proxies: str = _setting(
         "", "Networks of the proxies that may say for whom they ask (`X-Forwarded-For`): CIDRs, comma separated."
+    )
+    dashboard_port: str = _setting(
+        "",
+        "Port of the platform's own pages; 0 takes a free one, `off` shows none. Without it the one after `--port`, or "
+        "a free one when that is taken.",
+    )
+    dashboard_url: str | None = _setting(
+        None, "Address of the platform's own pages behind a proxy. Without it the name of the request and their port."
     )
     egress_allow: str = _setting("", "Further networks that functions may reach: CIDRs, comma separated.")
     idle_timeout_s: float = _setting(300.0, "Seconds without a call after which an instance stops.", minimum=0.05)
@@ -102,6 +112,11 @@ class Settings:
     rate_limits: str = _setting(
         "free=100,pro=500,enterprise=1000,platform=1000",
         "Requests a minute that each key of a project may make, by its plan; a plan not named has no limit.",
+    )
+    shared_pages: str = _setting(
+        "sandboxed",
+        "`plain` lets pages of functions act as the origin that all functions share, instead of one of their own each.",
+        choices=("sandboxed", "plain"),
     )
     sandbox: str = _setting(
         "on",
@@ -137,6 +152,23 @@ class Settings:
     def requests_a_minute(self) -> dict[str, int]:
         """By plan. Raises SettingsError."""
         return _read_limits(self.rate_limits)
+
+    @property
+    def pages_port(self) -> int | None:
+        """The port that was asked for for the platform's pages, if any. Raises SettingsError."""
+        text = self.dashboard_port.strip().lower()
+        if text in ("", _OFF):
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) <= 5) or int(text) > _PORT_MAX:
+            raise SettingsError(
+                f"cannot read {PREFIX}DASHBOARD_PORT: {self.dashboard_port!r} is not a port from 0 to {_PORT_MAX}, "
+                f"or {_OFF!r}"
+            )
+        return int(text)
+
+    @property
+    def shows_pages(self) -> bool:
+        return self.dashboard_port.strip().lower() != _OFF
 
     @property
     def callback_schedule(self) -> tuple[float, ...]:
@@ -188,17 +220,18 @@ def _read_limits(text: str) -> dict[str, int]:
     return limits
 
 
-def _check_url(text: str | None) -> None:
-    """Raises SettingsError for what is no base of addresses."""
+def _check_url(text: str | None, name: str, *, path: bool = True) -> None:
+    """Raises SettingsError for what is no base of addresses; without `path` it may have none."""
     if text is None:
         return
     try:
         parts = urllib.parse.urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        usable = usable and (path or parts.path in ("", "/"))
     except ValueError:
         usable = False
     if not usable:
-        raise SettingsError(f"cannot read {PREFIX}PUBLIC_URL: {text!r} is not an address such as https://example.com")
+        raise SettingsError(f"cannot read {PREFIX}{name}: {text!r} is not an address such as https://example.com")
 
 
 def fields() -> tuple[dataclasses.Field[Any], ...]:
@@ -227,8 +260,15 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
         elif environment.get(variable, "") != "":
             values[field.name] = _parse(field, environment[variable], variable)
     settings = Settings(**values)
-    _check_url(settings.public_url)
-    _ = settings.egress_networks, settings.trusted_networks, settings.requests_a_minute, settings.callback_schedule
+    _check_url(settings.public_url, "PUBLIC_URL")
+    _check_url(settings.dashboard_url, "DASHBOARD_URL", path=False)
+    _ = (
+        settings.pages_port,
+        settings.egress_networks,
+        settings.trusted_networks,
+        settings.requests_a_minute,
+        settings.callback_schedule,
+    )
     return settings
 
 

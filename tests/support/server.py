@@ -20,6 +20,7 @@ import psutil
 
 ROOT_KEY = "root-key-of-the-tests"
 _NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_PAGES = re.compile(r"^Docs: (\S+)/docs$", re.MULTILINE)
 _READY = re.compile(r"Isolet is ready at (\S+)")
 
 
@@ -41,6 +42,7 @@ class Server:
         self.output = ""
         self._wrapped = bool(wrapper)
         self.url = ""
+        self.pages_url = ""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLET_")}
         environment.update({f"ISOLET_{name.upper()}": str(value) for name, value in settings.items()})
         if root_key is not None:
@@ -85,6 +87,8 @@ class Server:
         found = _READY.search(self.output)
         assert found is not None, self.output
         self.url = found[1]
+        if (pages := _PAGES.search(self.output)) is not None:
+            self.pages_url = pages[1]
         return self
 
     @property

@@ -61,7 +61,9 @@ def _ended_by_interrupts() -> Iterator[None]:
 
 
 def _tell(started: Started) -> None:
-    lines = ["", f"Isolet is ready at {started.url}", f"API pages: {started.url}/docs"]
+    lines = ["", f"Isolet is ready at {started.url}"]
+    if started.pages_url is not None:
+        lines.append(f"Docs: {started.pages_url}/docs")
     key = started.new_key
     if key is not None:
         lines.append(f"API key: {key}")

@@ -11,6 +11,7 @@ from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.ids import KeyId, ProjectId
 
 KEY_PREFIX = "isk_"
+TOKEN_PREFIX = "ist_"  # noqa: S105
 
 
 class Role(StrEnum):

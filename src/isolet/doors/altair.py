@@ -6,11 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from isolet.access import rates
+from isolet.access.credentials import Credentials, Source
 from isolet.domain.access import Principal
 from isolet.domain.callbacks import check_url
 from isolet.domain.invocations import Door
 from isolet.doors.altair_errors import error_reply
-from isolet.doors.authentication import api_key, bearer
 from isolet.doors.http import (
     Body,
     Headers,
@@ -38,10 +39,10 @@ from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.jobs.calls import HOPS_HEADER
 from isolet.jobs.queue import AsyncCall, Jobs
-from isolet.projects.tokens import Tokens
 from isolet.settings import Settings
 
 PREFIX = "/spaces/"
+_SOURCES = (Source.TOKEN, Source.API_KEY, Source.BEARER)
 _METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _SYNC, _ASYNC = "invoke", "async-invoke"
 _EXTRA_MAX = 3
@@ -52,13 +53,12 @@ _NOT_FOUND = "function not found"
 _NOT_KEPT = frozenset({b"x-api-key", b"x-callback-url", b"connection", b"content-length", b"transfer-encoding"})
 
 
-def principal_of(routes: Routes, tokens: Tokens, headers: Headers) -> Principal:
-    """`Authorization: Bearer` with a token or a key, or `X-API-Key`. Raises Unauthenticated."""
-    given = bearer(headers)
-    digest = tokens.key_digest(given) if given else None
-    principal = routes.principal_of(digest) if digest is not None else routes.principal(api_key(headers) or given)
+def principal_of(credentials: Credentials, scope: Scope) -> Principal:
+    """`Authorization: Bearer` with a token or a key, or `X-API-Key`. Raises Unauthenticated, RateExceeded."""
+    principal = credentials.find(scope["headers"], _SOURCES)
     if principal is None:
         raise Unauthenticated("Unauthenticated")
+    rates.count(scope, principal.project_id)
     return principal
 
 
@@ -77,7 +77,7 @@ class AltairDoor:
     """Plain ASGI on the path of calls."""
 
     routes: Routes
-    tokens: Tokens
+    credentials: Credentials
     invoker: Invoker
     jobs: Jobs
     settings: Settings
@@ -100,7 +100,7 @@ class AltairDoor:
 
     def _route(self, scope: Scope, target: _Target) -> Route:
         allowed = _METHODS if target.kind == _SYNC else ("POST",)
-        principal = principal_of(self.routes, self.tokens, scope["headers"])
+        principal = principal_of(self.credentials, scope)
         project = self.routes.project(target.space)
         if project is None or not principal.sees(project.id):
             raise NotFound(_NOT_FOUND)
@@ -123,7 +123,7 @@ class AltairDoor:
                 method=scope["method"].encode(),
                 target=with_query(target.extra, scope["query_string"]),
                 path=unquote(target.extra.decode("latin-1")),
-                headers=self._passed(scope["headers"]),
+                headers=scope["headers"],
                 own=told_to_function(scope),
                 body=await body.read(),
                 scheme=scope["scheme"],
@@ -144,9 +144,9 @@ class AltairDoor:
         if key is not None and not 0 < len(key) <= _KEY_MAX_CHARS:
             raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
         body = await Body(scope, receive, limit=self.settings.max_body_bytes).read()
-        where = with_query(target.extra, scope["query_string"])
+        where = self.invoker.own_keys.without_in_query(with_query(target.extra, scope["query_string"]))
         left_out = _NOT_KEPT | named(headers)
-        kept = [header for header in self._passed(headers) if header[0] not in left_out]
+        kept = [header for header in self.invoker.own_keys.without(headers) if header[0] not in left_out]
         job_id = await self.jobs.accept(
             AsyncCall(
                 route=route,
@@ -172,13 +172,6 @@ class AltairDoor:
         return check_url(
             value.decode("latin-1").strip(), allowed=self.settings.egress_networks, http=self.settings.callback_http
         )
-
-    def _passed(self, headers: Headers) -> Headers:
-        """The headers without a credential of ours; an end user's token stays."""
-        given = bearer(headers)
-        if given and (self.tokens.key_digest(given) is not None or self.routes.principal(given) is not None):
-            return [(name, value) for name, value in headers if name != b"authorization"]
-        return headers
 
 
 def _parse(raw_path: bytes) -> _Target:

@@ -10,6 +10,8 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from isolet.access import rates
+from isolet.access.credentials import Credentials
 from isolet.clock import iso, parse_iso
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
@@ -40,6 +42,7 @@ _NOT_READY = {"details": "function not ready"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AltairFunctions:
     routes: Routes
+    credentials: Credentials
     tokens: Tokens
     functions: Functions
     deployer: Deployer
@@ -61,9 +64,10 @@ class AltairFunctions:
             if form.get("grant_type") != "client_credentials":
                 raise RequestError("grant_type must be client_credentials")
             key = form.get("client_secret", "")
-            principal = self.routes.principal(key)
+            principal = self.credentials.of_key(key)
             if principal is None or form.get("client_id") != (principal.key_id or ROOT_CLIENT):
                 raise Unauthenticated("Unauthenticated")
+            rates.count(request.scope, principal.project_id)
             body = {
                 "access_token": await self.tokens.issue(key),
                 "expires_in": EXPIRES_S,
@@ -158,7 +162,7 @@ class AltairFunctions:
         return lines[-tail:] if tail > 0 else lines
 
     def _project(self, request: Request, space: str) -> ProjectId:
-        principal = principal_of(self.routes, self.tokens, request.scope["headers"])
+        principal = principal_of(self.credentials, request.scope)
         project = self.routes.project(space)
         if project is None:
             raise NotFound("space not found")

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from isolet.access.credentials import Credentials
 from isolet.clock import Clock, iso, parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function
@@ -40,6 +41,7 @@ _BATCH = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ButterbaseDoor:
     routes: Routes
+    credentials: Credentials
     functions: Functions
     publisher: Publisher
     environments: Environments
@@ -150,7 +152,7 @@ class ButterbaseDoor:
 
     def _enter(self, request: Request, app_id: str) -> tuple[Principal, Project]:
         """Who asks, and for which project. Nobody without a key learns which apps exist."""
-        principal = authenticate(self.routes, request.scope["headers"])
+        principal = authenticate(self.credentials, request.scope)
         project = find_project(self.routes, app_id)
         if project is None:
             raise NotFound("App not found")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 from urllib.parse import unquote
 
+from isolet.access import rates
+from isolet.access.credentials import Credentials, Source, api_key, bearer
 from isolet.domain.access import Principal, Role
 from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
@@ -16,7 +18,6 @@ from isolet.domain.tokens import TOKEN_MAX_BYTES
 from isolet.domain.triggers import HttpAuth
 from isolet.doors import butterbase_websocket as websocket
 from isolet.doors import cors
-from isolet.doors.authentication import api_key, bearer
 from isolet.doors.butterbase_errors import (
     Refusal,
     call_error_reply,
@@ -51,11 +52,13 @@ from isolet.ids import new_id
 from isolet.invoke.headers import get
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.own_cors import OwnCors
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 
 PREFIX = "/v1"
+_SOURCES = (Source.BEARER, Source.API_KEY)
 _AS_USER = b"x-butterbase-as-user"
 _CALLER_FAMILY = b"x-butterbase-caller-"
 # What callers say here is not passed on: the platform says it itself.
@@ -108,8 +111,10 @@ def service_identity(principal: Principal, project: Project) -> Identity:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ButterbaseCalls:
     routes: Routes
+    credentials: Credentials
     invoker: Invoker
     identities: Identities
+    own_cors: OwnCors
     settings: Settings
 
     def find(self, path: bytes) -> Callable[[Scope, Receive, Send], Awaitable[None]] | None:
@@ -130,19 +135,23 @@ class ButterbaseCalls:
             project, name = self._place(scope)
             if project is None:
                 raise NotFound("Function not found")
-            if scope["method"] == "OPTIONS" and (answer := cors.preflight(headers, project.allowed_origins)):
-                await send_bytes(send, 204, b"", answer)
-                return
-            granted = cors.grant(headers, project.allowed_origins)
             route = self.routes.named(project.id, name)
+            allowed = await self._allowed(headers, project, route)
+            if scope["method"] == "OPTIONS":
+                answer = cors.preflight(headers, _for_preflight(project, route, allowed))
+                if answer is not None:
+                    await send_bytes(send, 204, b"", answer)
+                    return
+            granted = cors.grant(headers, allowed)
             if route is None or route.http_auth is None or route.version is None:
                 raise NotFound("Function not found")
-            identity, is_key = await self._identify(headers, project, route)
+            identity = await self._identify(headers, project, route)
             if route.http_auth is HttpAuth.REQUIRED and identity.caller == "anonymous":
                 raise Unauthenticated("This function needs a signed-in user or an API key")
+            rates.count(scope, None if identity.scope == "*" else project.id)
             body = Body(scope, receive, limit=self.settings.max_body_bytes)
             payload = await body.read() if _is_small(headers) else body.__aiter__()
-            passed = _passed(headers, is_key=is_key)
+            passed = _passed(headers)
             request = self._request(scope, project, route, identity, passed, payload, body)
             if (upgrade := websocket.wanted(scope)) is not None:
                 websocket.check(scope)
@@ -150,6 +159,7 @@ class ButterbaseCalls:
                 request.kind, request.upgrade = Kind.WEBSOCKET, True
             reply = await self.invoker.call(route, request)
             if upgrade is not None and reply.status == SWITCHED:
+                reply.headers += rates.headers_of(scope)
                 await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
                 return
             reply.headers = cors.add(_streaming(reply.headers), granted)
@@ -162,7 +172,7 @@ class ButterbaseCalls:
         """The owner's test call: a POST of JSON whatever the triggers say; status, content type and body come back."""
         try:
             project, name = self._place(scope)
-            principal = authenticate(self.routes, scope["headers"])
+            principal = authenticate(self.credentials, scope)
             if project is None:
                 raise NotFound("App not found")
             principal.require(Role.INVOKE, project.id, missing="App not found")
@@ -184,23 +194,27 @@ class ButterbaseCalls:
         except (IsoletError, Refusal) as exc:
             await send_error(scope, send, partial(call_error_reply, with_stack=True) if _ran(exc) else error_reply, exc)
 
+    async def _allowed(self, headers: Headers, project: Project, route: Route | None) -> Sequence[str]:
+        if route is None:
+            return project.allowed_origins
+        return await cors.rules_for(route, headers, project.allowed_origins, self.own_cors)
+
     def _place(self, scope: Scope) -> tuple[Project | None, str]:
         _, _, app, _, name, *_ = scope["raw_path"].split(b"/")
         return find_project(self.routes, unquote(app.decode("latin-1"))), unquote(name.decode("latin-1"))
 
-    async def _identify(self, headers: Headers, project: Project, route: Route) -> tuple[Identity, bool]:
-        """Who calls, and whether the Authorization header holds a key, which the function must not see."""
+    async def _identify(self, headers: Headers, project: Project, route: Route) -> Identity:
+        """Who calls; a key of another project is nobody's."""
         token = bearer(headers)
-        holder = self.routes.principal(token)
-        principal = holder or self.routes.principal(api_key(headers))
+        principal = self.credentials.find(headers, _SOURCES)
         identity = Identity()
         if principal is not None and principal.sees(project.id):
             identity = service_identity(principal, project)
-        elif token and holder is None and len(token) <= TOKEN_MAX_BYTES:
+        elif token and len(token) <= TOKEN_MAX_BYTES:
             user_id = await self.identities.user(project.id, token)
             if user_id is not None:
                 identity = Identity(caller="end_user_jwt", user_id=user_id)
-        return self._impersonate(headers, identity, route), holder is not None
+        return self._impersonate(headers, identity, route)
 
     def _impersonate(self, headers: Headers, identity: Identity, route: Route) -> Identity:
         value = get(headers, _AS_USER)
@@ -246,19 +260,31 @@ class ButterbaseCalls:
         )
 
 
+def _for_preflight(project: Project, route: Route | None, allowed: Sequence[str]) -> Sequence[str]:
+    """The origins whose preflight the platform answers.
+
+    A preflight has no credentials, so it can never reach a function that needs them; its real request can.
+    """
+    if route is not None and route.http_auth is HttpAuth.REQUIRED:
+        return project.allowed_origins
+    return allowed
+
+
 def find_project(routes: Routes, app_id: str) -> Project | None:
     """A project by its slug, else by its id."""
     return routes.project(app_id) or routes.project_of(app_id.lower())
 
 
-def authenticate(routes: Routes, headers: Headers) -> Principal:
-    """Whose key the bearer or `X-API-Key` is. Raises Unauthenticated, Refusal."""
+def authenticate(credentials: Credentials, scope: Scope) -> Principal:
+    """Whose key the bearer or `X-API-Key` is. Raises Unauthenticated, Refusal, RateExceeded."""
+    headers = scope["headers"]
+    principal = credentials.find(headers, _SOURCES)
+    if principal is not None:
+        rates.count(scope, principal.project_id)
+        return principal
     token, key = bearer(headers), api_key(headers)
     if not token and not key:
         raise Unauthenticated("Authentication required")
-    principal = routes.principal(token) or routes.principal(key)
-    if principal is not None:
-        return principal
     if key or (token or "").startswith(("bb_", "isk_")):
         raise invalid_key()
     raise invalid_token()
@@ -270,14 +296,10 @@ def _is_small(headers: Headers) -> bool:
     return get(headers, b"transfer-encoding") is None and (length is None or int(length) <= _SMALL_BYTES)
 
 
-def _passed(headers: Headers, *, is_key: bool) -> Headers:
-    """The caller's headers that the function may see; an Authorization header only when it holds none of our keys."""
+def _passed(headers: Headers) -> Headers:
+    """The caller's headers without those that the platform says itself."""
     return [
-        (name, value)
-        for name, value in headers
-        if name not in _OWN_HEADERS
-        and not name.startswith(_CALLER_FAMILY)
-        and not (is_key and name == b"authorization")
+        (name, value) for name, value in headers if name not in _OWN_HEADERS and not name.startswith(_CALLER_FAMILY)
     ]
 
 
@@ -300,7 +322,16 @@ def _as_json(headers: Headers, body: bytes) -> bytes:
 
 
 def _of_test_call(reply: Reply) -> Headers:
-    kept = (b"content-type", b"content-length", b"content-encoding", b"x-invocation-id")
+    kept = frozenset(
+        {
+            b"content-type",
+            b"content-length",
+            b"content-encoding",
+            b"content-security-policy",
+            b"x-content-type-options",
+            b"x-invocation-id",
+        }
+    )
     return _streaming([(name, value) for name, value in reply.headers if name in kept])
 
 

@@ -16,6 +16,7 @@ from isolet.errors import (
     IsoletError,
     NotDeployed,
     NotFound,
+    RateExceeded,
     TooManyRequests,
 )
 
@@ -125,6 +126,8 @@ def call_error_reply(error: Exception, *, with_stack: bool) -> ErrorReply:
             return ErrorReply(status=504, body=body, headers=headers)
         case FunctionCrashed():
             return ErrorReply(status=502, body={"error": "function_crashed", "message": told.message}, headers=headers)
+        case RateExceeded():
+            return error_reply(told)
         case TooManyRequests():
             headers["retry-after"] = str(_BUSY_RETRY_S)
             body = {"error": "Concurrency limit reached", "message": told.message}

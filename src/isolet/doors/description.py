@@ -8,7 +8,7 @@ from typing import Any
 
 from isolet.doors.altair import PREFIX as ALTAIR
 from isolet.doors.butterbase_call import PREFIX as BUTTERBASE
-from isolet.doors.kapso import OLDER, PLATFORM
+from isolet.doors.kapso import OLDER, PLATFORM, TAGS
 from isolet.doors.native_access import PREFIX as NATIVE
 
 _WITH_BODY = ("post", "put", "patch")
@@ -29,6 +29,14 @@ _REFUSED = {
 _REPLY = {"200": {"description": "The function's reply, which may have any status"}}
 _NOT_READY = {"202": {"description": "The function is not deployed"}}
 _ACCEPTED = {"202": {"description": "Accepted: the call will run, X-Invocation-Id names it"}}
+_SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
+_WITHOUT_KEY = frozenset({"/healthz", "/oauth2/token", "/oauth2/revoke"})
+_ABOUT = """Functions, their calls, stores and settings, in four dialects: the platform's own API below `/isolet/v1`, \
+and those of Kapso, Butterbase and Altair, which clients of these platforms use unchanged.
+
+Press *Authorize* and give an API key, as `X-API-Key` or as a bearer token. The root key may do everything; a \
+project's keys have a role: `invoke` calls functions, `deploy` also changes them, `admin` also makes keys. \
+`POST /isolet/v1/projects/{slug}/keys` makes one."""
 _JSON, _BYTES, _FORM = "application/json", "application/octet-stream", "application/x-www-form-urlencoded"
 
 _CODE = "export default async (request) => new Response('Hello');"
@@ -43,6 +51,7 @@ _BODIES: dict[tuple[str, str], tuple[str, Any]] = {
     ("put", NATIVE + "/projects/{slug}/kv/{key}"): (_BYTES, "value"),
     ("post", NATIVE + "/projects/{slug}/database/import"): ("application/sql", "CREATE TABLE t (a);"),
     ("post", NATIVE + "/projects/{slug}/restore"): ("application/x-tar", None),
+    ("patch", NATIVE + "/functions/{function_id}"): (_JSON, {"timeout_ms": 30_000}),
     ("post", BUTTERBASE + "/{app_id}/functions"): _BUTTERBASE_FUNCTION,
     ("patch", BUTTERBASE + "/{app_id}/functions/{name}/env"): _ENV,
     ("patch", BUTTERBASE + "/{app_id}/functions/{name}/settings"): (_JSON, {"allow_service_key_impersonation": True}),
@@ -65,16 +74,57 @@ def completed(generate: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, 
                 document["paths"].setdefault(path, {})[method] = operation
             for (method, path), (media_type, example) in _BODIES.items():
                 document["paths"][path][method]["requestBody"] = _body(media_type, example, required=True)
+            _settle(document)
             made.update(document)
         return made
 
     return describe
 
 
+def _settle(document: dict[str, Any]) -> None:
+    """What the framework says of every operation, put right: refusals in the dialect, and who needs no key.
+
+    The tags are in the order in which a reader needs them: the platform's own API first, the older base last.
+    """
+    tags: dict[str, bool] = {}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if "422" in operation["responses"]:
+                refused = operation["responses"]["422"]
+                refused["content"] = {_JSON: {"schema": _error_of(path)}}
+            operation["security"] = [] if path in _WITHOUT_KEY else _SECURITY
+            for tag in operation.get("tags", ()):
+                tags[tag] = tags.get(tag, False) or path.startswith(NATIVE)
+    dialects = {tag: number for number, tag in enumerate((TAGS[PLATFORM], "Butterbase", "Altair", TAGS[OLDER]), 1)}
+    document["tags"] = [{"name": tag} for tag in sorted(tags, key=lambda tag: dialects.get(tag, 0))]
+    document["info"]["description"] = _ABOUT
+    for unused in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(unused, None)
+
+
+def _error_of(path: str) -> dict[str, Any]:
+    """The shape of an error in the dialect of a path."""
+    text, details = {"type": "string"}, {"type": "object"}
+    if path.startswith((PLATFORM, OLDER)):
+        return _object(error=text)
+    if path.startswith(BUTTERBASE):
+        told = _object(code=text, message=text, remediation=text, documentation_url=text)
+    elif path.startswith((ALTAIR, "/oauth2")):
+        told = _object(status={"type": "integer"}, message=text)
+    else:
+        told = _object(code=text, message=text)
+    told["properties"]["details"] = details
+    return _object(error=told)
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
 def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for base, refused in ((PLATFORM, ()), (OLDER, (401,))):
         codes = (400, *refused, 404, 413, 422, 429, 500)
-        yield from _call(base + "/functions/{function_id}/invoke", ("post",), f"Kapso {base}", _REPLY, codes)
+        yield from _call(base + "/functions/{function_id}/invoke", ("post",), TAGS[base], _REPLY, codes)
     ended = (413, 429, 500, 502, 504)
     owners = BUTTERBASE + "/{app_id}/functions/{name}/invoke"
     yield from _call(BUTTERBASE + "/{app_id}/fn/{name}", _EVERY, "Butterbase", _REPLY, (401, 404, *ended))
@@ -107,7 +157,7 @@ def _call(
                 *({"name": name, "in": "header", "required": False, "schema": text} for name in headers),
             ],
             "responses": {**replies, **{str(code): {"description": _REFUSED[code]} for code in refused}},
-            "security": [{"APIKeyHeader": []}],
+            "security": _SECURITY,
         }
         if method in _WITH_BODY:
             operation["requestBody"] = _body(_JSON, {"name": "world"}, required=False)

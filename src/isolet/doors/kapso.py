@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isolet.access import rates
+from isolet.access.credentials import Credentials, Source
 from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door
-from isolet.doors.authentication import api_key, without_keys
+from isolet.doors import cors
 from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import (
     Body,
+    Headers,
     Receive,
     Scope,
     Send,
@@ -31,12 +34,15 @@ from isolet.errors import (
 )
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.own_cors import OwnCors
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 
 PLATFORM = "/platform/v1"
 OLDER = "/api/v1"
+TAGS = {PLATFORM: "Kapso", OLDER: "Kapso, older base"}
+SOURCES = (Source.API_KEY,)
 _STATUS = {**STATUS, "not_deployed": 422}
 _NOT_FOUND = "Function not found"
 
@@ -57,13 +63,22 @@ class KapsoDoor:
     """Plain ASGI on the path of calls; `kapso_functions` serves everything else."""
 
     routes: Routes
+    credentials: Credentials
     invoker: Invoker
+    own_cors: OwnCors
     settings: Settings
 
     async def invoke(self, scope: Scope, receive: Receive, send: Send, function_id: str, prefix: str) -> None:
         """`POST …/functions/{id}/invoke`: the body goes to the function, its reply comes back."""
+        granted: Headers = []
         try:
             route = self._callable(scope, function_id, prefix)
+            granted, answer = self._cross_origin(scope, route)
+            if answer is not None:
+                await send_bytes(send, 204, b"", answer)
+                return
+            if scope["method"] != "POST" and not (_asks_function(scope, route) and await self.own_cors.has(route)):
+                raise MethodNotAllowed("Method not allowed", allowed=("POST",))
             body = Body(scope, receive, limit=self.settings.max_body_bytes)
             payload = await body.read()
             if payload:
@@ -73,34 +88,49 @@ class KapsoDoor:
                 route,
                 CallRequest(
                     door=Door.KAPSO,
-                    method=b"POST",
+                    method=scope["method"].encode(),
                     target=with_query(scope["raw_path"], scope["query_string"]),
                     path=path,
-                    headers=without_keys(self.routes, scope["headers"]),
+                    headers=scope["headers"],
                     own=told_to_function(scope),
                     body=payload,
                     scheme=scope["scheme"],
                     gone=body.gone,
                 ),
             )
+            reply.headers = cors.add(reply.headers, granted)
             if route.response_mode is ResponseMode.WRAPPED and 200 <= reply.status < 300:
                 await self._send_wrapped(send, reply)
             else:
                 await send_reply(send, reply)
         except IsoletError as exc:
-            await send_error(scope, send, error_reply, exc)
+            await send_error(scope, send, error_reply, exc, granted)
+
+    def _cross_origin(self, scope: Scope, route: Route) -> tuple[Headers, Headers | None]:
+        """What is granted to a page of another origin, and the answer to its preflight.
+
+        Only listed origins, and only of functions that anybody may call; all else these functions decide themselves.
+        """
+        project = self.routes.project_of(route.project_id) if get(scope["headers"], b"origin") is not None else None
+        if project is None or not route.public:
+            return [], None
+        listed = [origin for origin in project.allowed_origins if origin != cors.ANY]
+        answer = cors.preflight(scope["headers"], listed) if scope["method"] == "OPTIONS" else None
+        return cors.grant(scope["headers"], listed), answer
 
     def _callable(self, scope: Scope, function_id: str, prefix: str) -> Route:
         """The function to call, when the caller may. On the newer base nobody learns what exists."""
         route = self.routes.function(function_id.lower())
-        key = api_key(scope["headers"])
-        principal = self.routes.principal(key)
+        principal = self.credentials.find(scope["headers"], SOURCES)
         if prefix == OLDER and principal is None:
             raise Unauthenticated("API key is missing or not valid")
-        if route is None or not (route.public or (principal is not None and principal.sees(route.project_id))):
+        may = route is not None and principal is not None and principal.sees(route.project_id)
+        if route is not None and route.public and not may:
+            rates.count(scope, route.project_id)
+        elif principal is not None:
+            rates.count(scope, principal.project_id)
+        if route is None or not (route.public or may):
             raise NotFound(_NOT_FOUND)
-        if scope["method"] != "POST":
-            raise MethodNotAllowed("Method not allowed", allowed=("POST",))
         return route
 
     async def _send_wrapped(self, send: Send, reply: Reply) -> None:
@@ -112,6 +142,11 @@ class KapsoDoor:
             await send_json(send, reply.status, {"data": body.decode(errors="replace")}, [_id_header(reply)])
             return
         await send_bytes(send, reply.status, wrapped, [(b"content-type", b"application/json"), _id_header(reply)])
+
+
+def _asks_function(scope: Scope, route: Route) -> bool:
+    """Whether it is a browser's question to a function that anybody may call."""
+    return scope["method"] == "OPTIONS" and route.public and cors.is_preflight(scope["headers"])
 
 
 def _result(reply: Reply, body: bytes) -> bytes:

@@ -8,11 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from isolet.access import rates
+from isolet.access.credentials import Credentials
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function
 from isolet.doors import kapso_shapes as shapes
-from isolet.doors.authentication import api_key, authenticate
-from isolet.doors.kapso import OLDER, PLATFORM
+from isolet.doors.kapso import OLDER, PLATFORM, SOURCES, TAGS
 from isolet.doors.reply import Json, large, streamed
 from isolet.doors.request import json_body, public_base
 from isolet.errors import InvalidInput
@@ -35,6 +36,7 @@ _INVOCATIONS_MAX = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KapsoFunctions:
     routes: Routes
+    credentials: Credentials
     functions: Functions
     deployer: Deployer
     secrets: Secrets
@@ -42,7 +44,7 @@ class KapsoFunctions:
     settings: Settings
 
     def router(self, prefix: str) -> APIRouter:
-        router = APIRouter(prefix=f"{prefix}/functions", tags=[f"Kapso {prefix}"])
+        router = APIRouter(prefix=f"{prefix}/functions", tags=[TAGS[prefix]])
         add = router.add_api_route
         update_methods = ["PATCH"] if prefix == PLATFORM else ["PUT", "PATCH"]
 
@@ -138,7 +140,8 @@ class KapsoFunctions:
         return router
 
     def _principal(self, request: Request, role: Role) -> Principal:
-        principal = authenticate(self.routes, api_key(request.scope["headers"]))
+        principal = self.credentials.require(request.scope["headers"], SOURCES)
+        rates.count(request.scope, principal.project_id)
         principal.require(role, self._project(principal))
         return principal
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader
-from fastapi.staticfiles import StaticFiles
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from isolet import __version__
+from isolet.domain.platform_pages import PlatformPages
 from isolet.doors.description import completed
 from isolet.doors.dialects import error_reply
 from isolet.doors.http import Receive, Scope, Send
@@ -25,7 +23,9 @@ from isolet.doors.request_ids import HEADER, bound
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
 
 
-def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], docs_assets: Path | None) -> FastAPI:
+def build(
+    routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], pages: PlatformPages | None
+) -> FastAPI:
     app = FastAPI(
         title="Isolet",
         version=__version__,
@@ -33,7 +33,7 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
         redoc_url=None,
         redirect_slashes=False,
         # For the pages only, so that a key can be given there; each door looks at credentials itself.
-        dependencies=[Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
+        dependencies=[Depends(APIKeyHeader(name="X-API-Key", auto_error=False)), Depends(HTTPBearer(auto_error=False))],
     )
     for router in routers:
         app.include_router(router)
@@ -42,7 +42,7 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
     async def healthz() -> dict[str, Any]:
         return health()
 
-    _add_pages(app, docs_assets)
+    _add_pages(app, pages)
     app.openapi = completed(app.openapi)  # type: ignore[method-assign]
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
     app.state.routes = [route for route in routes if isinstance(route, Route | APIRoute)]
@@ -53,24 +53,16 @@ def build(routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]],
     return app
 
 
-def _add_pages(app: FastAPI, assets: Path | None) -> None:
-    """`/docs` with assets of our own: the page works without the internet."""
-    if assets is not None:
-        app.mount("/docs/assets", StaticFiles(directory=assets), name="docs-assets")
+def _add_pages(app: FastAPI, pages: PlatformPages | None) -> None:
+    """Those who look for pages here are sent to where they are: on an origin that no function answers on."""
 
-    @app.get("/", include_in_schema=False)
-    async def home() -> RedirectResponse:
-        return RedirectResponse("docs")
+    async def elsewhere(request: Request) -> RedirectResponse:
+        if pages is None:
+            raise NotFound("The pages are switched off (ISOLET_DASHBOARD_PORT); /openapi.json describes the API")
+        return RedirectResponse(pages.base(request.headers.get("host", "")) + "/docs")
 
-    @app.get("/docs", include_in_schema=False)
-    async def pages() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="Isolet API",
-            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-            swagger_css_url="/docs/assets/swagger-ui.css",
-            swagger_favicon_url="/docs/assets/favicon-32x32.png",
-        )
+    for path in ("/", "/docs", "/docs/{rest:path}"):
+        app.add_api_route(path, elsewhere, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -8,17 +8,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from isolet.access import rates
+from isolet.access.credentials import Credentials, Source
 from isolet.clock import parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
-from isolet.doors.authentication import api_key, authenticate, bearer
 from isolet.doors.request import BoundedRoute
 from isolet.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.invoke.routes import Route, Routes
 
 PREFIX = "/isolet/v1"
+_SOURCES = (Source.API_KEY, Source.BEARER)
 Limit = Annotated[int, Query(ge=1, le=500)]
 _BAD_CURSOR = "cursor is not one that this API gave"
 _CURSOR_DIGITS = 9
@@ -61,8 +63,9 @@ def time_ms(name: str, text: str | None) -> int | None:
 class NativeAccess:
     """`X-API-Key`, or `Authorization: Bearer` with a key."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, credentials: Credentials) -> None:
         self._routes = routes
+        self._credentials = credentials
 
     @property
     def default_project_id(self) -> ProjectId:
@@ -94,9 +97,10 @@ class NativeAccess:
         return self._routes.function(function_id.lower())
 
     def principal(self, request: Request) -> Principal:
-        """Raises Unauthenticated."""
-        headers = request.scope["headers"]
-        return authenticate(self._routes, api_key(headers) or bearer(headers))
+        """Raises Unauthenticated, RateExceeded."""
+        principal = self._credentials.require(request.scope["headers"], _SOURCES)
+        rates.count(request.scope, principal.project_id)
+        return principal
 
     def has_role(self, request: Request, project_id: ProjectId, role: Role) -> bool:
         """Whether the key of a request has that role in the project now."""

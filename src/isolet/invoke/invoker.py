@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 
 from isolet.clock import Clock
 from isolet.domain.invocations import Invocation
+from isolet.domain.own_keys import OwnKeys
+from isolet.domain.shared_origin import tamed
 from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
 from isolet.invoke import headers as header_rules
@@ -29,7 +31,10 @@ from isolet.upgrade import Upgrade
 
 
 class Invoker:
-    """`on_call` hears that a call begins to run on an instance."""
+    """`on_call` hears that a call begins to run on an instance.
+
+    No credential of the platform goes to a function, and no reply leaves that would rule the origin: whichever door.
+    """
 
     def __init__(
         self,
@@ -40,7 +45,11 @@ class Invoker:
         load_spec: Callable[[Route], Awaitable[InstanceSpec]],
         on_call: Callable[[], None],
         recording: Recording,
+        own_keys: OwnKeys,
+        sandbox_pages: bool = True,
     ) -> None:
+        self.own_keys = own_keys
+        self._sandbox_pages = sandbox_pages
         self._means = Means(
             loop=asyncio.get_running_loop(),
             tasks=Tasks(),
@@ -73,9 +82,11 @@ class Invoker:
             path=request.path,
             started_at_ms=self._means.clock.now_ms(),
         )
+        request.passed = self.own_keys.without(request.headers)
+        request.target = self.own_keys.without_in_query(request.target)
         call = Call(self._means, route, request, invocation)
         await call.start()
-        return Reply(call)
+        return Reply(call, sandboxed=self._sandbox_pages)
 
     async def close(self) -> None:
         self._means.watch.close()
@@ -87,12 +98,13 @@ class Reply:
 
     __slots__ = ("_call", "_connection", "headers", "invocation_id", "status")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, sandboxed: bool) -> None:
         self._call = call
         self._connection = call.live_connection
         self.invocation_id = call.invocation.id
         self.status = self._connection.status
-        self.headers = header_rules.to_caller(self._connection.headers, call.invocation.id)
+        told = header_rules.to_caller(self._connection.headers, call.invocation.id)
+        self.headers = tamed(told, sandboxed=sandboxed)
 
     def take_whole(self) -> bytes | None:
         """The whole body, when all of it has come; the call is over then."""

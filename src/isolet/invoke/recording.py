@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from isolet.domain.access import KEY_PREFIX
+from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
 from isolet.domain.invocations import ConsoleLine, Invocation, cut_body, storable
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
+from isolet.domain.own_keys import OwnKeys
 from isolet.domain.secrets import Redactor
 from isolet.runtime.channel import Headers
 
 # Pages cannot set headers on WebSockets, so some send their token as a subprotocol.
 _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"sec-websocket-protocol", b"x-api-key"})
 _REDACTED = b"[redacted]"
-_KEY_START = KEY_PREFIX.encode()
+_TOKEN = r"(?<![A-Za-z0-9])" + TOKEN_PREFIX + "[A-Za-z0-9_-]{20,}"
+_STARTS = (KEY_PREFIX, TOKEN_PREFIX)
 _HEADERS_MAX_BYTES = 4096
 _QUERY_MAX_BYTES = 4096
 
@@ -23,7 +25,8 @@ class Recording:
     """Knows how our keys look, the root key included."""
 
     def __init__(self, root_key: str) -> None:
-        keys = re.escape(root_key) + "|" + re.escape(KEY_PREFIX) + "[A-Za-z0-9_-]+"
+        keys = re.escape(root_key) + "|" + re.escape(KEY_PREFIX) + "[A-Za-z0-9_-]+|" + _TOKEN
+        self._own = OwnKeys(root_key)
         self._root_text, self._keys_in_text = root_key, re.compile(keys)
         self._root_key, self._keys = root_key.encode(), re.compile(keys.encode())
 
@@ -70,7 +73,10 @@ class Recording:
 
     def headers(self, headers: Headers) -> bytes:
         """Lines `name: value`, at most 4 KiB of whole lines."""
-        lines = [b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS else value) for name, value in headers]
+        lines = [
+            b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS or self._own.hold(value) else value)
+            for name, value in headers
+        ]
         block = b"\n".join(lines)
         if len(block) > _HEADERS_MAX_BYTES:
             block = block[: max(block.rfind(b"\n", 0, _HEADERS_MAX_BYTES + 1), 0)]
@@ -83,11 +89,11 @@ class Recording:
         return line if unchanged else replace(line, message=message, stack=stack)
 
     def _text(self, text: str) -> str:
-        held = KEY_PREFIX in text or self._root_text in text
+        held = any(start in text for start in _STARTS) or self._root_text in text
         return self._keys_in_text.sub(_REDACTED.decode(), text) if held else text
 
     def _holds_key(self, data: bytes) -> bool:
-        return _KEY_START in data or self._root_key in data
+        return any(start.encode() in data for start in _STARTS) or self._root_key in data
 
 
 def stored_headers(block: bytes) -> Headers:

@@ -31,6 +31,7 @@ class CallRequest:
     for calls that had an id before they ran.
     `upgrade`: the function may answer 101 and go on as a WebSocket.
     `own` are the platform's own headers, which nothing that the caller says takes away.
+    `passed` are those of the headers that may reach a function, where they are not all of them.
     `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
     """
 
@@ -47,13 +48,14 @@ class CallRequest:
     kind: Kind = Kind.SYNC
     invocation_id: InvocationId | None = None
     upgrade: bool = False
+    passed: Headers | None = None
 
     def head(self, invocation_id: InvocationId, length: int | None) -> bytes:
         """The request line and the headers that the function sees; `length` is None for a body that comes in parts.
 
         Raises InvalidHead.
         """
-        lines = to_function(self.headers)
+        lines = to_function(self.headers if self.passed is None else self.passed)
         lines.extend(heads.lines(self.own))
         if self.upgrade:
             lines.extend(_UPGRADE_LINES)

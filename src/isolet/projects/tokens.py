@@ -5,12 +5,11 @@ from __future__ import annotations
 import secrets
 
 from isolet.clock import Clock
-from isolet.domain.access import digest
+from isolet.domain.access import TOKEN_PREFIX, digest
 from isolet.store import oauth_tokens as stored
 from isolet.store.database import Database
 
 EXPIRES_S = 3600
-_PREFIX = "ist_"
 
 
 class Tokens:
@@ -26,7 +25,7 @@ class Tokens:
 
     async def issue(self, key: str) -> str:
         """A token for a key that was checked; good for `EXPIRES_S` seconds, over restarts too."""
-        token = _PREFIX + secrets.token_urlsafe(32)
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         now_ms = self._clock.now_ms()
         expires_at_ms = now_ms + EXPIRES_S * 1000
         await self._database.write(
@@ -37,8 +36,12 @@ class Tokens:
         return token
 
     async def revoke(self, token: str) -> None:
-        self._known.pop(digest(token), None)
-        await self._database.write(stored.delete_token, digest(token))
+        """Any text may come, from anybody: only a token that was issued makes the database write."""
+        given = digest(token)
+        if given not in self._known:
+            return
+        await self._database.write(stored.delete_token, given)
+        self._known.pop(given, None)
 
     def key_digest(self, token: str) -> bytes | None:
         """The digest of the key that a token stands for; None for one that ran out or that nobody issued."""

@@ -44,6 +44,16 @@ def get_version(connection: Connection, function_id: FunctionId, number: int) ->
     return _version(row)
 
 
+def get_bundle(connection: Connection, function_id: FunctionId, number: int) -> str:
+    """The module that an instance loads. Raises NotFound."""
+    bundle: str | None = connection.execute(
+        select(versions.c.bundle).where(versions.c.function_id == function_id, versions.c.number == number)
+    ).scalar()
+    if bundle is None:
+        raise NotFound(f"Version {number} not found")
+    return bundle
+
+
 def list_versions(
     connection: Connection, function_id: FunctionId, *, limit: int | None = None, before: int | None = None
 ) -> list[VersionSummary]:

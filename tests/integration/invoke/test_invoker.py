@@ -15,6 +15,7 @@ from isolet.clock import SystemClock
 from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door, Invocation, Outcome
 from isolet.domain.limits import Limits
+from isolet.domain.own_keys import OwnKeys
 from isolet.errors import (
     ClientDisconnected,
     ExecutionError,
@@ -139,6 +140,7 @@ async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> Async
         load_spec=load,
         on_call=lambda: None,
         recording=Recording("root-key-of-the-tests"),
+        own_keys=OwnKeys("root-key-of-the-tests"),
     )
     harness = Harness(invoker, recorder, database, pool)
     try:

@@ -1,0 +1,102 @@
+"""Credentials of the platform inside a request: whoever they belong to, no function may see them.
+
+Found by how they look, so that one that ran out or was revoked stays unseen too. An end user's token is none of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from itertools import islice
+from urllib.parse import quote
+
+from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
+
+Headers = list[tuple[bytes, bytes]]
+# The dashboard's session. Cookies know no ports, so browsers send it to functions of the same host, too.
+SESSION_COOKIE = b"isolet_session"
+_PREFIXES = (KEY_PREFIX.encode(), TOKEN_PREFIX.encode())
+_ANY_PREFIX = b"(?:" + b"|".join(re.escape(prefix) for prefix in _PREFIXES) + b")"
+# At the start of a word, or after an escaped character. Inside a word it is one of the countless texts that contain
+# such letters: `risk_level`, or a signature in base64.
+_AT_START = rb"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))"
+_LOOKS_OWN = re.compile(_AT_START + _ANY_PREFIX + rb"[A-Za-z0-9_-]")
+_WHOLE = re.compile(rb"(?=(" + _ANY_PREFIX + rb"[A-Za-z0-9_-]{43}))")
+_BASIC = re.compile(rb"basic\s+([A-Za-z0-9+/_=-]+)", re.IGNORECASE)
+_COOKIE_NAME = re.compile(rb"[=\s]*(?:__host-|__secure-)?" + SESSION_COOKIE + rb"\s*(?:[=;]|$)", re.IGNORECASE)
+# A root key that is a common word may be part of other texts.
+_LONG_CHARS = 12
+_LOOKED_UP_MAX = 16
+
+
+class OwnKeys:
+    """Knows the root key. `is_known` tells whether a text is a key or a token that was issued."""
+
+    def __init__(self, root_key: str, *, is_known: Callable[[str], bool] = lambda _: False) -> None:
+        self.is_known = is_known
+        spelled = {root_key.encode("utf-8", "surrogateescape"), quote(root_key, safe="", errors="replace").encode()}
+        self._roots = tuple(root for root in spelled if root)
+        words = b"|".join(re.escape(root) for root in self._roots)
+        bounded = len(root_key) < _LONG_CHARS
+        self._root = re.compile(rb"(?<![\w-])(?:%b)(?![\w-])" % words if bounded else words) if words else None
+
+    def hold(self, value: bytes) -> bool:
+        """Whether a text holds one of ours, plain or as HTTP's Basic scheme encodes it."""
+        return self._plain(value) or any(self._plain(_decoded(found)) for found in _BASIC.findall(value))
+
+    def without(self, headers: Headers) -> Headers:
+        """The headers less every one that holds one of ours; of cookies only those go that do."""
+        if not self._may_hold(b"\n".join([value for _, value in headers])):
+            return headers
+        kept = []
+        for name, value in headers:
+            if name == b"cookie":
+                if rest := self._cookies(value):
+                    kept.append((name, rest))
+            elif not self.hold(value):
+                kept.append((name, value))
+        return kept
+
+    def without_in_query(self, target: bytes) -> bytes:
+        """The target of a request less the parameters whose value holds one of ours."""
+        path, mark, query = target.partition(b"?")
+        if not mark or not self._may_hold(query):
+            return target
+        kept = b"&".join(part for part in query.split(b"&") if not self.hold(part.replace(b"+", b" ")))
+        return path + b"?" + kept if kept else path
+
+    def _may_hold(self, text: bytes) -> bool:
+        """The quick look on the path of calls: false for nearly every request."""
+        if any(prefix in text for prefix in _PREFIXES) or any(root in text for root in self._roots):
+            return True
+        lowered = text.lower()
+        return b"basic" in lowered or SESSION_COOKIE in lowered
+
+    def _plain(self, value: bytes) -> bool:
+        if _LOOKS_OWN.search(value) or (self._root is not None and self._root.search(value)):
+            return True
+        whole = islice(_WHOLE.finditer(value), _LOOKED_UP_MAX)
+        return any(self.is_known(found[1].decode("ascii")) for found in whole)
+
+    def _cookies(self, value: bytes) -> bytes:
+        pairs = [pair.strip() for pair in value.split(b";")]
+        return b"; ".join(pair for pair in pairs if pair and not is_session_cookie(pair) and not self.hold(pair))
+
+
+def is_session_cookie(cookie: bytes) -> bool:
+    """Whether a pair of `Cookie`, or a value of `Set-Cookie`, names the dashboard's session.
+
+    Also one without a name whose value spells it: browsers send both alike.
+    """
+    return _COOKIE_NAME.match(cookie) is not None
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text.translate(_STANDARD) + b"==")
+    except ValueError:
+        return b""
+
+
+_STANDARD = bytes.maketrans(b"-_", b"+/")

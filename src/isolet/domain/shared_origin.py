@@ -1,0 +1,88 @@
+"""What a function may say to a browser on the origin that it shares with all other functions.
+
+Nothing that rules the origin beyond the page itself, no cookie that is the dashboard's, and no page that could act as
+the origin: pages are sandboxed, which gives each an origin of its own. `ISOLET_SHARED_PAGES=plain` leaves the last out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from isolet.domain.own_keys import is_session_cookie
+
+Headers = list[tuple[bytes, bytes]]
+# A browser keeps these for the origin, or acts on them for the origin, whichever function sent them.
+_RULING = frozenset(
+    {
+        # Workers, storage and transport of the origin.
+        b"service-worker-allowed",
+        b"clear-site-data",
+        b"strict-transport-security",
+        b"public-key-pins",
+        b"public-key-pins-report-only",
+        b"expect-ct",
+        b"expect-staple",
+        b"alt-svc",
+        b"alternate-protocol",
+        b"origin-agent-cluster",
+        b"use-as-dictionary",
+        # Reports of what users do on other paths.
+        b"nel",
+        b"report-to",
+        b"reporting-endpoints",
+        # What browsers send, or fetch ahead, from then on.
+        b"accept-ch",
+        b"accept-ch-lifetime",
+        b"critical-ch",
+        b"speculation-rules",
+        b"document-policy",
+        b"document-policy-report-only",
+        b"require-document-policy",
+        # Sessions and identities of the origin.
+        b"set-login",
+        b"activate-storage-access",
+        b"sec-session-registration",
+        b"secure-session-registration",
+        b"sec-session-challenge",
+        b"secure-session-challenge",
+        b"shared-storage-write",
+        b"observe-browsing-topics",
+        b"attribution-reporting-register-source",
+        b"attribution-reporting-register-trigger",
+        b"attribution-reporting-register-os-source",
+        b"attribution-reporting-register-os-trigger",
+    }
+)
+# Types that browsers run scripts of. Several types in one reply are read by the last, so any of them counts.
+_PAGE = re.compile(rb"text/html|[/+]xml|text/xsl|multipart/", re.IGNORECASE)
+_HARMLESS = frozenset({b"application/json", b"text/plain;charset=UTF-8"})
+_SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups")
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_SCRIPT_DESTINATION = {b"service-worker": b"script", b"sec-fetch-dest": b"serviceworker"}
+
+
+def tamed(headers: Headers, *, sandboxed: bool) -> Headers:
+    """A function's reply as it may leave on the shared origin. Header names are lower case."""
+    kept, is_page, typed = [], False, False
+    for name, value in headers:
+        if name == b"content-type":
+            is_page = is_page or (value not in _HARMLESS and _PAGE.search(value) is not None)
+        elif name in _RULING or (name == b"set-cookie" and is_session_cookie(value)):
+            continue
+        elif name == b"x-content-type-options":
+            typed = True
+        kept.append((name, value))
+    if is_page:
+        return [*kept, _SANDBOX] if sandboxed else kept
+    if typed:
+        # Browsers take the first one.
+        kept = [pair for pair in kept if pair[0] != _NOSNIFF[0]]
+    kept.append(_NOSNIFF)
+    return kept
+
+
+def asks_for_worker(headers: Headers) -> bool:
+    """Whether a browser asks for the script of a service worker, which would rule every path below it."""
+    return any(
+        name in _SCRIPT_DESTINATION and value.strip().lower() == _SCRIPT_DESTINATION[name] for name, value in headers
+    )

@@ -1,0 +1,212 @@
+"""A real Chromium without a window, driven over its DevTools protocol; only what tests of pages need.
+
+The profile is new, nothing outside this machine is asked, and a page is a tab in a context of its own: cookies, storage
+and workers of one test are not there in another.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.sync.client import ClientConnection, connect
+
+from tests.support.waiting import wait_until
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
+    "--disable-sync",
+    "--remote-debugging-address=127.0.0.1",
+    "--remote-debugging-port=0",
+    # Whatever name a page asks for, nothing leaves this machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
+)
+_TIMEOUT_S = 60.0
+
+
+class Browser:
+    """Use it as a context manager: the process and all of its children end with it."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("chromium")
+        assert program is not None, "there is no chromium: `make setup-dev` installs it"
+        self._folder = folder / "profile"
+        self._log = (folder / "chromium.log").open("wb")
+        self._process = subprocess.Popen(
+            [program, *_FLAGS, f"--user-data-dir={self._folder}", "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            process_group=0,
+        )
+        self._stack = ExitStack()
+        self._wire: _Wire
+
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        """A tab with a profile of its own."""
+        context = self._wire.send("Target.createBrowserContext", disposeOnDetach=True)["browserContextId"]
+        target = self._wire.send("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        session = self._wire.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        try:
+            yield Page(self._wire, session, context)
+        finally:
+            self._wire.send("Target.disposeBrowserContext", browserContextId=context)
+
+    def __enter__(self) -> Self:
+        port_file = self._folder / "DevToolsActivePort"
+        try:
+            wait_until(
+                lambda: self._process.poll() is None and port_file.exists() and port_file.read_text().count("\n") == 1,
+                timeout_s=_TIMEOUT_S,
+                what="Chromium listens",
+            )
+            port, path = port_file.read_text().splitlines()
+            socket = self._stack.enter_context(
+                connect(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=_TIMEOUT_S, compression=None)
+            )
+            self._wire = _Wire(socket)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._stack.close()
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._log.close()
+
+
+class Page:
+    """One tab. `errors` are what it told of itself: messages of its console, and exceptions nobody caught."""
+
+    def __init__(self, wire: _Wire, session: str, context: str) -> None:
+        self._wire = wire
+        self._session = session
+        self._context = context
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self._wire.send(method, session=self._session, **parameters)
+
+    def open(self, url: str) -> Self:
+        """Go there and wait until it is loaded."""
+        self._wire.forget(self._session, "Page.loadEventFired")
+        told = self.send("Page.navigate", url=url)
+        assert "errorText" not in told, told
+        self._wire.wait(self._session, "Page.loadEventFired")
+        return self
+
+    def open_or_save(self, url: str) -> Self:
+        """Go there, where the browser may save what comes instead of showing it, and wait until either is done."""
+        self.send("Page.setDownloadBehavior", behavior="deny")
+        self._wire.forget(self._session, "Network.loadingFinished", "Network.loadingFailed")
+        self.send("Page.navigate", url=url)
+        self._wire.wait(self._session, "Network.loadingFinished", "Network.loadingFailed")
+        self.wait_for("document.readyState === 'complete'", "it is loaded")
+        return self
+
+    def run(self, script: str) -> Any:
+        """The value of an expression in the page, awaited. Fails when it throws."""
+        told = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
+        return told["result"].get("value")
+
+    def wait_for(self, script: str, what: str) -> Any:
+        """Until an expression is true; its value."""
+        return wait_until(lambda: self.run(script), timeout_s=_TIMEOUT_S, what=what)
+
+    @property
+    def text(self) -> str:
+        """What a reader sees."""
+        return str(self.run("document.body ? document.body.innerText : ''"))
+
+    @property
+    def errors(self) -> list[str]:
+        self.run("1")
+        return self._wire.complaints(self._session)
+
+    def cookies(self) -> dict[str, str]:
+        """Every cookie of its profile, by name."""
+        found = self._wire.send("Storage.getCookies", browserContextId=self._context)["cookies"]
+        return {cookie["name"]: cookie["value"] for cookie in found}
+
+    def set_cookie(self, url: str, name: str, value: str, **more: Any) -> None:
+        self.send("Network.setCookie", url=url, name=name, value=value, **more)
+
+
+class _Wire:
+    """Commands and their answers, and the events between them."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._last = 0
+        self._events: list[dict[str, Any]] = []
+
+    def send(self, method: str, *, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        self._last += 1
+        asked: dict[str, Any] = {"id": self._last, "method": method, "params": parameters}
+        if session is not None:
+            asked["sessionId"] = session
+        self._socket.send(json.dumps(asked))
+        answer = self._read(lambda message: message.get("id") == asked["id"])
+        assert "error" not in answer, (method, answer["error"])
+        return dict(answer["result"])
+
+    def forget(self, session: str, *events: str) -> None:
+        """What came so far of some events does not count."""
+        self._events = [one for one in self._events if not _is(one, session, events)]
+
+    def wait(self, session: str, *events: str) -> None:
+        """For one of them."""
+        if not any(_is(one, session, events) for one in self._events):
+            self._read(lambda message: _is(message, session, events))
+
+    def complaints(self, session: str) -> list[str]:
+        found = []
+        for one in self._events:
+            if one.get("sessionId") == session and one["method"] == "Log.entryAdded":
+                found.append(str(one["params"]["entry"]["text"]))
+            elif one.get("sessionId") == session and one["method"] == "Runtime.exceptionThrown":
+                found.append(str(one["params"]["exceptionDetails"]))
+        return found
+
+    def _read(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            message: dict[str, Any] = json.loads(self._socket.recv(timeout=max(deadline - time.monotonic(), 0)))
+            if "method" in message:
+                self._events.append(message)
+            if wanted(message):
+                return message
+
+
+def _is(message: dict[str, Any], session: str, events: tuple[str, ...]) -> bool:
+    return message.get("sessionId") == session and message.get("method") in events

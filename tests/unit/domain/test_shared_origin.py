@@ -1,0 +1,83 @@
+import pytest
+
+from isolet.domain.shared_origin import asks_for_worker, tamed
+
+SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"service-worker-allowed",
+        b"clear-site-data",
+        b"strict-transport-security",
+        b"alt-svc",
+        b"nel",
+        b"report-to",
+        b"reporting-endpoints",
+        b"origin-agent-cluster",
+        b"public-key-pins",
+        b"expect-ct",
+        b"accept-ch",
+        b"critical-ch",
+        b"set-login",
+        b"speculation-rules",
+        b"document-policy",
+    ],
+)
+def test_headers_that_rule_the_origin_are_dropped(name: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"x-own", b"1")]
+    for sandboxed in (True, False):
+        assert tamed([*headers, (name, b"x")], sandboxed=sandboxed) == [*headers, NOSNIFF]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"text/html",
+        b"Text/HTML; charset=utf-8",
+        b" text/html",
+        b"application/xhtml+xml",
+        b"image/svg+xml",
+        b"text/xml",
+        b"application/xml",
+        b"application/atom+xml; a=b",
+        b"text/plain, text/html",
+        b"multipart/x-mixed-replace; boundary=a",
+        b"text/xsl",
+    ],
+)
+def test_pages_get_an_origin_of_their_own(kind: bytes) -> None:
+    headers = [(b"content-type", kind), (b"content-security-policy", b"default-src 'self'")]
+    assert tamed(headers, sandboxed=True) == [*headers, SANDBOX]
+    assert tamed(headers, sandboxed=False) == headers
+
+
+def test_of_several_types_any_may_be_the_one_that_counts() -> None:
+    for kinds in ((b"text/html", b"text/plain"), (b"text/plain", b"text/html")):
+        headers = [(b"content-type", kind) for kind in kinds]
+        assert tamed(headers, sandboxed=True) == [*headers, SANDBOX]
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"application/json", b"", b"image/png", b"*/*", b"nonsense"])
+def test_what_is_no_page_is_not_guessed_to_be_one(kind: bytes) -> None:
+    headers = [(b"content-type", kind)]
+    assert tamed(headers, sandboxed=True) == [*headers, NOSNIFF]
+    assert tamed([*headers, (b"x-content-type-options", b"sniff")], sandboxed=True) == [*headers, NOSNIFF]
+    assert tamed([], sandboxed=True) == [NOSNIFF]
+
+
+def test_a_cookie_of_the_dashboards_name_is_dropped() -> None:
+    kept = (b"set-cookie", b"a=1")
+    assert tamed([kept, (b"set-cookie", b"=isolet_session=x")], sandboxed=True) == [kept, NOSNIFF]
+
+
+def test_a_request_for_a_service_worker_is_told_from_others() -> None:
+    for header in (
+        (b"service-worker", b"script"),
+        (b"service-worker", b" Script "),
+        (b"sec-fetch-dest", b"serviceworker"),
+    ):
+        assert asks_for_worker([(b"accept", b"*/*"), header])
+    assert not asks_for_worker([(b"service-worker-navigation-preload", b"true"), (b"sec-fetch-dest", b"script")])
