@@ -111,7 +111,7 @@ class Settings:
     retention_rows: int = _setting(100_000, "Records of calls that a project keeps.", minimum=1)
     rate_limits: str = _setting(
         "free=100,pro=500,enterprise=1000,platform=1000",
-        "Requests a minute that each key of a project may make, by its plan; a plan not named has no limit.",
+        "Requests a minute that a project takes, whoever makes them, by its plan; a plan not named has no limit.",
     )
     shared_pages: str = _setting(
         "sandboxed",

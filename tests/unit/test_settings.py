@@ -34,8 +34,10 @@ def _example(field: dataclasses.Field[Any]) -> tuple[str, Any]:
         return chosen, chosen
     if field.name in ("egress_allow", "trusted_proxies"):
         return "10.0.0.0/8", "10.0.0.0/8"
-    if field.name == "public_url":
+    if field.name in ("public_url", "dashboard_url"):
         return "https://here.example", "https://here.example"
+    if field.name == "dashboard_port":
+        return "7900", "7900"
     if field.name == "rate_limits":
         return "free=5", "free=5"
     if field.name == "callback_schedule_s":

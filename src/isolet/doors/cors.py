@@ -27,9 +27,10 @@ def is_preflight(headers: Headers) -> bool:
 async def rules_for(route: Route, headers: Headers, listed: Sequence[str], own: OwnCors) -> Sequence[str]:
     """The origins that the platform grants for a function: nothing in the place of one that has rules of its own."""
     origin = get(headers, b"origin")
-    if origin is None or ANY not in listed or origin.decode("latin-1") in listed:
+    named = [name for name in listed if name != ANY]
+    if origin is None or ANY not in listed or origin.decode("latin-1") in named:
         return listed
-    return [name for name in listed if name != ANY] if await own.has(route) else listed
+    return named if await own.has(route) else listed
 
 
 def preflight(headers: Headers, allowed: Sequence[str], *, credentials: bool = True) -> Headers | None:

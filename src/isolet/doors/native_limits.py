@@ -30,7 +30,7 @@ class LimitsDoor:
 
             - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
             - `project`: what the caller's project may take of the server; for the root key the default project.
-            - `requests_a_minute`: of a project's keys together, by its plan.
+            - `requests_a_minute`: of a project together, whoever makes them, by its plan.
             """
             project_id = self.access.principal(request).project_id or self.access.default_project_id
             return {**_limits_of(self.settings), "project": self.access.limits_of(project_id).to_json()}
