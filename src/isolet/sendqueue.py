@@ -1,4 +1,4 @@
-"""What the kernel holds of a connection until its other side takes it (SIOCOUTQ in unix(7) and tcp(7))."""
+"""What the kernel holds of a connection, in both directions (SIOCOUTQ and FIONREAD in unix(7) and tcp(7))."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ import termios
 
 
 def queued_bytes(transport: asyncio.BaseTransport) -> int:
-    """Of a transport that still has its socket: one that was aborted has none."""
+    """What the other side has not taken yet. A transport that was aborted has no socket to ask."""
+    return _ask(transport, termios.TIOCOUTQ)
+
+
+def arrived_bytes(transport: asyncio.BaseTransport) -> int:
+    """What came from the other side and was not read yet."""
+    return _ask(transport, termios.FIONREAD)
+
+
+def _ask(transport: asyncio.BaseTransport, what: int) -> int:
     descriptor = transport.get_extra_info("socket").fileno()
-    return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return int.from_bytes(fcntl.ioctl(descriptor, what, bytes(4)), sys.byteorder)

@@ -250,8 +250,7 @@ class ButterbaseCalls:
             own=[*told_to_function(scope), *identity.headers(project)],
             body=payload,
             scheme=scope["scheme"],
-            # A body that is still being read is watched by its reader.
-            gone=body.gone if isinstance(payload, bytes) else None,
+            gone=body.gone,
             context=identity.context(
                 function_name=route.name,
                 ip=client[0] if client else None,

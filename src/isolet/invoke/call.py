@@ -70,6 +70,7 @@ class Call:
         "_aborted",
         "_answered",
         "_done",
+        "_is_whole",
         "_last",
         "_means",
         "_request",
@@ -91,6 +92,8 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
+        # Whether all of the request is there still, to be sent once more.
+        self._is_whole = True
         self._last: Instance | None = None
         self._aborted: IsoletError | None = None
         self._answered = False
@@ -148,7 +151,7 @@ class Call:
                 return
             except NeverSeen as exc:
                 self._give_back()
-                if run == _RUNS_MAX or not isinstance(self._request.body, bytes):
+                if run == _RUNS_MAX or not self._is_whole:
                     raise FunctionCrashed("The function's process ended before it took this call") from exc
 
     async def _acquire(self) -> Instance:
@@ -193,12 +196,14 @@ class Call:
                     connection.begin(head + body, without_body=self._request.method == b"HEAD")
                 else:
                     head = self._request.head(self.invocation.id, None)
-                    connection.begin(head, without_body=self._request.method == b"HEAD")
-                    self._spawn(self._pump(connection, body), "request body")
+                    connection.begin(head, without_body=self._request.method == b"HEAD", more=True)
+                    if connection.error is None:
+                        self._is_whole = False
+                        self._spawn(self._pump(connection, body), "request body")
                 await connection.head()
                 return connection
             except ConnectionResetError as exc:
-                if connection.started or not isinstance(body, bytes):
+                if connection.started or not self._is_whole:
                     raise
                 ends = await instance.ends_within(_EXIT_SHOWS_S)
                 # What read the request ran it, perhaps, and broke its reply off.
@@ -221,9 +226,19 @@ class Call:
                     await connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
             if chunked:
                 await connection.write(b"0\r\n\r\n")
+            connection.end()
+            await self._watch_sender()
         except OSError:
-            # The function may answer without reading its whole request; the reply decides.
-            return
+            # The function may answer without reading its whole request: its reply decides, and who calls may send on.
+            await self._discard(connection, body)
+        except IsoletError as exc:
+            connection.abort(exc)
+
+    async def _discard(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
+        try:
+            async for _ in body:
+                pass
+            await self._watch_sender()
         except IsoletError as exc:
             connection.abort(exc)
 
@@ -254,8 +269,14 @@ class Call:
         if self._timer is None:
             rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
             self._timer = self._means.loop.call_later(max(rest_s, 0), self._time_out)
-        if self._request.gone is not None:
+        # A body that is still being read is watched by its reader.
+        if self._request.gone is not None and isinstance(self._request.body, bytes):
             self._spawn(self._watch_caller(self._request.gone), "watch caller")
+
+    async def _watch_sender(self) -> None:
+        """The caller of a body that came in parts, once it has sent all of it."""
+        if self._request.gone is not None:
+            await self._watch_caller(self._request.gone)
 
     async def _watch_caller(self, gone: Callable[[], Awaitable[None]]) -> None:
         await gone()
