@@ -24,6 +24,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     └── PlatformError                our own fault, or the machine's
         ├── SettingsError            the operator's settings cannot be used
         ├── StoreError               the database cannot be used
+        │   └── StoreRefused         it can, and will not take what it was given
         ├── SecretsFailed            the secrets cannot be read or written
         ├── InvalidHead              an HTTP head would not be read as it was meant, so it is not sent
         └── Unavailable              stopping, or a part is not there yet
@@ -156,6 +157,10 @@ class SettingsError(PlatformError):
 
 class StoreError(PlatformError):
     code = "store_failed"
+
+
+class StoreRefused(StoreError):
+    code = "store_refused"
 
 
 class SecretsFailed(PlatformError):

@@ -128,6 +128,14 @@ class Settings:
         30.0, "Seconds that running calls get to finish when the server stops.", minimum=0
     )
     job_concurrency: int = _setting(64, "Asynchronous calls that run at once.", minimum=1)
+    job_crash_limit: int = _setting(
+        3, "Times in a row that the server may end while it runs a job before the job fails; 0 for any.", minimum=0
+    )
+    job_memory_mb: int = _setting(
+        256,
+        "Memory that bodies of running jobs may hold, in MiB, half of it of one project; at least two largest bodies.",
+        minimum=1,
+    )
     callback_concurrency: int = _setting(64, "Callbacks that are delivered at once.", minimum=1)
     callback_host_concurrency: int = _setting(8, "Callbacks that are delivered at once to one host.", minimum=1)
     callback_schedule_s: str = _setting(

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from isolet.domain.jobs import Retry, check_retry
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
+from isolet.domain.retries import Retry, check_retry
 from isolet.domain.triggers import check_agent, check_triggers, default_triggers
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId

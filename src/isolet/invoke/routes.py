@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.functions import Function, FunctionType, ResponseMode, triggers_of
-from isolet.domain.jobs import Retry
 from isolet.domain.limits import Limits
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
+from isolet.domain.retries import Retry
 from isolet.domain.triggers import AGENT_DEFAULTS, HttpAuth, http_auth
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId

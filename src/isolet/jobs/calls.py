@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from urllib.parse import unquote
 
 from isolet.clock import Clock
 from isolet.domain import callbacks
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, Result, concluded, lane
-from isolet.errors import ExecutionError, IsoletError, NotDeployed, NotFound, TooManyRequests, Unavailable
+from isolet.errors import (
+    ExecutionError,
+    FunctionCrashed,
+    IsoletError,
+    NotDeployed,
+    NotFound,
+    PlatformError,
+    TooManyRequests,
+    Unavailable,
+)
 from isolet.ids import InvocationId, JobId, new_id
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
+from isolet.jobs.outcomes import INTERNAL_ERROR
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
@@ -69,6 +80,14 @@ class Calls:
         after = concluded(job, event, now_ms, attempt=attempt, result=result)
         return after, _callback(after, duration_ms, now_ms) if after.callback_url else None
 
+    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
+        """A call that is given up, and its callback, which tells why."""
+        why = attempt.error or INTERNAL_ERROR
+        result = self._failed(PlatformError(why) if why == INTERNAL_ERROR else FunctionCrashed(why))
+        told = replace(attempt, status=result.status)
+        after = concluded(job, JobEvent.FAILED, now_ms, attempt=told, result=result)
+        return after, _callback(after, attempt.duration_ms, now_ms) if after.callback_url else None
+
     def _delay_ms(self, job: Job, result: Result) -> int | None:
         route = self._routes.function(job.function_id)
         if route is None or route.version is None:
@@ -107,7 +126,13 @@ class Calls:
     def _failed(self, error: IsoletError) -> Result:
         status, body = self._tell(error)
         headers = [("content-type", "application/json")]
-        return Result(status=status, headers=headers, body=body, error=error.message[:512])
+        return Result(status=status, headers=headers, body=body, error=error.message)
+
+
+def hops_of(headers: Sequence[tuple[str, str]]) -> int:
+    """How many callbacks in a row led to a call; what a caller wrote there that is no number counts as none."""
+    value = next((value for name, value in headers if name == HOPS_HEADER), "0")
+    return int(value[:4]) if value.isascii() and value.isdigit() else 0
 
 
 def _scheme(job: Job) -> str:
@@ -118,14 +143,13 @@ def _scheme(job: Job) -> str:
 def _callback(call: Job, duration_ms: int, now_ms: int) -> Job:
     """The delivery of a call's result."""
     url = call.callback_url or ""
-    hops = next((value for name, value in call.headers if name == HOPS_HEADER), "0")
     headers = callbacks.headers_for(
         call.result_headers,
         call_id=call.id,
         function_name=call.function_name,
         status=call.result_status or 0,
         duration_ms=duration_ms,
-        hops=int(hops) + 1,
+        hops=hops_of(call.headers) + 1,
     )
     return Job(
         id=JobId(new_id()),

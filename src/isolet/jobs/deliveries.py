@@ -13,13 +13,17 @@ from urllib.parse import urlsplit
 
 from isolet.clock import Clock
 from isolet.domain import callbacks
-from isolet.domain.jobs import Attempt, Job, JobEvent, Result, concluded, delivery_delay_ms
+from isolet.domain.jobs import Attempt, Job, JobEvent, Result, concluded
+from isolet.domain.retries import delivery_delay_ms
 from isolet.errors import IsoletError
 from isolet.invoke.headers import get
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.egress import Egresses
+from isolet.telemetry import get_logger
 from isolet.wire import heads
+
+log = get_logger("jobs")
 
 _ANSWER_MAX_BYTES = 65_536
 _KEPT_BYTES = 1_024
@@ -67,6 +71,10 @@ class Deliveries:
             return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt, result=result), None
         return concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms), None
 
+    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
+        """A delivery that is given up."""
+        return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), None
+
     async def _deliver(self, job: Job) -> tuple[Result, int]:
         """What came back, and how long the receiver asks to wait, in milliseconds."""
         try:
@@ -78,6 +86,10 @@ class Deliveries:
             return Result(status=0, error=f"no complete answer within {self._timeout_s:g} s"), 0
         except (OSError, IsoletError) as exc:
             return Result(status=0, error=f"cannot deliver: {exc}"), 0
+        except Exception as exc:
+            # A callback was promised: whatever goes wrong is an attempt that failed.
+            log.error("an attempt at a callback failed", exc_info=exc)
+            return Result(status=0, error="cannot deliver: internal error"), 0
 
     async def _exchange(self, channel: Channel, data: bytes) -> tuple[Result, int]:
         fresh = False

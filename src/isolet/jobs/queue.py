@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from isolet.clock import Clock
+from isolet.domain.body_budget import BodyBudget
 from isolet.domain.callbacks import host_of
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, asked_again, lane
 from isolet.domain.search import CallFilter
@@ -18,10 +19,11 @@ from isolet.invoke.routes import Route
 from isolet.jobs.calls import Calls
 from isolet.jobs.copies import settle
 from isolet.jobs.deliveries import Deliveries
+from isolet.jobs.leases import Leases
 from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
 from isolet.store import jobs as stored
-from isolet.store.database import Database
+from isolet.store.database import Connection, Database
 from isolet.store.job_search import find_calls
 from isolet.store.jobs import Idempotency
 from isolet.tasks import Tasks
@@ -29,6 +31,7 @@ from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
 
+_Get = Callable[[Connection, JobId], Job | None]
 IDEMPOTENCY_MS = 24 * 3_600_000
 _PRUNE_EVERY = 12
 _PRUNE_ROWS = 5_000
@@ -77,6 +80,8 @@ class Jobs:
         call_capacity: int,
         delivery_capacity: int,
         retention_ms: int,
+        memory_bytes: int,
+        crash_limit: int,
         copied: bool = False,
         adopt: bool = False,
     ) -> None:
@@ -85,21 +90,20 @@ class Jobs:
         self.held = 0
         self._database = database
         self._clock = clock
-        self._owner = owner
         self._retention_ms = retention_ms
         self._writes = Writes(database)
-        worker = partial(Worker, owner=owner, writes=self._writes, database=database, clock=clock)
-        self.callbacks = worker(
-            JobKind.CALLBACK, capacity=delivery_capacity, lane_limit=deliveries.lane_limit, run_job=deliveries.run
+        bodies = BodyBudget(memory_bytes)
+        worker = partial(Worker, owner=owner, writes=self._writes, database=database, clock=clock, bodies=bodies)
+        self.callbacks = worker(JobKind.CALLBACK, capacity=delivery_capacity, runner=deliveries)
+        self.calls = worker(JobKind.CALL, capacity=call_capacity, runner=calls, following=self.callbacks)
+        self._leases = Leases(
+            database=database,
+            clock=clock,
+            owner=owner,
+            workers={JobKind.CALL: self.calls, JobKind.CALLBACK: self.callbacks},
+            runners={JobKind.CALL: calls, JobKind.CALLBACK: deliveries},
+            crash_limit=crash_limit,
         )
-        self.calls = worker(
-            JobKind.CALL,
-            capacity=call_capacity,
-            lane_limit=calls.lane_limit,
-            run_job=calls.run,
-            following=self.callbacks,
-        )
-        self._orphans: set[JobId] = set()
         self._counting = asyncio.Lock()
         self._counted_at: float | None = None
         self._counts: Mapping[tuple[JobKind, JobState], int] = {}
@@ -109,10 +113,7 @@ class Jobs:
     async def start(self, loops: Tasks) -> None:
         """Take back what an earlier run of this server left, then work; but hold what a copied database has queued."""
         self.held = await settle(self._database, self._clock, copied=self._copied, adopt=self._adopt)
-        # Whatever runs in a database of this server's own is its own.
-        left = await self._database.write(
-            stored.requeue, self._clock.now_ms(), owner=self._owner, everything=not self._database.shared
-        )
+        left = await self._leases.take_back()
         if left:
             log.warning("jobs that were running when the server ended go on", count=left)
         loops.loop(self._writes.run(), name="job writes")
@@ -134,32 +135,12 @@ class Jobs:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             try:
-                await self._beat()
+                await self._leases.beat()
                 if rounds % _PRUNE_EVERY == 0:
                     await self._prune()
             except StoreError as exc:
                 log.error("cannot keep the leases of jobs", error=exc.message)
             rounds += 1
-
-    async def _beat(self) -> None:
-        running = self.calls.running | self.callbacks.running
-        owned = await self._database.write(stored.heartbeat, self._owner, self._clock.now_ms())
-        for job_id in running - owned.keys():
-            # It may have ended meanwhile, then this does nothing.
-            self.calls.forget(job_id)
-            self.callbacks.forget(job_id)
-        for job_id, cancelled in owned.items():
-            if cancelled:
-                self.calls.cancel(job_id)
-                self.callbacks.cancel(job_id)
-        orphans = owned.keys() - running - self.calls.running - self.callbacks.running
-        lost = orphans & self._orphans
-        self._orphans = set(orphans)
-        found = await self._database.write(stored.requeue, self._clock.now_ms(), ids=lost)
-        if found:
-            log.warning("took back jobs that nobody ran", count=found)
-            self.calls.wake()
-            self.callbacks.wake()
 
     async def _prune(self) -> None:
         now_ms = self._clock.now_ms()
@@ -210,7 +191,10 @@ class Jobs:
 
     async def status(self, job_id: str, project_id: ProjectId | None) -> Status:
         """A call of that project, or of any when None. Raises NotFound."""
-        call = await self._database.read(stored.get, JobId(job_id))
+        return await self._status(job_id, project_id, stored.get_result)
+
+    async def _status(self, job_id: str, project_id: ProjectId | None, get: _Get) -> Status:
+        call = await self._database.read(get, JobId(job_id))
         if call is None or call.kind is not JobKind.CALL or (project_id is not None and call.project_id != project_id):
             raise NotFound("Invocation not found")
         return Status(call=call, callback=await self._database.read(stored.callback_of, call.id))
@@ -229,7 +213,7 @@ class Jobs:
 
     async def replay(self, job_id: str, project_id: ProjectId | None) -> JobId:
         """Make the same call again, under an id of its own. Raises NotFound."""
-        call = (await self.status(job_id, project_id)).call
+        call = (await self._status(job_id, project_id, stored.get)).call
         again = asked_again(call, JobId(new_id()), self._clock.now_ms())
         return await self._keep(again)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 
 from structlog.contextvars import bind_contextvars
 
 from isolet.clock import Clock
-from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
+from isolet.domain.body_budget import BodyBudget
+from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
 from isolet.errors import StoreError
 from isolet.ids import JobId
+from isolet.jobs.outcomes import INTERNAL_ERROR, Outcomes, Runner
+from isolet.jobs.places import Places
 from isolet.jobs.writes import Writes
 from isolet.store import jobs as stored
+from isolet.store import leases as stored_leases
 from isolet.store.database import Database
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -31,10 +35,7 @@ _WHY = {
 
 
 class Worker:
-    """`run_job` gives the job as its try left it, and the job that follows from it, for `following` to run.
-
-    `lane_limit` is how many jobs of a lane may run at once.
-    """
+    """`following` runs the jobs that follow from these. `bodies` is what the bodies of running jobs may hold."""
 
     def __init__(
         self,
@@ -45,8 +46,8 @@ class Worker:
         database: Database,
         clock: Clock,
         capacity: int,
-        lane_limit: Callable[[str], int],
-        run_job: Callable[[Job], Awaitable[tuple[Job, Job | None]]],
+        bodies: BodyBudget,
+        runner: Runner,
         following: Worker | None = None,
     ) -> None:
         self._kind = kind
@@ -54,16 +55,12 @@ class Worker:
         self._writes = writes
         self._database = database
         self._clock = clock
-        self._capacity = capacity
-        self._lane_limit = lane_limit
-        self._run_job = run_job
-        self._following = following
+        self._places = Places(capacity, runner.lane_limit, bodies)
+        self._runner = runner
+        self._outcomes = Outcomes(owner=owner, writes=writes, clock=clock, runner=runner, following=following)
         self._tasks = Tasks()
         self._running: dict[JobId, asyncio.Task[tuple[Job, Job | None]]] = {}
         self._endings: dict[JobId, JobEvent] = {}
-        self._lanes: Counter[str] = Counter()
-        self._projects: Counter[str] = Counter()
-        self._used = 0
         self._backlog = True
         self._stopping = False
         self._wake = asyncio.Event()
@@ -77,9 +74,9 @@ class Worker:
 
     def reserve(self, job: Job) -> Job:
         """The job, leased to us when there is a place for it and nobody waits; as it was otherwise."""
-        if self._stopping or self._backlog or self._used >= self._capacity or self._room(job.lane) < 1:
+        if self._stopping or self._backlog or not self._places.fits(job):
             return job
-        self._take(job)
+        self._places.take(job)
         return claimed(job, self._owner, self._clock.now_ms())
 
     def kept(self, job: Job) -> None:
@@ -92,7 +89,7 @@ class Worker:
     def dropped(self, job: Job) -> None:
         """A job that `reserve` gave was not written after all."""
         if job.state is JobState.RUNNING:
-            self._give_back(job)
+            self._leave(job)
 
     def wake(self) -> None:
         """There is work in the store."""
@@ -120,7 +117,7 @@ class Worker:
             await self._wait()
             if self._stopping:
                 return
-            free = self._capacity - self._used
+            free = self._places.free
             if free <= 0:
                 # An end of a job wakes us.
                 continue
@@ -148,37 +145,32 @@ class Worker:
 
     async def _claim(self, free: int) -> None:
         self._backlog = False
-        wanted = stored.Claim(
+        bodies = self._places.bodies.copy()
+        wanted = stored_leases.Claim(
             kind=self._kind,
             owner=self._owner,
             limit=free,
             now_ms=self._clock.now_ms(),
-            running=dict(self._projects),
-            room=self._room,
+            running=dict(self._places.projects),
+            room=self._places.room,
+            take=bodies.take,
         )
-        found = await self._writes.submit(stored.claim, wanted)
+        found = await self._writes.submit(stored_leases.claim, wanted)
         for job in found:
-            self._take(job)
+            self._places.take(job)
             self._start(job)
         if len(found) == free:
             self._backlog = True
 
     # One job.
 
-    def _room(self, lane: str) -> int:
-        return self._lane_limit(lane) - self._lanes[lane]
+    def _give_place_back(self, job: Job) -> None:
+        self._places.give_back(job)
+        if self._backlog:
+            self._wake.set()
 
-    def _take(self, job: Job) -> None:
-        self._used += 1
-        self._lanes[job.lane] += 1
-        self._projects[job.project_id] += 1
-
-    def _give_back(self, job: Job) -> None:
-        self._used -= 1
-        for counter, name in ((self._lanes, job.lane), (self._projects, str(job.project_id))):
-            counter[name] -= 1
-            if not counter[name]:
-                del counter[name]
+    def _leave(self, job: Job) -> None:
+        self._places.leave(job)
         if self._backlog:
             self._wake.set()
 
@@ -192,7 +184,19 @@ class Worker:
         if job.id in self._endings:
             raise asyncio.CancelledError
         _bind(job)
-        return await self._run_job(job)
+        if len(job.body) < job.body_bytes:
+            try:
+                body = await self._database.read(stored.get_body, job.id)
+            except StoreError as exc:
+                log.error("cannot load the body of a job; trying again", error=exc.message)
+                now_ms = self._clock.now_ms()
+                again = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=None, delay_ms=NO_ROOM_DELAY_MS)
+                return again, None
+            if body is None:
+                # It was deleted with its project.
+                raise asyncio.CancelledError
+            job = replace(job, body=body)
+        return await self._runner.run(job)
 
     async def _see_through(self, job: Job) -> None:
         """Wait for the try to end, and write how it did."""
@@ -202,40 +206,33 @@ class Worker:
         await asyncio.wait({task})
         try:
             event = self._endings.pop(job.id, None)
+            if task.cancelled() and event is None:
+                return
             if not task.cancelled() and task.exception() is None:
                 after, follow_up = task.result()
-            elif task.cancelled() and event is None:
-                return
             else:
-                event = event if task.cancelled() and event else JobEvent.FAILED
-                attempt = Attempt(
-                    at_ms=began_ms,
-                    duration_ms=round((time.monotonic() - began) * 1000),
-                    error=_WHY.get(event, "internal error"),
-                )
-                after, follow_up = concluded(job, event, self._clock.now_ms(), attempt=attempt), None
-            await self._conclude(after, follow_up)
+                why = _WHY.get(event, INTERNAL_ERROR) if task.cancelled() and event else INTERNAL_ERROR
+                duration_ms = round((time.monotonic() - began) * 1000)
+                attempt = Attempt(at_ms=began_ms, duration_ms=duration_ms, error=why)
+                after, follow_up = self._ended(job, event if task.cancelled() else None, attempt)
+            await self._conclude(job, after, follow_up)
         finally:
             del self._running[job.id]
-            self._give_back(job)
+            self._leave(job)
 
-    async def _conclude(self, after: Job, follow_up: Job | None) -> None:
-        follower = self._following if follow_up is not None else None
-        if follower is not None and follow_up is not None:
-            follow_up = follower.reserve(follow_up)
-        conclusion = stored.Conclusion(job=after, owner=self._owner, follow_up=follow_up)
-        owned = False
-        while True:
-            try:
-                owned = await self._writes.submit(stored.conclude, conclusion)
-                break
-            except StoreError as exc:
-                log.error("cannot write how a job ended; trying again", error=exc.message)
-                await asyncio.sleep(_STORE_RETRY_S)
+    def _ended(self, job: Job, event: JobEvent | None, attempt: Attempt) -> tuple[Job, Job | None]:
+        """After a try that was ended, or failed by a fault of ours when there is no event."""
+        now_ms = self._clock.now_ms()
+        if event is None:
+            return self._runner.failed(job, attempt, now_ms)
+        return concluded(job, event, now_ms, attempt=attempt), None
+
+    async def _conclude(self, job: Job, after: Job, follow_up: Job | None) -> None:
+        # While the store is away, the place is free for others.
+        on_wait = partial(self._give_place_back, job)
+        owned = await self._outcomes.write(job, after, follow_up, on_wait=on_wait)
         if not owned:
             log.warning("a job's lease was lost before it ended")
-        if follower is not None and follow_up is not None:
-            (follower.kept if owned else follower.dropped)(follow_up)
         if owned and after.state is JobState.QUEUED and after.due_at_ms <= self._clock.now_ms():
             self.wake()
         else:

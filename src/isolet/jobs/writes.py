@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from isolet.errors import StoreError
+from isolet.errors import StoreError, StoreRefused
 from isolet.store.database import Connection, Database
+from isolet.telemetry import get_logger
+
+log = get_logger("jobs")
 
 I = TypeVar("I")  # noqa: E741 – an item
 R = TypeVar("R")
@@ -25,7 +28,9 @@ class Writes:
         self._wake = asyncio.Event()
 
     async def submit(self, function: Callable[[Connection, Sequence[I]], Sequence[R]], item: I) -> R:
-        """What `function` gives for this item. Raises StoreError when nothing was written."""
+        """What `function` gives for this item. Raises StoreError when nothing was written, StoreRefused when
+        that is this item's own fault.
+        """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((function, item, future))
         self._wake.set()
@@ -45,17 +50,28 @@ class Writes:
     async def _write(self, batch: Sequence[tuple[_Function, Any, asyncio.Future[Any]]]) -> None:
         try:
             results = await self._database.write(_apply, [(function, item) for function, item, _ in batch])
-        except StoreError as exc:
-            if len(batch) > 1:
+        except Exception as exc:
+            if len(batch) > 1 and not _is_away(exc):
                 # One bad item must not fail the others.
-                for single in batch:
-                    await self._write([single])
-            elif not batch[0][2].done():
-                batch[0][2].set_exception(exc)
+                middle = len(batch) // 2
+                await self._write(batch[:middle])
+                await self._write(batch[middle:])
+                return
+            if not isinstance(exc, StoreError):
+                log.error("cannot write to the queue", exc_info=exc)
+                exc = StoreRefused(f"cannot write to the queue: {type(exc).__name__}")
+            for _, _, future in batch:
+                if not future.done():
+                    future.set_exception(exc)
             return
         for (_, _, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the store could not be used at all, so that a smaller batch fares no better."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
 
 
 def _apply(connection: Connection, batch: Sequence[tuple[_Function, Any]]) -> list[Any]:

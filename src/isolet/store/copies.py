@@ -11,7 +11,8 @@ from sqlalchemy import Connection, func, insert, select, text, update
 
 from isolet.domain.jobs import HELD_UNTIL_MS, Attempt, JobEvent, concluded
 from isolet.place import place_of, same_place
-from isolet.store.jobs import Conclusion, conclude, read_job
+from isolet.store.jobs import LIGHT, read_job
+from isolet.store.leases import Conclusion, conclude
 from isolet.store.schema import database_place, jobs
 
 _QUEUED = text("state = 'queued'")
@@ -43,11 +44,11 @@ def settle(connection: Connection, *, copied: bool) -> bool:
 
 def hold(connection: Connection, now_ms: int) -> int:
     """Hold every job that waits or runs in the original; how many."""
-    for row in connection.execute(select(jobs).where(_RUNNING).with_for_update()).all():
+    for row in connection.execute(select(*LIGHT).where(_RUNNING).with_for_update()).all():
         job = read_job(row)
         lost = Attempt(at_ms=now_ms, duration_ms=0, error="the database was copied while it ran")
         after = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=lost)
-        conclude(connection, [Conclusion(job=after, owner=job.lease_owner or "")])
+        conclude(connection, [Conclusion(job=after, owner=job.lease_owner or "", at_ms=now_ms)])
     return connection.execute(update(jobs).where(_QUEUED).values(due_at_ms=HELD_UNTIL_MS)).rowcount
 
 

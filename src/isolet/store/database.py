@@ -10,9 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
-from isolet.errors import NotFound, StoreError
+from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.store import migrate
-from isolet.store.engine import Engines, is_orphan, open_engines
+from isolet.store.engine import Engines, is_orphan, is_refusal, open_engines
 
 __all__ = ["Connection", "Database"]
 
@@ -47,7 +47,9 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises NotFound when a row's owner was deleted meanwhile, StoreError when the database refuses else."""
+        """Raises NotFound when a row's owner was deleted meanwhile, StoreRefused for values that the database cannot
+        hold, StoreError when it cannot be used now.
+        """
 
         def work() -> T:
             try:
@@ -56,7 +58,8 @@ class Database:
             except _REFUSED as exc:
                 if isinstance(exc, DBAPIError) and is_orphan(exc):
                     raise NotFound("Not found: what this belongs to was deleted meanwhile") from exc
-                raise StoreError(f"cannot write to the database: {_cause(exc)}") from exc
+                kind = StoreRefused if is_refusal(exc) else StoreError
+                raise kind(f"cannot write to the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 

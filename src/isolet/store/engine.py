@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from isolet.errors import SettingsError
@@ -51,6 +51,18 @@ def is_orphan(error: DBAPIError) -> bool:
     """Whether a row was refused because what it belongs to is not there: it was deleted meanwhile."""
     found = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
     return found in ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the database works and will not take these values, so that to try again is of no use."""
+    if not isinstance(error, DBAPIError):
+        # What a driver says of text with lone surrogates, and of numbers over 64 bits, before it asks the database.
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        # Data, constraints, and what is beyond the database's own limits.
+        return str(state)[:2] in ("22", "23", "54")
+    return isinstance(error, DataError | IntegrityError)
 
 
 def sqlite_url(path: Path) -> str:

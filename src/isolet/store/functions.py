@@ -20,8 +20,8 @@ from isolet.domain.functions import (
     ResponseMode,
     free_slug,
 )
-from isolet.domain.jobs import check_retry
 from isolet.domain.limits import Limits
+from isolet.domain.retries import check_retry
 from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, ProjectId
 from isolet.store.engine import is_orphan

@@ -1,4 +1,4 @@
-"""Jobs in the database: the row is the queue entry. Each function takes many items, so that they share a transaction.
+"""Jobs in the database: the row is the queue entry. `leases` has how servers take them and end them.
 
 What runs for every call goes past SQLAlchemy's own statements, which cost several times the CPU of the rows.
 """
@@ -6,45 +6,24 @@ What runs for every call goes past SQLAlchemy's own statements, which cost sever
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, text, update
 
-from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, concluded, next_state, shares
+from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
 from isolet.ids import FunctionId, JobId, ProjectId
 from isolet.store.schema import idempotency_keys, jobs
 
 _COLUMNS = tuple(column.name for column in jobs.columns)
-_ROWS_A_STATEMENT = 50
+# What a job is without its bodies, which may have a hundred megabytes.
+LIGHT = tuple(column for column in jobs.columns if column.name not in ("body", "result_body"))
+_DATABASE_MS = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
+ROWS_A_STATEMENT = 50
+_STATEMENT_BYTES = 4 * 1024 * 1024
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
-# One step of an index for each lane, however many jobs are in it.
-_LANES = text(
-    """
-    WITH RECURSIVE found(lane) AS (
-        SELECT min(lane) FROM jobs WHERE state = 'queued' AND kind = :kind
-        UNION ALL
-        SELECT (SELECT min(lane) FROM jobs WHERE state = 'queued' AND kind = :kind AND lane > found.lane)
-        FROM found WHERE found.lane IS NOT NULL
-    )
-    SELECT lane FROM found WHERE lane IS NOT NULL
-    """
-)
-_CONCLUDE = """
-    WITH done(id, owner, claim, state, due, attempts, finished, status, headers, body, error, history)
-        AS (VALUES {rows})
-    UPDATE jobs SET state = CAST(done.state AS TEXT), due_at_ms = CAST(done.due AS BIGINT),
-        attempts = CAST(done.attempts AS INTEGER), finished_at_ms = CAST(done.finished AS BIGINT),
-        result_status = CAST(done.status AS INTEGER), result_headers = CAST(done.headers AS TEXT),
-        result_body = done.body, error = CAST(done.error AS TEXT), history = CAST(done.history AS TEXT),
-        lease_owner = NULL, lease_until_ms = NULL
-    FROM done
-    WHERE jobs.id = CAST(done.id AS TEXT) AND jobs.state = 'running'
-        AND jobs.lease_owner = CAST(done.owner AS TEXT) AND jobs.claims = CAST(done.claim AS INTEGER)
-    RETURNING jobs.id
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +52,11 @@ class Kept:
     same: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
-    """`job` as it is after its try, `owner` and `job.claims` the lease it ran under, and what follows from it."""
-
-    job: Job
-    owner: str
-    follow_up: Job | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """Up to `limit` jobs; see `domain.jobs.shares` for `running` and `room`."""
-
-    kind: JobKind
-    owner: str
-    limit: int
-    now_ms: int
-    running: Mapping[str, int]
-    room: Callable[[str], int]
-
-
 def accept(connection: Connection, items: Sequence[Accepted]) -> list[Kept]:
-    """Keep jobs, in whatever state they are given. A key that was used gives the earlier job instead."""
+    """Keep jobs, in whatever state they are given. A key that was used gives the earlier job instead.
+
+    Many items, so that they share a transaction.
+    """
     kept = [_used(connection, item) if item.idempotency else Kept(id=item.job.id) for item in items]
     insert_jobs(connection, [item.job for item, one in zip(items, kept, strict=True) if one.new])
     return kept
@@ -121,147 +82,49 @@ def _used(connection: Connection, item: Accepted) -> Kept:
 
 
 def insert_jobs(connection: Connection, batch: Sequence[Job]) -> None:
+    """One that runs from the first is leased by the database's clock."""
+    if connection.dialect.name == "postgresql" and any(job.lease_until_ms for job in batch):
+        until_ms = database_ms(connection, 0) + LEASE_MS
+        batch = [replace(job, lease_until_ms=until_ms) if job.lease_until_ms else job for job in batch]
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     row = f"({', '.join([mark] * len(_COLUMNS))})"
     start = f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 – names of our own table
-    for first in range(0, len(batch), _ROWS_A_STATEMENT):
-        part = batch[first : first + _ROWS_A_STATEMENT]
+    for part in _parts(batch):
         values = tuple(value for job in part for value in _row(job))
         connection.exec_driver_sql(start + ", ".join([row] * len(part)), values)
 
 
-def claim(connection: Connection, items: Sequence[Claim]) -> list[list[Job]]:
-    return [_claim(connection, item) for item in items]
+def _parts(batch: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    """For a statement each: not too many, and none with a large body beside others."""
+    part: list[Job] = []
+    size = 0
+    for job in batch:
+        size += job.body_bytes
+        if part and (len(part) == ROWS_A_STATEMENT or size > _STATEMENT_BYTES):
+            yield part
+            part, size = [], job.body_bytes
+        part.append(job)
+    if part:
+        yield part
 
 
-def _claim(connection: Connection, wanted: Claim) -> list[Job]:
-    """The jobs that are due, shared between projects and lanes, leased to their new owner."""
-    lanes = list(connection.execute(_LANES, {"kind": wanted.kind.value}).scalars())
-    ids: list[str] = []
-    running = dict(wanted.running)
-    taken: dict[str, int] = {}
-    while lanes and len(ids) < wanted.limit:
-        limit = wanted.limit - len(ids)
-        room = {name: wanted.room(name) - taken.get(name, 0) for name in lanes}
-        split = shares(lanes, limit, running=running, room=room.__getitem__)
-        for name, count in split.items():
-            found = _due(connection, wanted, name, count, after=taken.get(name, 0))
-            ids += found
-            taken[name] = taken.get(name, 0) + len(found)
-            project = name.partition(":")[0]
-            running[project] = running.get(project, 0) + len(found)
-            if len(found) < count:
-                lanes.remove(name)
-        if not split:
-            break
-    return _lease(connection, wanted, ids) if ids else []
-
-
-def _due(connection: Connection, wanted: Claim, lane: str, count: int, *, after: int) -> list[str]:
-    query = (
-        select(jobs.c.id)
-        .where(_QUEUED, jobs.c.kind == wanted.kind.value, jobs.c.lane == lane, jobs.c.due_at_ms <= wanted.now_ms)
-        .order_by(jobs.c.due_at_ms)
-        .offset(after)
-        .limit(count)
-    )
-    return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
-
-
-def _lease(connection: Connection, wanted: Claim, ids: Sequence[str]) -> list[Job]:
-    state = next_state(JobState.QUEUED, JobEvent.CLAIMED)
-    rows = connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(ids), _QUEUED)
-        .values(
-            state=state.value,
-            lease_owner=wanted.owner,
-            lease_until_ms=wanted.now_ms + LEASE_MS,
-            claims=jobs.c.claims + 1,
-        )
-        .returning(*jobs.columns)
-    )
-    return sorted((read_job(row) for row in rows), key=lambda job: (job.due_at_ms, job.id))
-
-
-def conclude(connection: Connection, items: Sequence[Conclusion]) -> list[bool]:
-    """Write how tries ended, each only while its lease is still owned; whether it was. Follow-ups go with it."""
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    row = f"({', '.join([mark] * 12)})"
-    owned: set[str] = set()
-    for first in range(0, len(items), _ROWS_A_STATEMENT):
-        part = items[first : first + _ROWS_A_STATEMENT]
-        values = tuple(value for item in part for value in _conclusion(item))
-        done = connection.exec_driver_sql(_CONCLUDE.format(rows=", ".join([row] * len(part))), values)
-        owned.update(done.scalars())
-    insert_jobs(connection, [item.follow_up for item in items if item.follow_up and item.job.id in owned])
-    return [item.job.id in owned for item in items]
-
-
-def _conclusion(item: Conclusion) -> tuple[Any, ...]:
-    job = item.job
-    return (
-        job.id,
-        item.owner,
-        job.claims,
-        job.state.value,
-        job.due_at_ms,
-        job.attempts,
-        job.finished_at_ms,
-        job.result_status,
-        json.dumps(job.result_headers),
-        job.result_body,
-        job.error,
-        _dump_history(job.history),
-    )
-
-
-def heartbeat(connection: Connection, owner: str, now_ms: int) -> dict[JobId, bool]:
-    """Lengthen every lease of `owner`; the jobs that it still owns, and whether their end was asked for."""
-    rows = connection.execute(
-        update(jobs)
-        .where(jobs.c.lease_owner == owner, _RUNNING)
-        .values(lease_until_ms=now_ms + LEASE_MS)
-        .returning(jobs.c.id, jobs.c.cancel_requested)
-    )
-    return {row.id: row.cancel_requested for row in rows}
-
-
-def requeue(
-    connection: Connection,
-    now_ms: int,
-    *,
-    owner: str | None = None,
-    ids: Collection[JobId] | None = None,
-    everything: bool = False,
-) -> int:
-    """Put back what was running: of an owner that is gone, these, and whatever lost its lease. How many."""
-    lost = jobs.c.lease_until_ms <= now_ms
-    if everything:
-        lost = true()
-    elif owner is not None:
-        lost = lost | (jobs.c.lease_owner == owner)
-    if ids:
-        lost = lost | jobs.c.id.in_(ids)
-    found = connection.execute(select(jobs).where(_RUNNING, lost).with_for_update(skip_locked=True)).all()
-    for row in found:
-        job = read_job(row)
-        began = (job.lease_until_ms or now_ms) - LEASE_MS
-        lost_try = Attempt(at_ms=began, duration_ms=max(0, now_ms - began), error="the server ended while it ran")
-        after = concluded(job, JobEvent.EXPIRED, now_ms, attempt=lost_try)
-        conclude(connection, [Conclusion(job=after, owner=job.lease_owner or "")])
-    return len(found)
+def database_ms(connection: Connection, now_ms: int) -> int:
+    """The time by which leases go: the database's own where servers of several machines share it, else ours."""
+    if connection.dialect.name != "postgresql":
+        return now_ms
+    return int(connection.execute(_DATABASE_MS).scalar_one())
 
 
 def cancel(connection: Connection, job_id: JobId, now_ms: int) -> bool:
     """End a job that waits, ask for the end of one that runs; whether it had not ended yet."""
-    job = get(connection, job_id, for_update=True)
-    if job is None or job.state.ended:
+    found = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()).scalar()
+    state = None if found is None else JobState(found)
+    if state is None or state.ended:
         return False
-    if job.state is JobState.RUNNING:
+    if state is JobState.RUNNING:
         values: dict[str, Any] = {"cancel_requested": True}
     else:
-        values = {"state": next_state(job.state, JobEvent.CANCELLED).value, "finished_at_ms": now_ms}
+        values = {"state": next_state(state, JobEvent.CANCELLED).value, "finished_at_ms": now_ms}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     return True
 
@@ -275,6 +138,7 @@ def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int
             state=next_state(JobState.FAILED, JobEvent.REOPENED).value,
             due_at_ms=now_ms,
             attempts=0,
+            crashes=0,
             finished_at_ms=None,
             cancel_requested=False,
             error=None,
@@ -283,15 +147,27 @@ def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int
     return found.rowcount
 
 
-def get(connection: Connection, job_id: JobId, *, for_update: bool = False) -> Job | None:
-    query = select(jobs).where(jobs.c.id == job_id)
-    row = connection.execute(query.with_for_update() if for_update else query).one_or_none()
+def get(connection: Connection, job_id: JobId) -> Job | None:
+    """All of a job."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
     return None if row is None else read_job(row)
 
 
+def get_result(connection: Connection, job_id: JobId) -> Job | None:
+    """A job without the body that it was asked with."""
+    row = connection.execute(select(*LIGHT, jobs.c.result_body).where(jobs.c.id == job_id)).one_or_none()
+    return None if row is None else read_job(row)
+
+
+def get_body(connection: Connection, job_id: JobId) -> bytes | None:
+    """What a call is asked with, or a callback tells; None when the job is gone."""
+    body = connection.execute(select(jobs.c.body).where(jobs.c.id == job_id)).scalar()
+    return None if body is None else bytes(body)
+
+
 def callback_of(connection: Connection, job_id: JobId) -> Job | None:
-    """The newest delivery that tells of a call."""
-    query = select(jobs).where(jobs.c.parent_id == job_id).order_by(jobs.c.id.desc()).limit(1)
+    """The newest delivery that tells of a call, without bodies."""
+    query = select(*LIGHT).where(jobs.c.parent_id == job_id).order_by(jobs.c.id.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else read_job(row)
 
@@ -357,22 +233,24 @@ def _row(job: Job) -> tuple[Any, ...]:
         "state": job.state.value,
         "headers": json.dumps(job.headers),
         "result_headers": json.dumps(job.result_headers),
-        "history": _dump_history(job.history),
+        "history": dump_history(job.history),
     }
     return tuple(values[name] if name in values else getattr(job, name) for name in _COLUMNS)
 
 
-def _dump_history(history: Sequence[Attempt]) -> str:
+def dump_history(history: Sequence[Attempt]) -> str:
     return json.dumps([attempt.to_json() for attempt in history]) if history else "[]"
 
 
-def read_job(row: Row[Any]) -> Job:
+def read_job(row: Row[*tuple[Any, ...]]) -> Job:
+    """From a row that may be without its bodies, or have a body that is null; they stay in the store then."""
     values = dict(row._mapping)
     values["kind"] = JobKind(row.kind)
     values["state"] = JobState(row.state)
     values["headers"] = tuple((name, value) for name, value in json.loads(row.headers))
     values["result_headers"] = tuple((name, value) for name, value in json.loads(row.result_headers))
-    values["body"] = bytes(row.body)
-    values["result_body"] = bytes(row.result_body)
+    values["body"] = bytes(values.get("body") or b"")
+    values["keeps_result"] = "result_body" not in values
+    values["result_body"] = bytes(values.get("result_body", b""))
     values["history"] = tuple(Attempt(**attempt) for attempt in json.loads(row.history))
     return Job(**values)

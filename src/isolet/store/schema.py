@@ -264,6 +264,7 @@ _RUNNING = text("state = 'running'")
 _HAS_PARENT = text("parent_id IS NOT NULL")
 _CALLBACKS = text("kind = 'callback'")
 _ENDED = text("finished_at_ms IS NOT NULL")
+_OPEN = text("finished_at_ms IS NULL")
 
 # The queue is the rows themselves. The partial indexes hold only what waits or runs, so history costs a claim nothing.
 jobs = Table(
@@ -295,11 +296,15 @@ jobs = Table(
     Column("result_body", LargeBinary, nullable=False),
     Column("error", Text),
     Column("history", Text, nullable=False),
+    # Leases in a row that ended without an outcome.
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("body_bytes", BigInteger, nullable=False, server_default="0"),
     Index("jobs_queue", "kind", "lane", "due_at_ms", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
     Index("jobs_due", "kind", "due_at_ms", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
     Index("jobs_leases", "lease_owner", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
     Index("jobs_parent", "parent_id", sqlite_where=_HAS_PARENT, postgresql_where=_HAS_PARENT),
     Index("jobs_deliveries", "project_id", "state", "id", sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS),
+    Index("jobs_open", "project_id", "body_bytes", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index("jobs_finished", "finished_at_ms", sqlite_where=_ENDED, postgresql_where=_ENDED),
 )
 

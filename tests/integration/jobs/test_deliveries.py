@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,13 @@ async def test_retry_after_moves_the_next_attempt(runtime: Runtime, tmp_path: Pa
         began_ms = SystemClock().now_ms()
         after, _ = await door.run(a_delivery(url))
     assert 600_000 <= after.due_at_ms - began_ms < 610_000
+
+
+@pytest.mark.parametrize("value", ["日本", "a\r\nx-injected: 1", "a\0b", "\ud800"])
+async def test_a_request_that_cannot_be_written_is_an_attempt_that_failed(
+    runtime: Runtime, tmp_path: Path, value: str
+) -> None:
+    async with deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
+        after, _ = await door.run(replace(a_delivery("http://127.0.0.1:9/"), headers=(("x-own", value),)))
+    assert (after.state, after.attempts) == (JobState.QUEUED, 1)
+    assert (after.error or "").startswith("cannot deliver: ")

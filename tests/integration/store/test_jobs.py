@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, Result, claimed, concluded, lane
+import pytest
+from sqlalchemy import update
+
+from isolet.clock import SystemClock
+from isolet.domain.body_budget import BodyBudget
+from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, Result, claimed, concluded, lane
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.store import jobs as stored
-from isolet.store.database import Database
-from isolet.store.jobs import Accepted, Claim, Conclusion, Idempotency, Kept
+from isolet.store import leases, schema
+from isolet.store.database import Connection, Database
+from isolet.store.jobs import Accepted, Idempotency, Kept
+from isolet.store.leases import Claim, Conclusion
 from tests.integration.store.rows import AT_MS
 
 OWNER, OTHER = "server-1", "server-2"
@@ -42,7 +49,7 @@ async def claim(
             **values,
         }
     )
-    (found,) = await database.write(stored.claim, [wanted])
+    (found,) = await database.write(leases.claim, [wanted])
     return found
 
 
@@ -50,6 +57,25 @@ async def get(database: Database, job: Job) -> Job:
     found = await database.read(stored.get, job.id)
     assert found is not None
     return found
+
+
+def plain(job: Job) -> Job:
+    """Without when its lease ends, which the database's own clock says, and what only says what was read of it."""
+    return replace(job, lease_until_ms=None, keeps_result=False)
+
+
+async def expire(database: Database, *chosen: Job) -> None:
+    """Let leases have ended long ago."""
+
+    def work(connection: Connection) -> None:
+        ids = [job.id for job in chosen]
+        connection.execute(update(schema.jobs).where(schema.jobs.c.id.in_(ids)).values(lease_until_ms=1))
+
+    await database.write(work)
+
+
+def ended(job: Job, owner: str = OWNER, follow_up: Job | None = None) -> Conclusion:
+    return Conclusion(job=job, owner=owner, at_ms=AT_MS + 3, follow_up=follow_up)
 
 
 def succeeded(job: Job) -> Job:
@@ -68,7 +94,7 @@ async def test_a_claim_leases_what_is_due(database: Database) -> None:
     job, later = a_job(), a_job(due_at_ms=AT_MS + 1)
     await accept(database, job, later)
 
-    assert await claim(database) == [claimed(job, OWNER, AT_MS)]
+    assert [plain(found) for found in await claim(database)] == [plain(claimed(job, OWNER, AT_MS))]
     assert await claim(database, owner=OTHER) == []
     assert await database.read(stored.next_due_ms, JobKind.CALL) == AT_MS + 1
 
@@ -77,35 +103,116 @@ async def test_an_end_counts_only_while_the_lease_is_owned(database: Database) -
     job = a_job()
     await accept(database, job)
     (first,) = await claim(database)
-    await database.write(stored.requeue, AT_MS, owner=OWNER)
+    await database.write(leases.requeue, AT_MS, owner=OWNER)
     (second,) = await claim(database)
     assert second.claims == 2
 
-    stale = Conclusion(job=succeeded(first), owner=OWNER, follow_up=a_job(kind=JobKind.CALLBACK, parent_id=job.id))
-    foreign = Conclusion(job=succeeded(second), owner=OTHER)
-    assert await database.write(stored.conclude, [stale, foreign]) == [False, False]
+    stale = ended(succeeded(first), follow_up=a_job(kind=JobKind.CALLBACK, parent_id=job.id))
+    foreign = ended(succeeded(second), OTHER)
+    assert await database.write(leases.conclude, [stale, foreign]) == [False, False]
     assert await database.read(stored.callback_of, job.id) is None
     follow_up = a_job(kind=JobKind.CALLBACK, parent_id=job.id)
-    good = Conclusion(job=succeeded(second), owner=OWNER, follow_up=follow_up)
-    assert await database.write(stored.conclude, [good]) == [True]
+    good = ended(succeeded(second), follow_up=follow_up)
+    assert await database.write(leases.conclude, [good]) == [True]
 
     assert await get(database, job) == succeeded(second)
-    assert await database.read(stored.callback_of, job.id) == follow_up
-    assert await database.write(stored.conclude, [good]) == [False]
+    told = await database.read(stored.callback_of, job.id)
+    assert told is not None
+    assert plain(told) == follow_up
+    assert await database.write(leases.conclude, [good]) == [False]
 
 
 async def test_a_lease_ends_with_its_time_or_its_owner(database: Database) -> None:
     kept, lost = a_job(), a_job()
     await accept(database, claimed(kept, OWNER, AT_MS), claimed(lost, OTHER, AT_MS))
-    now_ms = AT_MS + LEASE_MS
-    assert await database.write(stored.heartbeat, OWNER, now_ms) == {kept.id: False}
+    await expire(database, kept, lost)
+    assert await database.write(leases.heartbeat, OWNER, AT_MS) == {kept.id: False}
 
-    assert await database.write(stored.requeue, now_ms) == 1
+    assert await database.write(leases.requeue, AT_MS) == 1
 
     after = await get(database, lost)
-    assert (after.state, after.attempts, after.lease_owner) == (JobState.QUEUED, 0, None)
+    assert (after.state, after.attempts, after.crashes, after.lease_owner) == (JobState.QUEUED, 0, 1, None)
     assert [attempt.error for attempt in after.history] == ["the server ended while it ran"]
-    assert (await get(database, kept)).lease_until_ms == now_ms + LEASE_MS
+    assert (await get(database, kept)).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("skew_ms", [-3_600_000, 3_600_000])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_leases_go_by_the_databases_clock_whatever_a_server_takes_the_time_for(
+    database: Database, skew_ms: int
+) -> None:
+    at_once, waited, here = a_job(), a_job(), SystemClock().now_ms()
+    await accept(database, waited, claimed(at_once, OWNER, here + skew_ms))
+    await claim(database, now_ms=here + skew_ms)
+    await database.write(leases.heartbeat, OWNER, here + skew_ms)
+
+    for now_ms in (here, here - skew_ms):
+        assert await database.write(leases.requeue, now_ms) == 0
+
+
+async def test_what_was_to_be_cancelled_is_not_queued_again(database: Database) -> None:
+    died, retried, handed_back, kept = (claimed(a_job(), OWNER, AT_MS) for _ in range(4))
+    chosen = [died, retried, handed_back]
+    await accept(database, *chosen, kept)
+    for job in chosen:
+        assert await database.write(stored.cancel, job.id, AT_MS)
+
+    again = {"attempt": Attempt(at_ms=AT_MS, duration_ms=1), "delay_ms": 60_000}
+    conclusions = [
+        ended(concluded(retried, JobEvent.RETRIED, AT_MS, **again)),
+        ended(concluded(handed_back, JobEvent.HANDED_BACK, AT_MS, **again)),
+    ]
+    assert await database.write(leases.conclude, conclusions) == [True, True]
+    assert await database.write(leases.requeue, AT_MS, ids=[died.id, kept.id]) == 2
+
+    for job in chosen:
+        after = await get(database, job)
+        assert (after.state, after.lease_owner) == (JobState.CANCELLED, None)
+        assert after.finished_at_ms in (AT_MS, AT_MS + 3)
+    assert (await get(database, kept)).state is JobState.QUEUED
+
+
+async def test_a_claim_passes_over_what_is_to_be_cancelled(database: Database) -> None:
+    await accept(database, a_job(cancel_requested=True))
+    assert await claim(database) == []
+
+
+async def test_what_a_lost_job_becomes_is_written_with_what_follows(database: Database) -> None:
+    lost = claimed(a_job(callback_url="https://example.com/"), OWNER, AT_MS)
+    follow_up = a_job(kind=JobKind.CALLBACK, parent_id=lost.id)
+    await accept(database, lost)
+
+    def give_up(job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
+        return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), follow_up
+
+    assert await database.write(leases.requeue, AT_MS, ids=[lost.id], lost=give_up) == 1
+    assert (await get(database, lost)).state is JobState.FAILED
+    assert (await database.read(stored.callback_of, lost.id)) is not None
+
+
+async def test_large_bodies_stay_in_the_store_until_they_are_asked_for(database: Database) -> None:
+    small, large = a_job(body=b"s"), a_job(body=b"l" * 100_000, result_body=b"of the try before")
+    await accept(database, small, large)
+
+    found = {job.id: job for job in await claim(database)}
+
+    assert (found[small.id].body, found[large.id].body, found[large.id].body_bytes) == (b"s", b"", 100_000)
+    assert await database.read(stored.get_body, large.id) == large.body
+    # Nor does a try that gave nothing replace what is there.
+    again = concluded(found[large.id], JobEvent.HANDED_BACK, AT_MS, attempt=None)
+    assert await database.write(leases.conclude, [ended(again)]) == [True]
+    after = await get(database, large)
+    assert (after.body, after.result_body) == (large.body, large.result_body)
+
+
+async def test_a_claim_takes_no_more_bytes_than_it_may(database: Database) -> None:
+    budget = BodyBudget(1_000_000)
+    await accept(database, *(a_job(body=b"b" * 300_000) for _ in range(4)), *(a_job(body=b"s") for _ in range(2)))
+    await accept(database, *(a_job("p2", "f2", body=b"b" * 300_000) for _ in range(3)))
+
+    found = await claim(database, take=budget.take)
+
+    assert sorted((job.project_id, job.body_bytes) for job in found) == [("p1", 300_000), ("p2", 300_000)]
 
 
 async def test_one_projects_backlog_does_not_starve_another(database: Database) -> None:
@@ -154,8 +261,8 @@ async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(database: D
 
     assert (await get(database, waiting)).state is JobState.CANCELLED
     assert not await database.write(stored.cancel, waiting.id, AT_MS)
-    assert await get(database, running) == replace(running, cancel_requested=True)
-    assert await database.write(stored.heartbeat, OWNER, AT_MS) == {running.id: True}
+    assert plain(await get(database, running)) == plain(replace(running, cancel_requested=True))
+    assert await database.write(leases.heartbeat, OWNER, AT_MS) == {running.id: True}
 
 
 async def test_failed_deliveries_are_found_and_queued_again(database: Database) -> None:

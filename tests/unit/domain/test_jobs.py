@@ -12,16 +12,13 @@ from isolet.domain.jobs import (
     JobKind,
     JobState,
     Result,
-    Retry,
     asked_again,
-    check_retry,
     claimed,
     concluded,
-    delivery_delay_ms,
-    jittered,
     next_state,
-    shares,
 )
+from isolet.domain.retries import Retry, check_retry, delivery_delay_ms, jittered
+from isolet.domain.shares import shares
 from isolet.errors import Conflict, InvalidInput
 from isolet.ids import FunctionId, JobId, ProjectId
 
