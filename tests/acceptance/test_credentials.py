@@ -16,8 +16,9 @@ from tests.support.projects import Project
 from tests.support.server import ROOT_KEY, Server
 from tests.support.waiting import wait_until
 
-SHOW = """export default { async fetch(request) {
-  return Response.json({ headers: Object.fromEntries(request.headers), url: request.url });
+SHOW = """export default { async fetch(request, env, ctx) {
+  const told = ctx?.request?.id ?? env?.request?.id;
+  return Response.json({ headers: Object.fromEntries(request.headers), url: request.url, told });
 } }"""
 END_USER = "Bearer an-end-users-token"
 
@@ -55,6 +56,7 @@ def test_no_credential_of_ours_reaches_a_function(doors: Doors, ours: list[str],
             ("Authorization", basic("user", key)),
             ("X-Forwarded-Authorization", f"bearer {key}"),
             ("X-Anything", f"a={key}"),
+            ("X-Request-Id", key),
             ("Sec-WebSocket-Protocol", f"token.{key}"),
             ("Cookie", f"a=1; session={key}; isolet_session=x; b=2"),
         ):

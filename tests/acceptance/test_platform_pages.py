@@ -102,6 +102,10 @@ def test_the_pages_describe_the_api_where_it_is(pages: httpx.Client, server: Ser
     refused = listing["responses"]["422"]["content"]["application/json"]["schema"]
     assert set(refused["properties"]["error"]["required"]) == {"code", "message"}
     assert "HTTPValidationError" not in str(document)
+    assert "additionalProperties" not in str(listing["responses"]["200"])
+    change = document["paths"][f"{V1}/functions/{{function_id}}"]["patch"]["requestBody"]["content"]["application/json"]
+    assert change["schema"]["$ref"].endswith("/FunctionUpdate")
+    assert change["example"] == {"timeout_ms": 30_000}
 
 
 def test_the_pages_origin_may_call_the_api_and_no_other(server: Server, anonymous: httpx.Client) -> None:

@@ -49,7 +49,7 @@ class OwnKeys:
         return self._plain(value) or any(self._plain(_decoded(found)) for found in _BASIC.findall(value))
 
     def without(self, headers: Headers) -> Headers:
-        """The headers less every one that holds one of ours; of cookies only those go that do."""
+        """The headers less every one that holds one of ours; of cookies and subprotocols only those go that do."""
         # Whatever it holds, the header that is for our keys goes no further anyway.
         if not self._may_hold(b"\n".join([value for name, value in headers if name != b"x-api-key"])):
             return headers
@@ -57,6 +57,10 @@ class OwnKeys:
         for name, value in headers:
             if name == b"cookie":
                 if rest := self._cookies(value):
+                    kept.append((name, rest))
+            elif name == b"sec-websocket-protocol":
+                # Pages cannot set headers on WebSockets, so some send their key as one of the subprotocols.
+                if rest := b", ".join(part.strip() for part in value.split(b",") if not self.hold(part)):
                     kept.append((name, rest))
             elif not self.hold(value):
                 kept.append((name, value))

@@ -241,6 +241,8 @@ class ButterbaseCalls:
     ) -> CallRequest:
         client = scope.get("client")
         request_id = get(scope["headers"], b"x-request-id")
+        if request_id is not None and self.invoker.own_keys.hold(request_id):
+            request_id = None
         return CallRequest(
             door=Door.BUTTERBASE,
             method=scope["method"].encode(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import Any
 
 from isolet.doors.altair import PREFIX as ALTAIR
@@ -66,19 +67,30 @@ _BODIES: dict[tuple[str, str], tuple[str, Any]] = {
 def completed(generate: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
     """The framework's description with ours in it, made once."""
     made: dict[str, Any] = {}
+    # Making it takes long, so some ask for it on a thread.
+    making = Lock()
 
     def describe() -> dict[str, Any]:
-        if not made:
-            document = generate()
-            for path, method, operation in _calls():
-                document["paths"].setdefault(path, {})[method] = operation
-            for (method, path), (media_type, example) in _BODIES.items():
-                document["paths"][path][method]["requestBody"] = _body(media_type, example, required=True)
-            _settle(document)
-            made.update(document)
+        with making:
+            if not made:
+                made.update(_complete(generate()))
         return made
 
     return describe
+
+
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
+    for path, method, operation in _calls():
+        document["paths"].setdefault(path, {})[method] = operation
+    for (method, path), (media_type, example) in _BODIES.items():
+        operation = document["paths"][path][method]
+        known = operation.get("requestBody", {}).get("content", {}).get(media_type)
+        if known is None:
+            operation["requestBody"] = _body(media_type, example, required=True)
+        else:
+            known["example"] = example
+    _settle(document)
+    return document
 
 
 def _settle(document: dict[str, Any]) -> None:
@@ -93,6 +105,10 @@ def _settle(document: dict[str, Any]) -> None:
                 refused = operation["responses"]["422"]
                 refused["content"] = {_JSON: {"schema": _error_of(path)}}
             operation["security"] = [] if path in _WITHOUT_KEY else _SECURITY
+            for status, reply in operation["responses"].items():
+                if status.startswith("2") and _JSON in reply.get("content", {}):
+                    # The framework guesses a text, or members of made-up names.
+                    reply["content"][_JSON] = {"schema": {"type": "object"}}
             for tag in operation.get("tags", ()):
                 tags[tag] = tags.get(tag, False) or path.startswith(NATIVE)
     dialects = {tag: number for number, tag in enumerate((TAGS[PLATFORM], "Butterbase", "Altair", TAGS[OLDER]), 1)}

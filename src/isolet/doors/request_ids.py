@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from structlog.contextvars import bound_contextvars
 
+from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
 from isolet.doors.errors import ErrorReply
 from isolet.doors.http import Headers, Scope, Send, send_json
 from isolet.errors import IsoletError
@@ -17,6 +18,8 @@ from isolet.invoke.headers import get
 HEADER = b"x-request-id"
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _SUBJECTS = re.compile(r"/(function|invocation)s/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)", re.IGNORECASE)
+# Nobody's key gets into the log by this way.
+_KEYS = (KEY_PREFIX.encode(), TOKEN_PREFIX.encode())
 _PLACE = "isolet.request_id"
 
 
@@ -24,7 +27,8 @@ def request_id_of(scope: Scope) -> str:
     """The caller's `X-Request-Id` when it is a plain word of at most 128 characters, else one made for the request."""
     if _PLACE not in scope:
         given = get(scope["headers"], HEADER)
-        scope[_PLACE] = given.decode() if given is not None and _SANE.fullmatch(given) else new_id()
+        sane = given is not None and _SANE.fullmatch(given) and not any(prefix in given for prefix in _KEYS)
+        scope[_PLACE] = given.decode() if given is not None and sane else new_id()
     known: str = scope[_PLACE]
     return known
 

@@ -77,6 +77,12 @@ def test_of_cookies_only_ours_go(own: OwnKeys) -> None:
     assert own.without([(b"cookie", b"Isolet_Session=s")]) == []
 
 
+def test_of_subprotocols_only_ours_go(own: OwnKeys) -> None:
+    name = b"sec-websocket-protocol"
+    assert own.without([(name, f"isolet, token.{KEY}".encode())]) == [(name, b"isolet")]
+    assert own.without([(name, f"token.{TOKEN}".encode())]) == []
+
+
 def test_of_a_query_only_parameters_go_that_hold_ours(own: OwnKeys) -> None:
     for given, kept in (
         (f"/a?token={KEY}&b=1", "/a?b=1"),
