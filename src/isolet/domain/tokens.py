@@ -70,10 +70,15 @@ def check_jwks(value: object) -> list[dict[str, Any]]:
     return keys
 
 
+def is_user_id(text: str) -> bool:
+    """Whether this may stand for a user: functions are told it in a header."""
+    return 1 <= len(text) <= SUBJECT_MAX_CHARS and text.isprintable()
+
+
 def subject_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float) -> str | None:
     """Who the token stands for, when its claims hold: `sub` and `exp` must be there. None otherwise."""
     subject, leeway = claims.get("sub"), settings.leeway_s
-    if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX_CHARS or not subject.isprintable():
+    if not isinstance(subject, str) or not is_user_id(subject):
         return None
     expires = _time(claims.get("exp"))
     if expires is None or expires + leeway <= now_s:

@@ -14,7 +14,7 @@ from isolet.access.credentials import Credentials, Source, api_key, bearer
 from isolet.domain.access import Principal, Role
 from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
-from isolet.domain.tokens import TOKEN_MAX_BYTES
+from isolet.domain.tokens import TOKEN_MAX_BYTES, is_user_id
 from isolet.domain.triggers import HttpAuth
 from isolet.doors import butterbase_websocket as websocket
 from isolet.doors import cors
@@ -63,7 +63,6 @@ _AS_USER = b"x-butterbase-as-user"
 _CALLER_FAMILY = b"x-butterbase-caller-"
 # What callers say here is not passed on: the platform says it itself.
 _OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", _AS_USER})
-_USER_MAX_CHARS = 255
 _SMALL_BYTES = 1_048_576
 
 
@@ -225,7 +224,7 @@ class ButterbaseCalls:
         if not route.impersonation:
             raise impersonation_disabled()
         user_id = value.decode("utf-8", "replace").strip()
-        if not user_id or len(user_id) > _USER_MAX_CHARS:
+        if not is_user_id(user_id):
             raise impersonation_forbidden("X-Butterbase-As-User names no user")
         return identity.as_user(user_id)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from isolet.domain.invocations import Door
+from isolet.domain.tokens import is_user_id
 from isolet.doors.butterbase_call import Identity
 from isolet.doors.butterbase_errors import call_error_reply
 from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_reply
@@ -28,6 +29,7 @@ from isolet.invoke.routes import Route, Routes
 from isolet.settings import Settings
 
 DEPTH_MAX = 4
+_DEPTHS = frozenset(b"%d" % depth for depth in range(1, DEPTH_MAX + 1))
 _NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
 _LIMIT = "ctx.invoke loop limit exceeded"
 
@@ -86,15 +88,14 @@ class Loopback:
     def _request(self, scope: Scope, source: Route, route: Route, payload: bytes, body: Body) -> CallRequest:
         headers: Headers = scope["headers"]
         depth = get(headers, b"x-isolet-depth") or b""
-        if not depth.isdigit() or not 1 <= int(depth[:3]) <= DEPTH_MAX:
+        if depth not in _DEPTHS:
             raise Forbidden(_LIMIT)
-        user = get(headers, b"x-isolet-user")
         project = self.routes.project(self.routes.slug_of(route.project_id))
         if project is None:
             raise NotFound("Function not found")
         identity = Identity(
             caller="loopback",
-            user_id=unquote(user.decode("latin-1")) if user else None,
+            user_id=_user_of(headers),
             scope=f"app:{project.slug}",
             depth=int(depth),
             source=source.name if source.name.isascii() and source.name.isprintable() else source.slug,
@@ -111,6 +112,17 @@ class Loopback:
             gone=body.gone,
             context=identity.context(function_name=route.name, ip=None, request_id=new_id()),
         )
+
+
+def _user_of(headers: Headers) -> str | None:
+    """Whom the calling function acts for. It can send what it likes here. Raises Forbidden for what no user is."""
+    given = get(headers, b"x-isolet-user")
+    if not given:
+        return None
+    user_id = unquote(given.decode("latin-1"))
+    if not is_user_id(user_id):
+        raise Forbidden("This names no user")
+    return user_id
 
 
 def bind_unix(path: Path) -> socket.socket:

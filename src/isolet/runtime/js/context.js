@@ -9,6 +9,9 @@ const MEMBER = /^[A-Z0-9_]+$/;
 const BINDINGS = ["KV", "DB"];
 const BODILESS = /^(get|head)$/i;
 const MAX_DEPTH = 4;
+// As they are before the function's module can change them.
+const encode = encodeURIComponent;
+const textOf = String;
 const NO_CALL = { user: null, caller: null, request: null, depth: 0 };
 
 // The wrapper's own bindings are taken away before the function's module can import `env`.
@@ -81,11 +84,11 @@ async function invoke(call, name, body, options) {
   const headers = new Headers(options.headers ?? {});
   headers.set("content-type", "application/json");
   headers.set("x-isolet-token", shared.token);
-  headers.set("x-isolet-depth", String(depth + 1));
-  if (call.user?.id) headers.set("x-isolet-user", encodeURIComponent(call.user.id));
+  headers.set("x-isolet-depth", textOf(depth + 1));
+  if (call.user?.id) headers.set("x-isolet-user", encode(call.user.id));
   const method = typeof options.method === "string" ? options.method : "POST";
   const bodiless = body === undefined || BODILESS.test(method);
-  return shared.loopback.fetch(`http://functions/${encodeURIComponent(name)}`, {
+  return shared.loopback.fetch(`http://functions/${encode(name)}`, {
     method,
     headers,
     // Text is sent as it is: it may be JSON already.
