@@ -44,7 +44,7 @@ from isolet.settings import Settings
 PREFIX = "/spaces/"
 _SOURCES = (Source.TOKEN, Source.API_KEY, Source.BEARER)
 _METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
-_SYNC, _ASYNC = "invoke", "async-invoke"
+_SYNC, _ASYNC = b"invoke", b"async-invoke"
 _EXTRA_MAX = 3
 _HOPS_MAX = 5
 _KEY_MAX_CHARS = 255
@@ -68,7 +68,7 @@ class _Target:
 
     space: str
     name: str
-    kind: str
+    kind: bytes
     extra: bytes
 
 
@@ -84,8 +84,8 @@ class AltairDoor:
 
     def takes(self, scope: Scope) -> bool:
         """Whether the path is one of a call: `/spaces/{space}/functions/{name}/[async-]invoke…`."""
-        parts = scope["path"].split("/", 6)
-        return len(parts) > 5 and parts[3] == "functions" and parts[5] in (_SYNC, _ASYNC)
+        parts = scope["raw_path"].split(b"/", 6)
+        return len(parts) > 5 and parts[3] == b"functions" and parts[5] in (_SYNC, _ASYNC)
 
     async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -180,8 +180,8 @@ def _parse(raw_path: bytes) -> _Target:
     extra = parts[6] if len(parts) > 6 else b""
     if len([part for part in extra.split(b"/") if part]) > _EXTRA_MAX:
         raise NotFound("The path after invoke may have up to three levels")
-    space, name, kind = (unquote(part.decode("latin-1")) for part in (parts[2], parts[4], parts[5]))
-    return _Target(space=space, name=name, kind=kind, extra=b"/" + extra)
+    space, name = (unquote(part.decode("latin-1")) for part in (parts[2], parts[4]))
+    return _Target(space=space, name=name, kind=parts[5], extra=b"/" + extra)
 
 
 def _hops(headers: Headers) -> int:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import unquote
 
 from isolet.doors.altair import PREFIX as ALTAIR
 from isolet.doors.altair import AltairDoor
 from isolet.doors.butterbase_call import PREFIX, ButterbaseCalls
 from isolet.doors.http import Receive, Scope, Send
 from isolet.doors.kapso import OLDER, PLATFORM, KapsoDoor
+from isolet.doors.paths import mark_slashes
 
-_KAPSO = frozenset((PLATFORM, OLDER))
-_BUTTERBASE = PREFIX + "/"
-_INVOKE = "/invoke"
+_KAPSO = {prefix.encode() + b"/functions": prefix for prefix in (PLATFORM, OLDER)}
+_BUTTERBASE = PREFIX.encode() + b"/"
+_ALTAIR = ALTAIR.encode()
+_INVOKE = b"/invoke"
 
 
 class Gateway:
@@ -27,14 +30,15 @@ class Gateway:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
-            path: str = scope["path"]
+            path: bytes = scope["raw_path"]
             if path.endswith(_INVOKE):
-                prefix, _, function_id = path[: -len(_INVOKE)].partition("/functions/")
-                if prefix in _KAPSO:
-                    return self._kapso.invoke(scope, receive, send, function_id, prefix)
-            if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(scope["raw_path"])):
+                place, _, function_id = path[: -len(_INVOKE)].rpartition(b"/")
+                if (prefix := _KAPSO.get(place)) is not None:
+                    return self._kapso.invoke(scope, receive, send, unquote(function_id.decode("ascii")), prefix)
+            if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(path)):
                 return serve(scope, receive, send)
-            if path.startswith(ALTAIR) and self._altair.takes(scope):
+            if path.startswith(_ALTAIR) and self._altair.takes(scope):
                 return self._altair.call(scope, receive, send)
+            mark_slashes(scope)
         served: Awaitable[None] = self._management(scope, receive, send)
         return served

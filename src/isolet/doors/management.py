@@ -18,6 +18,7 @@ from isolet.domain.platform_pages import PlatformPages
 from isolet.doors.description import completed
 from isolet.doors.dialects import error_reply
 from isolet.doors.http import Receive, Scope, Send
+from isolet.doors.paths import unmarked
 from isolet.doors.reply import Json
 from isolet.doors.request_ids import HEADER, bound
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
@@ -90,7 +91,7 @@ def _as_ours(error: Exception, request: Request) -> Exception:
         if error.status_code == 405:
             return MethodNotAllowed("Method not allowed", allowed=_allowed(request))
         if error.status_code == 404:
-            return NotFound(f"No such path: {request.scope['path']}")
+            return NotFound(f"No such path: {unmarked(request.scope['path'])}")
         return RequestError(str(error.detail))
     return error
 

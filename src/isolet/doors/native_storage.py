@@ -13,12 +13,13 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.convertors import register_url_convertor
 
 from isolet.domain.access import Role
 from isolet.doors.http import Body
 from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_shapes import SqlQuery
+from isolet.doors.request import Parts
 from isolet.errors import InvalidInput
 from isolet.settings import Settings
 from isolet.storage.backup import Backups
@@ -29,7 +30,7 @@ _CHUNK = 1024 * 1024
 _METADATA_HEADER = "x-kv-metadata"
 
 
-class _KeyConvertor(PathConvertor):
+class _KeyConvertor(Parts):
     """The rest of the path, line breaks and all."""
 
     regex = "(?s:.*)"

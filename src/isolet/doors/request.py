@@ -7,13 +7,32 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, StringConvertor, register_url_convertor
 
 from isolet.doors.http import Body, parse_json
+from isolet.doors.paths import unmarked
 from isolet.errors import InvalidInput
 from isolet.settings import Settings
 
 # A function's code may be 1 MB; JSON may write each of its characters as six.
 MANAGEMENT_BODY_MAX_BYTES = 8 * 1024 * 1024
+
+
+class _Part(StringConvertor):
+    def convert(self, value: str) -> str:
+        return unmarked(value)
+
+
+class Parts(PathConvertor):
+    """The rest of a path, with its slashes as they read."""
+
+    def convert(self, value: str) -> str:
+        return unmarked(value)
+
+
+# Before any route is made: each looks its convertors up then.
+register_url_convertor("str", _Part())
+register_url_convertor("path", Parts())
 
 
 class BoundedRoute(APIRoute):
