@@ -58,6 +58,7 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
 from isolet.settings import Settings
 from isolet.storage.backup import Backups
+from isolet.storage.soundness import Soundness
 from isolet.store import access as stored_access
 from isolet.store import functions as stored_functions
 from isolet.store import projects as stored_projects
@@ -183,7 +184,11 @@ class House:
         )
         self._stack.push_async_callback(self.storages.close)
         # Before anything runs: it puts right what a killed server left.
-        self.backups = Backups(self.storages)
+        self.backups = Backups(
+            self.storages,
+            Soundness(self._sandbox),
+            room=lambda project_id: self.routes.limits_of(project_id).storage_mb * 1024 * 1024,
+        )
         launcher = Launcher(
             configs=configs,
             sandbox=self._sandbox,

@@ -2,21 +2,25 @@
 
 import gzip
 import io
+import os
 import resource
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.cases import CaseFailed, Cases
 from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 CASES = """
 const cases = {
@@ -44,6 +48,8 @@ class Stores:
     def __init__(self, project: Project, key: str | None = None) -> None:
         self.client = project.client if key is None else project.server.client(key)
         self.base = f"/isolet/v1/projects/{project.slug}"
+        self.project = project
+        self.server = project.server
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self.client.request(method, self.base + path, **options)
@@ -476,6 +482,49 @@ def _linked(members: Members) -> Members:
     return [*members, (link, b"")]
 
 
+def _member(name: str, kind: bytes, data: bytes = b"", **values: Any) -> tuple[tarfile.TarInfo, bytes]:
+    made = tarfile.TarInfo(name)
+    made.type, made.size = kind, len(data)
+    for key, value in values.items():
+        setattr(made, key, value)
+    return made, data
+
+
+def _with(*more: tuple[tarfile.TarInfo, bytes]) -> Callable[[bytes], bytes]:
+    return lambda backup: _pack([*_members(backup), *more])
+
+
+def _first(*members: tuple[tarfile.TarInfo, bytes]) -> Callable[[bytes], bytes]:
+    return lambda backup: _pack([*members, *_members(backup)[1:]])
+
+
+def _twice(backup: bytes) -> bytes:
+    members = _members(backup)
+    return _pack([*members, max(members, key=lambda item: len(item[1]))])
+
+
+def _sparse(name: str, size: int) -> bytes:
+    """A member in GNU's old form that says it is `size` bytes, and is none."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * 32)
+    return bytes(header)
+
+
+def _extended(**headers: str) -> Callable[[bytes], bytes]:
+    """The last member has these in an extended header."""
+
+    def make(backup: bytes) -> bytes:
+        members = _members(backup)
+        members[-1][0].pax_headers = headers
+        return _pack(members)
+
+    return make
+
+
+_MARK = "isolet-backup-1"
+_IN = "objects/isolet-kv/"
 GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
     "text": lambda _: b"no tar at all" * 100,
@@ -495,6 +544,33 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "a name without end": lambda backup: _pack(_renamed(_members(backup), "objects/isolet-kv/" + "a" * 300)),
     "another value": lambda backup: backup.replace(b"backed up", b"packed up", 1),
     "damaged databases": lambda backup: _pack(_damaged(_members(backup))),
+    "a sparse mark of gigabytes": lambda _: _sparse(_MARK, 3 * 1024**3) + bytes(1024),
+    "a sparse file": lambda backup: backup[:-10240] + _sparse(_IN + "s", 3 * 1024**3) + bytes(10240),
+    "a large mark": _first(_member(_MARK, tarfile.REGTYPE, b" " * 5000)),
+    "a folder for a mark": _first(_member(_MARK, tarfile.DIRTYPE)),
+    "a link for a mark": _first(_member(_MARK, tarfile.SYMTYPE, linkname="/etc/passwd")),
+    "a mark that is no JSON": _first(_member(_MARK, tarfile.REGTYPE, b"[" * 4000)),
+    "a mark of a list": _first(_member(_MARK, tarfile.REGTYPE, b"[1]")),
+    "a mark without figures": _first(_member(_MARK, tarfile.REGTYPE, b'{"files": true, "bytes": 1.5}')),
+    "a mark of texts": _first(_member(_MARK, tarfile.REGTYPE, b'{"files": "1", "bytes": null}')),
+    "a hard link": _with(_member(_IN + "x", tarfile.LNKTYPE, linkname="../../../master-key")),
+    "a pipe": _with(_member(_IN + "x", tarfile.FIFOTYPE)),
+    "a device": _with(_member(_IN + "x", tarfile.CHRTYPE, devmajor=1, devminor=5)),
+    "a block device": _with(_member(_IN + "x", tarfile.BLKTYPE, devmajor=8)),
+    "a contiguous file": _with(_member(_IN + "x", tarfile.CONTTYPE)),
+    "a kind nobody knows": _with(_member(_IN + "x", b"Z")),
+    "a file twice": _twice,
+    "a folder named like a file": _with(_member(_IN + "x/y", tarfile.REGTYPE), _member(_IN + "x", tarfile.REGTYPE)),
+    "a file named like a folder": _with(_member(_IN + "x", tarfile.REGTYPE), _member(_IN + "x/y", tarfile.REGTYPE)),
+    "a file as a folder": _with(_member(_IN + "x", tarfile.REGTYPE), _member(_IN + "x", tarfile.DIRTYPE)),
+    "a name of dots": _with(_member(_IN + ".", tarfile.REGTYPE)),
+    "an empty part": _with(_member("objects//x", tarfile.REGTYPE)),
+    "a larger size": _extended(size="99999999999"),
+    "a sparse size": _extended(**{"GNU.sparse.realsize": "99999999999"}),
+    "a link by extension": _extended(linkpath="/etc/passwd"),
+    "a long name by extension": _extended(path=_IN + "n" * 5000),
+    "a large extension": _extended(comment="c" * 100_000),
+    "extensions for all": lambda backup: _member("g", tarfile.XGLTYPE, b"")[0].tobuf() + backup,
 }
 
 
@@ -510,6 +586,74 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(stores: Stores, make: 
     assert "/projects/" not in message
     assert stores.get("k").content == b"kept"
     assert stores.rows("SELECT n FROM t") == [{"n": 1}]
+
+
+def test_a_sparse_restore_takes_no_memory(stores: Stores) -> None:
+    server = psutil.Process(stores.server.process.pid)
+    before = server.memory_info().rss
+    most = [before]
+    with ThreadPoolExecutor(1) as pool:
+        file = _sparse(_MARK, 8 * 1024**3) + bytes(1024)
+        sent = pool.submit(stores.request, "POST", "/restore", content=file)
+        while not sent.done():
+            most.append(server.memory_info().rss)
+    assert sent.result().status_code == 422
+    assert max(most) < before + 100 * 1024**2
+
+
+def test_one_restore_of_a_project_is_under_way_at_a_time(stores: Stores) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield bytes(1024)
+        begun.set()
+        assert ended.wait(60)
+        yield b"more"
+
+    begun, ended = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stores.request, "POST", "/restore", content=slowly())
+        assert begun.wait(60)
+
+        def refused() -> bool:
+            return stores.request("GET", "/backup").status_code == 429
+
+        wait_until(refused, timeout_s=60)
+        busy = stores.request("POST", "/restore", content=b"x")
+        assert (busy.status_code, "retry-after" in busy.headers) == (429, True)
+        ended.set()
+        assert first.result().status_code == 422
+    assert stores.request("GET", "/backup").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["link", "link to a folder", "folder that is a link", "pipe", "second name"])
+def test_a_backup_holds_nothing_that_a_broken_storage_process_planted(
+    server: Server, stores: Stores, kind: str, tmp_path: Path
+) -> None:
+    stores.put("k")
+    folder = next(
+        path for path in (server.data_dir / "projects" / stores.project.id).glob("objects/*") if path.is_dir()
+    )
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("not of this project")
+    match kind:
+        case "link":
+            (folder / "x.sqlite").symlink_to(outside / "secret")
+        case "link to a folder":
+            (folder / "x").symlink_to(outside)
+        case "folder that is a link":
+            folder.rename(outside / "moved")
+            folder.symlink_to(outside / "moved")
+        case "pipe":
+            os.mkfifo(folder / "x.sqlite")
+        case "second name":
+            # What a hard link is seen by, on whichever file system: another name of the same file.
+            some = next(path for path in folder.iterdir() if path.is_file())
+            os.link(some, folder / "other.sqlite")
+
+    reply = stores.request("GET", "/backup")
+
+    assert reply.status_code == 500
+    assert b"not of this project" not in reply.content
 
 
 def test_a_disk_without_room_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:

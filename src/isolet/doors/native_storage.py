@@ -135,12 +135,10 @@ class StorageDoor:
         async def restore(request: Request, slug: str) -> Response:
             project = self.access.project(request, slug, Role.ADMIN)
             # A backup may be as large as the stores are: it goes to disk as it comes.
-            limit = 2 * self.settings.database_max_mb * 1024 * 1024
-            with self.backups.upload() as upload:
-                async for part in Body(request.scope, request.receive, limit=limit):
-                    await asyncio.to_thread(upload.write, part)
-                upload.flush()
-                await self.backups.restore(project.id, Path(upload.name))
+            with self.backups.upload(project.id) as upload:
+                async for part in Body(request.scope, request.receive, limit=upload.max_bytes):
+                    await self.backups.write(upload, part)
+                await self.backups.restore(upload)
             return Response(status_code=204)
 
     async def _body(self, request: Request) -> bytes:

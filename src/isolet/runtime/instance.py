@@ -48,8 +48,7 @@ _POST_MORTEM_S = 0.5
 _MEASURE_EVERY_S = 0.05
 # Of processor time, workerd itself takes some 0.05 s.
 _OWN_START_S = 0.5
-# How much longer a module that works may take than it works, on a machine that is short of time.
-_WORKING_FACTOR = 10
+_STARVED_S = 120.0
 _MB = 1024 * 1024
 _ANSWER = re.compile(rb'\{"waiting":(\d{1,9})\}')
 _ANSWER_MAX_BYTES = 64
@@ -219,8 +218,8 @@ class Instance:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
         watching = asyncio.ensure_future(self._watch_loading(timeout_s))
         try:
-            # One that works is ended by its watch, after that much of processor time.
-            listening = await self._child.started(timeout_s + _WORKING_FACTOR * self._loading_cpu_s)
+            # What it is watched for ends it before that, on any machine that gives it some processor time.
+            listening = await self._child.started(timeout_s + _STARVED_S + 10 * self._loading_cpu_s)
         except TimeoutError:
             self.happened(Event.KILLED)
             raise self._too_slow(timeout_s) from None

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from isolet.errors import SettingsError
@@ -105,6 +106,22 @@ class Sandbox:
         ]
         return Command(arguments=tuple(wrapped), sandboxed=True)
 
+    def tool(
+        self, program: Path, arguments: Sequence[str], *, reads: Sequence[Path] = (), writable: Sequence[Path] = ()
+    ) -> list[str]:
+        """A command that runs another program, which ends by itself, with no network and no more than these folders.
+
+        Paths inside are those outside.
+        """
+        if not self.enabled:
+            return [str(program), *arguments]
+        command = [str(self._toolchain.bubblewrap), *_ISOLATION]
+        for path in dict.fromkeys([*_libraries_of(program), *map(str, reads), str(program)]):
+            command += ["--ro-bind", path, path]
+        for folder in writable:
+            command += ["--bind", str(folder), str(folder)]
+        return [*command, *_READ_ONLY, "--", str(program), *arguments]
+
     def _isolate(self, bwrap: str, *, network: bool) -> list[str]:
         """Empty namespaces of every kind, no capabilities, no way to more of either, another user and host name."""
         arguments = [bwrap, *_ISOLATION, "--ro-bind", str(self._toolchain.workerd), "/workerd"]
@@ -115,6 +132,11 @@ class Sandbox:
             for path in _NETWORK_FILES:
                 arguments += ["--ro-bind-try", path, path]
         return arguments
+
+
+@cache
+def _libraries_of(program: Path) -> tuple[str, ...]:
+    return tuple(_libraries(program))
 
 
 def _libraries(program: Path) -> list[str]:

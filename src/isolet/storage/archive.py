@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from isolet.errors import InvalidInput
 
@@ -29,7 +29,7 @@ class Member:
     name: str
     size: int
     is_folder: bool
-    _file: BinaryIO
+    _file: IO[bytes]
     _left: int
 
     def parts(self) -> Iterator[bytes]:
@@ -51,7 +51,7 @@ class Member:
         _read(self._file, -self.size % _BLOCK)
 
 
-def members(file: BinaryIO) -> Iterator[Member]:
+def members(file: IO[bytes]) -> Iterator[Member]:
     """In the order of the file. Raises InvalidInput for what no backup has."""
     name: str | None = None
     while (info := _header(file)) is not None:
@@ -69,7 +69,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
         member.skip()
 
 
-def _header(file: BinaryIO) -> tarfile.TarInfo | None:
+def _header(file: IO[bytes]) -> tarfile.TarInfo | None:
     """None at the end of the archive."""
     block = _read(file, _BLOCK)
     if not block.strip(b"\0"):
@@ -83,7 +83,7 @@ def _header(file: BinaryIO) -> tarfile.TarInfo | None:
     return info
 
 
-def _extension(file: BinaryIO, info: tarfile.TarInfo) -> bytes:
+def _extension(file: IO[bytes], info: tarfile.TarInfo) -> bytes:
     if info.size > _EXTENSION_MAX_BYTES:
         raise InvalidInput(f"{NO_BACKUP}: it holds {info.name!r}")
     content = _read(file, info.size)
@@ -114,7 +114,7 @@ def _text(value: bytes) -> str:
         raise InvalidInput(f"{NO_BACKUP}: it has a broken header") from exc
 
 
-def _read(file: BinaryIO, size: int) -> bytes:
+def _read(file: IO[bytes], size: int) -> bytes:
     """Exactly `size` bytes. Raises InvalidInput at the end of the file."""
     data = file.read(size)
     if len(data) < size:
