@@ -284,7 +284,7 @@ class House:
             most=lambda project_id: routes.limits_of(project_id).functions,
         )
         self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
-        compiler = Compiler(self.toolchain.esbuild)
+        compiler = Compiler(self.toolchain.esbuild, wrap=self._sandbox.tool)
         self.deployer = Deployer(
             database=database,
             compiler=compiler,

@@ -10,15 +10,18 @@ import asyncio
 import base64
 import json
 import os
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isolet.compile.diagnostics import read_diagnostic
 from isolet.domain.source_lines import with_mappings
-from isolet.domain.versions import Language
+from isolet.domain.versions import Language, lines_of
 from isolet.errors import BuildFailed, PlatformError
 from isolet.ids import ProjectId
+from isolet.limited import limited, run_tool
 from isolet.turns import Turns
 
 _EXPORT_HANDLER = "\n;export { handler };\n"
@@ -32,7 +35,21 @@ _MAP = "\n//# sourceMappingURL=data:application/json;base64,"
 _NAMES_A_MAP = "sourceMappingURL="
 # How the program says that a recursion of its own went too deep.
 _STACK_IS_FULL = "goroutine stack exceeds"
-_TIMEOUT_S = 10.0
+_NO_MEMORY = re.compile(r"out of memory|cannot allocate|failed to create new OS thread")
+_CPU_S = 10
+_TOO_LONG = f"the code took longer than {_CPU_S} s to compile"
+# By the kernel for its processor time; through bubblewrap and a shell the number is a status.
+_KILLED = (-9, -24, 128 + 9, 128 + 24)
+_TEXT_MAX_CHARS = 200
+# A machine that is short of processor time may take that much longer.
+_TIMEOUT_S = 120.0
+_MEMORY_MB = 256
+# The collector of the program's memory keeps well below what ends it.
+_COLLECT_ABOVE = "192MiB"
+# What the runtime brings; every other name with a colon is an address.
+_BUILT_IN = ("node:", "cloudflare:", "workerd:")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+Wrap = Callable[[Path, Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +68,16 @@ class _Output:
 
 
 class Compiler:
-    """Runs esbuild, at most `parallel` at a time, the turns shared out between projects."""
+    """Runs esbuild, at most `parallel` at a time, the turns shared out between projects.
 
-    def __init__(self, esbuild: Path, *, parallel: int = 2) -> None:
+    `wrap` makes the command of a program and its arguments, as a sandbox has it.
+    """
+
+    def __init__(
+        self, esbuild: Path, *, parallel: int = 2, wrap: Wrap = lambda program, rest: [str(program), *rest]
+    ) -> None:
         self._esbuild = esbuild
+        self._wrap = wrap
         self._turns = Turns(parallel, of_one=max(1, parallel - 1))
 
     async def compile(self, code: str, project_id: ProjectId, *, filename: str | None = None) -> Bundle:
@@ -74,12 +97,12 @@ class Compiler:
         try:
             return await self._in_language(code, Language.JAVASCRIPT)
         except BuildFailed as as_javascript:
-            if as_javascript.line is None:
+            if not _is_syntax(as_javascript):
                 raise
             try:
                 return await self._in_language(code, Language.TYPESCRIPT)
             except BuildFailed as as_typescript:
-                if as_typescript.line is None:
+                if not _is_syntax(as_typescript):
                     # All of it was TypeScript, and what is wrong is none of its syntax.
                     raise as_typescript from None
                 # The language that understood more of the text is the one it was written in.
@@ -96,8 +119,7 @@ class Compiler:
             if "handler" not in output.exports:
                 raise BuildFailed(_NO_HANDLER)
         for path in output.imports:
-            if path.startswith((".", "/", "file:", "isolet/")):
-                raise BuildFailed(f"cannot import {path!r}: a function is one file, relative imports do not resolve")
+            _check_import(path, code)
         return Bundle(module=module if language is Language.JAVASCRIPT else output.code, language=language)
 
     async def _esbuild_run(self, text: str, code: str, language: Language) -> _Output:
@@ -109,19 +131,18 @@ class Compiler:
         try:
             failure = await self._spawn(text, loader, meta, out, *([_WITH_MAP] if lines else []))
             if failure:
-                diagnostic = read_diagnostic(failure, code)
+                diagnostic = await asyncio.to_thread(read_diagnostic, failure, code)
                 if _NOT_DECLARED in diagnostic.message:
                     raise BuildFailed(_NO_HANDLER)
                 raise diagnostic
-            return _read_output(json.loads(_read_all(meta)), _read_all(out).decode())
+            return await asyncio.to_thread(_read_output, meta, out)
         finally:
             os.close(meta)
             os.close(out)
 
     async def _spawn(self, text: str, loader: str, meta: int, out: int, *options: str) -> str:
         """Esbuild's complaint, empty when it had none."""
-        process = await asyncio.create_subprocess_exec(
-            self._esbuild,
+        arguments = [
             "--bundle",
             "--external:*",
             "--format=esm",
@@ -141,30 +162,58 @@ class Compiler:
             "--color=false",
             "--sources-content=false",
             *options,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=(meta, out),
-            cwd="/",
-            env={},
-        )
+        ]
+        command = limited(self._wrap(self._esbuild, arguments), memory_bytes=_MEMORY_MB * 1024**2, cpu_s=_CPU_S)
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                _, stderr = await process.communicate(text.encode())
+            ended = await run_tool(
+                command, text.encode(), timeout_s=_TIMEOUT_S, pass_fds=(meta, out), GOMEMLIMIT=_COLLECT_ABOVE
+            )
         except TimeoutError:
-            raise BuildFailed(f"the code took longer than {_TIMEOUT_S:.0f} s to compile") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode == 0:
+            raise BuildFailed(_TOO_LONG) from None
+        if ended.status == 0:
             return ""
-        complaint = stderr.decode(errors="replace")
+        complaint = ended.stderr.decode(errors="replace")
         if _STACK_IS_FULL in complaint:
             raise BuildFailed("the code is nested too deeply to compile")
-        if "[ERROR]" not in complaint:
-            raise PlatformError(f"cannot compile the code: esbuild ended with {process.returncode}")
-        return complaint
+        if "[ERROR]" in complaint:
+            return complaint
+        if _NO_MEMORY.search(complaint):
+            raise BuildFailed(f"the code takes more than {_MEMORY_MB} MB of memory to compile")
+        if ended.status in _KILLED:
+            raise BuildFailed(_TOO_LONG)
+        raise PlatformError(f"cannot compile the code: esbuild ended with {ended.status}")
+
+
+class _NotToImport(BuildFailed):
+    """The text was understood; what it imports is not here."""
+
+
+def _is_syntax(error: BuildFailed) -> bool:
+    return error.line is not None and not isinstance(error, _NotToImport)
+
+
+def _check_import(path: str, code: str) -> None:
+    """Raises BuildFailed for what is not here to be imported, with its place."""
+    if path.startswith((".", "/", "file:", "isolet/")):
+        reason = "a function is one file, relative imports do not resolve"
+    elif _ADDRESS.match(path) and not path.startswith(_BUILT_IN):
+        reason = "a function is one file, and nothing is fetched for it; paste the module's code into the file"
+    else:
+        return
+    line, column, text = _place_of(path, code)
+    raise _NotToImport(f"cannot import {path!r}: {reason}", line=line, column=column, text=text)
+
+
+def _place_of(path: str, code: str) -> tuple[int | None, int | None, str | None]:
+    """Where code names what it imports, as far as it is written there."""
+    quoted = rf"""(["'`]){re.escape(path)}\1"""
+    found = re.search(rf"\b(?:from|import|require)\s*\(?\s*{quoted}", code) or re.search(quoted, code)
+    if found is None:
+        return None, None, None
+    before = code[: found.end() - len(path) - 2]
+    line = len(lines_of(before + "x"))
+    text = lines_of(code)[line - 1]
+    return line, len(lines_of(before + "x")[-1]), text[:_TEXT_MAX_CHARS]
 
 
 def _position(error: BuildFailed) -> tuple[int, int]:
@@ -175,7 +224,9 @@ def _read_all(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
-def _read_output(meta: dict[str, Any], text: str) -> _Output:
+def _read_output(meta_fd: int, out_fd: int) -> _Output:
+    meta: dict[str, Any] = json.loads(_read_all(meta_fd))
+    text = _read_all(out_fd).decode()
     (output,) = meta["outputs"].values()
     (source,) = meta["inputs"].values()
     code, mark, encoded = text.rpartition(_MAP)

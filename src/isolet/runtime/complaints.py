@@ -10,6 +10,7 @@ from isolet.errors import BuildFailed
 
 _UNCAUGHT = re.compile(r"^service function: (?:Uncaught )?(?P<message>.+)$", re.MULTILINE)
 _PLACE = re.compile(r"\bfunction\.js:(?P<line>\d+):(?P<column>\d+)")
+_IN_NAME = re.compile(r"[\w$#]")
 _MESSAGE_MAX_CHARS = 2_000
 
 
@@ -28,4 +29,15 @@ def load_failure(complaint: str, module: str, code: str | None = None) -> BuildF
     if place is None or not 0 < place[0] <= len(lines):
         return BuildFailed(message)
     line, column = place
-    return BuildFailed(message, line=line, column=column, text=lines[line - 1][:200])
+    text = lines[line - 1]
+    if message.startswith("SyntaxError") and not _begins_a_name(text, column):
+        # Where V8 does not understand the text itself, workerd counts columns from 0. A syntax error that was thrown
+        # has the place of a name: of what was called, or `new`.
+        column += 1
+    return BuildFailed(message, line=line, column=column, text=text[:200])
+
+
+def _begins_a_name(text: str, column: int) -> bool:
+    """Whether a name begins there; `column` counts from 1."""
+    here, before = text[column - 1 : column], text[max(column - 2, 0) : column - 1]
+    return bool(_IN_NAME.match(here)) and not _IN_NAME.match(before)

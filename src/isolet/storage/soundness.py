@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isolet.errors import InvalidInput, PlatformError, Unavailable
-from isolet.runtime.limited import limited, run_tool
+from isolet.limited import limited, run_tool
 from isolet.runtime.sandbox import Sandbox
 
 _MEMORY_BYTES = 512 * 1024 * 1024

@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -9,6 +11,7 @@ from isolet.domain.source_lines import authored_place
 from isolet.domain.versions import Language
 from isolet.errors import BuildFailed, PlatformError
 from isolet.ids import ProjectId
+from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain
 from tests.support.programs import script
 
@@ -20,8 +23,8 @@ NO_HANDLER = (
 
 
 @pytest.fixture
-async def compiler(toolchain: Toolchain) -> Compiler:
-    return Compiler(toolchain.esbuild)
+async def compiler(toolchain: Toolchain, sandbox: Sandbox) -> Compiler:
+    return Compiler(toolchain.esbuild, wrap=sandbox.tool)
 
 
 async def _failure(compiler: Compiler, code: str, filename: str | None = None) -> BuildFailed:
@@ -166,6 +169,78 @@ async def test_a_function_is_one_file(compiler: Compiler, form: str, path: str) 
     assert failure.message == f"cannot import {path!r}: a function is one file, relative imports do not resolve"
 
 
+@pytest.mark.parametrize(
+    ("code", "line", "column"),
+    [
+        ("import { nanoid } from 'https://esm.sh/nanoid';\nexport default () => nanoid();", 1, 24),
+        ('const a = 1;\n  import "https://esm.sh/nanoid"\nexport default () => a;', 2, 10),
+        ("export * from 'https://esm.sh/nanoid';\nexport default () => {};", 1, 15),
+        ("export default async () => import('https://esm.sh/nanoid');", 1, 35),
+        ("type T = string;\nimport x from 'https://esm.sh/nanoid';\nexport default (): T => x;", 2, 15),
+    ],
+)
+async def test_an_address_that_is_imported_is_told_as_it_was_written_with_its_place(
+    compiler: Compiler, code: str, line: int, column: int
+) -> None:
+    failure = await _failure(compiler, code)
+    assert "cannot import 'https://esm.sh/nanoid'" in failure.message
+    assert (failure.line, failure.column) == (line, column)
+    assert failure.text == code.splitlines()[line - 1]
+
+
+@pytest.mark.parametrize(
+    "path", ["http://a.test/x.js", "npm:lodash", "jsr:@std/x", "data:text/javascript,1", "HTTPS://a"]
+)
+async def test_nothing_is_fetched_for_a_function(compiler: Compiler, path: str) -> None:
+    failure = await _failure(compiler, f"import x from {path!r};\nexport default () => x;")
+    assert f"cannot import {path!r}" in failure.message
+
+
+@pytest.mark.parametrize("text", ["[", "(", "{", "`${", "a=>", "!", "<"])
+async def test_code_that_is_hard_to_compile_is_refused_in_bounded_memory(compiler: Compiler, text: str) -> None:
+    me = psutil.Process()
+    most = [(0, "")]
+
+    async def watch() -> None:
+        while True:
+            for child in me.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    # What was not started yet still counts as this process.
+                    most.append((child.memory_info().rss if child.name() == "esbuild" else 0, child.name()))
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        failure = await _failure(compiler, text * (500_000 // len(text)))
+    finally:
+        watching.cancel()
+    assert failure.message
+    assert max(most)[0] < 400 * 1024**2, max(most)
+    assert "esbuild" in {name for _, name in most}
+
+
+async def test_code_that_takes_too_much_memory_to_compile_is_told_so(tmp_path: Path) -> None:
+    taking = """
+import sys
+sys.stdin.read()
+try:
+    taken = [bytes(1 << 20) for _ in range(1 << 12)]
+except MemoryError:
+    sys.exit("fatal error: out of memory")
+"""
+    failure = await _failure(Compiler(script(tmp_path / "esbuild", taking)), "let a;")
+    assert failure.message.startswith("the code takes more than")
+    assert failure.message.endswith("MB of memory to compile")
+
+
+def test_the_compiler_sees_no_file_and_no_network(sandbox: Sandbox) -> None:
+    command = sandbox.tool(Path("/bin/sh"), ["-c", "echo /*; cat /proc/net/dev"], reads=[Path("/bin/cat")])
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    folders, _, devices = found.stdout.partition("\n")
+    assert set(folders.split()) <= {"/bin", "/dev", "/lib", "/lib64", "/proc", "/usr"}
+    assert [line.split(":")[0].strip() for line in devices.splitlines() if ":" in line] == ["lo"]
+
+
 async def test_no_file_of_the_host_is_read(compiler: Compiler, tmp_path: Path) -> None:
     secret = tmp_path / "secret.json"
     secret.write_text('{"canary": "c4n4ry"}')
@@ -204,7 +279,7 @@ async def test_code_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None
     # The real program takes two seconds, and says this.
     full = "import sys\nsys.stdin.read()\nsys.exit('runtime: goroutine stack exceeds 1000000000-byte limit')\n"
     compiler = Compiler(script(tmp_path / "esbuild", full))
-    failure = await _failure(compiler, "let a;", PROJECT)
+    failure = await _failure(compiler, "let a;")
     assert failure.message == "the code is nested too deeply to compile"
 
 

@@ -16,6 +16,24 @@ def test_a_throwing_module_is_told_with_its_place() -> None:
     assert failure.details == {"line": 2, "column": 11, "text": "const b = missing;"}
 
 
+@pytest.mark.parametrize(
+    ("module", "told", "column"),
+    [
+        ("const d = (c) => c; export default class A { x=1; @d m(){} }", 50, 51),
+        ("export default class A { @d m(){} }", 25, 26),
+        ("@d class A {}", 0, 1),
+        ("throw new SyntaxError('hm');", 7, 7),
+        ("const a = JSON.parse('{');", 16, 16),
+    ],
+)
+def test_a_syntax_error_that_v8_alone_sees_is_told_at_its_column(module: str, told: int, column: int) -> None:
+    """Decorators in JavaScript are compiled by nobody, and V8 has none yet."""
+    complaint = f"service function: Uncaught SyntaxError: Invalid or unexpected token\n  at function.js:1:{told}\n"
+    failure = load_failure(complaint, module)
+    assert failure is not None
+    assert failure.details == {"line": 1, "column": column, "text": module}
+
+
 def test_a_complaint_without_a_place_is_told_without_one() -> None:
     failure = load_failure('service function: No such module "lodash".\n  imported from "function.js"\n', MODULE)
     assert failure is not None
