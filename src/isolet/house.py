@@ -349,6 +349,7 @@ class House:
             call_capacity=settings.job_concurrency,
             delivery_capacity=settings.callback_concurrency,
             retention_ms=round(settings.result_retention_h * 3_600_000),
+            limits_of=self.routes.limits_of,
             memory_bytes=max(settings.job_memory_mb, 2 * settings.max_body_mb) * 1024 * 1024,
             crash_limit=settings.job_crash_limit,
             copied=self._copied,

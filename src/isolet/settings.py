@@ -96,9 +96,11 @@ class Settings:
         0, "Instances that a project may have while others want room; 0 takes half of all.", minimum=0
     )
     project_storage_mb: int = _setting(10_240, "KV and SQL that a project may store, in MiB.", minimum=1)
-    project_queued_calls: int = _setting(100_000, "Asynchronous calls of a project that may wait.", minimum=1)
+    project_queued_calls: int = _setting(
+        100_000, "Asynchronous calls, and callbacks, of a project that have not ended.", minimum=1
+    )
     project_queued_mb: int = _setting(
-        512, "What the asynchronous calls of a project that wait may hold, in MiB.", minimum=1
+        512, "What the bodies of a project's calls and callbacks that have not ended may hold, in MiB.", minimum=1
     )
     project_records_mb: int = _setting(1_024, "Records of calls that a project keeps, in MiB.", minimum=1)
     project_functions: int = _setting(1_000, "Functions that a project may have.", minimum=1)

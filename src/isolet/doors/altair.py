@@ -143,6 +143,8 @@ class AltairDoor:
         key = get(headers, b"idempotency-key")
         if key is not None and not 0 < len(key) <= _KEY_MAX_CHARS:
             raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
+        # Before its body is taken in.
+        self.jobs.backlog.check(route.project_id, _length(headers))
         body = await Body(scope, receive, limit=self.settings.max_body_bytes).read()
         where = self.invoker.own_keys.without_in_query(with_query(target.extra, scope["query_string"]))
         left_out = _NOT_KEPT | named(headers)
@@ -182,6 +184,12 @@ def _parse(raw_path: bytes) -> _Target:
         raise NotFound("The path after invoke may have up to three levels")
     space, name = (unquote(part.decode("latin-1")) for part in (parts[2], parts[4]))
     return _Target(space=space, name=name, kind=parts[5], extra=b"/" + extra)
+
+
+def _length(headers: Headers) -> int:
+    """How long the body says that it is; 0 when it does not."""
+    value = get(headers, b"content-length") or b"0"
+    return int(value) if value.isdigit() else 0
 
 
 def _hops(headers: Headers) -> int:

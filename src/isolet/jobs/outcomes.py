@@ -9,6 +9,7 @@ from typing import Protocol
 from isolet.clock import Clock
 from isolet.domain.jobs import Attempt, Job
 from isolet.errors import StoreError, StoreRefused
+from isolet.jobs.backlog import Backlog
 from isolet.jobs.writes import Writes
 from isolet.store import leases as stored
 from isolet.telemetry import get_logger
@@ -44,7 +45,17 @@ class Follower(Protocol):
 
 
 class Outcomes:
-    def __init__(self, *, owner: str, writes: Writes, clock: Clock, runner: Runner, following: Follower | None) -> None:
+    def __init__(
+        self,
+        *,
+        owner: str,
+        writes: Writes,
+        clock: Clock,
+        runner: Runner,
+        backlog: Backlog,
+        following: Follower | None,
+    ) -> None:
+        self._backlog = backlog
         self._owner = owner
         self._writes = writes
         self._clock = clock
@@ -95,4 +106,9 @@ class Outcomes:
 
     async def _submit(self, after: Job, follow_up: Job | None) -> bool:
         conclusion = stored.Conclusion(job=after, owner=self._owner, at_ms=self._clock.now_ms(), follow_up=follow_up)
-        return await self._writes.submit(stored.conclude, conclusion)
+        owned = await self._writes.submit(stored.conclude, conclusion)
+        if owned and after.state.ended:
+            self._backlog.ended(after)
+        if owned and follow_up is not None:
+            self._backlog.added(follow_up)
+        return owned

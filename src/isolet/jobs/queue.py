@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +13,12 @@ from isolet.clock import Clock
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.callbacks import host_of
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, asked_again, lane
+from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.search import CallFilter
-from isolet.errors import Conflict, InvalidInput, NotFound, StoreError
+from isolet.errors import Conflict, InvalidInput, NotFound, StoreError, TooManyRequests
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.invoke.routes import Route
+from isolet.jobs.backlog import Backlog
 from isolet.jobs.calls import Calls
 from isolet.jobs.copies import settle
 from isolet.jobs.deliveries import Deliveries
@@ -80,6 +83,7 @@ class Jobs:
         call_capacity: int,
         delivery_capacity: int,
         retention_ms: int,
+        limits_of: Callable[[ProjectId], ProjectLimits],
         memory_bytes: int,
         crash_limit: int,
         copied: bool = False,
@@ -92,8 +96,16 @@ class Jobs:
         self._clock = clock
         self._retention_ms = retention_ms
         self._writes = Writes(database)
-        bodies = BodyBudget(memory_bytes)
-        worker = partial(Worker, owner=owner, writes=self._writes, database=database, clock=clock, bodies=bodies)
+        self.backlog = Backlog(database, limits_of)
+        worker = partial(
+            Worker,
+            owner=owner,
+            writes=self._writes,
+            database=database,
+            clock=clock,
+            bodies=BodyBudget(memory_bytes),
+            backlog=self.backlog,
+        )
         self.callbacks = worker(JobKind.CALLBACK, capacity=delivery_capacity, runner=deliveries)
         self.calls = worker(JobKind.CALL, capacity=call_capacity, runner=calls, following=self.callbacks)
         self._leases = Leases(
@@ -114,6 +126,7 @@ class Jobs:
         """Take back what an earlier run of this server left, then work; but hold what a copied database has queued."""
         self.held = await settle(self._database, self._clock, copied=self._copied, adopt=self._adopt)
         left = await self._leases.take_back()
+        await self.backlog.count()
         if left:
             log.warning("jobs that were running when the server ended go on", count=left)
         loops.loop(self._writes.run(), name="job writes")
@@ -136,6 +149,7 @@ class Jobs:
             await asyncio.sleep(HEARTBEAT_S)
             try:
                 await self._leases.beat()
+                await self.backlog.count()
                 if rounds % _PRUNE_EVERY == 0:
                     await self._prune()
             except StoreError as exc:
@@ -151,7 +165,10 @@ class Jobs:
     # Use cases.
 
     async def accept(self, call: AsyncCall) -> JobId:
-        """Keep a call; when this returns it is on disk. Raises InvalidInput for a key that was used otherwise."""
+        """Keep a call; when this returns it is on disk.
+
+        Raises InvalidInput for a key that was used otherwise, TooManyRequests when the project has too many, TooLarge.
+        """
         now_ms = self._clock.now_ms()
         job = Job(
             id=JobId(new_id()),
@@ -175,12 +192,15 @@ class Jobs:
         return await self._keep(job, used)
 
     async def _keep(self, job: Job, idempotency: Idempotency | None = None) -> JobId:
-        reserved = self.calls.reserve(job)
-        try:
-            kept = await self._writes.submit(stored.accept, stored.Accepted(job=reserved, idempotency=idempotency))
-        except BaseException:
-            self.calls.dropped(reserved)
-            raise
+        with self.backlog.admitted(job):
+            reserved = self.calls.reserve(job)
+            try:
+                kept = await self._writes.submit(stored.accept, stored.Accepted(job=reserved, idempotency=idempotency))
+            except BaseException:
+                self.calls.dropped(reserved)
+                raise
+            if kept.new:
+                self.backlog.added(reserved)
         if kept.new:
             self.calls.kept(reserved)
         else:
@@ -206,24 +226,35 @@ class Jobs:
     async def cancel(self, job_id: str, project_id: ProjectId | None) -> Status:
         """End a call that waits or runs. Raises NotFound, and Conflict for one that has ended."""
         call = (await self.status(job_id, project_id)).call
-        if not await self._database.write(stored.cancel, call.id, self._clock.now_ms()):
+        state = await self._database.write(stored.cancel, call.id, self._clock.now_ms())
+        if state is None:
             raise Conflict("The invocation has ended already")
+        if state.ended:
+            self.backlog.ended(call)
         self.calls.cancel(call.id)
         return await self.status(job_id, project_id)
 
     async def replay(self, job_id: str, project_id: ProjectId | None) -> JobId:
-        """Make the same call again, under an id of its own. Raises NotFound."""
+        """Make the same call again, under an id of its own. Raises NotFound, TooManyRequests."""
         call = (await self._status(job_id, project_id, stored.get)).call
         again = asked_again(call, JobId(new_id()), self._clock.now_ms())
         return await self._keep(again)
 
     async def redeliver(self, job_id: str, project_id: ProjectId | None) -> Status:
-        """Send a call's callback again. Raises NotFound, and Conflict while it is on its way or there is none."""
+        """Send a call's callback again.
+
+        Raises NotFound, Conflict while it is on its way or there is none, TooManyRequests.
+        """
         status = await self.status(job_id, project_id)
         if status.callback is None:
             raise Conflict("The invocation has no callback to deliver")
-        if not await self._database.write(stored.reopen, [status.callback.id], self._clock.now_ms()):
+        callback = status.callback
+        if not callback.state.ended:
             raise Conflict("The callback is being delivered already")
+        with self.backlog.admitted(callback):
+            if not await self._database.write(stored.reopen, [callback.id], self._clock.now_ms()):
+                raise Conflict("The callback is being delivered already")
+            self.backlog.added(callback)
         self.callbacks.wake()
         return await self.status(job_id, project_id)
 
@@ -268,9 +299,26 @@ class Jobs:
             until_ms=until_ms,
             limit=_BULK_MAX,
         )
-        chosen = [job.id for job in found if host is None or host_of(job.target) == host.lower()]
-        count = await self._database.write(stored.reopen, chosen, self._clock.now_ms())
+        chosen = [job for job in found if host is None or host_of(job.target) == host.lower()]
+        count = await self._reopen(chosen)
         self.callbacks.wake()
+        return count
+
+    async def _reopen(self, deliveries: Sequence[Job]) -> int:
+        """As many of them as their projects have room for; how many. Raises TooManyRequests when it is for none."""
+        taken: list[Job] = []
+        with ExitStack() as stack:
+            for job in deliveries:
+                try:
+                    stack.enter_context(self.backlog.admitted(job))
+                except TooManyRequests:
+                    if not taken:
+                        raise
+                    break
+                taken.append(job)
+            count = await self._database.write(stored.reopen, [job.id for job in taken], self._clock.now_ms())
+            for job in taken[:count]:
+                self.backlog.added(job)
         return count
 
     async def counts(self) -> Mapping[tuple[JobKind, JobState], int]:
@@ -287,3 +335,4 @@ class Jobs:
 
     async def delete_project(self, project_id: ProjectId) -> None:
         await self._database.write(stored.delete_project, project_id)
+        self.backlog.forget(project_id)

@@ -14,6 +14,7 @@ from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
 from isolet.errors import StoreError
 from isolet.ids import JobId
+from isolet.jobs.backlog import Backlog
 from isolet.jobs.outcomes import INTERNAL_ERROR, Outcomes, Runner
 from isolet.jobs.places import Places
 from isolet.jobs.writes import Writes
@@ -47,6 +48,7 @@ class Worker:
         clock: Clock,
         capacity: int,
         bodies: BodyBudget,
+        backlog: Backlog,
         runner: Runner,
         following: Worker | None = None,
     ) -> None:
@@ -57,7 +59,9 @@ class Worker:
         self._clock = clock
         self._places = Places(capacity, runner.lane_limit, bodies)
         self._runner = runner
-        self._outcomes = Outcomes(owner=owner, writes=writes, clock=clock, runner=runner, following=following)
+        self._outcomes = Outcomes(
+            owner=owner, writes=writes, clock=clock, runner=runner, backlog=backlog, following=following
+        )
         self._tasks = Tasks()
         self._running: dict[JobId, asyncio.Task[tuple[Job, Job | None]]] = {}
         self._endings: dict[JobId, JobEvent] = {}

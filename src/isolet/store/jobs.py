@@ -24,6 +24,7 @@ ROWS_A_STATEMENT = 50
 _STATEMENT_BYTES = 4 * 1024 * 1024
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
+_OPEN = text("finished_at_ms IS NULL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,18 +116,19 @@ def database_ms(connection: Connection, now_ms: int) -> int:
     return int(connection.execute(_DATABASE_MS).scalar_one())
 
 
-def cancel(connection: Connection, job_id: JobId, now_ms: int) -> bool:
-    """End a job that waits, ask for the end of one that runs; whether it had not ended yet."""
+def cancel(connection: Connection, job_id: JobId, now_ms: int) -> JobState | None:
+    """End a job that waits, ask for the end of one that runs; its state then. None when it had ended."""
     found = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()).scalar()
     state = None if found is None else JobState(found)
     if state is None or state.ended:
-        return False
+        return None
     if state is JobState.RUNNING:
         values: dict[str, Any] = {"cancel_requested": True}
     else:
-        values = {"state": next_state(state, JobEvent.CANCELLED).value, "finished_at_ms": now_ms}
+        state = next_state(state, JobEvent.CANCELLED)
+        values = {"state": state.value, "finished_at_ms": now_ms}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    return True
+    return state
 
 
 def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int:
@@ -203,6 +205,13 @@ def next_due_ms(connection: Connection, kind: JobKind) -> int | None:
     """When the first of the queued jobs is due."""
     query = select(jobs.c.due_at_ms).where(_QUEUED, jobs.c.kind == kind.value).order_by(jobs.c.due_at_ms).limit(1)
     return connection.execute(query).scalar()
+
+
+def count_by_project(connection: Connection) -> list[tuple[ProjectId, int, int]]:
+    """Jobs that have not ended, and the bytes of their bodies, of each project that has any. It reads one index."""
+    size = func.sum(jobs.c.body_bytes)
+    rows = connection.execute(select(jobs.c.project_id, func.count(), size).where(_OPEN).group_by(jobs.c.project_id))
+    return [(project_id, count, int(total)) for project_id, count, total in rows]
 
 
 def count_open(connection: Connection) -> dict[tuple[JobKind, JobState], int]:

@@ -299,3 +299,10 @@ async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(datab
         (JobKind.CALL, JobState.RUNNING): 1,
         (JobKind.CALLBACK, JobState.QUEUED): 1,
     }
+
+
+async def test_open_jobs_and_their_bytes_are_counted_by_project(database: Database) -> None:
+    over = a_job(state=JobState.FAILED, finished_at_ms=AT_MS, body=b"ended")
+    await accept(database, a_job(body=b"12"), claimed(a_job(body=b"345"), OWNER, AT_MS), a_job("p2"), over)
+
+    assert sorted(await database.read(stored.count_by_project)) == [("p1", 2, 5), ("p2", 1, 0)]

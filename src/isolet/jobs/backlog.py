@@ -1,0 +1,118 @@
+"""How many jobs of each project have not ended, and what their bodies hold: a project may have so many and no more.
+
+The numbers are those of the last count in the store and of what this server did since. What other servers do is seen at
+the next count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from isolet.domain.jobs import Job
+from isolet.domain.project_limits import ProjectLimits
+from isolet.errors import TooLarge, TooManyRequests
+from isolet.ids import ProjectId
+from isolet.store import jobs as stored
+from isolet.store.database import Database
+
+RETRY_AFTER_S = 10
+_MIB = 1024 * 1024
+# Counting takes at most this part of the time.
+_SHARE = 0.05
+
+
+@dataclass(slots=True)
+class _Sum:
+    jobs: int = 0
+    size_bytes: int = 0
+
+
+class Backlog:
+    """`limits_of` gives a project's limits as they are now."""
+
+    def __init__(self, database: Database, limits_of: Callable[[ProjectId], ProjectLimits]) -> None:
+        self._database = database
+        self._limits_of = limits_of
+        self._counted: dict[ProjectId, _Sum] = {}
+        self._changes: dict[ProjectId, _Sum] = {}
+        self._since: dict[ProjectId, _Sum] | None = None
+        self._pending: dict[ProjectId, _Sum] = {}
+        self._next_count = 0.0
+
+    async def count(self) -> None:
+        """Take the numbers from the store, unless it was done a short while ago. Raises StoreError."""
+        began = time.monotonic()
+        if began < self._next_count:
+            return
+        # What happens while the store counts may be in its count or not.
+        since = self._since = {}
+        try:
+            found = await self._database.read(stored.count_by_project)
+        finally:
+            self._since = None
+        self._counted = {project_id: _Sum(jobs, size_bytes) for project_id, jobs, size_bytes in found}
+        self._changes = since
+        self._next_count = time.monotonic() + (time.monotonic() - began) / _SHARE
+
+    def room(self, project_id: ProjectId) -> int:
+        """How many more jobs a project may have."""
+        return max(0, self._limits_of(project_id).queued_calls - self._total(project_id).jobs)
+
+    def check(self, project_id: ProjectId, size_bytes: int) -> None:
+        """Raises TooManyRequests when there is no room for one more, TooLarge when there never is."""
+        limits, now = self._limits_of(project_id), self._total(project_id)
+        if size_bytes > limits.queued_mb * _MIB:
+            raise TooLarge(f"The body is larger than all that waits for this project may be: {limits.queued_mb} MiB")
+        if now.jobs >= limits.queued_calls:
+            raise TooManyRequests(
+                f"This project has {limits.queued_calls} asynchronous calls and callbacks that have not ended "
+                "(queued_calls)",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if now.size_bytes + size_bytes > limits.queued_mb * _MIB:
+            raise TooManyRequests(
+                f"The asynchronous calls and callbacks of this project that have not ended hold {limits.queued_mb} MiB "
+                "(queued_mb)",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    @contextmanager
+    def admitted(self, job: Job) -> Iterator[None]:
+        """Count a job while it is being written; `added` is to be called when it was. Raises as `check` does."""
+        self.check(job.project_id, job.body_bytes)
+        _add(self._pending, job, 1)
+        try:
+            yield
+        finally:
+            _add(self._pending, job, -1)
+
+    def added(self, job: Job) -> None:
+        self._change(job, 1)
+
+    def ended(self, job: Job) -> None:
+        self._change(job, -1)
+
+    def forget(self, project_id: ProjectId) -> None:
+        """The project is gone, and its jobs with it."""
+        for sums in (self._counted, self._changes):
+            sums.pop(project_id, None)
+
+    def _change(self, job: Job, sign: int) -> None:
+        _add(self._changes, job, sign)
+        if self._since is not None:
+            _add(self._since, job, sign)
+
+    def _total(self, project_id: ProjectId) -> _Sum:
+        parts = [sums[project_id] for sums in (self._counted, self._changes, self._pending) if project_id in sums]
+        return _Sum(sum(part.jobs for part in parts), sum(part.size_bytes for part in parts))
+
+
+def _add(sums: dict[ProjectId, _Sum], job: Job, sign: int) -> None:
+    found = sums.setdefault(job.project_id, _Sum())
+    found.jobs += sign
+    found.size_bytes += sign * job.body_bytes
+    if not found.jobs and not found.size_bytes:
+        del sums[job.project_id]
