@@ -87,7 +87,7 @@ def _result(doors: Doors, accepted: Reply) -> str:
         state = doors.project.client.get(path).json()
         return state if state["status"] == "succeeded" else None
 
-    return str(wait_until(ended, timeout_s=30, what="the end of the call")["result"]["body"])
+    return str(wait_until(ended, what="the end of the call")["result"]["body"])
 
 
 def _websocket(doors: Doors, headers: dict[str, str], host: str) -> str:

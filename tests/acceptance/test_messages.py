@@ -166,7 +166,7 @@ def test_a_client_that_is_gone_ends_its_call(doors: Doors, first: str, reset: bo
         latest = client.get(path, params={"limit": 20}).json()["data"]["invocations"]
         return [call["status_code"] for call in latest if call["id"] not in before]
 
-    assert wait_until(ended, timeout_s=20, what="the end of the call") == [499]
+    assert wait_until(ended, what="the end of the call") == [499]
 
 
 # Hosts and targets.

@@ -16,13 +16,16 @@ T = TypeVar("T")
 def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = "") -> T:
     """What `look` gives once it is true. Fails after `timeout_s`, naming what was last seen."""
     deadline = time.monotonic() + timeout_s
+    pause_s = 0.01
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > deadline:
             raise AssertionError(f"{what or 'it'} did not happen within {timeout_s} s; last seen: {seen!r}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        # Looking costs what is looked at, too.
+        pause_s = min(pause_s * 1.3, 0.05)
 
 
 def once_within(limit_s: float, work: Callable[[], T], *, tries: int = 10) -> T:

@@ -23,7 +23,7 @@ from isolet.runtime.config import DATABASE_SOCKET, KV_SOCKET, ConfigBuilder
 from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
-from isolet.runtime.usage import anonymous_bytes, cpu_seconds
+from isolet.runtime.usage import anonymous_bytes, busy_seconds, cpu_seconds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
@@ -103,7 +103,7 @@ class Storage:
         """Kill the process when it runs away, gets stuck or grows too large; it starts again on demand."""
         seen = -1.0
         asked_at: float | None = None
-        asked_cpu = 0.0
+        asked_busy = 0.0
         probe: asyncio.Task[None] | None = None
         while True:
             await asyncio.wait({child.exited}, timeout=_WATCH_EVERY_S)
@@ -113,12 +113,14 @@ class Storage:
             if probe is not None and probe.done():
                 probe, asked_at = None, None
             if asked_at is not None and not self.patient and not self._process.held:
-                waited, worked = now - asked_at, cpu - asked_cpu
-                if waited > _STATEMENT_MAX_S or (waited > _STUCK_S and worked < waited / 2):
-                    self._end(child, "a statement ran over its time" if worked >= waited / 2 else "no answer")
+                waited = now - asked_at
+                # On a busy machine one that works gets little processor time, and is not stuck.
+                works = waited > _STUCK_S and busy_seconds(child.pid) - asked_busy >= waited / 2
+                if waited > _STATEMENT_MAX_S or (waited > _STUCK_S and not works):
+                    self._end(child, "a statement ran over its time" if works else "no answer")
             elif probe is None and cpu != seen:
                 # Only a process that did something since the last look is asked.
-                seen, asked_at, asked_cpu = cpu, now, cpu
+                seen, asked_at, asked_busy = cpu, now, busy_seconds(child.pid)
                 probe = self._owner.tasks.spawn(self._probe(), name=f"probe storage {self.project_id}")
             if anonymous_bytes(child.pid) > _MEMORY_MAX_BYTES:
                 self._end(child, "over its memory")

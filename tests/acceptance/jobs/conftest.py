@@ -19,7 +19,7 @@ def calling_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         tmp_path_factory.mktemp("calling") / "data",
         egress_allow="127.0.0.0/8",
         callback_schedule_s="0,0.1,0.1",
-        callback_timeout_s="1",
+        callback_timeout_s="60",
         drain_timeout_s="2",
     ) as running:
         yield running

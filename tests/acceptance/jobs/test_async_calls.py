@@ -213,7 +213,7 @@ def test_a_callback_that_calls_itself_ends(altair: Altair, space: httpx.Client) 
 def test_calls_that_run_are_handed_back_when_the_server_stops(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with Server(data, drain_timeout_s="0.2") as first, first.client() as client:
-        call_id = Altair(client).start(Altair(client).running("slow", SLOW), b"1500")
+        call_id = Altair(client).start(Altair(client).running("slow", SLOW), b"5000")
         wait_until(lambda: Altair(client).status(call_id)["status"] == "running", what="the start")
     with Server(data) as second, second.client() as client:
         status = Altair(client).ended(call_id)
