@@ -25,7 +25,7 @@ from tests.support.waiting import once_within, wait_until
 _STEPS = """export default { async fetch(request) {
     const step = await request.json();
     if (step === "spin") while (true) {}
-    if (step === "wait") await scheduler.wait(20_000);
+    if (step === "wait") await scheduler.wait(200_000);
     return new Response("done");
 } }"""
 
@@ -136,7 +136,7 @@ def test_a_process_that_dies_fails_its_call_alone(server: Server, kapso: Kapso) 
 
 def test_calls_that_the_function_never_saw_run_again_and_others_fail_clearly(server: Server, kapso: Kapso) -> None:
     before = instances(server)
-    function_id = limited(kapso, _STEPS, cpu_ms=700, max_instances=1)
+    function_id = limited(kapso, _STEPS, cpu_ms=700, timeout_ms=240_000, max_instances=1)
     pid = _started(server, before)
     with ThreadPoolExecutor() as threads:
         seen: Future[httpx.Response] = threads.submit(kapso.invoke, function_id, "wait")

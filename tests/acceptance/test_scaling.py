@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.kapso import Kapso
-from tests.support.limits import instances, limited
+from tests.support.limits import function_instances, limited
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
@@ -39,12 +39,6 @@ def tight_kapso(tight: Server) -> Iterator[Kapso]:
         yield Kapso(client)
 
 
-@pytest.fixture
-def platform(tight: Server) -> set[int]:
-    """The processes that are no instances of functions: what is left once the idle ones went."""
-    return {min(instances(tight))}
-
-
 def _in_parallel(kapso: Kapso, function_id: str, bodies: list[int]) -> list[httpx.Response]:
     with ThreadPoolExecutor(len(bodies)) as threads:
         return list(threads.map(lambda body: kapso.invoke(function_id, body), bodies))
@@ -68,14 +62,14 @@ def test_a_call_that_waited_too_long_is_told_to_come_back(tight_kapso: Kapso) ->
 
 def test_the_least_recently_used_idle_instance_makes_room(tight: Server, tight_kapso: Kapso) -> None:
     first, second = limited(tight_kapso, _WAITS), limited(tight_kapso, _WAITS)
-    before = instances(tight)
+    before = function_instances(tight)
     assert tight_kapso.invoke(first, 0).text == "done"
     third = limited(tight_kapso, _WAITS)
-    wait_until(lambda: len(instances(tight)) <= 3, what="room for two")
+    wait_until(lambda: len(function_instances(tight)) <= 2, what="room for two")
     # The one that was called last is still there, and answers without a start.
-    kept = instances(tight) & before
+    kept = function_instances(tight) & before
     assert tight_kapso.invoke(first, 0).text == "done"
-    assert kept <= instances(tight)
+    assert kept <= function_instances(tight)
     assert tight_kapso.invoke(third, 0).text == tight_kapso.invoke(second, 0).text == "done"
 
 
@@ -90,9 +84,7 @@ def test_a_machine_with_every_instance_at_work_says_so(tight: Server, tight_kaps
     assert "no room" in refused.json()["error"]
 
 
-def test_a_busy_function_gets_more_instances_and_loses_them_when_idle(
-    tight: Server, tight_kapso: Kapso, platform: set[int]
-) -> None:
+def test_a_busy_function_gets_more_instances_and_loses_them_when_idle(tight: Server, tight_kapso: Kapso) -> None:
     function_id = limited(tight_kapso, _WORKS, max_instances=2)
     most = 0
     with ThreadPoolExecutor(8) as threads:
@@ -101,9 +93,9 @@ def test_a_busy_function_gets_more_instances_and_loses_them_when_idle(
             nonlocal most
             replies = threads.map(lambda _: tight_kapso.invoke(function_id).status_code, range(16))
             assert set(replies) == {200}
-            most = max(most, len(instances(tight) - platform))
+            most = max(most, len(function_instances(tight)))
             return most == 2
 
         assert wait_until(more, what="a second instance")
-    wait_until(lambda: instances(tight) == platform, what="the end of idle instances")
+    wait_until(lambda: not function_instances(tight), what="the end of idle instances")
     assert tight_kapso.invoke(function_id).text == "true"

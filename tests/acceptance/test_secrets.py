@@ -366,7 +366,8 @@ def test_no_value_is_in_any_log_reply_process_or_file(tmp_path: Path) -> None:
         with contextlib.suppress(httpx.HTTPError):
             kapso.invoke(secrets.function_id, {"how": "cut"})
         processes = [server.process.pid, *(child.pid for child in server.children())]
-        assert len(processes) >= 5
+        # The server, a sandbox and what runs in it.
+        assert len(processes) >= 3
         for pid in processes:
             told += [
                 Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace") for file in ("cmdline", "environ")

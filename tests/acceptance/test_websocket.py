@@ -23,7 +23,7 @@ KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 MB = 1024 * 1024
 
 
-def closed_with(connection: ClientConnection, *, timeout_s: float = 10) -> tuple[int, str]:
+def closed_with(connection: ClientConnection, *, timeout_s: float = 240) -> tuple[int, str]:
     """Code and reason of the other side's close; 1006 when it went without one."""
     with pytest.raises(ConnectionClosed) as told:
         connection.recv(timeout=timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -57,6 +58,17 @@ def record_of(server: Server, reply: httpx.Response) -> Record:
     return Record(
         status=status, outcome=outcome, report=json.loads(report) if report else None, error=error, console=console
     )
+
+
+def function_instances(server: Server) -> set[int]:
+    """The pids of those of them that run functions: they alone have no network."""
+    found = set()
+    for pid in instances(server):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sandbox = psutil.Process(pid).parent()
+            if sandbox is not None and "--share-net" not in sandbox.cmdline():
+                found.add(pid)
+    return found
 
 
 def instances(server: Server) -> set[int]:
