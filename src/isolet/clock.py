@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS = -62_135_596_800_000
+_LAST_MS = 253_402_300_799_999
 
 
 class Clock(Protocol):
@@ -21,9 +23,9 @@ class SystemClock:
 
 
 def iso(ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`."""
-    whole, fraction = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:03d}Z"
+    """ISO 8601 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`. Times beyond the years 1 and 9999 become these."""
+    whole, fraction = divmod(min(max(ms, _FIRST_MS), _LAST_MS), 1000)
+    return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{fraction:03d}Z"
 
 
 def parse_iso(text: str) -> int:

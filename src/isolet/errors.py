@@ -108,12 +108,13 @@ class ExecutionError(IsoletError):
 
 
 class HandlerFailed(ExecutionError):
-    """The handler threw; `stack` names the user's own lines only."""
+    """The handler threw; `stack` names the user's own lines only, `said` is the error's message without its name."""
 
     code = "handler_failed"
 
-    def __init__(self, message: str, *, stack: str | None = None) -> None:
+    def __init__(self, message: str, *, said: str | None = None, stack: str | None = None) -> None:
         super().__init__(message)
+        self.said = message if said is None else said
         self.stack = stack
 
 

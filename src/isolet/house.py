@@ -15,6 +15,7 @@ from isolet.access.credentials import Credentials
 from isolet.clock import SystemClock
 from isolet.compile import Compiler
 from isolet.domain.functions import Function
+from isolet.domain.invocations import ConsoleLine
 from isolet.domain.own_keys import OwnKeys
 from isolet.domain.project_limits import NAMES, ProjectLimits
 from isolet.doors import altair_errors
@@ -134,12 +135,21 @@ class House:
         tracing = open_tracing(os.environ)
         if tracing is not None:
             self._stack.push_async_callback(asyncio.to_thread, tracing.close)
-        self.recorder = Recorder(self.database, self.tail, Traces(tracing).add if tracing is not None else None)
+        retention = Retention(
+            self.database,
+            self.clock,
+            days=self.settings.retention_days,
+            rows=self.settings.retention_rows,
+            max_bytes=lambda project_id: self.routes.limits_of(project_id).records_mb * 1024 * 1024,
+        )
+        self.recorder = Recorder(
+            self.database,
+            self.tail,
+            Traces(tracing).add if tracing is not None else None,
+            on_written=retention.written,
+        )
         self.routes.on_drop = self.recorder.figures.forget
         self.recorder.figures.exists = self.routes.has_function
-        retention = Retention(
-            self.database, self.clock, days=self.settings.retention_days, rows=self.settings.retention_rows
-        )
         self._loops.loop(retention.run(), name="retention")
         self._loops.loop(self.recorder.run(), name="recorder")
         self._stack.push_async_callback(self.recorder.drain, _FLUSH_TIMEOUT_S)
@@ -202,6 +212,7 @@ class House:
         self.pool = Pool(
             launcher,
             on_line=lambda call, line: self.recorder.print(call, self._recording.line(line)),
+            on_own_line=self._print_own,
             start_timeout_s=settings.start_timeout_s,
             on_health=self._on_health,
             idle_timeout_s=settings.idle_timeout_s,
@@ -212,6 +223,11 @@ class House:
         self._loops.loop(self._guard.run(), name="guard")
         self._stack.push_async_callback(self._guard.close)
         self._stack.push_async_callback(self.pool.close, settings.drain_timeout_s)
+
+    def _print_own(self, spec: InstanceSpec, line: ConsoleLine) -> None:
+        if (route := self.routes.function(spec.function_id)) is not None:
+            owner = (spec.project_id, spec.function_id, route.name)
+            self.recorder.print_own(owner, self._recording.line(line))
 
     def _on_health(self, function_id: FunctionId, reason: str | None) -> None:
         self._health.spawn(self.functions.set_health(function_id, reason), name=f"health {function_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -131,6 +132,8 @@ class Runtime:
 async def fetch(instance: Instance, target: str = "/", *, call: str = "{}") -> tuple[int, bytes]:
     """One exchange with an instance, as the invoker does it; `call` is what the host says of it."""
     instance.begin_call()
+    invocation_id = InvocationId(json.loads(call).get("id", ""))
+    instance.console.begin(invocation_id)
     connection = await instance.channel.connect()
     try:
         head = f"GET {target} HTTP/1.1\r\nhost: test\r\nx-isolet-call: {call}\r\n\r\n"
@@ -141,4 +144,5 @@ async def fetch(instance: Instance, target: str = "/", *, call: str = "{}") -> t
             body += chunk
         return connection.status, body
     finally:
+        instance.console.end(invocation_id)
         instance.end_call(connection)

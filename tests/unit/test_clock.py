@@ -22,6 +22,9 @@ def test_the_system_clock_counts_milliseconds_since_the_epoch() -> None:
         (1_769_860_800_007, "2026-01-31T12:00:00.007Z"),
         (_YEAR_9999_MS, "9999-12-31T23:59:59.999Z"),
         (-1, "1969-12-31T23:59:59.999Z"),
+        # A function may have said so, in records of old.
+        (10**18, "9999-12-31T23:59:59.999Z"),
+        (-(10**18), "0001-01-01T00:00:00.000Z"),
     ],
 )
 def test_a_time_is_shown_in_utc_with_milliseconds(ms: int, text: str) -> None:

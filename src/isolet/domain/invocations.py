@@ -12,6 +12,9 @@ from isolet.ids import FunctionId, InvocationId, ProjectId
 
 # The status of a call that went on as a WebSocket, however that ended: it lasts as long as its caller likes.
 SWITCHED = 101
+# What the rest of a record takes, its places in indexes included; and of a console line.
+_RECORD_BYTES = 600
+_LINE_BYTES = 40
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -43,12 +46,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleLine:
-    """One line a function printed. `level` is info, warn, error or debug; `stack` comes with errors."""
+    """One line a function printed. `level` is log, info, warn, error or debug; `stack` comes with errors.
+
+    `cut`: the text was longer. `ends`: it stands for all that the call printed from here on, which is not kept.
+    """
 
     level: str
     message: str
     at_ms: int
     stack: str | None = None
+    cut: bool = False
+    ends: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +66,7 @@ class Invocation:
     `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.
     `request_headers` are lines `name: value`; `request_redacted`: body, query or path held a secret or a key.
     `response_bytes` counts the whole reply's body; `memory_bytes` is the private resident memory of the instance as the
-    call ended, 0 when none took it.
+    call ended, 0 when none took it. `console_truncated`: it printed more than `console` has.
     """
 
     id: InvocationId
@@ -84,12 +92,21 @@ class Invocation:
     response_body: bytes = b""
     response_truncated: bool = False
     console: list[ConsoleLine] = field(default_factory=list)
+    console_truncated: bool = False
     query: str = ""
     request_headers: bytes = b""
     request_redacted: bool = False
     response_bytes: int = 0
     memory_bytes: int = 0
     memory_limit_mb: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """About what its record takes."""
+        texts = (self.path, self.query, self.error or "", self.stack or "")
+        bodies = (self.request_body, self.response_body, self.request_headers)
+        console = sum(len(line.message) + len(line.stack or "") + _LINE_BYTES for line in self.console)
+        return _RECORD_BYTES + console + sum(map(len, texts)) + sum(map(len, bodies))
 
     @property
     def failed(self) -> bool:

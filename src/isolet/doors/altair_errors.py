@@ -10,7 +10,8 @@ from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, st
 from isolet.errors import Forbidden, HandlerFailed, IsoletError, Unauthenticated
 
 _TYPE = re.compile(r"([A-Za-z_$][\w$]*): ")
-_PLACE = re.compile(r":(\d+):\d+\)?$", re.MULTILINE)
+# The first place of the author's own; the runtime's may stand above it.
+_PLACE = re.compile(r"^\s+at .*\bfunction\.js:(\d+):\d+\)?$", re.MULTILINE)
 
 
 def error_reply(error: Exception) -> ErrorReply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +42,6 @@ _CODES = {
     "function_timeout": ("FUNCTION_TIMEOUT", "Make the function faster, or raise its timeoutMs."),
 }
 _INTERNAL = ("INTERNAL_ERROR", "Try again; if it stays, look the id up in the server's log.")
-_ERROR_NAME = re.compile(r"\AError: ")
 
 
 class Refusal(Exception):
@@ -117,9 +115,8 @@ def call_error_reply(error: Exception, *, with_stack: bool) -> ErrorReply:
     headers = headers_of(told)
     match told:
         case HandlerFailed():
-            message = _ERROR_NAME.sub("", told.message)
             return ErrorReply(
-                status=500, body={"error": message, "stack": told.stack if with_stack else None}, headers=headers
+                status=500, body={"error": told.said, "stack": told.stack if with_stack else None}, headers=headers
             )
         case FunctionTimeout():
             body = {"error": "function_timeout", "message": told.message, "duration_ms": told.timeout_ms}

@@ -82,6 +82,10 @@ def function_object(function: Function, base: str, prefix: str) -> dict[str, Any
 
 
 def invocation_object(invocation: Invocation) -> dict[str, Any]:
+    """`stack`, in the author's lines, comes with errors that have one; `console_truncated` where more was printed."""
+    more: dict[str, Any] = {"stack": invocation.stack} if invocation.stack else {}
+    if invocation.console_truncated:
+        more["console_truncated"] = True
     return {
         "id": invocation.id,
         "status_code": invocation.status,
@@ -91,16 +95,19 @@ def invocation_object(invocation: Invocation) -> dict[str, Any]:
         "error_message": invocation.error if invocation.outcome is not Outcome.OK else None,
         "created_at": iso(invocation.started_at_ms),
         "console_logs": [_console(line) for line in invocation.console],
+        **more,
     }
 
 
 def _console(line: ConsoleLine) -> dict[str, Any]:
-    shown = {
+    shown: dict[str, Any] = {
         "level": _LEVELS.get(line.level, line.level),
         "message": line.message,
         "logged_at": iso(line.at_ms),
     }
-    return {**shown, "stack": line.stack} if line.stack else shown
+    if line.stack:
+        shown["stack"] = line.stack
+    return {**shown, "truncated": True} if line.cut else shown
 
 
 def _deploy_error(error: DeployError | None) -> dict[str, Any] | None:

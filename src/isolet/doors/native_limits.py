@@ -51,6 +51,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "queue_timeout_s": settings.queue_timeout_s,
             "console_lines": limits.CONSOLE_MAX_LINES,
             "console_line_chars": limits.CONSOLE_MAX_CHARS,
+            "console_bytes": limits.CONSOLE_MAX_BYTES,
         },
         "deploy": {"code_bytes": limits.CODE_MAX_BYTES, "start_timeout_s": settings.start_timeout_s},
         "record": {

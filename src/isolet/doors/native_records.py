@@ -123,6 +123,16 @@ class RecordsDoor:
             project_id, function_id = self._scope(request, project, function)
             return self._stream(request, project_id, function_id, level, q)
 
+        @router.get("/functions/{function_id}/logs", tags=["logs"])
+        async def own_lines(request: Request, function_id: str) -> dict[str, Any]:
+            """What the function printed outside of calls, as it loaded for one, since this server started.
+
+            The latest 100 lines, oldest first. Those of a call are in its record.
+            """
+            function = await self._function(request, function_id)
+            lines = self.records.own_lines(function.id)
+            return {"data": [shapes.console_line(line) for line in lines], "next_cursor": None}
+
         @router.get("/functions/{function_id}/logs/stream", tags=["logs"])
         async def stream_function(
             request: Request, function_id: str, level: shapes.Level | None = None, q: Text = None

@@ -64,7 +64,9 @@ def detail(call: Invocation) -> dict[str, Any]:
             "truncated": call.response_truncated,
             "size_bytes": call.response_bytes,
         },
-        "console": [_line(line) for line in call.console],
+        "stack": call.stack,
+        "console": [console_line(line) for line in call.console],
+        "console_truncated": call.console_truncated,
         "kill_report": None if report is None else {**report.to_json(), "message": report.message},
         "memory_mb": round(call.memory_bytes / 1024 / 1024, 1),
     }
@@ -135,13 +137,22 @@ def _event(event: Event) -> dict[str, Any]:
         "at": iso(event.at_ms),
     }
     if event.line is not None:
-        return {**shown, "message": event.line.message, "stack": event.line.stack}
+        line = {"message": event.line.message, "stack": event.line.stack, "truncated": event.line.cut}
+        # What the function printed outside of a call is of none.
+        return {**shown, **line, "invocation_id": event.invocation_id or None}
     duration_ms = event.duration_us / 1000
     return {**shown, "status_code": event.status, "duration_ms": duration_ms, "error": event.error}
 
 
-def _line(line: ConsoleLine) -> dict[str, Any]:
-    return {"level": line.level, "message": line.message, "at": iso(line.at_ms), "stack": line.stack}
+def console_line(line: ConsoleLine) -> dict[str, Any]:
+    """`truncated`: the message was longer."""
+    return {
+        "level": line.level,
+        "message": line.message,
+        "at": iso(line.at_ms),
+        "stack": line.stack,
+        "truncated": line.cut,
+    }
 
 
 def _body(stored: bytes) -> dict[str, Any]:

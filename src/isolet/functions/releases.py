@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
+from isolet.domain.redaction import Redactor
 from isolet.domain.secrets import StoredSecret, decode_value
 from isolet.domain.versions import Version
 from isolet.functions.vault import Vault
@@ -69,7 +72,7 @@ class Releases:
         function, project, secrets, sealed = await self._database.read(_read, version.function_id)
         if secrets or sealed:
             await self._vault.load_missing(function.project_id)
-        return InstanceSpec(
+        spec = InstanceSpec(
             release=release_name(function.id, version.number, function.env_revision),
             function_id=function.id,
             project_id=function.project_id,
@@ -79,10 +82,13 @@ class Releases:
             limits=function.limits,
             variables=self._variables(function, secrets),
             environment=self._environment(function, sealed),
-            platform=platform_variables(project, self._api_url),
+            # What other dialects made does not know the platform by this name.
+            platform={} if function.triggers is None else platform_variables(project, self._api_url),
             app=_app(project),
             token=self._token(function.id),
         )
+        # Values are many, or large, as their owner likes.
+        return replace(spec, redactor=await asyncio.to_thread(Redactor, spec.private)) if spec.private else spec
 
     def _environment(self, function: Function, sealed: Mapping[str, bytes]) -> Mapping[str, str]:
         """The project's variables, and above them the function's."""

@@ -29,7 +29,7 @@ from isolet.errors import (
 from isolet.invoke.failures import check_reply, record_error
 from isolet.invoke.headers import get
 from isolet.invoke.recorder import Recorder
-from isolet.invoke.recording import Recording
+from isolet.invoke.recording import Kept, Recording
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route
 from isolet.invoke.watch import WATCH_AFTER_S, Watch
@@ -70,6 +70,7 @@ class Call:
         "_aborted",
         "_answered",
         "_done",
+        "_held",
         "_is_whole",
         "_last",
         "_means",
@@ -98,6 +99,7 @@ class Call:
         self._aborted: IsoletError | None = None
         self._answered = False
         self._response = b""
+        self._held: Kept | None = None
         self.invocation = invocation
         self.instance: Instance | None = None
         self.connection: Connection | None = None
@@ -143,6 +145,7 @@ class Call:
                 self._means.pool.ready(self._route.release, self._route.limits) or await self._acquire()
             )
             instance.begin_call()
+            instance.console.begin(self.invocation.id)
             self._means.on_call()
             try:
                 connection = await self._exchange(instance)
@@ -308,7 +311,7 @@ class Call:
         error: BaseException = exc
         if isinstance(exc, OSError):
             report = self.invocation.kill_report = await self._explain(exc)
-            error = FunctionCrashed(report.message) if report else HandlerFailed(_BROKEN_OFF)
+            error = FunctionCrashed(report.message) if report else self._broken_off()
         elif isinstance(exc, Exception) and not isinstance(exc, IsoletError):
             error = PlatformError("the call broke off")
         if isinstance(error, IsoletError):
@@ -319,6 +322,10 @@ class Call:
         if error is exc:
             raise exc
         raise error from exc
+
+    def _broken_off(self) -> HandlerFailed:
+        said = self.instance.console.take_broken() if self.instance is not None else None
+        return HandlerFailed(f"{_BROKEN_OFF}: {said}" if said else _BROKEN_OFF)
 
     async def _explain(self, exc: OSError) -> KillReport | None:
         if isinstance(exc, InstanceEnded):
@@ -340,7 +347,8 @@ class Call:
         if self.connection is not None and (error is None or self.connection.status == SWITCHED):
             invocation.status = self.connection.status
         instance = self.instance
-        self._fill_record(instance or self._last, whole=error is None)
+        self._means.recording.words(invocation)
+        self._held = self._hold(instance or self._last, whole=error is None)
         invocation.memory_limit_mb = self._route.limits.memory_limit_mb
         if instance is not None:
             invocation.memory_bytes = instance.measure_memory()
@@ -350,7 +358,7 @@ class Call:
             self._means.recorder.conclude(invocation)
             self._means.tasks.spawn(self._conclude_timeout(instance), name=f"conclude {invocation.id}")
         else:
-            self._means.recorder.end(invocation)
+            self._means.recorder.end(invocation, self._held)
 
     async def _conclude_timeout(self, instance: Instance | None) -> None:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
@@ -368,7 +376,7 @@ class Call:
                 )
                 report = instance.ended or report
         self.invocation.kill_report = report
-        self._means.recorder.end(self.invocation)
+        self._means.recorder.end(self.invocation, self._held)
 
     def stop_watching(self) -> None:
         """No deadline and no watch on the caller any more."""
@@ -382,6 +390,7 @@ class Call:
         instance, connection = self.instance, self.connection
         self._last, self.instance, self.connection = instance, None, None
         if instance is not None:
+            instance.console.end(self.invocation.id)
             instance.end_call(connection)
             self._means.pool.freed(instance, succeeded=succeeded)
 
@@ -390,13 +399,13 @@ class Call:
     @property
     def _keep_bytes(self) -> int:
         """How much of a body is held: enough to see a secret that begins in the part that is kept."""
-        longest = self.instance.redactor.longest if self.instance is not None else 0
-        return RECORDED_BODY_MAX_BYTES + longest + 1
+        redactor = self.instance.redactor if self.instance is not None else None
+        return RECORDED_BODY_MAX_BYTES + Kept.more_bytes(redactor)
 
-    def _fill_record(self, instance: Instance | None, *, whole: bool) -> None:
+    def _hold(self, instance: Instance | None, *, whole: bool) -> Kept:
         request = self._request
-        self._means.recording.fill(
-            self.invocation,
+        return Kept(
+            recording=self._means.recording,
             headers=[*request.headers, *request.own],
             query=request.target.partition(b"?")[2],
             response=self._response,

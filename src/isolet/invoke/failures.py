@@ -6,13 +6,16 @@ import asyncio
 import json
 
 from isolet.domain.invocations import Invocation, Outcome, cut_error, storable
+from isolet.domain.limits import STACK_MAX_CHARS
 from isolet.errors import ClientDisconnected, FunctionCrashed, FunctionTimeout, HandlerFailed
 from isolet.invoke.headers import get
 from isolet.runtime.channel import Connection
 from isolet.runtime.instance import Instance
 
 _ERROR_HEADER = b"x-isolet-error"
+_IMITATED = "The reply has a header that is reserved: x-isolet-error"
 _REPORT_MAX_BYTES = 262_144
+_SMALL_MODULE_CHARS = 16_384
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
@@ -30,8 +33,12 @@ async def check_reply(instance: Instance, connection: Connection) -> None:
     """Tell a reply of 500 from our wrapper's report, and from workerd's bare one. Raises HandlerFailed."""
     headers = connection.headers
     if get(headers, _ERROR_HEADER) is not None:
-        message, stack = await _read_report(connection)
-        raise HandlerFailed(instance.redact(message), stack=instance.redact_stack(stack) if stack else None)
+        message, said, stack = await _read_report(connection)
+        raise HandlerFailed(
+            instance.redact(message),
+            said=instance.redact(said),
+            stack=await _told_stack(instance, stack) if stack else None,
+        )
     if (
         get(headers, b"connection") == b"close"
         and get(headers, b"content-type") is None
@@ -40,19 +47,30 @@ async def check_reply(instance: Instance, connection: Connection) -> None:
         raise HandlerFailed(_NEVER_SETTLED)
 
 
-async def _read_report(connection: Connection) -> tuple[str, str | None]:
-    """Message and stack of our wrapper's report. A function that imitates one has failed as well."""
+async def _told_stack(instance: Instance, stack: str) -> str:
+    """Places are looked up in the mappings of the module, which are read for that when they are first used."""
+    stack = stack[:STACK_MAX_CHARS]
+    if len(instance.spec.module) <= _SMALL_MODULE_CHARS:
+        return instance.redact_stack(stack)
+    return await asyncio.to_thread(instance.redact_stack, stack)
+
+
+async def _read_report(connection: Connection) -> tuple[str, str, str | None]:
+    """Message, what the error itself says, and stack of our wrapper's report.
+
+    A function that imitates one has failed as well.
+    """
     body = b""
     while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
         body += chunk
     try:
         report = json.loads(body)
-        message, stack = report["message"], report["stack"]
-    except (ValueError, KeyError, TypeError):
-        message = stack = None
-    if not isinstance(message, str) or not isinstance(stack, str | None):
-        return "The reply has a header that is reserved: x-isolet-error", None
-    return message, stack
+        message, said, stack = report["message"], report["said"], report["stack"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message = said = stack = None
+    if not isinstance(message, str) or not isinstance(said, str) or not isinstance(stack, str | None):
+        return _IMITATED, _IMITATED, None
+    return message, said, stack
 
 
 def record_error(call: Invocation, error: BaseException) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
 from isolet.domain.invocations import ConsoleLine, Invocation, cut_body, storable
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.domain.own_keys import OwnKeys
-from isolet.domain.secrets import Redactor
+from isolet.domain.redaction import Redactor
 from isolet.runtime.channel import Headers
 
 # Pages cannot set headers on WebSockets, so some send their token as a subprotocol.
@@ -19,6 +19,28 @@ _TOKEN = r"(?<![A-Za-z0-9])" + TOKEN_PREFIX + "[A-Za-z0-9_-]{20,}"
 _STARTS = (KEY_PREFIX, TOKEN_PREFIX)
 _HEADERS_MAX_BYTES = 4096
 _QUERY_MAX_BYTES = 4096
+_MORE_MAX_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is held of a call until its record is filled.
+
+    Bodies go beyond the limit by `more_bytes`, so that a value which begins in the part that is recorded is seen; a
+    call that is not `whole` broke off.
+    """
+
+    recording: Recording
+    headers: Headers
+    query: bytes
+    response: bytes
+    redactor: Redactor | None
+    whole: bool
+
+    @staticmethod
+    def more_bytes(redactor: Redactor | None) -> int:
+        """Of a longer value the beginning is enough."""
+        return min(redactor.longest if redactor is not None else 0, _MORE_MAX_BYTES) + 1
 
 
 class Recording:
@@ -30,28 +52,22 @@ class Recording:
         self._root_text, self._keys_in_text = root_key, re.compile(keys)
         self._root_key, self._keys = root_key.encode(), re.compile(keys.encode())
 
-    def fill(
-        self,
-        call: Invocation,
-        *,
-        headers: Headers,
-        query: bytes,
-        response: bytes,
-        redactor: Redactor | None,
-        whole: bool,
-    ) -> None:
-        """Cut and redact the bodies of a call, whose `request_body` holds what was kept of it so far.
+    def words(self, call: Invocation) -> None:
+        """Take keys out of what a call failed with: it is shown before its record is filled."""
+        if call.error:
+            call.error, call.stack = self._text(call.error), self._text(call.stack) if call.stack else None
 
-        The bodies come with as much beyond the limit as the longest secret has; a call that is not `whole` broke off.
-        """
-        request, path = call.request_body, call.path
+    def fill(self, call: Invocation, kept: Kept) -> None:
+        """Cut and redact what was kept of a call, whose `request_body` holds its own so far. Not for the loop."""
+        request, path, query, response = call.request_body, call.path, kept.query, kept.response
+        redactor, whole = kept.redactor, kept.whole
         call.request_truncated = len(request) > RECORDED_BODY_MAX_BYTES
         call.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
-        kept = self.headers(headers)
+        headers = self.headers(kept.headers)
         if redactor is not None and redactor.longest:
             sent, redact = (request, query, path), redactor.data
             request = redact(request, cut=call.request_truncated or not whole)
-            query, kept, path = redact(query, cut=False), redact(kept, cut=False), redactor.text(path)
+            query, headers, path = redact(query), redact(headers), redactor.text(path)
             call.request_redacted = (request, query, path) != sent
             response = redact(response, cut=call.response_truncated or not whole)
         if self._holds_key(request) or (query and self._holds_key(query)):
@@ -62,9 +78,7 @@ class Recording:
         call.path = storable(shown)
         if self._holds_key(response):
             response = self._keys.sub(_REDACTED, response)
-        if call.error:
-            call.error, call.stack = self._text(call.error), self._text(call.stack) if call.stack else None
-        call.request_headers = kept
+        call.request_headers = headers
         if query:
             call.query = storable(query[:_QUERY_MAX_BYTES].decode(errors="replace"))
             call.request_truncated = call.request_truncated or len(query) > _QUERY_MAX_BYTES

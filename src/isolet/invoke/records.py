@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isolet.domain.invocations import Invocation
+from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.search import CallFilter, CallPage
 from isolet.ids import FunctionId, InvocationId
 from isolet.invoke.recorder import Recorder
@@ -47,6 +47,10 @@ class Records:
         return await self._database.read(
             stored.list_log, function_id, limit=limit, after_ms=after_ms, failed=failed, ids=ids
         )
+
+    def own_lines(self, function_id: FunctionId) -> Sequence[ConsoleLine]:
+        """The latest lines of a function that are of no call, oldest first."""
+        return self._recorder.own_lines(function_id)
 
     async def ids(self, function_id: FunctionId, *, limit: int, after_ms: int) -> list[InvocationId]:
         """Of all calls that may have begun after `after_ms`, newest first."""

@@ -12,6 +12,7 @@ from typing import Any
 import capnp
 
 from isolet.domain.limits import Limits
+from isolet.domain.redaction import Redactor
 from isolet.ids import FunctionId, ProjectId
 
 COMPATIBILITY_DATE = "2026-11-01"
@@ -26,7 +27,16 @@ BINDING_NAMES = ("KV", "DB")
 _OURS = "__isolet"
 _LOOPBACK = "__isolet_loopback"
 _PRIVATE_MIN_CHARS = 8
-_WRAPPER = ("entry.js", "console.js", "context.js", "sockets.js", "stores.js")
+# The first is the main module of an instance.
+_WRAPPER = (
+    "entry.js",
+    "console.js",
+    "context.js",
+    "errors.js",
+    "format.js",
+    "sockets.js",
+    "stores.js",
+)
 _MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js")
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
@@ -58,6 +68,7 @@ class InstanceSpec:
     Text values of `variables` arrive in `env` as strings, all others parsed from JSON. `environment` holds environment
     variables of any name, `platform` those that stand above them; `app` describes the project, and `token` is what the
     function shows when it calls another one. `code` is the author's text, None where the module is just that.
+    `redactor` knows `private`, when it was made beforehand.
     """
 
     release: str
@@ -72,6 +83,7 @@ class InstanceSpec:
     platform: Mapping[str, str] = field(default_factory=dict)
     app: Mapping[str, Any] | None = None
     token: str = ""
+    redactor: Redactor | None = None
 
     @property
     def private(self) -> list[Any]:
@@ -87,19 +99,7 @@ class ConfigBuilder:
         capnp.remove_import_hook()
         root = Path(capnp.__file__).parent.parent
         self._schema: Any = capnp.load(str(schema), imports=[str(root)])
-        self._js = {
-            name: resources.files("isolet.runtime").joinpath("js", name).read_text()
-            for name in (
-                "entry.js",
-                "console.js",
-                "context.js",
-                "sockets.js",
-                "stores.js",
-                "connect.js",
-                "egress.js",
-                "gate.js",
-            )
-        }
+        self._js = {name: resources.files("isolet.runtime").joinpath("js", name).read_text() for name in _MODULES}
 
     def instance(self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None) -> bytes:
         """A worker of our wrapper and the function's module.

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.kills import KillReport, Limit
-from isolet.domain.secrets import Redactor
-from isolet.domain.source_lines import authored_stack
+from isolet.domain.redaction import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
-from isolet.ids import InvocationId
 from isolet.runtime.cgroups import Cgroup, Cgroups
 from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import CALL_HEADER, SOCKET_NAME, ConfigBuilder, InstanceSpec
+from isolet.runtime.console import Console, LineSink, OwnLineSink
 from isolet.runtime.egress import Egress, Egresses
 from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.priority import Priority
@@ -31,7 +28,6 @@ from isolet.wire import heads
 
 log = get_logger("runtime")
 
-_CONSOLE_MARK = b"\x1e"
 _EGRESS_INSIDE = "/egress"
 _STORAGE_INSIDE = "/storage"
 _LOOPBACK_INSIDE = "/loopback"
@@ -55,7 +51,6 @@ _ANSWER_MAX_BYTES = 64
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
 # `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
 _MAY_BE_CUT_CHARS = 2_000
-LineSink = Callable[[InvocationId, ConsoleLine], None]
 
 
 class InstanceEnded(ConnectionError):
@@ -98,7 +93,7 @@ class Launcher:
         self._storages = storages
         self._count = 0
 
-    def launch(self, spec: InstanceSpec, on_line: LineSink) -> Instance:
+    def launch(self, spec: InstanceSpec, on_line: LineSink, on_own_line: OwnLineSink) -> Instance:
         """Spawn a process for `spec`; it is ready once `Instance.started` returns. Raises PlatformError."""
         self._count += 1
         path = self._sockets / f"{self._count:x}.sock"
@@ -118,7 +113,9 @@ class Launcher:
                 folders=self._folders(egress.folder, storage.sockets),
                 memory_max_bytes=2 * spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES,
             )
-            instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line)
+            instance = Instance(
+                spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line, on_own_line=on_own_line
+            )
         except BaseException:
             self._let_go(egress, storage)
             raise
@@ -159,11 +156,12 @@ class Instance:
         *,
         path: Path,
         on_line: LineSink,
+        on_own_line: OwnLineSink,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
-        self._on_line = on_line
-        self.redactor = Redactor(spec.private)
+        self.redactor = spec.redactor or Redactor(spec.private)
+        self.console = Console(self.redactor, spec.module, on_line=on_line, on_own_line=on_own_line)
         self.spec = spec
         self.state = State.STARTING
         self.active = 0
@@ -185,7 +183,7 @@ class Instance:
         self.emptied = asyncio.Event()
         self.channel = Channel(str(path))
         try:
-            self._child = Child(child, sandbox, pid_files, on_line=self._read_line)
+            self._child = Child(child, sandbox, pid_files, on_line=self.console.read, on_error=self.console.read_error)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -208,11 +206,11 @@ class Instance:
 
     def redact(self, text: str) -> str:
         """What the wrapper reports, without the values of secrets; a long text may have been cut there."""
-        return self.redactor.text(text, cut=len(text) >= _MAY_BE_CUT_CHARS)
+        return self.console.redact(text, cut=len(text) >= _MAY_BE_CUT_CHARS)
 
     def redact_stack(self, stack: str) -> str:
         """The same of a stack trace, with its places in the author's text."""
-        return authored_stack(self.spec.module, self.redact(stack))
+        return self.console.redact_stack(stack, cut=len(stack) >= _MAY_BE_CUT_CHARS)
 
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
@@ -462,21 +460,6 @@ class Instance:
             )
         if self.on_stopped is not None:
             self.on_stopped(self, crashed)
-
-    def _read_line(self, line: bytes) -> None:
-        if not line.startswith(_CONSOLE_MARK):
-            return
-        try:
-            call, level, at_ms, message, stack = json.loads(line[1:])
-            parsed = ConsoleLine(
-                level=str(level),
-                message=storable(self.redact(str(message))),
-                at_ms=int(at_ms),
-                stack=storable(self.redact_stack(stack)) if stack else None,
-            )
-        except (ValueError, TypeError):
-            return
-        self._on_line(call, parsed)
 
 
 def describe_exit(status: int) -> str:

@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, replace
+from functools import partial
 
+from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError, TooManyRequests, Unavailable
 from isolet.ids import FunctionId, ProjectId
 from isolet.runtime.config import InstanceSpec
+from isolet.runtime.console import LineSink
 from isolet.runtime.group import QUARANTINE_AFTER, Group
-from isolet.runtime.instance import Instance, Launcher, LineSink
+from isolet.runtime.instance import Instance, Launcher
 from isolet.runtime.lifecycle import Event, State
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -44,13 +47,17 @@ class Budget:
 
 
 class Pool:
-    """`on_line` gets what functions print; `on_health` hears whether a live version starts."""
+    """`on_line` gets what calls print, `on_own_line` what a function printed that is of no call that one could tell.
+
+    `on_health` hears whether a live version starts.
+    """
 
     def __init__(
         self,
         launcher: Launcher,
         *,
         on_line: LineSink,
+        on_own_line: Callable[[InstanceSpec, ConsoleLine], None] = lambda _spec, _line: None,
         on_health: HealthSink,
         start_timeout_s: float,
         idle_timeout_s: float,
@@ -59,6 +66,7 @@ class Pool:
     ) -> None:
         self._launcher = launcher
         self._on_line = on_line
+        self._on_own_line = on_own_line
         self._on_health = on_health
         self._start_timeout_s = start_timeout_s
         self._idle_timeout_s = idle_timeout_s
@@ -258,7 +266,7 @@ class Pool:
             raise Unavailable("the server is stopping")
         self._make_room()
         # In a context of its own: what an instance logs later belongs to no request that happened to start it.
-        instance = Context().run(self._launcher.launch, spec, self._on_line)
+        instance = Context().run(self._launcher.launch, spec, self._on_line, partial(self._on_own_line, spec))
         instance.on_stopping = self._stopping
         instance.on_stopped = self._stopped
         self._all.add(instance)

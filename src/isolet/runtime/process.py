@@ -34,7 +34,7 @@ _STDERR_KEPT = 16_384
 _LINE_MAX = 262_144
 _OPEN_FILES_MAX = 4096
 # What a program may print before we stop listening for a while; then its pipe fills and it waits.
-_OUTPUT_BURST_BYTES = 2 * 1024 * 1024
+_OUTPUT_BURST_BYTES = 512 * 1024
 _OUTPUT_PAUSE_S = 0.25
 _PAUSE_TIMEOUT_S = 10.0
 
@@ -61,7 +61,10 @@ class ChildSpec:
 
 
 class Child:
-    """A running workerd. `ready` resolves once it listens; `exited` with its exit status (negative: a signal)."""
+    """A running workerd. `ready` resolves once it listens; `exited` with its exit status (negative: a signal).
+
+    `on_line` gets lines of its standard output, `on_error` what comes on its standard error.
+    """
 
     def __init__(
         self,
@@ -70,9 +73,11 @@ class Child:
         pid_files: PidFiles,
         *,
         on_line: Callable[[bytes], None] | None = None,
+        on_error: Callable[[bytes], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_line = on_line
+        self._on_error = on_error
         self._pid_files = pid_files
         self._spec = spec
         self._out = b""
@@ -222,6 +227,8 @@ class Child:
             return False
         self._spend(len(chunk))
         self._err = (self._err + chunk)[-_STDERR_KEPT:]
+        if self._on_error is not None:
+            self._on_error(chunk)
         return True
 
     def _spend(self, size: int) -> None:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from isolet.errors import SettingsError
+
+# What a statement was sent with is in no error's text.
+_COMMON: dict[str, Any] = {"hide_parameters": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +68,35 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, DataError | IntegrityError)
 
 
+def _tell_no_values(engine: Engine) -> None:
+    """Errors say what the database said, without what it was sent, whoever shows them.
+
+    PostgreSQL quotes values in details and contexts, and in its very words where they are not what a type has.
+    """
+
+    @event.listens_for(engine, "handle_error")
+    def _reword(context: ExceptionContext) -> None:
+        error, whole = context.original_exception, context.sqlalchemy_exception
+        if (diagnosis := getattr(error, "diag", None)) is None:
+            return
+        about_values = (diagnosis.sqlstate or "").startswith("22")
+        said = str(diagnosis.message_primary or error).partition("\n")[0]
+        error.args = (type(error).__name__ if about_values else said,)
+        if whole is not None:
+            # It was worded before.
+            whole.args = (f"({type(error).__name__}) {error}",)
+
+
 def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.absolute()}"
 
 
 def _sqlite(url: str) -> Engines:
     writer = create_engine(
-        url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
+        url, **_COMMON, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
     )
     reader = create_engine(
-        url, poolclass=QueuePool, pool_size=4, max_overflow=0, connect_args={"check_same_thread": False}
+        url, **_COMMON, poolclass=QueuePool, pool_size=4, max_overflow=0, connect_args={"check_same_thread": False}
     )
     _prepare(writer, begin="BEGIN IMMEDIATE", pragmas={"journal_mode": "WAL", "synchronous": "FULL"})
     _prepare(reader, begin="BEGIN", pragmas={"query_only": "ON"})
@@ -100,5 +122,6 @@ def _postgresql(url: str) -> Engines:
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, pool_size=12, max_overflow=4, pool_pre_ping=True)
+    engine = create_engine(parsed, **_COMMON, pool_size=12, max_overflow=4, pool_pre_ping=True)
+    _tell_no_values(engine)
     return Engines(writer=engine, reader=engine, writer_threads=4, shared=True)

@@ -25,7 +25,7 @@ _COMMON = (
 )
 _OWN = (
     *("id", "path", "query", "status", "started_at_ms", "duration_us", "cold_start_us", "queue_us"),
-    *("response_bytes", "memory_bytes", "console", "request_body", "response_body", "request_headers"),
+    *("response_bytes", "memory_bytes", "size_bytes", "console", "request_body", "response_body", "request_headers"),
 )
 # SQLite's driver looks for a converter of every value that is no plain text or number, enums and bytes among them, and
 # that takes longer than to store it.
@@ -33,6 +33,7 @@ _common = attrgetter(*_COMMON[:-4], "door._value_", "kind._value_", "outcome._va
 _own = attrgetter(*_OWN[:-4])
 # A page looks at so many records at most; what it has not seen is for the next page.
 _WINDOW_ROWS = 10_000
+_ENDS = "null"
 _QUEUED_MS = 10 * 60 * 1000
 _good = invocations.c.status.between(200, 299)
 _failed = or_(invocations.c.outcome != Outcome.OK.value, invocations.c.status >= 500)
@@ -61,7 +62,7 @@ def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> N
         groups.setdefault(_common(call), []).append(
             (
                 *_own(call),
-                _dump(call.console) if call.console else "",
+                _dump(call.console, ends=call.console_truncated) if call.console else "",
                 bytearray(call.request_body),
                 bytearray(call.response_body),
                 bytearray(call.request_headers),
@@ -78,10 +79,11 @@ def _stored(common: Values) -> Values:
 def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[ConsoleLine]]) -> None:
     """Add lines that came after their record was written."""
     for invocation_id, lines in late.items():
+        added = _dump([line for line in lines if not line.ends], ends=any(line.ends for line in lines))
         connection.execute(
             update(invocations)
             .where(invocations.c.id == invocation_id)
-            .values(console=invocations.c.console + _dump(lines))
+            .values(console=invocations.c.console + added, size_bytes=invocations.c.size_bytes + len(added))
         )
 
 
@@ -226,10 +228,24 @@ def _residue(wanted: CallFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _dump(lines: Sequence[ConsoleLine]) -> str:
-    return "".join(
-        json.dumps([line.level, line.at_ms, line.message, line.stack], separators=(",", ":")) + "\n" for line in lines
-    )
+def _dump(lines: Sequence[ConsoleLine], *, ends: bool) -> str:
+    """The console's end, `null`, says that more was printed."""
+    text = "".join(json.dumps(_members(line), separators=(",", ":")) + "\n" for line in lines)
+    return text + _ENDS if ends else text
+
+
+def _members(line: ConsoleLine) -> list[object]:
+    members = [line.level, line.at_ms, line.message, line.stack]
+    return [*members, True] if line.cut else members
+
+
+def _read_console(text: str) -> tuple[list[ConsoleLine], bool]:
+    """The lines, and whether more was printed."""
+    rows = [json.loads(row) for row in text.splitlines()]
+    lines = [
+        ConsoleLine(level=row[0], at_ms=row[1], message=row[2], stack=row[3], cut=len(row) > 4) for row in rows if row
+    ]
+    return lines, len(lines) < len(rows)
 
 
 def read_invocation(row: Row[Any]) -> Invocation:
@@ -241,8 +257,6 @@ def read_invocation(row: Row[Any]) -> Invocation:
     values["request_headers"] = bytes(row.request_headers or b"")
     values["request_body"] = bytes(row.request_body)
     values["response_body"] = bytes(row.response_body)
-    values["console"] = [
-        ConsoleLine(level=level, at_ms=at_ms, message=message, stack=stack)
-        for level, at_ms, message, stack in map(json.loads, row.console.splitlines())
-    ]
+    values["console"], values["console_truncated"] = _read_console(row.console)
+    del values["size_bytes"]
     return Invocation(**values)

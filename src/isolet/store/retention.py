@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from isolet.ids import InvocationId, ProjectId, first_of_ms
 from isolet.store.schema import invocations, rollups
@@ -25,6 +25,27 @@ def oldest_to_keep(connection: Connection, project_id: ProjectId, *, rows: int) 
     )
     found = connection.execute(query).scalar_one_or_none()
     return None if found is None else InvocationId(found)
+
+
+def newest_over(connection: Connection, project_id: ProjectId, *, max_bytes: int) -> InvocationId | None:
+    """The id of the newest record that a project cannot keep within so many bytes; None when all of them fit.
+
+    An index has all of it. What is not too much is not gone through one by one.
+    """
+    own = invocations.c.project_id == project_id
+    if (connection.scalar(select(func.sum(invocations.c.size_bytes)).where(own)) or 0) <= max_bytes:
+        return None
+    total = func.sum(invocations.c.size_bytes).over(order_by=invocations.c.id.desc()).label("total")
+    summed = select(invocations.c.id, total).where(own).subquery()
+    query = select(summed.c.id).where(summed.c.total > max_bytes).order_by(summed.c.id.desc()).limit(1)
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else InvocationId(found)
+
+
+def delete_up_to(connection: Connection, project_id: ProjectId, newest: InvocationId, *, limit: int) -> int:
+    """Delete up to `limit` of a project's records, that one and older ones; how many."""
+    old = select(invocations.c.id).where(invocations.c.project_id == project_id, invocations.c.id <= newest)
+    return _delete(connection, old.order_by(invocations.c.id).limit(limit))
 
 
 def delete_before(connection: Connection, project_id: ProjectId, oldest_kept: InvocationId, *, limit: int) -> int:

@@ -7,8 +7,10 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.domain.redaction import Redactor
 from isolet.ids import InvocationId, new_id
 from isolet.invoke.recorder import Recorder
+from isolet.invoke.recording import Kept, Recording
 from isolet.invoke.records import Records
 from isolet.store import invocations as stored
 from isolet.store.database import Connection, Database
@@ -183,3 +185,106 @@ async def test_reading_does_not_wait_long_for_a_store_that_stalls(database: Data
     record(recorder)
     async with asyncio.timeout(60):
         assert await Records(database, recorder).latest(FUNCTION.id, limit=2) == []
+
+
+async def test_a_record_that_the_store_refuses_costs_no_other_one(database: Database) -> None:
+    recorder = Recorder(database)
+    kept = [record(recorder) for _ in range(30)]
+    refused = []
+    for _ in range(3):
+        refused.append(record(recorder))
+        refused[-1].path = "/\ud800"
+        kept += [record(recorder) for _ in range(30)]
+    tasks = Tasks()
+    with capture_logs() as logs:
+        tasks.loop(recorder.run(), name="recorder")
+        await recorder.flush(30)
+    await tasks.close()
+    assert set(await read(database)) == {call.id for call in kept}
+    assert recorder.lost == len(refused)
+    assert [(entry["event"], entry["rows"]) for entry in logs] == [("cannot write the records of calls", 3)]
+
+
+async def test_what_is_kept_of_a_call_is_redacted_before_anybody_is_told(database: Database) -> None:
+    told: list[bytes] = []
+    recorder = Recorder(
+        database,
+        on_ended=lambda batch: told.extend(call.response_body for call in batch),
+    )
+    invocation = an_invocation(FUNCTION)
+    recorder.begin(invocation)
+    kept = Kept(
+        recording=Recording("root-key"),
+        headers=[],
+        query=b"",
+        response=b"a s3cret-value",
+        redactor=Redactor(["s3cret-value"]),
+        whole=True,
+    )
+    recorder.end(invocation, kept)
+    tasks = Tasks()
+    tasks.loop(recorder.run(), name="recorder")
+    await recorder.flush(10)
+    await tasks.close()
+    assert told == [b"a [redacted]"]
+    assert (await read(database))[invocation.id].response_body == b"a [redacted]"
+
+
+async def test_what_cannot_be_prepared_is_not_shown_as_it_came(database: Database) -> None:
+    class Broken(Redactor):
+        def data(self, data: bytes, *, cut: bool = False) -> bytes:
+            raise ValueError("no")
+
+    recorder = Recorder(database)
+    invocation = an_invocation(FUNCTION, request_body=b"s3cret-value", path="/s3cret-value")
+    other = an_invocation(FUNCTION)
+    kept = Kept(
+        recording=Recording("root-key"),
+        headers=[],
+        query=b"",
+        response=b"s3cret-value",
+        redactor=Broken(["s3cret-value"]),
+        whole=True,
+    )
+    recorder.begin(invocation)
+    recorder.end(invocation, kept)
+    recorder.begin(other)
+    recorder.end(other)
+    tasks = Tasks()
+    with capture_logs() as logs:
+        tasks.loop(recorder.run(), name="recorder")
+        await recorder.flush(10)
+    await tasks.close()
+    found = await read(database)
+    assert (found[invocation.id].request_body, found[invocation.id].path) == (b"", "")
+    assert found[other.id] == other
+    assert "s3cret" not in str([entry for entry in logs if entry["event"] != "cannot prepare the record of a call"])
+
+
+async def test_the_end_of_a_console_is_kept(recorder: Recorder, database: Database) -> None:
+    end = ConsoleLine(level="warn", message="more", at_ms=1, ends=True)
+    during, after = an_invocation(FUNCTION), an_invocation(FUNCTION)
+    for call in (during, after):
+        recorder.begin(call)
+        recorder.print(call.id, a_line("one"))
+    recorder.print(during.id, end)
+    for call in (during, after):
+        recorder.end(call)
+    await recorder.flush(10)
+    recorder.print(after.id, a_line("late"))
+    recorder.print(after.id, end)
+    await recorder.flush(10)
+    found = await read(database)
+    assert [line.message for line in found[during.id].console] == ["one"]
+    assert [line.message for line in found[after.id].console] == ["one", "late"]
+    assert found[during.id].console_truncated
+    assert found[after.id].console_truncated
+
+
+async def test_late_lines_that_wait_are_bounded_in_bytes(database: Database) -> None:
+    recorder = Recorder(database)
+    invocation = record(recorder)
+    recorder.drop(invocation)
+    for _ in range(9_000):
+        recorder.print(invocation.id, a_line("x" * 10_000))
+    assert sum(len(line.message) for _, line in recorder._late) <= 17 * 1024 * 1024

@@ -1,11 +1,14 @@
 import asyncio
 import threading
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
 
-from isolet.errors import NotFound, StoreError
+from isolet.errors import NotFound, StoreError, StoreRefused
+from isolet.ids import ProjectId
 from isolet.store import projects as stored
 from isolet.store.database import Database
 from isolet.store.schema import api_keys, projects
@@ -129,3 +132,62 @@ async def test_closing_finishes_what_was_begun(database_url: str) -> None:
     await second.open()
     assert len(await second.read(stored.list_projects)) == 1
     await second.close()
+
+
+SECRET = "Bearer s3cret-value"
+
+
+def twice(connection: Connection) -> None:
+    for _ in range(2):
+        values = {
+            "id": SECRET,
+            "slug": SECRET,
+            "name": SECRET,
+            "created_at_ms": 0,
+            "plan": "free",
+            "allowed_origins": [],
+        }
+        connection.execute(insert(projects).values(values))
+
+
+REFUSED: dict[str, Callable[[Connection], object]] = {
+    "twice": twice,
+    "too long": lambda connection: stored.insert_project(connection, replace(a_project(), id=ProjectId(SECRET * 99))),
+    "surrogate": lambda connection: stored.insert_project(connection, a_project(name=f"{SECRET}\ud800")),
+    "nul": lambda connection: stored.insert_project(connection, a_project(name=f"{SECRET}\0")),
+    "no number": lambda connection: connection.execute(
+        text("SELECT CAST(:value AS INTEGER) FROM nothing WHERE created_at_ms = :value"), {"value": SECRET}
+    ),
+    "cast": lambda connection: connection.execute(text("SELECT CAST(:value AS INTEGER)"), {"value": SECRET}),
+    "missing column": lambda connection: connection.execute(
+        text("SELECT no FROM projects WHERE :v = ''"), {"v": SECRET}
+    ),
+    "bytes": lambda connection: connection.execute(
+        text("INSERT INTO projects (id, slug) VALUES (:v, :b)"), {"v": SECRET, "b": SECRET.encode() * 100}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_no_error_of_the_database_says_what_it_was_sent(database: Database, name: str) -> None:
+    """The log shows whole tracebacks, with everything that led to the error."""
+    try:
+        await database.write(REFUSED[name])
+    except (StoreError, NotFound) as exc:
+        told = "".join(traceback.format_exception(exc))
+        assert "s3cret" not in told
+        assert "cannot write to the database: " in told
+        return
+    assert is_lenient(database)
+
+
+def is_lenient(database: Database) -> bool:
+    """SQLite takes text of any length, and any text for a number."""
+    return not database_is_shared(database)
+
+
+async def test_what_is_refused_is_told_from_what_may_pass(database: Database) -> None:
+    with pytest.raises(StoreRefused):
+        await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
+    with pytest.raises(StoreRefused):
+        await database.write(twice)

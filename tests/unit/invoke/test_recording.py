@@ -2,7 +2,7 @@ import pytest
 
 from isolet.domain.invocations import Door, Invocation
 from isolet.ids import FunctionId, InvocationId, ProjectId
-from isolet.invoke.recording import Recording
+from isolet.invoke.recording import Kept, Recording
 
 ROOT = "root-key-of-the-tests"
 
@@ -32,5 +32,5 @@ def test_a_path_is_recorded_as_every_database_can_hold_it(recording: Recording) 
         path=f"/a\0b/{ROOT}",
         started_at_ms=0,
     )
-    recording.fill(call, headers=[], query=b"", response=b"", redactor=None, whole=True)
+    recording.fill(call, Kept(recording=recording, headers=[], query=b"", response=b"", redactor=None, whole=True))
     assert (call.path, call.request_redacted) == ("/a\ufffdb/[redacted]", True)

@@ -2,6 +2,7 @@
 // platform's context, made when they are first used, so that a call that does not use them pays nothing.
 
 import { env as importable } from "cloudflare:workers";
+import process from "node:process";
 
 import { Database, Idempotency, KeyValue } from "./stores.js";
 
@@ -20,6 +21,13 @@ delete importable.__isolet;
 delete importable.__isolet_loopback;
 const own = bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
 const variables = own.environment ?? {};
+
+// Libraries look for variables there; `KV` and `DB` are bindings, whatever variables are called.
+for (const [name, value] of Object.entries(variables)) {
+  if (BINDINGS.includes(name)) continue;
+  if (!(name in importable)) importable[name] = value;
+  if (!(name in process.env)) process.env[name] = value;
+}
 
 // What is the same for all calls of this instance.
 let shared;

@@ -3,8 +3,9 @@
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 
-import { calls, collectGarbage, emit, ownStack, Response, stringify } from "./console.js";
+import { calls, collectGarbage, emit, Response, stringify } from "./console.js";
 import { contextOf } from "./context.js";
+import { headOf, isError, thrownStack, thrownText } from "./errors.js";
 import "./sockets.js";
 import * as module from "../function.js";
 
@@ -68,14 +69,20 @@ function describe(value) {
   return value.constructor?.name ? `an object of ${value.constructor.name}` : "an object";
 }
 
+/** `message` says all of it, `said` what the error itself says, without its name. */
 function failure(error) {
-  let message;
+  const message = thrownText(error);
+  let said = message;
   try {
-    message = String(error);
+    if (isError(error)) said = typeof error.message === "string" && error.message ? error.message : headOf(error);
   } catch {
-    message = "the handler threw a value that cannot be shown";
+    // A getter of the function's own.
   }
-  const report = { message: message.slice(0, MAX_CHARS), stack: ownStack(error) ?? null };
+  const report = {
+    message: message.slice(0, MAX_CHARS),
+    said: said.slice(0, MAX_CHARS),
+    stack: thrownStack(error) ?? null,
+  };
   return new Response(stringify(report), { status: 500, headers: { "x-isolet-error": "1" } });
 }
 

@@ -1,0 +1,219 @@
+"""What an instance prints, as console lines of its calls.
+
+The wrapper writes them to standard output as RS + JSON `[call id, level, ms, text, stack, cut]`. The function shares
+its process, so nothing here is believed: a line counts only for a call that this instance runs, or ran lately, and its
+number, sizes, level and time are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.domain.invocations import ConsoleLine, storable
+from isolet.domain.limits import CONSOLE_MAX_BYTES, CONSOLE_MAX_CHARS, CONSOLE_MAX_LINES
+from isolet.domain.redaction import Redactor
+from isolet.domain.source_lines import authored_stack
+from isolet.ids import InvocationId
+
+__all__ = ["Console", "LineSink", "OwnLineSink"]
+
+LineSink = Callable[[InvocationId, ConsoleLine], None]
+OwnLineSink = Callable[[ConsoleLine], None]
+_MARK = b"\x1e"
+_BEFORE_ID = b'\x1e["'
+_ID_MAX_CHARS = 64
+_LEVELS = frozenset({"log", "info", "warn", "error", "debug"})
+# A line of the wrapper's: text and stack of `CONSOLE_MAX_CHARS`, each written in six bytes at most.
+_LINE_MAX_BYTES = 12 * CONSOLE_MAX_CHARS + 1024
+# So many calls that ended may still print: what `waitUntil` and timers do.
+_RECENT_CALLS = 4_096
+# Lines of no call: so many at once, and one more for each second that passes.
+_OWN_LINES = 100
+# What is read at once is taken on the loop when it is little, and in a thread otherwise.
+_LITTLE_BYTES = 4_096
+_WAITING_MAX_BYTES = 1024 * 1024
+# An error of the function's own, whose reply was under way.
+_BROKEN = re.compile(rb"Uncaught exception: .{0,200}?: failed: (?:remote\.)?jsg\.(.{1,4096})")
+_ERROR_MAX_BYTES = 8_192
+_BROKEN_KEPT = 16
+_DROPPED = "[what this call printed from here on is not kept]"
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What a call may still print; `began_ms` is when it began here."""
+
+    began_ms: int
+    lines: int = CONSOLE_MAX_LINES
+    size: int = CONSOLE_MAX_BYTES
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A line as it was read; without `data` it says that further ones are dropped. Without `call` it is of no call."""
+
+    call: InvocationId | None
+    data: bytes
+    since_ms: int
+
+
+class Console:
+    """`on_line` gets lines of calls, `on_own_line` those that no call can be told of."""
+
+    def __init__(self, redactor: Redactor, module: str, *, on_line: LineSink, on_own_line: OwnLineSink) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._redactor = redactor
+        self._module = module
+        self._on_line = on_line
+        self._on_own_line = on_own_line
+        self._running: dict[InvocationId, _Budget] = {}
+        self._recent: OrderedDict[InvocationId, _Budget] = OrderedDict()
+        self._began_ms = _now_ms()
+        self._own_lines = float(_OWN_LINES)
+        self._own_at = self._loop.time()
+        self._waiting: list[_Raw] = []
+        self._waiting_bytes = 0
+        self._busy = False
+        self._error_rest = b""
+        self._broken: deque[str] = deque(maxlen=_BROKEN_KEPT)
+
+    def begin(self, call: InvocationId) -> None:
+        budget = self._recent.pop(call) if call in self._recent else _Budget(_now_ms())
+        self._running[call] = budget
+
+    def end(self, call: InvocationId) -> None:
+        """It may still print for a while."""
+        budget = self._running.pop(call, None)
+        if budget is not None:
+            self._recent[call] = budget
+            if len(self._recent) > _RECENT_CALLS:
+                self._recent.popitem(last=False)
+
+    def read(self, line: bytes) -> None:
+        """A line of standard output. What is not for us, or too much, is dropped before it is looked at."""
+        if not line.startswith(_BEFORE_ID) or len(line) > _LINE_MAX_BYTES:
+            return
+        raw = self._accepted(line)
+        if raw is None:
+            return
+        if not self._waiting and not self._busy:
+            self._loop.call_soon(self._take)
+        self._waiting.append(raw)
+        self._waiting_bytes += len(raw.data)
+
+    def read_error(self, chunk: bytes) -> None:
+        """A part of standard error, where the runtime says why the body of a reply broke off."""
+        *lines, self._error_rest = (self._error_rest + chunk).split(b"\n")
+        self._error_rest = self._error_rest[-_ERROR_MAX_BYTES:]
+        for line in lines:
+            if (found := _BROKEN.search(line[:_ERROR_MAX_BYTES])) is not None:
+                self._broken.append(found[1].decode(errors="replace"))
+
+    def take_broken(self) -> str | None:
+        """Why a reply broke off, once for each, as far as the runtime said it."""
+        return self.redact(self._broken.popleft(), cut=False) if self._broken else None
+
+    def redact(self, text: str, *, cut: bool) -> str:
+        return self._redactor.text(text, cut=cut)
+
+    def redact_stack(self, stack: str, *, cut: bool) -> str:
+        """A stack trace with its places in the author's text, without the values of secrets."""
+        return authored_stack(self._module, self._redactor.text(stack, cut=cut))
+
+    def _accepted(self, line: bytes) -> _Raw | None:
+        """Whose line it is, when that one may print it."""
+        start = len(_BEFORE_ID)
+        end = line.find(b'"', start, start + _ID_MAX_CHARS)
+        if end == start:
+            if len(self._running) != 1:
+                return self._own(line)
+            # The runtime ran a callback outside of its call; there is only one that it can be of.
+            call = next(iter(self._running))
+        else:
+            call = InvocationId(line[start:end].decode(errors="replace"))
+        budget = self._running.get(call) or self._recent.get(call)
+        if budget is None or budget.told:
+            return None
+        budget.lines -= 1
+        budget.size -= len(line)
+        full = self._waiting_bytes > _WAITING_MAX_BYTES
+        if budget.lines < 0 or budget.size < 0 or full:
+            budget.told = True
+            return _Raw(call, b"", budget.began_ms)
+        return _Raw(call, line, budget.began_ms)
+
+    def _own(self, line: bytes) -> _Raw | None:
+        now = self._loop.time()
+        self._own_lines = min(self._own_lines + now - self._own_at, _OWN_LINES)
+        self._own_at = now
+        if self._own_lines < 1 or self._waiting_bytes > _WAITING_MAX_BYTES:
+            return None
+        self._own_lines -= 1
+        return _Raw(None, line, self._began_ms)
+
+    def _take(self) -> None:
+        """Read what waits: redacted before anybody sees it, and in the order in which it was printed."""
+        lines, self._waiting = self._waiting, []
+        size, self._waiting_bytes = self._waiting_bytes, 0
+        if size <= _LITTLE_BYTES:
+            self._hand_over(self._parse_all(lines))
+            return
+        self._busy = True
+        self._loop.run_in_executor(None, self._parse_all, lines).add_done_callback(self._taken)
+
+    def _taken(self, done: asyncio.Future[list[tuple[InvocationId | None, ConsoleLine]]]) -> None:
+        self._busy = False
+        if not done.cancelled():
+            self._hand_over(done.result())
+        if self._waiting:
+            self._take()
+
+    def _hand_over(self, lines: Sequence[tuple[InvocationId | None, ConsoleLine]]) -> None:
+        for call, line in lines:
+            if call is None:
+                self._on_own_line(line)
+            else:
+                self._on_line(call, line)
+
+    def _parse_all(self, lines: Sequence[_Raw]) -> list[tuple[InvocationId | None, ConsoleLine]]:
+        parsed = ((raw.call, self._parse(raw)) for raw in lines)
+        return [(call, line) for call, line in parsed if line is not None]
+
+    def _parse(self, raw: _Raw) -> ConsoleLine | None:
+        if not raw.data:
+            return ConsoleLine(level="warn", message=_DROPPED, at_ms=_now_ms(), ends=True)
+        try:
+            _, level, at_ms, message, stack, *rest = json.loads(raw.data[len(_MARK) :])
+        except (ValueError, TypeError, RecursionError):
+            return None
+        if not isinstance(message, str):
+            return None
+        stack = stack[:CONSOLE_MAX_CHARS] if isinstance(stack, str) and stack else None
+        cut = rest[:1] == [True] or len(message) > CONSOLE_MAX_CHARS
+        whole_stack = stack is None or len(stack) < CONSOLE_MAX_CHARS // 2
+        return ConsoleLine(
+            level=level if isinstance(level, str) and level in _LEVELS else "log",
+            message=storable(self.redact(message[:CONSOLE_MAX_CHARS], cut=cut)),
+            at_ms=_time(at_ms, raw.since_ms),
+            stack=storable(self.redact_stack(stack, cut=not whole_stack)) if stack else None,
+            cut=cut,
+        )
+
+
+def _time(value: Any, since_ms: int) -> int:
+    """Within the time since `since_ms`."""
+    now = _now_ms()
+    known = isinstance(value, int) and not isinstance(value, bool)
+    return min(max(value, since_ms), now) if known else now
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

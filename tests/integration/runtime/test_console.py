@@ -1,0 +1,178 @@
+"""What an instance prints, as the host reads it: nothing that the process says of itself is believed."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from isolet.domain.invocations import ConsoleLine
+from isolet.domain.redaction import Redactor
+from isolet.ids import InvocationId, new_id
+from isolet.runtime.console import Console
+
+CALL, OTHER = InvocationId(new_id()), InvocationId(new_id())
+Line = tuple[InvocationId | None, ConsoleLine]
+
+
+@pytest.fixture
+def heard() -> list[Line]:
+    return []
+
+
+@pytest.fixture
+async def console(heard: list[Line]) -> Console:
+    return Console(
+        Redactor(["s3cret-value"]),
+        "",
+        on_line=lambda call, line: heard.append((call, line)),
+        on_own_line=lambda line: heard.append((None, line)),
+    )
+
+
+async def until(look: Callable[[], object], what: str) -> None:
+    try:
+        async with asyncio.timeout(10):
+            while not look():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not come") from None
+
+
+def written(call: object, message: object, **members: Any) -> bytes:
+    known = {"level": "log", "at_ms": time.time_ns() // 1_000_000, "stack": None}
+    told = {**known, **members}
+    return b"\x1e" + json.dumps([call, told["level"], told["at_ms"], message, told["stack"]]).encode()
+
+
+async def wait_for(heard: list[Line], count: int) -> None:
+    await until(lambda: len(heard) >= count, f"{count} lines")
+
+
+async def test_a_line_counts_for_calls_that_run_here_or_did_lately(console: Console, heard: list[Line]) -> None:
+    console.begin(CALL)
+    console.read(written(CALL, "one"))
+    console.read(written(OTHER, "payment failed"))
+    console.end(CALL)
+    console.read(written(CALL, "late"))
+    await wait_for(heard, 2)
+    assert [(call, line.message) for call, line in heard] == [(CALL, "one"), (CALL, "late")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\x1e",
+        b"\x1e[]",
+        b'\x1e["',
+        b'\x1e["%b"' % CALL.encode(),
+        b'\x1e["%b", "log", 1, ' % CALL.encode() + b"[" * 50_000,
+        b'\x1e["%b", "log", 1, "text"]' % CALL.encode(),
+        b'\x1e["%b", "log", 1, {"a": 1}, null]' % CALL.encode(),
+        b'\x1e["%b", "log", 1, "\xff", null]' % CALL.encode(),
+        b'\x1e["%b", "log", 1, "%b", null]' % (CALL.encode(), b"x" * 200_000),
+        b"what a program prints",
+    ],
+)
+async def test_what_is_no_line_is_passed_over(console: Console, heard: list[Line], line: bytes) -> None:
+    console.begin(CALL)
+    console.read(line)
+    console.read(written(CALL, "end"))
+    await wait_for(heard, 1)
+    assert [line.message for _, line in heard] == ["end"]
+
+
+async def test_levels_are_those_of_a_list_and_times_those_of_the_call(console: Console, heard: list[Line]) -> None:
+    began = time.time_ns() // 1_000_000
+    console.begin(CALL)
+    for at_ms in (10**18, -(10**18), 10**400, 1.5, "soon", None, True, [1]):
+        console.read(written(CALL, "x", level={"not": "one"}, at_ms=at_ms))
+    console.read(b'\x1e["%b", "fatal", 1e999, "x", null]' % CALL.encode())
+    await wait_for(heard, 9)
+    now = time.time_ns() // 1_000_000
+    assert {line.level for _, line in heard} == {"log"}
+    assert all(began <= line.at_ms <= now for _, line in heard)
+
+
+async def test_lines_of_a_call_have_an_end(console: Console, heard: list[Line]) -> None:
+    console.begin(CALL)
+    for number in range(1_000):
+        console.read(written(CALL, str(number)))
+    await wait_for(heard, 101)
+    console.end(CALL)
+    console.read(written(CALL, "after"))
+    console.begin(OTHER)
+    console.read(written(OTHER, "other"))
+    await wait_for(heard, 102)
+    assert [line.message for _, line in heard[:100]] == [str(number) for number in range(100)]
+    assert (heard[100][1].ends, heard[101][1].message) == (True, "other")
+
+
+async def test_texts_are_cut_and_their_sum_is_bounded(console: Console, heard: list[Line]) -> None:
+    console.begin(CALL)
+    for _ in range(90):
+        console.read(written(CALL, "x" * 60_000, stack="y" * 20_000))
+    await until(lambda: any(line.ends for _, line in heard), "the end of what the call may print")
+    lines = [line for _, line in heard if not line.ends]
+    assert len(lines) < 40
+    assert {(len(line.message), line.cut, len(line.stack or "")) for line in lines} == {(10_000, True, 10_000)}
+
+
+async def test_lines_are_redacted_and_in_order_wherever_they_are_read(console: Console, heard: list[Line]) -> None:
+    console.begin(CALL)
+    for number in range(60):
+        # Some that are read at once, some that are read in a thread.
+        console.read(written(CALL, f"{number} s3cret-value" + "x" * (5_000 if number % 7 == 0 else 0)))
+    await wait_for(heard, 60)
+    assert [line.message.partition(" ")[0] for _, line in heard] == [str(number) for number in range(60)]
+    assert all("s3cret" not in line.message and "[redacted]" in line.message for _, line in heard)
+
+
+async def test_what_was_cut_in_a_value_loses_that_part(console: Console, heard: list[Line]) -> None:
+    console.begin(CALL)
+    text = "x" * 9_994
+    console.read(written(CALL, f"{text}s3cret-value and more"))
+    await wait_for(heard, 1)
+    assert (heard[0][1].message, heard[0][1].cut) == (f"{text}[redacted]", True)
+
+
+async def test_a_line_of_no_call_is_of_the_only_one_that_runs_or_of_the_function(
+    console: Console, heard: list[Line]
+) -> None:
+    console.read(written("", "while loading"))
+    console.begin(CALL)
+    console.read(written("", "in a callback"))
+    console.begin(OTHER)
+    console.read(written("", "of one of two"))
+    await wait_for(heard, 3)
+    assert [(call, line.message) for call, line in heard] == [
+        (None, "while loading"),
+        (CALL, "in a callback"),
+        (None, "of one of two"),
+    ]
+
+
+async def test_lines_of_no_call_are_bounded(console: Console, heard: list[Line]) -> None:
+    for number in range(5_000):
+        console.read(written("", str(number)))
+    console.begin(CALL)
+    console.read(written(CALL, "end"))
+    await until(lambda: heard[-1:] and heard[-1][1].message == "end", "the last line")
+    assert 100 <= len(heard) - 1 <= 200
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"x.rs:372: error: Uncaught exception: a/b.h:1456: failed: remote.jsg.Error: db gone\n", "Error: db gone"),
+        (b"Uncaught exception: a/b.h:1: failed: jsg.TypeError: of s3cret-value\n", "TypeError: of [redacted]"),
+        (b"Uncaught exception: a/b.h:1: disconnected: of its own\n", None),
+        (b"something else\n", None),
+    ],
+)
+async def test_the_runtime_says_why_a_reply_broke_off(console: Console, said: bytes, told: str | None) -> None:
+    for part in (said[:20], said[20:]):
+        console.read_error(part)
+    assert (console.take_broken(), console.take_broken()) == (told, None)
