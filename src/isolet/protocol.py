@@ -6,8 +6,6 @@ It serves uvicorn as its protocol class, and uses nothing of uvicorn's own. An a
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import urllib.parse
 from collections import deque
 from typing import Any, cast
@@ -16,26 +14,26 @@ import httptools
 
 from isolet.sendqueue import queued_bytes
 from isolet.upgrade import EXTENSION, Upgrade
-from isolet.wire import heads
+from isolet.wire.behind import parser_of_body
 from isolet.wire.callers import CLAIMS, TOLD, Caller, Proxies, plain_address, told_of
 from isolet.wire.exchange import WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
 from isolet.wire.heads import Headers
 from isolet.wire.hosts import is_host
+from isolet.wire.refusals import refusal_of
+from isolet.wire.targets import asks_for_websocket, split_target
 
-__all__ = ["WHOLE", "Protocol"]
+__all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "WHOLE", "Protocol"]
 
-_HEADERS_MAX = 200
-_HEAD_MAX_BYTES = 65_536
+HEADERS_MAX = 200
+HEAD_MAX_BYTES = 65_536
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
 # What may come in a body without bringing a byte of it on: the lines between its chunks, and trailers.
-_FRAMING_MAX_BYTES = 2 * _HEAD_MAX_BYTES
+_FRAMING_MAX_BYTES = 2 * HEAD_MAX_BYTES
 # A client that does not finish the head of a request in this time is cut off.
 _HEAD_TIMEOUT_S = 30.0
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _WATCHED = CLAIMS | {b"host", b"expect"}
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?")
 _NO_PROXIES = Proxies()
 
 
@@ -252,7 +250,7 @@ class Protocol(asyncio.Protocol):
         """Most heads come whole in one piece, and most pieces bring a body on; what goes on without end is counted."""
         if self._in_head:
             self._head_bytes += size_bytes
-            if self._head_bytes > _HEAD_MAX_BYTES:
+            if self._head_bytes > HEAD_MAX_BYTES:
                 self._refuse_message()
             elif self._head_timer is None:
                 self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
@@ -302,7 +300,7 @@ class Protocol(asyncio.Protocol):
         self._check_size()
         parser = self._parser
         version = parser.get_http_version()
-        raw_path, query = self._target()
+        raw_path, query = split_target(self._url, self._hosts)
         self._check_host(version)
         caller = self._caller()
         path = raw_path.decode("ascii")
@@ -334,7 +332,7 @@ class Protocol(asyncio.Protocol):
             on_late=self._refuse_late,
         )
         if parser.should_upgrade():
-            if _asks_for_websocket(self._headers):
+            if asks_for_websocket(self._headers):
                 self._ask_upgrade(exchange)
             else:
                 self._passed_over = True
@@ -350,22 +348,11 @@ class Protocol(asyncio.Protocol):
 
     def _check_size(self) -> None:
         """Raises ValueError."""
-        if self._head_bytes + self._piece_bytes > _HEAD_MAX_BYTES:
+        if self._head_bytes + self._piece_bytes > HEAD_MAX_BYTES:
             fields = (*self._headers, *self._claims)
             self._head_bytes = len(self._url) + sum(len(name) + len(value) for name, value in fields)
         if self._is_too_large:
             raise ValueError("headers too large")
-
-    def _target(self) -> tuple[bytes, bytes]:
-        """Path and query. Raises ValueError for a target that names no path, or another host than the request."""
-        url = self._url
-        if url.startswith(b"/"):
-            path, _, query = url.partition(b"#")[0].partition(b"?")
-            return path, query
-        absolute = _ABSOLUTE.fullmatch(url)
-        if absolute is None or not is_host(absolute[1]) or [absolute[1].lower()] != [h.lower() for h in self._hosts]:
-            raise ValueError("the target is no path of this host")
-        return absolute[2] or b"/", absolute[3] or b""
 
     def _check_host(self, version: str) -> None:
         """Raises ValueError for a head that does not name one host."""
@@ -459,7 +446,7 @@ class Protocol(asyncio.Protocol):
         if self._asked is not None:
             self._upgrade = self._asked
         else:
-            self._parser = _parser_of_body(self, self._headers)
+            self._parser = parser_of_body(self, self._headers)
         if rest:
             self.data_received(rest)
 
@@ -467,15 +454,15 @@ class Protocol(asyncio.Protocol):
 
     @property
     def _is_too_large(self) -> bool:
-        largest = max(self._head_bytes, self._trailer_bytes, self._framing_bytes - _HEAD_MAX_BYTES)
-        return largest > _HEAD_MAX_BYTES or max(len(self._headers) + len(self._claims), self._trailers) > _HEADERS_MAX
+        largest = max(self._head_bytes, self._trailer_bytes, self._framing_bytes - HEAD_MAX_BYTES)
+        return largest > HEAD_MAX_BYTES or max(len(self._headers) + len(self._claims), self._trailers) > HEADERS_MAX
 
     def _refuse_message(self) -> None:
         """What came is no request that can be served; replies to those before it go out first."""
         if self._is_too_large:
-            refusal = _refusal(431, "Request headers are too large")
+            refusal = refusal_of(431, "Request headers are too large")
         else:
-            refusal = _refusal(400, "The request is not valid HTTP")
+            refusal = refusal_of(400, "The request is not valid HTTP")
         self._refuses = True
         broken = None if self._in_head or not self._in_message else self._latest
         if broken is not None and broken is self._running:
@@ -495,10 +482,10 @@ class Protocol(asyncio.Protocol):
             self._end_with(refusal)
 
     def _refuse_late(self) -> None:
-        self._end_with(_refusal(408, "The request's body did not come in time"))
+        self._end_with(refusal_of(408, "The request's body did not come in time"))
 
     def _send_refusal(self, status: int, text: str) -> None:
-        self._end_with(_refusal(status, text))
+        self._end_with(refusal_of(status, text))
 
     def _end_with(self, refusal: bytes) -> None:
         self._refuses = True
@@ -506,58 +493,7 @@ class Protocol(asyncio.Protocol):
         self.transport.close()
 
 
-def _refusal(status: int, text: str) -> bytes:
-    """Says what is wrong with a request, as the last thing on its connection."""
-    body = json.dumps({"error": text}).encode()
-    told = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    return heads.reply(status, heads.lines(told)) + body
-
-
 def _address_of(transport: asyncio.BaseTransport, side: str) -> tuple[str, int] | None:
     """Address and port of an end of the connection; None on a unix socket."""
     name = transport.get_extra_info(side)
     return (str(name[0]).partition("%")[0], int(name[1])) if isinstance(name, tuple | list) else None
-
-
-def _asks_for_websocket(headers: Headers) -> bool:
-    options = b",".join(value.lower() for name, value in headers if name == b"connection").split(b",")
-    asked = [value.lower() for name, value in headers if name == b"upgrade"]
-    return b"upgrade" in (option.strip() for option in options) and asked[-1:] == [b"websocket"]
-
-
-class _BehindHead:
-    """Tells a protocol what a parser reads behind the head that it was made with."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-        self._protocol = protocol
-        self._is_behind = False
-
-    def on_message_begin(self) -> None:
-        if self._is_behind:
-            self._protocol.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if self._is_behind:
-            self._protocol.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_behind:
-            self._protocol.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self._is_behind:
-            self._protocol.on_headers_complete()
-        self._is_behind = True
-
-
-def _parser_of_body(protocol: Protocol, headers: Headers) -> httptools.HttpRequestParser:
-    """A parser for the body of a request with these headers, and for the requests that follow."""
-    parser = httptools.HttpRequestParser(_BehindHead(protocol))
-    parser.feed_data(heads.request(b"POST", b"/", heads.lines(h for h in headers if h[0] in _FRAMING)))
-    return parser

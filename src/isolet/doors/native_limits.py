@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from isolet.domain import limits, secrets
 from isolet.domain.projects import Plan
 from isolet.doors.native_access import NativeAccess
+from isolet.protocol import HEAD_MAX_BYTES, HEADERS_MAX
 from isolet.settings import Settings
 from isolet.storage import kv, sql
 
@@ -48,6 +49,8 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
         },
         "call": {
             "body_bytes": settings.max_body_bytes,
+            "headers": HEADERS_MAX,
+            "head_bytes": HEAD_MAX_BYTES,
             "queue_timeout_s": settings.queue_timeout_s,
             "console_lines": limits.CONSOLE_MAX_LINES,
             "console_line_chars": limits.CONSOLE_MAX_CHARS,

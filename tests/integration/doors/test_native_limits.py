@@ -18,6 +18,7 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
     assert told["function"]["timeout_ms"] == {"default": 30_000, "minimum": 1, "maximum": 300_000}
     assert {name: bounds["default"] for name, bounds in told["function"].items()} == Limits().to_json()
     assert told["call"]["body_bytes"] == 3 * 1024 * 1024
+    assert (told["call"]["headers"], told["call"]["head_bytes"]) == (200, 65_536)
     assert told["deploy"]["code_bytes"] == 1024 * 1024
     assert told["record"] == {"body_bytes": 16_384, "error_chars": 512, "kept_days": 2, "kept_rows": 100_000}
     assert told["kv"] == {"key_bytes": 512, "value_bytes": 25 * 1024 * 1024, "metadata_bytes": 1024}
