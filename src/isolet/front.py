@@ -28,7 +28,12 @@ def build_front(house: House, management: Deferred[FastAPI], pages: PlatformPage
     settings, routes, credentials = house.settings, house.routes, house.credentials
     own_cors = OwnCors(house.database)
     kapso = KapsoDoor(
-        routes=routes, credentials=credentials, invoker=house.invoker, own_cors=own_cors, settings=settings
+        routes=routes,
+        credentials=credentials,
+        invoker=house.invoker,
+        own_cors=own_cors,
+        bodies=house.bodies,
+        settings=settings,
     )
     calls = ButterbaseCalls(
         routes=routes,
@@ -36,10 +41,16 @@ def build_front(house: House, management: Deferred[FastAPI], pages: PlatformPage
         invoker=house.invoker,
         identities=house.identities,
         own_cors=own_cors,
+        bodies=house.bodies,
         settings=settings,
     )
     altair = AltairDoor(
-        routes=routes, credentials=credentials, invoker=house.invoker, jobs=house.jobs, settings=settings
+        routes=routes,
+        credentials=credentials,
+        invoker=house.invoker,
+        jobs=house.jobs,
+        bodies=house.bodies,
+        settings=settings,
     )
     limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
     rates = Rates(routes, limits, clock=time.monotonic)

@@ -31,6 +31,7 @@ from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.functions.settling import Settling
 from isolet.ids import FunctionId, ProjectId
+from isolet.invoke.bodies import Bodies
 from isolet.invoke.follower import Follower
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker
@@ -72,6 +73,7 @@ from isolet.toolchain import Toolchain
 log = get_logger("house")
 
 _FLUSH_TIMEOUT_S = 10.0
+_MB = 1024 * 1024
 
 
 class House:
@@ -102,6 +104,12 @@ class House:
         self.routes = Routes(root_key, _project_limits(self.settings))
         self._own_keys = OwnKeys(root_key)
         self._recording = Recording(root_key)
+        self.bodies = Bodies(
+            memory_bytes=self.settings.body_memory_mb * _MB,
+            disk_bytes=self.settings.body_disk_mb * _MB,
+            folder=self._folder / "spool",
+        )
+        self._stack.callback(self.bodies.close)
         await self._open_store()
         await self._start_runtime()
         await self._build_core()
@@ -326,7 +334,9 @@ class House:
 
     async def _start_loopback(self, tokens: LoopbackTokens) -> None:
         """Where functions call other functions; it stops before the instances do."""
-        app = Loopback(routes=self.routes, invoker=self.invoker, tokens=tokens, settings=self.settings)
+        app = Loopback(
+            routes=self.routes, invoker=self.invoker, tokens=tokens, bodies=self.bodies, settings=self.settings
+        )
         listener = Listener(app, self._loopback_socket, drain_timeout_s=1)
         task = self._health.spawn(listener.run_until_stopped(), name="loopback")
 

@@ -120,4 +120,5 @@ def build_management(house: House, pages: PlatformPages | None) -> FastAPI:
             "records": {"lost": house.recorder.lost, "waiting": house.recorder.waiting},
         },
         pages=pages,
+        bodies=house.bodies,
     )

@@ -107,6 +107,12 @@ class Settings:
     project_log_streams: int = _setting(50, "Live log streams of a project at once.", minimum=1)
     project_connections: int = _setting(1_000, "Outgoing connections of a project open at once.", minimum=1)
     max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
+    body_memory_mb: int = _setting(
+        256, "Memory that request bodies which are read or wait may hold, in MiB; a project a quarter of it.", minimum=4
+    )
+    body_disk_mb: int = _setting(
+        4096, "Disk that large request bodies may hold while they wait, in MiB; a project a quarter of it.", minimum=4
+    )
     metrics_public: bool = _setting(False, "Whether `/metrics` answers without the root key.")
     database_max_mb: int = _setting(10_240, "Largest SQL database, and KV index, of a project, in MiB.", minimum=1)
     retention_days: float = _setting(30.0, "Days that records of calls are kept.", minimum=0)

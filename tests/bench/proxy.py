@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from isolet.doors.http import Body, Receive, Scope, Send, send_bytes
+from isolet.doors.http import Receive, Scope, Send, send_bytes
 from isolet.listener import Listener, bind
 from isolet.runtime.channel import Channel
 from isolet.runtime.process import listen
@@ -28,7 +28,10 @@ class Proxy:
         self._channel = channel
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await Body(scope, receive, limit=_BODY_MAX_BYTES).read()
+        body, more = b"", True
+        while more and len(body) < _BODY_MAX_BYTES:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
         lines = b"".join([b"%b: %b\r\n" % header for header in scope["headers"]])
         connection = await self._channel.connect()
         connection.begin(b"POST %b HTTP/1.1\r\n%b\r\n%b" % (scope["raw_path"], lines, body))

@@ -12,8 +12,8 @@ from isolet.domain.access import Principal
 from isolet.domain.callbacks import check_url
 from isolet.domain.invocations import Door
 from isolet.doors.altair_errors import error_reply
+from isolet.doors.body import SMALL_BYTES, Body
 from isolet.doors.http import (
-    Body,
     Headers,
     Receive,
     Scope,
@@ -33,6 +33,7 @@ from isolet.errors import (
     RequestError,
     Unauthenticated,
 )
+from isolet.invoke.bodies import Bodies
 from isolet.invoke.headers import get, named
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
@@ -80,6 +81,7 @@ class AltairDoor:
     credentials: Credentials
     invoker: Invoker
     jobs: Jobs
+    bodies: Bodies
     settings: Settings
 
     def takes(self, scope: Scope) -> bool:
@@ -115,23 +117,24 @@ class AltairDoor:
         if route.version is None:
             await send_json(send, 202, {"details": "function not ready"})
             return
-        body = Body(scope, receive, limit=self.settings.max_body_bytes)
-        reply = await self.invoker.call(
-            route,
-            CallRequest(
-                door=Door.ALTAIR,
-                method=scope["method"].encode(),
-                target=with_query(target.extra, scope["query_string"]),
-                path=unquote(target.extra.decode("latin-1")),
-                headers=scope["headers"],
-                own=told_to_function(scope),
-                body=await body.read(),
-                scheme=scope["scheme"],
-                gone=body.gone,
-            ),
-        )
-        reply.headers.append((b"x-invoked", b"true"))
-        await send_reply(send, reply)
+        self.invoker.admit(route)
+        with self._body(scope, receive, route) as body:
+            reply = await self.invoker.call(
+                route,
+                CallRequest(
+                    door=Door.ALTAIR,
+                    method=scope["method"].encode(),
+                    target=with_query(target.extra, scope["query_string"]),
+                    path=unquote(target.extra.decode("latin-1")),
+                    headers=scope["headers"],
+                    own=told_to_function(scope),
+                    body=await body.read(),
+                    scheme=scope["scheme"],
+                    gone=body.gone,
+                ),
+            )
+            reply.headers.append((b"x-invoked", b"true"))
+            await send_reply(send, reply)
 
     async def _accept(self, scope: Scope, receive: Receive, send: Send, route: Route, target: _Target) -> None:
         if route.version is None:
@@ -145,27 +148,41 @@ class AltairDoor:
             raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
         # Before its body is taken in.
         self.jobs.backlog.check(route.project_id, _length(headers))
-        body = await Body(scope, receive, limit=self.settings.max_body_bytes).read()
         where = self.invoker.own_keys.without_in_query(with_query(target.extra, scope["query_string"]))
         left_out = _NOT_KEPT | named(headers)
         kept = [header for header in self.invoker.own_keys.without(headers) if header[0] not in left_out]
-        job_id = await self.jobs.accept(
-            AsyncCall(
-                route=route,
-                method="POST",
-                target=where.decode("latin-1"),
-                headers=[
-                    (name.decode("latin-1"), value.decode("latin-1"))
-                    for name, value in (*kept, *told_to_function(scope))
-                ],
-                body=body,
-                callback_url=url,
-                idempotency_key=None if key is None else key.decode("latin-1"),
-                digest=hashlib.sha256(b"\n".join((where, (url or "").encode(), body))).digest(),
+        with self._body(scope, receive, route) as opened:
+            body = await opened.whole()
+            digest = hashlib.sha256(b"\n".join((where, (url or "").encode(), b"")))
+            await self._digest(digest, body)
+            job_id = await self.jobs.accept(
+                AsyncCall(
+                    route=route,
+                    method="POST",
+                    target=where.decode("latin-1"),
+                    headers=[
+                        (name.decode("latin-1"), value.decode("latin-1"))
+                        for name, value in (*kept, *told_to_function(scope))
+                    ],
+                    body=body,
+                    callback_url=url,
+                    idempotency_key=None if key is None else key.decode("latin-1"),
+                    digest=digest.digest(),
+                )
             )
-        )
         location = f"/isolet/v1/invocations/{job_id}".encode()
         await send_bytes(send, 202, b"", [(b"x-invocation-id", job_id.encode()), (b"location", location)])
+
+    def _body(self, scope: Scope, receive: Receive, route: Route) -> Body:
+        limit = self.settings.max_body_bytes
+        return Body(scope, receive, limit=limit, bodies=self.bodies, project_id=route.project_id)
+
+    async def _digest(self, digest: hashlib._Hash, body: bytes) -> None:
+        if len(body) > SMALL_BYTES:
+            # It lets the loop go on meanwhile.
+            await self.bodies.run(lambda: digest.update(body))
+        else:
+            digest.update(body)
 
     def _callback_url(self, headers: Headers) -> str | None:
         value = get(headers, b"x-callback-url")

@@ -17,9 +17,8 @@ from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.doors import altair_shapes as shapes
 from isolet.doors.altair import principal_of
-from isolet.doors.http import Body
 from isolet.doors.reply import large
-from isolet.doors.request import json_body
+from isolet.doors.request import json_body, open_body
 from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauthenticated
 from isolet.functions.deploy import Deployer
 from isolet.functions.service import Functions
@@ -85,7 +84,7 @@ class AltairFunctions:
         @router.post("/spaces/{space}/functions", status_code=201)
         async def create(request: Request, space: str) -> Response:
             project_id = self._project(request, space)
-            values = shapes.creation(await json_body(request, self.settings))
+            values = shapes.creation(await json_body(request, self.settings, project_id))
             if self.routes.named(project_id, values["slug"]) is not None:
                 raise Conflict("This function already exists")
             function = await self.functions.create(project_id, values)
@@ -121,7 +120,7 @@ class AltairFunctions:
         @router.put("/spaces/{space}/functions/{name}")
         async def replace(request: Request, space: str, name: str) -> Response:
             before = await self._function(request, space, name)
-            changes = shapes.replacement(await json_body(request, self.settings), before)
+            changes = shapes.replacement(await json_body(request, self.settings, before.project_id), before)
             function = await self.functions.update(before.project_id, before.id, changes)
             await self.deployer.accept(function)
             totals = await self.metrics.totals([function.id])
@@ -181,7 +180,9 @@ class AltairFunctions:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    body = await Body(request.scope, request.receive, limit=_FORM_MAX_BYTES).read()
+    # Nobody pays for it: what is as small as a request's head is not counted.
+    with open_body(request, ProjectId(""), limit=_FORM_MAX_BYTES) as opened:
+        body = await opened.whole()
     return {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
 
 

@@ -62,7 +62,7 @@ class ButterbaseDoor:
         @router.post("/functions")
         async def deploy_function(request: Request, app_id: str) -> Response:
             principal, project = self._enter(request, app_id)
-            release = shapes.release(await json_body(request, self.settings))
+            release = shapes.release(await json_body(request, self.settings, project.id))
             function = await self.publisher.publish(project.id, release, created_by_id=principal.key_id)
             return JSONResponse(shapes.deployed_object(function, public_base(request, self.settings), app_id))
 
@@ -120,8 +120,8 @@ class ButterbaseDoor:
         @router.patch("/functions/{name:path}/env")
         async def change_environment(request: Request, app_id: str, name: str) -> Response:
             _, project = self._enter(request, app_id)
-            changes = shapes.environment_changes(await json_body(request, self.settings))
             function = await self._find(project, name)
+            changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
             environment = await self.environments.change(function, changes)
             function = await self.functions.get(project.id, function.id)
             return JSONResponse(shapes.environment_reply(function, list(environment.values)))
@@ -129,8 +129,8 @@ class ButterbaseDoor:
         @router.patch("/functions/{name:path}/settings")
         async def change_settings(request: Request, app_id: str, name: str) -> Response:
             _, project = self._enter(request, app_id)
-            allowed = shapes.impersonation(await json_body(request, self.settings))
             function = await self._find(project, name)
+            allowed = shapes.impersonation(await json_body(request, self.settings, project.id))
             agent = {**AGENT_DEFAULTS, **(function.agent or {}), "allow_service_key_impersonation": allowed}
             function = await self.functions.update(project.id, function.id, {"agent": agent})
             return JSONResponse(shapes.settings_reply(function, allowed))
@@ -146,7 +146,7 @@ class ButterbaseDoor:
         @router.patch("/env")
         async def change_app_environment(request: Request, app_id: str) -> Response:
             _, project = self._enter(request, app_id)
-            changes = shapes.environment_changes(await json_body(request, self.settings))
+            changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
             environment, functions = await self.environments.change_project(project.id, changes)
             return JSONResponse(shapes.app_environment_reply(list(environment.values), functions))
 

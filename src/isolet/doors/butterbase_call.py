@@ -18,6 +18,7 @@ from isolet.domain.tokens import TOKEN_MAX_BYTES, is_user_id
 from isolet.domain.triggers import HttpAuth
 from isolet.doors import butterbase_websocket as websocket
 from isolet.doors import cors
+from isolet.doors.body import SMALL_BYTES, Body, Form, JsonForm, TextAsJsonForm
 from isolet.doors.butterbase_errors import (
     Refusal,
     call_error_reply,
@@ -27,18 +28,7 @@ from isolet.doors.butterbase_errors import (
     invalid_key,
     invalid_token,
 )
-from isolet.doors.http import (
-    Body,
-    Headers,
-    Receive,
-    Scope,
-    Send,
-    check_json,
-    send_bytes,
-    send_reply,
-    told_to_function,
-    with_query,
-)
+from isolet.doors.http import Headers, Receive, Scope, Send, send_bytes, send_reply, told_to_function, with_query
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
@@ -49,6 +39,7 @@ from isolet.errors import (
     Unauthenticated,
 )
 from isolet.ids import new_id
+from isolet.invoke.bodies import Bodies
 from isolet.invoke.headers import get
 from isolet.invoke.identity import Identities
 from isolet.invoke.invoker import Invoker, Reply
@@ -63,7 +54,6 @@ _AS_USER = b"x-butterbase-as-user"
 _CALLER_FAMILY = b"x-butterbase-caller-"
 # What callers say here is not passed on: the platform says it itself.
 _OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", _AS_USER})
-_SMALL_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +104,7 @@ class ButterbaseCalls:
     invoker: Invoker
     identities: Identities
     own_cors: OwnCors
+    bodies: Bodies
     settings: Settings
 
     def find(self, path: bytes) -> Callable[[Scope, Receive, Send], Awaitable[None]] | None:
@@ -148,21 +139,22 @@ class ButterbaseCalls:
             if route.http_auth is HttpAuth.REQUIRED and identity.caller == "anonymous":
                 raise Unauthenticated("This function needs a signed-in user or an API key")
             rates.count(scope, None if identity.scope == "*" else project.id)
-            body = Body(scope, receive, limit=self.settings.max_body_bytes)
-            payload = await body.read() if _is_small(headers) else body.__aiter__()
-            passed = _passed(headers)
-            request = self._request(scope, project, route, identity, passed, payload, body)
-            if (upgrade := websocket.wanted(scope)) is not None:
-                websocket.check(scope)
-                request.headers = websocket.admitted(request.headers, project.allowed_origins)
-                request.kind, request.upgrade = Kind.WEBSOCKET, True
-            reply = await self.invoker.call(route, request)
-            if upgrade is not None and reply.status == SWITCHED:
-                reply.headers += rates.headers_of(scope)
-                await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
-                return
-            reply.headers = cors.add(_streaming(reply.headers), granted)
-            await send_reply(send, reply)
+            self.invoker.admit(route)
+            with self._body(scope, receive, project) as body:
+                payload = await body.read() if _is_small(headers) else body.parts()
+                passed = _passed(headers)
+                request = self._request(scope, project, route, identity, passed, payload, body)
+                if (upgrade := websocket.wanted(scope)) is not None:
+                    websocket.check(scope)
+                    request.headers = websocket.admitted(request.headers, project.allowed_origins)
+                    request.kind, request.upgrade = Kind.WEBSOCKET, True
+                reply = await self.invoker.call(route, request)
+                if upgrade is not None and reply.status == SWITCHED:
+                    reply.headers += rates.headers_of(scope)
+                    await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
+                    return
+                reply.headers = cors.add(_streaming(reply.headers), granted)
+                await send_reply(send, reply)
         except (IsoletError, Refusal) as exc:
             render = partial(call_error_reply, with_stack=identity.caller == "service_key")
             await send_error(scope, send, render, exc, granted)
@@ -181,15 +173,16 @@ class ButterbaseCalls:
             if route is None or route.version is None:
                 raise NotFound(f"Function {name!r} not found")
             identity = self._impersonate(scope["headers"], service_identity(principal, project), route)
-            body = Body(scope, receive, limit=self.settings.max_body_bytes)
-            payload = _as_json(scope["headers"], await body.read())
-            passed: Headers = [(b"host", get(scope["headers"], b"host") or b"localhost")]
-            passed.append((b"content-type", b"application/json"))
-            request = self._request(scope, project, route, identity, passed, payload, body)
-            request.target = f"{PREFIX}/{project.slug}/fn/".encode() + scope["raw_path"].split(b"/")[4]
-            reply = await self.invoker.call(route, request)
-            reply.headers = _of_test_call(reply)
-            await send_reply(send, reply)
+            self.invoker.admit(route)
+            with self._body(scope, receive, project) as body:
+                payload = await body.read(_test_form(scope["headers"])) or b"{}"
+                passed: Headers = [(b"host", get(scope["headers"], b"host") or b"localhost")]
+                passed.append((b"content-type", b"application/json"))
+                request = self._request(scope, project, route, identity, passed, payload, body)
+                request.target = f"{PREFIX}/{project.slug}/fn/".encode() + scope["raw_path"].split(b"/")[4]
+                reply = await self.invoker.call(route, request)
+                reply.headers = _of_test_call(reply)
+                await send_reply(send, reply)
         except (IsoletError, Refusal) as exc:
             await send_error(scope, send, partial(call_error_reply, with_stack=True) if _ran(exc) else error_reply, exc)
 
@@ -197,6 +190,10 @@ class ButterbaseCalls:
         if route is None:
             return project.allowed_origins
         return await cors.rules_for(route, headers, project.allowed_origins, self.own_cors)
+
+    def _body(self, scope: Scope, receive: Receive, project: Project) -> Body:
+        limit = self.settings.max_body_bytes
+        return Body(scope, receive, limit=limit, bodies=self.bodies, project_id=project.id)
 
     def _place(self, scope: Scope) -> tuple[Project | None, str]:
         _, _, app, _, name, *_ = scope["raw_path"].split(b"/")
@@ -293,7 +290,7 @@ def authenticate(credentials: Credentials, scope: Scope) -> Principal:
 def _is_small(headers: Headers) -> bool:
     """Whether the body is read before the call, so that the call can be run again where an instance just ended."""
     length = get(headers, b"content-length")
-    return get(headers, b"transfer-encoding") is None and (length is None or int(length) <= _SMALL_BYTES)
+    return get(headers, b"transfer-encoding") is None and (length is None or int(length) <= SMALL_BYTES)
 
 
 def _passed(headers: Headers) -> Headers:
@@ -311,14 +308,9 @@ def _streaming(headers: Headers) -> Headers:
     return [*kept, (b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 
 
-def _as_json(headers: Headers, body: bytes) -> bytes:
-    """The test call's body: JSON as it came, `{}` for none, other text as a JSON string. Raises RequestError."""
-    if not body:
-        return b"{}"
-    if (get(headers, b"content-type") or b"").startswith(b"text/plain"):
-        return json.dumps(body.decode(errors="replace")).encode()
-    check_json(body)
-    return body
+def _test_form(headers: Headers) -> Form:
+    """The test call's body: JSON as it came, other text as a JSON string."""
+    return TextAsJsonForm() if (get(headers, b"content-type") or b"").startswith(b"text/plain") else JsonForm()
 
 
 def _of_test_call(reply: Reply) -> Headers:

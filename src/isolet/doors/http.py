@@ -1,16 +1,16 @@
-"""Plain ASGI on the path of calls: read a bounded body, watch the caller, send a reply with back-pressure."""
+"""Plain ASGI on the path of calls: JSON in, a reply out with back-pressure."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from pydantic_core import from_json
 
-from isolet.errors import ClientDisconnected, ExecutionError, RequestError, TooLarge
-from isolet.invoke.headers import get
+from isolet.domain.json_text import JsonChecker, NotJson
+from isolet.errors import ExecutionError, RequestError
 from isolet.invoke.invoker import Reply
 from isolet.protocol import WHOLE
 from isolet.wire.callers import TOLD
@@ -20,61 +20,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-
-
-class Body:
-    """A request's body, bounded to `limit` bytes, whole with `read` or in parts by iterating."""
-
-    def __init__(self, scope: Scope, receive: Receive, *, limit: int) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._read = 0
-        self._ended = False
-        length = get(scope["headers"], b"content-length")
-        if length is not None and int(length) > limit:
-            raise self._too_large()
-
-    async def read(self) -> bytes:
-        """Raises TooLarge, without holding more than the limit, and ClientDisconnected."""
-        message = await self._receive()
-        chunk: bytes = self._take(message)
-        if self._ended:
-            return chunk
-        parts = [chunk]
-        async for part in self:
-            parts.append(part)
-        return b"".join(parts)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while not self._ended:
-            yield self._take(await self._receive())
-
-    async def gone(self) -> None:
-        """Returns when the caller has left; to be called after the body's end."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def message(self) -> Message:
-        """The next message of the caller, as ASGI has it."""
-        message = await self._receive()
-        self._count(message)
-        return message
-
-    def _take(self, message: Message) -> bytes:
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected("the caller left before its request was complete")
-        self._ended = not message.get("more_body", False)
-        return self._count(message)
-
-    def _count(self, message: Message) -> bytes:
-        chunk: bytes = message.get("body", b"")
-        self._read += len(chunk)
-        if self._read > self._limit:
-            raise self._too_large()
-        return chunk
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"Request body is larger than {self._limit // (1024 * 1024)} MB")
+INVALID_JSON = "Invalid JSON in request"
 
 
 def told_to_function(scope: Scope) -> Headers:
@@ -92,15 +38,17 @@ def check_json(body: bytes) -> None:
     """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls.
 
     What the quick parser refuses is looked at again: halves of surrogate pairs, as JavaScript writes of a text that was
-    cut, numbers of thousands of digits and deep nesting are JSON.
+    cut, numbers of thousands of digits and deep nesting are JSON. For small bodies: it builds the value.
     """
     try:
         from_json(body, allow_inf_nan=False, cache_strings="none")
     except ValueError:
+        checker = JsonChecker()
         try:
-            json.loads(body.decode(), parse_constant=_refuse, parse_int=len, parse_float=len)
-        except (ValueError, RecursionError) as exc:
-            raise RequestError("Invalid JSON in request") from exc
+            checker.feed(body)
+            checker.close()
+        except NotJson as exc:
+            raise RequestError(INVALID_JSON) from exc
 
 
 def parse_json(body: bytes) -> Any:
@@ -108,7 +56,7 @@ def parse_json(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as exc:
-        raise RequestError("Invalid JSON in request") from exc
+        raise RequestError(INVALID_JSON) from exc
 
 
 def _refuse(constant: str) -> None:

@@ -9,9 +9,9 @@ from isolet.access.credentials import Credentials, Source
 from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door
 from isolet.doors import cors
+from isolet.doors.body import Body, JsonForm
 from isolet.doors.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.doors.http import (
-    Body,
     Headers,
     Receive,
     Scope,
@@ -32,6 +32,7 @@ from isolet.errors import (
     RequestError,
     Unauthenticated,
 )
+from isolet.invoke.bodies import Bodies
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.own_cors import OwnCors
@@ -66,6 +67,7 @@ class KapsoDoor:
     credentials: Credentials
     invoker: Invoker
     own_cors: OwnCors
+    bodies: Bodies
     settings: Settings
 
     async def invoke(self, scope: Scope, receive: Receive, send: Send, function_id: str, prefix: str) -> None:
@@ -79,30 +81,28 @@ class KapsoDoor:
                 return
             if scope["method"] != "POST" and not (_asks_function(scope, route) and await self.own_cors.has(route)):
                 raise MethodNotAllowed("Method not allowed", allowed=("POST",))
-            body = Body(scope, receive, limit=self.settings.max_body_bytes)
-            payload = await body.read()
-            if payload:
-                check_json(payload)
-            path = scope["path"]
-            reply = await self.invoker.call(
-                route,
-                CallRequest(
-                    door=Door.KAPSO,
-                    method=scope["method"].encode(),
-                    target=with_query(scope["raw_path"], scope["query_string"]),
-                    path=path,
-                    headers=scope["headers"],
-                    own=told_to_function(scope),
-                    body=payload,
-                    scheme=scope["scheme"],
-                    gone=body.gone,
-                ),
-            )
-            reply.headers = cors.add(reply.headers, granted)
-            if route.response_mode is ResponseMode.WRAPPED and 200 <= reply.status < 300:
-                await self._send_wrapped(send, reply)
-            else:
-                await send_reply(send, reply)
+            self.invoker.admit(route)
+            limit = self.settings.max_body_bytes
+            with Body(scope, receive, limit=limit, bodies=self.bodies, project_id=route.project_id) as body:
+                reply = await self.invoker.call(
+                    route,
+                    CallRequest(
+                        door=Door.KAPSO,
+                        method=scope["method"].encode(),
+                        target=with_query(scope["raw_path"], scope["query_string"]),
+                        path=scope["path"],
+                        headers=scope["headers"],
+                        own=told_to_function(scope),
+                        body=await body.read(JsonForm()),
+                        scheme=scope["scheme"],
+                        gone=body.gone,
+                    ),
+                )
+                reply.headers = cors.add(reply.headers, granted)
+                if route.response_mode is ResponseMode.WRAPPED and 200 <= reply.status < 300:
+                    await self._send_wrapped(send, reply)
+                else:
+                    await send_reply(send, reply)
         except IsoletError as exc:
             await send_error(scope, send, error_reply, exc, granted)
 

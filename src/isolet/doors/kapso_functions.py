@@ -56,9 +56,10 @@ class KapsoFunctions:
 
         async def create_function(request: Request) -> Response:
             principal = self._principal(request, Role.DEPLOY)
-            values = shapes.creation(await json_body(request, self.settings))
+            project_id = self._project(principal)
+            values = shapes.creation(await json_body(request, self.settings, project_id))
             function = await self.functions.create(
-                self._project(principal),
+                project_id,
                 values,
                 created_by_id=principal.key_id,
                 may_be_wrapped=prefix == OLDER,
@@ -78,7 +79,7 @@ class KapsoFunctions:
 
         async def update_function(request: Request, function_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
-            changes, lock_version = shapes.update(await json_body(request, self.settings))
+            changes, lock_version = shapes.update(await json_body(request, self.settings, self._project(principal)))
             function = await self.functions.update(
                 principal.project_id, function_id.lower(), changes, lock_version=lock_version, with_code=True
             )
@@ -116,7 +117,7 @@ class KapsoFunctions:
 
         async def create_secret(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
-            name, value = shapes.secret(await json_body(request, self.settings))
+            name, value = shapes.secret(await json_body(request, self.settings, function.project_id))
             await self.secrets.create(function, name, value)
             return Json({"message": "Secret created successfully"}, status_code=201)
 

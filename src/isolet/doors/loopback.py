@@ -16,16 +16,19 @@ from urllib.parse import unquote
 
 from isolet.domain.invocations import Door
 from isolet.domain.tokens import is_user_id
+from isolet.doors.body import Body
 from isolet.doors.butterbase_call import Identity
 from isolet.doors.butterbase_errors import call_error_reply
-from isolet.doors.http import Body, Headers, Receive, Scope, Send, send_reply
+from isolet.doors.http import Headers, Receive, Scope, Send, send_reply
 from isolet.doors.request_ids import send_error
 from isolet.errors import Forbidden, IsoletError, NotFound
 from isolet.ids import FunctionId, new_id
+from isolet.invoke.bodies import Bodies
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
+from isolet.invoke.spool import Spooled
 from isolet.settings import Settings
 
 DEPTH_MAX = 4
@@ -60,6 +63,7 @@ class Loopback:
     routes: Routes
     invoker: Invoker
     tokens: LoopbackTokens
+    bodies: Bodies
     settings: Settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,10 +74,12 @@ class Loopback:
             route = self.routes.named(source.project_id, unquote(scope["raw_path"].decode("latin-1").lstrip("/")))
             if route is None or route.version is None:
                 raise NotFound("Function not found")
-            body = Body(scope, receive, limit=self.settings.max_body_bytes)
-            payload = await body.read()
-            reply = await self.invoker.call(route, self._request(scope, source, route, payload, body))
-            await send_reply(send, reply)
+            self.invoker.admit(route)
+            limit = self.settings.max_body_bytes
+            with Body(scope, receive, limit=limit, bodies=self.bodies, project_id=route.project_id) as body:
+                payload = await body.read()
+                reply = await self.invoker.call(route, self._request(scope, source, route, payload, body))
+                await send_reply(send, reply)
         except IsoletError as exc:
             await send_error(scope, send, partial(call_error_reply, with_stack=True), exc)
 
@@ -85,7 +91,7 @@ class Loopback:
             raise Forbidden("This is for functions of this server")
         return route
 
-    def _request(self, scope: Scope, source: Route, route: Route, payload: bytes, body: Body) -> CallRequest:
+    def _request(self, scope: Scope, source: Route, route: Route, payload: bytes | Spooled, body: Body) -> CallRequest:
         headers: Headers = scope["headers"]
         depth = get(headers, b"x-isolet-depth") or b""
         if depth not in _DEPTHS:

@@ -22,10 +22,11 @@ from isolet.doors.paths import unmarked
 from isolet.doors.reply import Json
 from isolet.doors.request_ids import HEADER, bound
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
+from isolet.invoke.bodies import Bodies
 
 
 def build(
-    routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], pages: PlatformPages | None
+    routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], pages: PlatformPages | None, bodies: Bodies
 ) -> FastAPI:
     app = FastAPI(
         title="Isolet",
@@ -46,6 +47,7 @@ def build(
     _add_pages(app, pages)
     app.openapi = completed(app.openapi)  # type: ignore[method-assign]
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
+    app.state.bodies = bodies
     app.state.routes = [route for route in routes if isinstance(route, Route | APIRoute)]
     app.add_exception_handler(IsoletError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)

@@ -116,7 +116,14 @@ class NativeAccess:
         async def authenticated(request: Request) -> None:
             self.principal(request)
 
-        return APIRouter(prefix=PREFIX + path, route_class=BoundedRoute, dependencies=[Depends(authenticated)])
+        class Bounded(BoundedRoute):
+            account = staticmethod(self.account)
+
+        return APIRouter(prefix=PREFIX + path, route_class=Bounded, dependencies=[Depends(authenticated)])
+
+    def account(self, request: Request) -> ProjectId:
+        """Whose budget a body counts against: the key's project, or `default`. Raises Unauthenticated."""
+        return self.principal(request).project_id or self.default_project_id
 
     def root(self, request: Request) -> None:
         """Raises Forbidden for every key but the root key."""

@@ -8,8 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from isolet.domain import limits, secrets
+from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
+from isolet.doors.body import SMALL_BYTES
 from isolet.doors.native_access import NativeAccess
+from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.protocol import HEAD_MAX_BYTES, HEADERS_MAX
 from isolet.settings import Settings
 from isolet.storage import kv, sql
@@ -51,6 +54,13 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "body_bytes": settings.max_body_bytes,
             "headers": HEADERS_MAX,
             "head_bytes": HEAD_MAX_BYTES,
+            "small_body_bytes": SMALL_BYTES,
+            "bodies_memory_bytes": settings.body_memory_mb * _MB,
+            "bodies_disk_bytes": settings.body_disk_mb * _MB,
+            "project_bodies_memory_bytes": settings.body_memory_mb * _MB // SHARE,
+            "project_bodies_disk_bytes": settings.body_disk_mb * _MB // SHARE,
+            "project_bodies_waiting": WAITING_MAX,
+            "json_depth": DEPTH_MAX,
             "queue_timeout_s": settings.queue_timeout_s,
             "console_lines": limits.CONSOLE_MAX_LINES,
             "console_line_chars": limits.CONSOLE_MAX_CHARS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,12 +17,14 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.convertors import register_url_convertor
 
 from isolet.domain.access import Role
-from isolet.doors.http import Body
+from isolet.doors.body import Body
 from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_shapes import SqlQuery
-from isolet.doors.request import Parts
+from isolet.doors.request import Parts, open_body
 from isolet.errors import InvalidInput
+from isolet.ids import ProjectId
 from isolet.settings import Settings
+from isolet.storage import kv, sql
 from isolet.storage.backup import Backups
 from isolet.storage.kv import Kv, KvKey
 from isolet.storage.sql import Sql
@@ -79,9 +82,10 @@ class StorageDoor:
         async def put_value(request: Request, slug: str, key: str, expiration_ttl: int | None = None) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             _check_path(request)
-            value = await self._body(request)
             metadata = request.headers.get(_METADATA_HEADER)
-            await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
+            with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
+                value = await body.whole()
+                await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
             return Response(status_code=204)
 
         @router.delete("/kv/{key:kv_key}", status_code=204, tags=["kv"])
@@ -113,11 +117,9 @@ class StorageDoor:
         @router.post("/database/import", tags=["database"])
         async def import_text(request: Request, slug: str) -> dict[str, Any]:
             project = self.access.project(request, slug, Role.DEPLOY)
-            try:
-                text = (await self._body(request)).decode()
-            except UnicodeDecodeError as exc:
-                raise InvalidInput("the SQL text is not UTF-8") from exc
-            return {"statements": await self.sql.import_text(project.id, text)}
+            with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
+                text = await asyncio.to_thread(_text, await body.whole())
+                return {"statements": await self.sql.import_text(project.id, text)}
 
     def _add_backups(self, router: APIRouter) -> None:
         @router.get("/backup", tags=["backup"])
@@ -136,13 +138,28 @@ class StorageDoor:
             project = self.access.project(request, slug, Role.ADMIN)
             # A backup may be as large as the stores are: it goes to disk as it comes.
             with self.backups.upload(project.id) as upload:
-                async for part in Body(request.scope, request.receive, limit=upload.max_bytes):
-                    await self.backups.write(upload, part)
+                with open_body(request, project.id, limit=upload.max_bytes) as body:
+                    async for part in body.parts():
+                        await self.backups.write(upload, part)
                 await self.backups.restore(upload)
             return Response(status_code=204)
 
-    async def _body(self, request: Request) -> bytes:
-        return await Body(request.scope, request.receive, limit=self.settings.max_body_bytes).read()
+    def _body(self, request: Request, project_id: ProjectId, most: int, too_large: str) -> Body:
+        """Bounded by what the store takes, unless this server takes less."""
+        limit = self.settings.max_body_bytes
+        if most < limit:
+            return open_body(request, project_id, limit=most, too_large=too_large)
+        return open_body(request, project_id, limit=limit)
+
+
+def _text(body: bytes) -> str:
+    """Raises InvalidInput. In parts, so that no step of it takes long."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        parts = [decoder.decode(body[start : start + _CHUNK]) for start in range(0, len(body), _CHUNK)]
+        return "".join([*parts, decoder.decode(b"", final=True)])
+    except UnicodeDecodeError as exc:
+        raise InvalidInput("the SQL text is not UTF-8") from exc
 
 
 def _check_path(request: Request) -> None:

@@ -32,6 +32,7 @@ from isolet.invoke.recorder import Recorder
 from isolet.invoke.recording import Kept, Recording
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route
+from isolet.invoke.spool import Spooled
 from isolet.invoke.watch import WATCH_AFTER_S, Watch
 from isolet.runtime.channel import Connection, Unread
 from isolet.runtime.config import InstanceSpec
@@ -178,7 +179,6 @@ class Call:
 
     async def _exchange(self, instance: Instance) -> Connection:
         """Send the request and wait for the head; once more when an idle connection had just been closed."""
-        body = self._request.body
         fresh = False
         while True:
             try:
@@ -190,19 +190,7 @@ class Call:
                 raise self._aborted
             instance.calls.add(connection)
             try:
-                if isinstance(body, bytes):
-                    # Not added to what an earlier try kept.
-                    self.invocation.request_body = (
-                        body if len(body) <= RECORDED_BODY_MAX_BYTES else body[: self._keep_bytes]
-                    )
-                    head = self._request.head(self.invocation.id, len(body))
-                    connection.begin(head + body, without_body=self._request.method == b"HEAD")
-                else:
-                    head = self._request.head(self.invocation.id, None)
-                    connection.begin(head, without_body=self._request.method == b"HEAD", more=True)
-                    if connection.error is None:
-                        self._is_whole = False
-                        self._spawn(self._pump(connection, body), "request body")
+                self._send(connection)
                 await connection.head()
                 return connection
             except ConnectionResetError as exc:
@@ -218,6 +206,39 @@ class Call:
                     raise
                 instance.calls.discard(connection)
                 fresh = True
+
+    def _send(self, connection: Connection) -> None:
+        """Write the request; a body that is not in memory follows as the instance takes it."""
+        request, body = self._request, self._request.body
+        without_body = request.method == b"HEAD"
+        if isinstance(body, bytes):
+            # Not added to what an earlier try kept.
+            self.invocation.request_body = body if len(body) <= RECORDED_BODY_MAX_BYTES else body[: self._keep_bytes]
+            connection.begin(request.head(self.invocation.id, len(body)) + body, without_body=without_body)
+            return
+        self.invocation.request_body = b""
+        length = body.size if isinstance(body, Spooled) else None
+        connection.begin(request.head(self.invocation.id, length), without_body=without_body, more=True)
+        if connection.error is None:
+            self._is_whole = isinstance(body, Spooled)
+            pump = self._pump_spooled(connection, body) if isinstance(body, Spooled) else self._pump(connection, body)
+            self._spawn(pump, "request body")
+
+    async def _pump_spooled(self, connection: Connection, body: Spooled) -> None:
+        """Send a body from disk; its caller is watched like that of a small one."""
+        try:
+            async for part in body.parts():
+                if connection is not self.connection:
+                    # The call is made again, on another.
+                    return
+                self._keep_request(part)
+                await connection.write(part)
+            connection.end()
+        except OSError:
+            # The reply decides, as it does for others.
+            return
+        except IsoletError as exc:
+            connection.abort(exc)
 
     async def _pump(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
         """Send the caller's body as it comes."""
@@ -273,7 +294,7 @@ class Call:
             rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
             self._timer = self._means.loop.call_later(max(rest_s, 0), self._time_out)
         # A body that is still being read is watched by its reader.
-        if self._request.gone is not None and isinstance(self._request.body, bytes):
+        if self._request.gone is not None and isinstance(self._request.body, bytes | Spooled):
             self._spawn(self._watch_caller(self._request.gone), "watch caller")
 
     async def _watch_sender(self) -> None:

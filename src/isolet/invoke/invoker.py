@@ -62,6 +62,11 @@ class Invoker:
             recording=recording,
         )
 
+    def admit(self, route: Route) -> None:
+        """Refuse a call before its body is read. Raises NotDeployed; TooManyRequests when too many wait already."""
+        if route.version is None:
+            raise NotDeployed("Function is not deployed")
+
     async def call(self, route: Route, request: CallRequest) -> Reply:
         """Run the live version of a function; the reply's body follows as it is read.
 

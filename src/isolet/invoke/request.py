@@ -10,6 +10,7 @@ from typing import Any
 from isolet.domain.invocations import Door, Kind
 from isolet.ids import InvocationId
 from isolet.invoke.headers import get, to_function
+from isolet.invoke.spool import Spooled
 from isolet.runtime.channel import Headers
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 from isolet.wire import heads
@@ -41,7 +42,7 @@ class CallRequest:
     path: str
     headers: Headers
     own: Sequence[tuple[bytes, bytes]] = ()
-    body: bytes | AsyncIterator[bytes]
+    body: bytes | Spooled | AsyncIterator[bytes]
     scheme: str = "http"
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
     context: bytes = b""

@@ -15,6 +15,7 @@ from isolet.storage.exchange import Answer, ask
 
 KEY_MAX_BYTES = 512
 VALUE_MAX_BYTES = 25 * 1024 * 1024
+TOO_LARGE = f"value is larger than {VALUE_MAX_BYTES} bytes"
 METADATA_MAX_BYTES = 1024
 TTL_MAX_S = 100 * 365 * 86_400
 _METADATA = "cf-kv-metadata"
@@ -77,7 +78,7 @@ class Kv:
     ) -> None:
         """`expiration_ttl` in seconds, 60 to `TTL_MAX_S`; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
         if len(value) > VALUE_MAX_BYTES:
-            raise TooLarge(f"value is larger than {VALUE_MAX_BYTES} bytes")
+            raise TooLarge(TOO_LARGE)
         if expiration_ttl is not None and expiration_ttl > TTL_MAX_S:
             raise InvalidInput(f"expiration_ttl is larger than {TTL_MAX_S}")
         query = "" if expiration_ttl is None else f"?expiration_ttl={expiration_ttl}"

@@ -17,7 +17,8 @@ from isolet.storage.exchange import ask
 
 STATEMENT_MAX_BYTES = 100_000
 # What workerd passes on at once, statements or rows; text that is not plain takes two bytes a character there.
-_MESSAGE_MAX_BYTES = 32 * 1024 * 1024
+MESSAGE_MAX_BYTES = 32 * 1024 * 1024
+TOO_LARGE = f"statements and rows are larger than {MESSAGE_MAX_BYTES // 1024**2} MB together"
 # The last bit of it is for what stands around the statements.
 _TEXT_MAX_BYTES = 31 * 1024 * 1024
 _TOO_LARGE = "Serialized RPC arguments or return values are limited"
@@ -167,7 +168,7 @@ class Sql:
         if isinstance(parsed, dict):
             error = str(parsed.get("error", "the statement failed"))
             if error.startswith(_TOO_LARGE):
-                raise TooLarge(f"statements and rows are larger than {_MESSAGE_MAX_BYTES // 1024**2} MB together")
+                raise TooLarge(TOO_LARGE)
             if error.endswith(_FULL):
                 raise Unavailable(f"the project's storage failed: {error}")
             raise InvalidInput(error)

@@ -11,7 +11,8 @@ from tests.support.server import Server
 
 
 def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", max_body_mb=3, rate_limits="free=7", retention_days=2, max_instances=9) as server:
+    settings = {"max_body_mb": 3, "body_memory_mb": 8, "rate_limits": "free=7", "retention_days": 2, "max_instances": 9}
+    with Server(tmp_path / "data", **settings) as server:
         assert httpx.get(f"{server.url}/isolet/v1/limits").status_code == 401
         with server.client() as client:
             told = client.get("/isolet/v1/limits").json()
@@ -19,6 +20,8 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
     assert {name: bounds["default"] for name, bounds in told["function"].items()} == Limits().to_json()
     assert told["call"]["body_bytes"] == 3 * 1024 * 1024
     assert (told["call"]["headers"], told["call"]["head_bytes"]) == (200, 65_536)
+    assert (told["call"]["bodies_memory_bytes"], told["call"]["project_bodies_memory_bytes"]) == (8 << 20, 2 << 20)
+    assert (told["call"]["bodies_disk_bytes"], told["call"]["project_bodies_disk_bytes"]) == (4 << 30, 1 << 30)
     assert told["deploy"]["code_bytes"] == 1024 * 1024
     assert told["record"] == {"body_bytes": 16_384, "error_chars": 512, "kept_days": 2, "kept_rows": 100_000}
     assert told["kv"] == {"key_bytes": 512, "value_bytes": 25 * 1024 * 1024, "metadata_bytes": 1024}

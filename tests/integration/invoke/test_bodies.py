@@ -1,0 +1,142 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from isolet.errors import TooManyRequests, Unavailable
+from isolet.ids import ProjectId
+from isolet.invoke.bodies import WAITING_MAX, Bodies, Budget, Hold
+from isolet.invoke.spool import Spooled
+
+A, B, C, D, E = (ProjectId(name) for name in "abcde")
+
+
+@pytest.fixture
+async def bodies(tmp_path: Path) -> AsyncIterator[Bodies]:
+    made = Bodies(memory_bytes=2**22, disk_bytes=2**22, folder=tmp_path / "spool", wait_s=10)
+    yield made
+    made.close()
+
+
+async def waits(work: asyncio.Task[None]) -> bool:
+    """Whether it has not ended once everything that could run has run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return not work.done()
+
+
+async def test_a_project_holds_a_quarter_and_the_server_all() -> None:
+    budget = Budget(400, "memory", wait_s=10)
+    await budget.take(A, 60)
+    await budget.take(A, 40)
+    more = asyncio.ensure_future(budget.take(A, 1))
+    assert await waits(more)
+    for project in (B, C, D):
+        await budget.take(project, 100)
+    other = asyncio.ensure_future(budget.take(E, 1))
+    assert await waits(other)
+    budget.give(A, 40)
+    await asyncio.gather(more, other)
+    assert (budget.held, budget.held_by(A), budget.held_by(E)) == (362, 61, 1)
+
+
+async def test_one_body_alone_may_be_larger_than_the_share() -> None:
+    budget = Budget(400, "memory", wait_s=10)
+    await budget.take(A, 300)
+    second = asyncio.ensure_future(budget.take(A, 1))
+    assert await waits(second)
+    budget.give(A, 300)
+    await second
+    assert budget.held == 1
+
+
+async def test_projects_take_turns_and_bodies_of_a_project_stay_in_order() -> None:
+    budget = Budget(40, "memory", wait_s=10)
+    for project in (A, B, C, D):
+        await budget.take(project, 10)
+    order: list[str] = []
+
+    async def take(project: ProjectId, name: str) -> None:
+        await budget.take(project, 10)
+        order.append(name)
+        budget.give(project, 10)
+
+    waiting = [asyncio.ensure_future(take(A, f"a{n}")) for n in range(3)]
+    assert await waits(waiting[0])
+    waiting.append(asyncio.ensure_future(take(B, "b0")))
+    assert await waits(waiting[-1])
+    budget.give(A, 10)
+    budget.give(B, 10)
+    await asyncio.gather(*waiting)
+    assert [name for name in order if name[0] == "a"] == ["a0", "a1", "a2"]
+    assert order.index("b0") < 2
+    assert budget.held == 20
+
+
+async def test_who_waits_too_long_is_told_whose_fault_it_is() -> None:
+    budget = Budget(40, "memory", wait_s=0.01)
+    for project in (A, B, C, D):
+        await budget.take(project, 10)
+    with pytest.raises(TooManyRequests, match="hold their share of the server's memory"):
+        await budget.take(A, 1)
+    with pytest.raises(Unavailable, match="hold all of the server's memory"):
+        await budget.take(E, 1)
+    budget.give(A, 10)
+    await budget.take(E, 10)
+    assert budget.held == 40
+
+
+async def test_more_than_may_wait_are_refused_at_once_and_only_of_that_project() -> None:
+    budget = Budget(400, "memory", wait_s=60)
+    await budget.take(A, 100)
+    waiting = [asyncio.ensure_future(budget.take(A, 1)) for _ in range(WAITING_MAX)]
+    assert await waits(waiting[-1])
+    with pytest.raises(TooManyRequests):
+        await budget.take(A, 1)
+    await budget.take(B, 100)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    budget.give(A, 100)
+    assert (budget.held, budget.held_by(A)) == (100, 0)
+
+
+async def test_one_that_gives_up_as_it_is_served_gives_back() -> None:
+    budget = Budget(400, "memory", wait_s=60)
+    await budget.take(A, 100)
+    leaving, staying = (asyncio.ensure_future(budget.take(A, 100)) for _ in range(2))
+    assert await waits(staying)
+    budget.give(A, 100)
+    leaving.cancel()
+    await staying
+    assert leaving.cancelled()
+    assert budget.held == 100
+
+
+async def test_a_body_on_disk_can_be_read_again_and_leaves_nothing(bodies: Bodies) -> None:
+    hold = Hold(bodies, A)
+    await hold.memory(1000)
+    await hold.disk(2_000_000)
+    spooled = Spooled(bodies, hold)
+    for _ in range(10):
+        await spooled.write(b"0123456789" * 10_000)
+    await spooled.end()
+    assert (spooled.size, bodies.disk.held) == (1_000_000, 1_000_000)
+    for _ in range(2):
+        assert b"".join([part async for part in spooled.parts()]) == b"0123456789" * 100_000
+    assert await spooled.read() == b"0123456789" * 100_000
+    assert bodies.memory.held_by(A) == 1_000_000
+    assert list(bodies.folder.iterdir()) == []
+    spooled.close()
+    hold.close()
+    assert (bodies.memory.held, bodies.disk.held) == (0, 0)
+
+
+async def test_a_disk_that_is_full_is_told_without_its_path(bodies: Bodies) -> None:
+    spooled = Spooled(bodies, Hold(bodies, A))
+    spooled._file.close()
+    spooled._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115, ASYNC230
+    with pytest.raises(Unavailable, match=r"cannot keep the request's body: No space left on device\Z"):
+        await spooled.write(b"x")
+    spooled.close()
