@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 
 from isolet import keyfile
-from isolet.errors import InvalidInput, SettingsError
+from isolet.errors import Conflict, InvalidInput, SecretsFailed, SettingsError
 from isolet.functions.vault import MasterKey, Vault
 from isolet.settings import Settings
 from isolet.store.database import Database
@@ -46,7 +46,13 @@ class Masters:
         async with self._lock:
             if self._file is not None:
                 keyfile.write(_next(self._file), text)
-            count = await self._vault.rotate(master)
+            try:
+                count = await self._vault.rotate(master)
+            except (Conflict, SecretsFailed):
+                # Nothing was changed, so nothing needs the new key.
+                if self._file is not None:
+                    _next(self._file).unlink()
+                raise
             if self._file is not None:
                 _next(self._file).rename(self._file)
         log.info("master key rotated", key_id=master.id, data_keys=count)

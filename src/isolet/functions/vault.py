@@ -80,13 +80,17 @@ class Vault:
                 f"cannot open the secrets: they are sealed with master key {', '.join(sorted(used))}, and the key "
                 f"given is {masters[0].id}. Set ISOLET_MASTER_KEY to the key they were sealed with"
             )
+        await database.write(stored.take_master_key, master.id)
         vault = cls(database, master)
         for project_id, (_, wrapped) in sealed.items():
             vault._keys[project_id] = master.unwrap(project_id, wrapped)
         return vault, master
 
     async def seal(self, project_id: ProjectId, text: str, *, purpose: str) -> bytes:
-        """Ciphertext that only `open_sealed` with the same project and purpose can read."""
+        """Ciphertext that only `open_sealed` with the same project and purpose can read.
+
+        Raises SecretsFailed when it takes a new data key and the master key was rotated on another server.
+        """
         async with self._lock:
             await self._load_missing(project_id)
             key = self._keys.get(project_id) or await self._make(project_id)
@@ -114,8 +118,9 @@ class Vault:
     async def _load_missing(self, project_id: ProjectId | None) -> None:
         if not self._database.shared or project_id in self._keys:
             return
-        for other, (_, wrapped) in (await self._database.read(stored.list_data_keys)).items():
-            if other not in self._keys:
+        for other, (key_id, wrapped) in (await self._database.read(stored.list_data_keys)).items():
+            # What is wrapped with another master key was rotated on another server; sealing there tells so.
+            if other not in self._keys and key_id == self._master.id:
                 self._keys[other] = self._master.unwrap(other, wrapped)
 
     def open_sealed(self, project_id: ProjectId, sealed: bytes, *, purpose: str) -> str:
@@ -130,12 +135,15 @@ class Vault:
         self._keys.pop(project_id, None)
 
     async def rotate(self, master: MasterKey) -> int:
-        """Wrap every data key with another master key, in one transaction; how many there were."""
+        """Wrap every data key with another master key, in one transaction; how many there were.
+
+        Raises SecretsFailed when another server rotated it before, Conflict when one made a data key meanwhile.
+        """
         async with self._lock:
             # One that another server made stays closed for ever once the old master key is thrown away.
             await self._load_missing(None)
             wrapped = {project_id: master.wrap(project_id, key) for project_id, key in self._keys.items()}
-            await self._database.write(stored.replace_data_keys, master.id, wrapped)
+            await self._database.write(stored.replace_data_keys, self._master.id, master.id, wrapped)
             self._master = master
             return len(wrapped)
 

@@ -129,6 +129,14 @@ data_keys = Table(
     Column("wrapped", LargeBinary, nullable=False),
 )
 
+# One row: which master key wraps the data keys. What is not sealed with it is refused.
+master_key = Table(
+    "master_key",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key_id", String(16), nullable=False),
+)
+
 secrets = Table(
     "secrets",
     metadata,

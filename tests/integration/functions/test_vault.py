@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
+from isolet.errors import SecretsFailed
 from isolet.functions.vault import KEY_BYTES, MasterKey, Vault
-from isolet.ids import ProjectId
+from isolet.ids import ProjectId, new_id
 from isolet.store import projects as stored_projects
 from isolet.store.database import Database
+from isolet.store.secrets import list_data_keys
 from tests.integration.store.rows import a_project
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -22,7 +25,7 @@ def shared(database: Database) -> Database:
 
 
 async def a_stored_project(database: Database) -> ProjectId:
-    project = a_project()
+    project = a_project(f"p-{new_id()}")
     await database.write(stored_projects.insert_project, project)
     return project.id
 
@@ -64,3 +67,50 @@ async def test_a_rotation_takes_the_keys_along_that_another_server_made(shared: 
 
     vault, _ = await Vault.open(shared, [following])
     assert vault.open_sealed(project_id, sealed, purpose="p") == "hush"
+
+
+async def test_a_server_with_the_old_master_key_seals_nothing_after_a_rotation(shared: Database) -> None:
+    first, second = await a_stored_project(shared), await a_stored_project(shared)
+    one, two = await two_vaults(shared)
+    known = await two.seal(first, "known", purpose="p")
+    following = MasterKey(b"n" * KEY_BYTES)
+    await one.rotate(following)
+
+    with pytest.raises(SecretsFailed, match="was rotated on another server"):
+        await two.seal(second, "hush", purpose="p")
+    with pytest.raises(SecretsFailed, match="was rotated"):
+        await two.rotate(MasterKey(b"m" * KEY_BYTES))
+    sealed = await one.seal(second, "told", purpose="p")
+
+    # What was sealed before can be read on, and one key opens all of it.
+    assert two.open_sealed(first, known, purpose="p") == "known"
+    vault, _ = await Vault.open(shared, [following])
+    assert vault.open_sealed(second, sealed, purpose="p") == "told"
+
+
+async def test_a_rotation_and_a_new_data_key_at_once_leave_one_key_that_opens_all(shared: Database) -> None:
+    before = MASTER
+    for _ in range(5):
+        projects = [await a_stored_project(shared) for _ in range(3)]
+        following = MasterKey(os.urandom(KEY_BYTES))
+        (one, _), (two, _) = [await Vault.open(shared, [before]) for _ in range(2)]
+
+        await asyncio.gather(
+            *(two.seal(project_id, "x", purpose="p") for project_id in projects),
+            one.rotate(following),
+            return_exceptions=True,
+        )
+
+        used = {key_id for key_id, _ in (await shared.read(list_data_keys)).values()}
+        assert used in ({before.id}, {following.id})
+        before = following if used == {following.id} else before
+
+
+async def test_a_server_that_starts_while_nothing_is_sealed_makes_its_key_the_stores(shared: Database) -> None:
+    project_id = await a_stored_project(shared)
+    stale, _ = await Vault.open(shared, [MASTER])
+    newer, _ = await Vault.open(shared, [MasterKey(b"n" * KEY_BYTES)])
+
+    with pytest.raises(SecretsFailed):
+        await stale.seal(project_id, "x", purpose="p")
+    await newer.seal(project_id, "x", purpose="p")
