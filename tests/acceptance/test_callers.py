@@ -54,7 +54,7 @@ def strange(server: Server) -> Iterator[Doors]:
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     data = tmp_path_factory.mktemp("trusting") / "data"
-    settings = {"trusted_proxies": "127.0.0.0/8, ::1", "public_url": "https://pub.example"}
+    settings = {"trusted_proxies": "127.0.0.0/8, ::1", "public_url": "https://pub.example", "dashboard_port": "off"}
     with Server(data, **settings) as server:
         # What is told to clients is the public address; the tests call the server's own.
         (port,) = (connection.laddr.port for connection in _listeners(server))
