@@ -17,6 +17,7 @@ HEAVY = {
     "opentelemetry",
     "prometheus_client",
     "pydantic",
+    "sqlalchemy.dialects.postgresql",
     "starlette",
 }
 _PROGRAM = """

@@ -221,19 +221,9 @@ invocations = Table(
     Index("invocations_project", "project_id", "id", "size_bytes"),
 )
 
-# The conditions of partial indexes: a query that says one of them word for word reads only what is rare.
+# The conditions of indexes in `partial_indexes`: a query that says one of them word for word reads only what is rare.
 NOT_SUCCEEDED = text("(status < 200 OR status >= 300)")
 NOT_SYNC = text("kind <> 'sync'")
-for _name, _column, _where in (("failed", "status", NOT_SUCCEEDED), ("unusual", "kind", NOT_SYNC)):
-    for _place in (invocations.c.function_id, invocations.c.project_id):
-        Index(
-            f"invocations_{_place.name.removesuffix('_id')}_{_name}",
-            _place,
-            invocations.c.id,
-            invocations.c[_column],
-            sqlite_where=_where,
-            postgresql_where=_where,
-        )
 
 # Sums of calls for each function and minute, hour and month: see `isolet.domain.metrics`.
 ROLLUP_SUMS = (
@@ -269,13 +259,6 @@ rollup_durations = Table(
     sqlite_with_rowid=False,
 )
 
-_QUEUED = text("state = 'queued'")
-_RUNNING = text("state = 'running'")
-_HAS_PARENT = text("parent_id IS NOT NULL")
-_CALLBACKS = text("kind = 'callback'")
-_ENDED = text("finished_at_ms IS NOT NULL")
-_OPEN = text("finished_at_ms IS NULL")
-
 # The queue is the rows themselves. The partial indexes hold only what waits or runs, so history costs a claim nothing.
 jobs = Table(
     "jobs",
@@ -309,13 +292,6 @@ jobs = Table(
     # Leases in a row that ended without an outcome.
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("body_bytes", BigInteger, nullable=False, server_default="0"),
-    Index("jobs_queue", "kind", "lane", "due_at_ms", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
-    Index("jobs_due", "kind", "due_at_ms", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
-    Index("jobs_leases", "lease_owner", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
-    Index("jobs_parent", "parent_id", sqlite_where=_HAS_PARENT, postgresql_where=_HAS_PARENT),
-    Index("jobs_deliveries", "project_id", "state", "id", sqlite_where=_CALLBACKS, postgresql_where=_CALLBACKS),
-    Index("jobs_open", "project_id", "body_bytes", sqlite_where=_OPEN, postgresql_where=_OPEN),
-    Index("jobs_finished", "finished_at_ms", sqlite_where=_ENDED, postgresql_where=_ENDED),
 )
 
 # One row: where this database was when a server last started on it.

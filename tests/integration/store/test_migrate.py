@@ -16,7 +16,7 @@ from isolet.store import functions as stored_functions
 from isolet.store import migrate
 from isolet.store.database import Database
 from isolet.store.engine import Engines, open_engines, sqlite_url
-from isolet.store.schema import metadata
+from isolet.store.partial_indexes import metadata
 
 
 @pytest.fixture

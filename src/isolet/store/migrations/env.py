@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from isolet.store.schema import metadata
+from isolet.store.partial_indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
