@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import Job
-from isolet.ids import JobId
+from isolet.ids import JobId, ProjectId
 
 
 class Places:
@@ -20,7 +20,7 @@ class Places:
         self._capacity = capacity
         self._lane_limit = lane_limit
         self._lanes: Counter[str] = Counter()
-        self._taken: set[JobId] = set()
+        self._taken: dict[JobId, ProjectId] = {}
         self._counted: set[JobId] = set()
         self.bodies = bodies
         self.projects: Counter[str] = Counter()
@@ -32,11 +32,14 @@ class Places:
     def room(self, lane: str) -> int:
         return self._lane_limit(lane) - self._lanes[lane]
 
+    def of_project(self, project_id: ProjectId) -> list[JobId]:
+        return [job_id for job_id, project in self._taken.items() if project == project_id]
+
     def fits(self, job: Job) -> bool:
         return self.free > 0 and self.room(job.lane) > 0 and self.bodies.fits(job.project_id, job.body_bytes)
 
     def take(self, job: Job) -> None:
-        self._taken.add(job.id)
+        self._taken[job.id] = job.project_id
         self._counted.add(job.id)
         self._lanes[job.lane] += 1
         self.projects[job.project_id] += 1
@@ -46,7 +49,7 @@ class Places:
         """The place alone, once."""
         if job.id not in self._taken:
             return
-        self._taken.discard(job.id)
+        del self._taken[job.id]
         for counter, name in ((self._lanes, job.lane), (self.projects, str(job.project_id))):
             counter[name] -= 1
             if not counter[name]:

@@ -36,6 +36,7 @@ log = get_logger("jobs")
 
 _Get = Callable[[Connection, JobId], Job | None]
 IDEMPOTENCY_MS = 24 * 3_600_000
+_DELETED_AT_ONCE = 100
 _PRUNE_EVERY = 12
 _PRUNE_ROWS = 5_000
 _BULK_MAX = 1_000
@@ -334,5 +335,12 @@ class Jobs:
         return self._counts
 
     async def delete_project(self, project_id: ProjectId) -> None:
-        await self._database.write(stored.delete_project, project_id)
+        """What it had queued, and what has ended, in small pieces between which others write."""
+        after: str | None = ""
+        while after is not None:
+            ids, after = await self._database.read(stored.ids_of_project, project_id, after)
+            for first in range(0, len(ids), _DELETED_AT_ONCE):
+                await self._database.write(stored.delete_jobs, ids[first : first + _DELETED_AT_ONCE])
+        self.calls.forget_project(project_id)
+        self.callbacks.forget_project(project_id)
         self.backlog.forget(project_id)

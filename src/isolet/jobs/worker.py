@@ -13,7 +13,7 @@ from isolet.clock import Clock
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
 from isolet.errors import StoreError
-from isolet.ids import JobId
+from isolet.ids import JobId, ProjectId
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.outcomes import INTERNAL_ERROR, Outcomes, Runner
 from isolet.jobs.places import Places
@@ -112,6 +112,11 @@ class Worker:
         task = self._running.get(job_id)
         if task is not None:
             task.cancel()
+
+    def forget_project(self, project_id: ProjectId) -> None:
+        """The project is gone, and its jobs with it: what is tried for it ends."""
+        for job_id in self._places.of_project(project_id):
+            self.forget(job_id)
 
     # The loop.
 

@@ -93,3 +93,37 @@ def test_a_project_has_so_many_bytes_and_no_more(tmp_path: Path) -> None:
         for call_id in (*kept, small):
             assert altair.ended(call_id)["status"] == "succeeded"
         wait_until(lambda: altair.start_raw(slow, b"b" * 400_000).status_code == 202, what="room")
+
+
+def test_a_project_that_is_deleted_leaves_no_job(tmp_path: Path, receiver: Receiver) -> None:
+    with Server(tmp_path / "data", job_concurrency=2, **_SETTINGS) as server, server.client() as client:
+        assert client.post("/isolet/v1/projects", json={"slug": "gone"}).status_code == 201
+        gone = Altair(client, "gone")
+        slow = gone.running("slow", SLOW)
+        calls = [gone.start(slow, b"x", receiver.url) for _ in range(4)]
+        wait_until(lambda: gone.status(calls[1])["status"] == "running", what="the start")
+
+        assert client.delete("/isolet/v1/projects/gone").status_code == 204
+
+        for call_id in calls:
+            assert client.get(f"/isolet/v1/invocations/{call_id}").json().get("status") not in ("queued", "running")
+        # The places that its calls held are free.
+        altair = Altair(client)
+        assert altair.ended(altair.start(altair.running("echo", ECHO), b"own"))["result"]["body"] == "own"
+        assert receiver.deliveries == []
+
+
+def test_calls_of_a_deleted_function_end_and_tell_so(tmp_path: Path, receiver: Receiver) -> None:
+    with Server(tmp_path / "data", job_concurrency=1, **_SETTINGS) as server, server.client() as client:
+        altair = Altair(client)
+        slow, doomed = altair.running("slow", SLOW), altair.running("doomed", ECHO)
+        first = altair.start(slow, b"x")
+        wait_until(lambda: altair.status(first)["status"] == "running", what="the start")
+        waiting = altair.start(doomed, b"x", receiver.url)
+        assert client.delete(f"{altair.base}/doomed").status_code < 300
+        assert client.put("/isolet/v1/projects/default/kv/go", content=b"1").status_code < 300
+
+        told = altair.ended(waiting)
+        assert (told["status"], told["result"]["status"]) == ("failed", 404)
+        (delivery,) = receiver.wait()
+        assert delivery.headers["x-function-status"] == "404"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -306,3 +307,20 @@ async def test_open_jobs_and_their_bytes_are_counted_by_project(database: Databa
     await accept(database, a_job(body=b"12"), claimed(a_job(body=b"345"), OWNER, AT_MS), a_job("p2"), over)
 
     assert sorted(await database.read(stored.count_by_project)) == [("p1", 2, 5), ("p2", 1, 0)]
+
+
+async def test_a_projects_jobs_are_found_piece_by_piece(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "_WINDOW_ROWS", 4)
+    mine, theirs = [a_job() for _ in range(7)], [a_job("p2") for _ in range(5)]
+    await accept(database, *(job for pair in itertools.zip_longest(mine, theirs) for job in pair if job))
+
+    found, after = [], ""
+    while after is not None:
+        ids, after = await database.read(stored.ids_of_project, ProjectId("p1"), after)
+        found += ids
+    await database.write(stored.delete_jobs, found)
+
+    assert sorted(found) == sorted(job.id for job in mine)
+    assert [await database.read(stored.get, job.id) for job in mine] == [None] * 7
+    for job in theirs:
+        assert await get(database, job) == job
