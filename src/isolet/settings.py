@@ -12,12 +12,15 @@ import types
 import typing
 import urllib.parse
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from isolet.errors import SettingsError
 
 PREFIX = "ISOLET_"
+# What other commands read.
+_OTHER_VARIABLES = frozenset({"ISOLET_URL", "ISOLET_PROJECT", "ISOLET_PROFILE", "ISOLET_NEW_MASTER_KEY"})
 # No number is larger, so that none is too large for a timer or, times what its unit holds, for a database.
 _MOST = 2**31 - 1
 _PORT_MAX = 65_535
@@ -286,6 +289,13 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
         settings.callback_schedule,
     )
     return settings
+
+
+def misspelt(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables `ISOLET_…` that nothing reads, each with the nearest that something does."""
+    known = {PREFIX + field.name.upper() for field in fields()} | _OTHER_VARIABLES
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    return {name: next(iter(get_close_matches(name, sorted(known), n=1)), None) for name in unknown}
 
 
 _TRUE = frozenset({"1", "true", "yes", "on"})

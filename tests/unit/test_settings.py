@@ -9,7 +9,7 @@ import typer
 from isolet import settings
 from isolet.cli.main import app
 from isolet.errors import SettingsError
-from isolet.settings import Secret, Settings, load
+from isolet.settings import Secret, Settings, load, misspelt
 from tests.support.settings_page import PAGE, settings_page
 
 NAMES = [field.name for field in settings.fields()]
@@ -186,3 +186,9 @@ def test_a_bad_rate_limit_is_told_at_start(text: str) -> None:
 def test_a_schedule_of_callbacks_that_cannot_be_kept_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^cannot read ISOLET_CALLBACK_SCHEDULE_S: "):
         load({"ISOLET_CALLBACK_SCHEDULE_S": text})
+
+
+def test_variables_that_nothing_reads_are_told_with_the_nearest() -> None:
+    far = "ISOLET_" + "Q" * 24
+    given = {"ISOLET_MAX_BODY": "1", far: "", "ISOLET_PORT": "1", "ISOLET_URL": "http://x", "PATH": "/"}
+    assert misspelt(given) == {"ISOLET_MAX_BODY": "ISOLET_MAX_BODY_MB", far: None}

@@ -39,6 +39,9 @@ def serve(**flags: Any) -> None:
 
             from isolet.server import serve as run
 
+        for name, nearest in settings.misspelt(os.environ).items():
+            hint = f"; did you mean {nearest}?" if nearest else ""
+            typer.echo(f"Warning: {name} is no setting{hint}", err=True)
         if chosen.sandbox == "off":
             typer.echo("Warning: --sandbox=off, functions run without bubblewrap around them.", err=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

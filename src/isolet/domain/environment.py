@@ -10,6 +10,7 @@ from isolet.errors import InvalidInput
 RESERVED_PREFIX = "BUTTERBASE_"
 NAME_MAX_CHARS = 256
 TOTAL_MAX_BYTES = 262_144
+VALUES_MAX = 1_000
 
 
 def check_values(value: object) -> dict[str, str]:
@@ -19,7 +20,7 @@ def check_values(value: object) -> dict[str, str]:
     for name, text in value.items():
         _check_name(name)
         _check_text(name, text)
-    return _bounded(dict(value))
+    return bounded(dict(value))
 
 
 def check_changes(value: object) -> dict[str, str | None]:
@@ -36,7 +37,7 @@ def check_changes(value: object) -> dict[str, str | None]:
 def merged(before: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
     """Raises InvalidInput when all of it is too much."""
     after: dict[str, str | None] = {**before, **changes}
-    return _bounded({name: text for name, text in after.items() if text is not None})
+    return bounded({name: text for name, text in after.items() if text is not None})
 
 
 def _check_name(name: str) -> None:
@@ -53,7 +54,14 @@ def _check_text(name: str, text: object) -> None:
         raise InvalidInput(f"envVars.{name}: holds characters that cannot be stored")
 
 
-def _bounded(values: dict[str, str]) -> dict[str, str]:
-    if sum(len(name.encode()) + len(text.encode()) for name, text in values.items()) > TOTAL_MAX_BYTES:
-        raise InvalidInput(f"envVars: all variables together may have {TOTAL_MAX_BYTES} bytes")
+def bounded(values: dict[str, str], label: str = "envVars") -> dict[str, str]:
+    """These variables. Raises InvalidInput when they are too many, or too large together."""
+    if len(values) > VALUES_MAX:
+        raise InvalidInput(f"{label}: there may be {VALUES_MAX} variables")
+    if sum(map(_size, values)) + sum(map(_size, values.values())) > TOTAL_MAX_BYTES:
+        raise InvalidInput(f"{label}: all variables together may have {TOTAL_MAX_BYTES} bytes")
     return values
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.redaction import strings
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId
 
 NAME_MAX_CHARS = 128
 VALUE_MAX_BYTES = 65_536
+# Of a function, together: each is looked for in all that is recorded of it.
+SECRETS_MAX = 100
+PRIVATE_VALUES_MAX = 1_000
+PRIVATE_MAX_BYTES = 262_144
 RESERVED_NAMES = frozenset({"KV", "DB"})
 _NAME = re.compile(r"[A-Z0-9_]+")
 
@@ -66,3 +72,17 @@ def encode_value(value: object) -> tuple[SecretType, str]:
 def decode_value(kind: SecretType, text: str) -> Any:
     """What a function finds in `env`."""
     return text if kind is SecretType.TEXT else json.loads(text)
+
+
+def check_together(before: Sequence[Any], added: Any) -> None:
+    """Raises InvalidInput when these values of secrets, as `decode_value` gives them, are too much together.
+
+    In JSON each string counts as a value.
+    """
+    if len(before) >= SECRETS_MAX:
+        raise InvalidInput(f"A function may have {SECRETS_MAX} secrets")
+    texts = [text for value in (*before, added) for text in strings(value)]
+    if len(texts) > PRIVATE_VALUES_MAX:
+        raise InvalidInput(f"The secrets of a function may hold {PRIVATE_VALUES_MAX} values, strings in JSON included")
+    if sum(len(text.encode(errors="surrogatepass")) for text in texts) > PRIVATE_MAX_BYTES:
+        raise InvalidInput(f"The secrets of a function may have {PRIVATE_MAX_BYTES} bytes together")

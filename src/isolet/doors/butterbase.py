@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from isolet.access.credentials import Credentials
 from isolet.clock import Clock, iso, parse_iso
@@ -21,6 +21,7 @@ from isolet.doors import butterbase_shapes as shapes
 from isolet.doors.butterbase_call import PREFIX, authenticate, find_project
 from isolet.doors.butterbase_errors import Refusal
 from isolet.doors.butterbase_log import LOG_MAX, LogStream
+from isolet.doors.log_streams import LogStreamResponse
 from isolet.doors.reply import large, streamed
 from isolet.doors.request import json_body, public_base
 from isolet.errors import InvalidInput, IsoletError, NotFound
@@ -93,7 +94,8 @@ class ButterbaseDoor:
             headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
             allowed = partial(self._may_enter, request, app_id)
             events = self._stream().events(function.id, start_ms=start_ms, failed=failed, allowed=allowed)
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+            most = self.routes.limits_of(project.id).log_streams
+            return LogStreamResponse(events, tail=self.tail, project_id=project.id, most=most, headers=headers)
 
         @router.get("/functions/{name:path}")
         async def get_function(request: Request, app_id: str, name: str) -> Response:

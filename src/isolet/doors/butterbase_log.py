@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,9 @@ LOG_MAX = 1000
 _POLL_S = 1.0
 _KEEP_ALIVE_S = 15.0
 # A stream knows the ids of so many of the latest calls.
-_STREAM_CALLS = 20_000
+_STREAM_CALLS = 5_000
+# A stream of a busy function reads no more than such a part of the time.
+_READING_SHARE = 20
 # By then the record of a call that ended is written.
 _WRITTEN_MS = 10_000
 
@@ -46,6 +49,7 @@ class LogStream:
         yield ": connected\n\n"
         ends = False
         while not ends and allowed():
+            began_s = time.monotonic()
             try:
                 ids = await self.records.ids(function_id, limit=_STREAM_CALLS, after_ms=floor_ms)
                 fresh = [id_ for id_ in reversed(ids) if id_ not in seen]
@@ -67,8 +71,9 @@ class LogStream:
             if quiet_s >= _KEEP_ALIVE_S:
                 quiet_s = 0.0
                 yield ": keepalive\n\n"
-            ends = await self.tail.closes_within(_POLL_S)
-            quiet_s += _POLL_S
+            wait_s = min(max(_POLL_S, _READING_SHARE * (time.monotonic() - began_s)), _KEEP_ALIVE_S)
+            ends = await self.tail.closes_within(wait_s)
+            quiet_s += wait_s
 
     def _look_back_ms(self, function_id: FunctionId) -> int:
         """A call shows up when it ends, so a stream looks back by as long as one may take."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from isolet.clock import iso
 from isolet.domain.functions import DeployError, Function, FunctionType
-from isolet.domain.invocations import ConsoleLine, Invocation, Outcome
+from isolet.domain.invocations import ConsoleLine, Door, Invocation, Outcome
 from isolet.doors.http import parse_json
 from isolet.errors import InvalidInput, RequestError
 
@@ -88,7 +88,7 @@ def invocation_object(invocation: Invocation) -> dict[str, Any]:
         more["console_truncated"] = True
     return {
         "id": invocation.id,
-        "status_code": invocation.status,
+        "status_code": _status(invocation),
         "duration_ms": round(invocation.duration_us / 1000),
         "request_body": _body(invocation.request_body),
         "response_body": _body(invocation.response_body),
@@ -97,6 +97,12 @@ def invocation_object(invocation: Invocation) -> dict[str, Any]:
         "console_logs": [_console(line) for line in invocation.console],
         **more,
     }
+
+
+def _status(call: Invocation) -> int:
+    """What the caller was told: this API answers 500 where others say 504 or 502."""
+    told = call.door is Door.KAPSO and call.outcome in (Outcome.TIMEOUT, Outcome.CRASHED)
+    return 500 if told else call.status
 
 
 def _console(line: ConsoleLine) -> dict[str, Any]:

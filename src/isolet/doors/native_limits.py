@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from isolet.domain import limits, secrets
+from isolet.domain import environment, limits, secrets
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.doors.body import SMALL_BYTES
@@ -32,6 +32,7 @@ class LimitsDoor:
         async def get_limits(request: Request) -> dict[str, Any]:
             """Any key may ask. Units are in the names; null: no limit.
 
+            - `private`: of a function; `variables` as well of a project. Each string in a secret of JSON is a value.
             - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
             - `project`: what the caller's project may take of the server; for the root key the default project.
             - `requests_a_minute`: of a project together, whoever makes them, by its plan.
@@ -79,6 +80,13 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "metadata_bytes": kv.METADATA_MAX_BYTES,
         },
         "database": {"bytes": settings.database_max_mb * _MB, "statement_bytes": sql.STATEMENT_MAX_BYTES},
+        "private": {
+            "secrets": secrets.SECRETS_MAX,
+            "secret_values": secrets.PRIVATE_VALUES_MAX,
+            "secret_bytes": secrets.PRIVATE_MAX_BYTES,
+            "variables": environment.VALUES_MAX,
+            "variable_bytes": environment.TOTAL_MAX_BYTES,
+        },
         "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
         "instances": settings.max_instances,
         "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
@@ -18,6 +18,7 @@ from isolet.domain.jobs import JobState
 from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.doors import records_shapes as shapes
+from isolet.doors.log_streams import LogStreamResponse
 from isolet.doors.native_access import Limit, NativeAccess, time_ms
 from isolet.doors.native_jobs import NativeJobs
 from isolet.errors import Forbidden, InvalidInput, NotFound
@@ -170,7 +171,8 @@ class RecordsDoor:
                     yield shapes.server_sent(self.tail, event)
 
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
+        most = self.access.limits_of(project_id).log_streams
+        return LogStreamResponse(lines(), tail=self.tail, project_id=project_id, most=most, headers=headers)
 
     def _add_figures(self, router: APIRouter) -> None:
         @router.get("/functions/{function_id}/metrics", tags=["metrics"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from isolet.clock import Clock
 from isolet.domain.functions import Function
-from isolet.domain.secrets import StoredSecret, check_name, encode_value
+from isolet.domain.secrets import SECRETS_MAX, StoredSecret, check_name, check_together, decode_value, encode_value
 from isolet.errors import InvalidInput, NotFound, PlatformError, SecretsFailed
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import purpose, release_of
@@ -33,6 +35,8 @@ class Secrets:
         self._pool = pool
         self._events = events
         self._clock = clock
+        # What is there is looked at before more is added.
+        self._adding = asyncio.Lock()
 
     async def list(self, function: Function) -> Sequence[StoredSecret]:
         """By name, without values; none while nothing is deployed."""
@@ -48,14 +52,29 @@ class Secrets:
         checked = check_name(name)
         kind, text = encode_value(value)
         with _trouble("create secret"):
+            sealed = await self._vault.seal(function.project_id, text, purpose=purpose(function.id, checked))
             secret = StoredSecret(
                 function_id=function.id,
                 name=checked,
                 type=kind,
-                sealed=await self._vault.seal(function.project_id, text, purpose=purpose(function.id, checked)),
+                sealed=sealed,
                 created_at_ms=self._clock.now_ms(),
             )
-            self._switch(*await self._database.write(partial(_insert, secret=secret)))
+            async with self._adding:
+                check_together(await self._values(function), decode_value(kind, text))
+                self._switch(*await self._database.write(partial(_insert, secret=secret)))
+
+    async def _values(self, function: Function) -> Sequence[Any]:
+        """The values of its secrets; of more than there may be, only that many."""
+        await self._vault.load_missing(function.project_id)
+        found = (await self._database.read(stored.list_secrets, function.id))[:SECRETS_MAX]
+        return [
+            decode_value(
+                one.type,
+                self._vault.open_sealed(function.project_id, one.sealed, purpose=purpose(function.id, one.name)),
+            )
+            for one in found
+        ]
 
     async def delete(self, function: Function, name: str) -> None:
         """Raises NotFound, and InvalidInput for a function that is not deployed."""

@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.errors import TooManyRequests
 from isolet.ids import FunctionId, InvocationId, ProjectId
 
 _RING_EVENTS = 2_000
@@ -91,6 +92,7 @@ class Tail:
         self.run = secrets.token_hex(4)
         self._rings: dict[ProjectId, _Ring] = {}
         self._numbered = 0
+        self._streams: Counter[ProjectId] = Counter()
         self._closing = asyncio.Event()
 
     @property
@@ -183,6 +185,17 @@ class Tail:
         finally:
             ring.readers.discard(wake)
             ring.left_at = time.monotonic()
+
+    def take_stream(self, project_id: ProjectId, most: int) -> None:
+        """One more live stream of a project, until `give_stream`. Raises TooManyRequests when it has `most`."""
+        if self._streams[project_id] >= most:
+            raise TooManyRequests(f"The project has {most} log streams open, which is the most it may", retry_after_s=5)
+        self._streams[project_id] += 1
+
+    def give_stream(self, project_id: ProjectId) -> None:
+        self._streams[project_id] -= 1
+        if not self._streams[project_id]:
+            del self._streams[project_id]
 
     def close(self) -> None:
         """End every reader's stream."""
