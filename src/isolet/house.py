@@ -199,6 +199,7 @@ class House:
             sockets=run / "storage",
             idle_timeout_s=settings.idle_timeout_s,
             database_max_bytes=settings.database_max_mb * 1024 * 1024,
+            limit_mb=lambda project_id: self.routes.limits_of(project_id).storage_mb,
         )
         self._stack.push_async_callback(self.storages.close)
         # Before anything runs: it puts right what a killed server left.

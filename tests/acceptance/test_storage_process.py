@@ -223,6 +223,7 @@ def test_the_process_is_sandboxed_and_has_no_network(home: Project, cases: Cases
     assert sorted(path.name for path in (proc / "root").iterdir() if path.name not in ("lib", "lib64", "usr")) == [
         "data",
         "dev",
+        "host",
         "proc",
         "workerd",
     ]

@@ -96,6 +96,7 @@ class Runtime:
             sockets=self.folder / "storage",
             idle_timeout_s=300.0,
             database_max_bytes=1024 * 1024,
+            limit_mb=lambda _: 1024,
         )
 
     @asynccontextmanager

@@ -20,6 +20,8 @@ CALL_HEADER = "x-isolet-call"
 PROTO_HEADER = "x-isolet-proto"
 SOCKET_NAME = "http"
 GATE_SOCKET = "gate"
+# Where processes ask the host.
+HOST_SOCKET = "host"
 KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
 BINDING_NAMES = ("KV", "DB")
@@ -37,7 +39,7 @@ _WRAPPER = (
     "sockets.js",
     "stores.js",
 )
-_MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js")
+_MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js", "kv-store.js", "d1-store.js", "room.js")
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
 # as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved.
@@ -158,7 +160,7 @@ class ConfigBuilder:
         for binding, service in zip(reached, ("http", "host"), strict=True):
             binding.name = service.upper()
             binding.init("service").name = service
-        self._reach(host, "host", f"{inside}/reasons")
+        self._reach(host, "host", f"{inside}/{HOST_SOCKET}")
         http.name = "http"
         external = http.init("external")
         external.address = f"unix:{inside}/{SOCKET_NAME}"
@@ -177,13 +179,17 @@ class ConfigBuilder:
         own.init("http").style = "proxy"
         return bytes(config.to_bytes())
 
-    def storage(self, *, folder: str) -> bytes:
-        """workerd's own KV and D1 workers, over SQLite files in `folder`; user code never runs here."""
+    def storage(self, *, folder: str, inside: str) -> bytes:
+        """workerd's own KV and D1 workers, over SQLite files in `folder`; user code never runs here.
+
+        `inside` is the folder of the socket by which they ask the host how much they may store.
+        """
         config = self._schema.Config.new_message()
-        kv, database, objects, blobs, internet = config.init("services", 5)
-        kv_bindings = self._bundled(kv, KV_SOCKET, class_name="KVNamespace", bindings=("SHARD", "BLOBS"))
-        kv_bindings[1].init("service").name = "blobs"
-        self._bundled(database, DATABASE_SOCKET, class_name="D1Database", bindings=("DATABASE",))
+        kv, database, objects, blobs, internet, host = config.init("services", 6)
+        self._reach(host, "host", f"{inside}/{HOST_SOCKET}")
+        kv_bindings = self._bundled(kv, KV_SOCKET, class_name="KVNamespace", bindings=("SHARD", "HOST", "BLOBS"))
+        kv_bindings[2].init("service").name = "blobs"
+        self._bundled(database, DATABASE_SOCKET, class_name="D1Database", bindings=("DATABASE", "HOST"))
         for service, name in ((objects, "objects"), (blobs, "blobs")):
             service.name = name
             disk = service.init("disk")
@@ -197,10 +203,16 @@ class ConfigBuilder:
         return bytes(config.to_bytes())
 
     def _bundled(self, service: Any, name: str, *, class_name: str, bindings: Sequence[str]) -> Any:
-        """A worker that comes with workerd; its first binding is its own Durable Object class."""
+        """A worker that comes with workerd, below ours that keeps a limit.
+
+        Its first binding is its own Durable Object class, the second the host.
+        """
         service.name = name
         worker = service.init("worker")
-        (module,) = worker.init("modules", 1)
+        ours, room, module = worker.init("modules", 3)
+        for own, source in ((ours, f"{name}-store.js"), (room, "room.js")):
+            own.name = source
+            own.esModule = self._js[source]
         module.name = f"{name}.js"
         module.bundled = f"/workerd/{name}.js"
         worker.compatibilityDate = COMPATIBILITY_DATE
@@ -214,6 +226,7 @@ class ConfigBuilder:
         for binding, binding_name in zip(made, bindings, strict=True):
             binding.name = binding_name
         made[0].init("durableObjectNamespace").className = class_name
+        made[1].init("service").name = "host"
         return made
 
     def _bind_ours(self, spec: InstanceSpec, bindings: Any, *, loopback: bool) -> None:

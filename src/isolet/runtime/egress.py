@@ -20,8 +20,9 @@ from isolet.domain.networks import METADATA
 from isolet.errors import PlatformError
 from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
+from isolet.runtime.answers import Answers
 from isolet.runtime.channel import Channel
-from isolet.runtime.config import DENIED_NETWORKS, GATE_SOCKET, SOCKET_NAME, ConfigBuilder
+from isolet.runtime.config import DENIED_NETWORKS, GATE_SOCKET, HOST_SOCKET, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.reasons import Reasons
@@ -38,7 +39,6 @@ _CA_FILES = (
     "/etc/ssl/cert.pem",
 )
 _INSIDE = "/inside"
-_REASONS = "reasons"
 # What a connection of a function takes there: a `fetch` eight, counted; and what the process has besides.
 _OPEN_FILES_EACH = 8
 _OPEN_FILES_BASE = 512
@@ -58,12 +58,8 @@ class Egress:
             folder.mkdir(exist_ok=True)
         self.socket = self.folder / "socket"
         self.channel = Channel(str(self.inside / SOCKET_NAME))
-        self.reasons = Reasons(
-            self.inside / _REASONS,
-            allowed=owner.allowed,
-            denied=owner.denied,
-            limit=lambda: owner.connections_max(project_id),
-        )
+        reasons = Reasons(allowed=owner.allowed, denied=owner.denied, limit=lambda: owner.connections_max(project_id))
+        self._answers = Answers(self.inside / HOST_SOCKET, reasons.answer)
         self.users = 0
         self.idle_timer: asyncio.TimerHandle | None = None
         listeners = {GATE_SOCKET: listen(self.socket), SOCKET_NAME: listen(self.inside / SOCKET_NAME)}
@@ -82,7 +78,7 @@ class Egress:
             child.kill()
 
     async def _start(self, listeners: Mapping[str, socket]) -> Child:
-        await self.reasons.start()
+        await self._answers.start()
         if self._process.closed:
             raise NotNow
         return self._owner.spawn(listeners, self.inside, self._owner.connections_max(self.project_id))
@@ -91,7 +87,7 @@ class Egress:
         """Give the sockets up at once, so that the next use of the project makes new ones."""
         self._process.detach()
         self.channel.close()
-        self.reasons.detach()
+        self._answers.detach()
         for folder in (self.folder, self.inside):
             shutil.rmtree(folder, ignore_errors=True)
 

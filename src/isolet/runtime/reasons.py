@@ -7,18 +7,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import json
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from isolet.wire import heads
-
-_TIMEOUT_S = 5.0
-_HEAD_MAX_BYTES = 16_384
 # Of one project at once; who comes then is told no reason.
 _LOOKUPS_MAX = 4
 
@@ -27,46 +21,18 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Reasons:
-    """A small HTTP server on a unix socket, one for each project.
-
-    `GET /reason?host=NAME` answers `{"refused", "text"}`, or null; `GET /limit` a number.
-    """
+    """`GET /reason?host=NAME` answers `{"refused", "text"}`, or null; `GET /limit` a number."""
 
     def __init__(
-        self, path: Path, *, allowed: Sequence[str], denied: Callable[[], Sequence[str]], limit: Callable[[], int]
+        self, *, allowed: Sequence[str], denied: Callable[[], Sequence[str]], limit: Callable[[], int]
     ) -> None:
-        self.path = path
         self._allowed = [ipaddress.ip_network(network) for network in allowed]
         self._denied = denied
         self._limit = limit
         self._looking = 0
-        self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        if self._server is None:
-            self.path.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._serve, self.path, limit=_HEAD_MAX_BYTES)
-
-    def detach(self) -> None:
-        """Take no more questions; those under way end by themselves, in time."""
-        if self._server is not None:
-            self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                target = head.split(b" ", 2)[1].decode("latin-1")
-                body = json.dumps(await self._answer(target)).encode()
-                told = [(b"connection", b"close"), (b"content-length", b"%d" % len(body))]
-                writer.write(heads.reply(200, heads.lines(told)) + body)
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, LookupError, ValueError):
-            return
-        finally:
-            writer.close()
-
-    async def _answer(self, target: str) -> Any:
+    async def answer(self, target: str) -> Any:
+        """Raises LookupError or ValueError for a question that makes no sense."""
         parts = urlsplit(target)
         if parts.path == "/limit":
             return self._limit()

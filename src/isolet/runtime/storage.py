@@ -11,17 +11,19 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from socket import socket
 
 from isolet.errors import FunctionCrashed, PlatformError, Unavailable
 from isolet.ids import ProjectId
+from isolet.runtime.answers import Answers
 from isolet.runtime.channel import Channel
-from isolet.runtime.config import DATABASE_SOCKET, KV_SOCKET, ConfigBuilder
+from isolet.runtime.config import DATABASE_SOCKET, HOST_SOCKET, KV_SOCKET, ConfigBuilder
 from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.room import Room
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.usage import anonymous_bytes, busy_seconds, cpu_seconds
 from isolet.tasks import Tasks
@@ -33,12 +35,17 @@ log = get_logger("storage")
 _PROBE = heads.request(b"PATCH", b"/", heads.lines([(b"host", b"probe"), (b"content-length", b"0")]))
 
 _DATA_INSIDE = "/data"
+_HOST_INSIDE = "/host"
+_MB = 1024 * 1024
+_FILE_SLACK_BYTES = 64 * _MB
 _FOLDERS = ("objects", "blobs")
 _WATCH_EVERY_S = 1.0
 # `design.md` section 9: a statement may run 10 s; a process that does not answer for 5 s, and does not work, is stuck.
 _STATEMENT_MAX_S = 10.0
 _STUCK_S = 5.0
 _MEMORY_MAX_BYTES = 1024**3
+# The kernel's own limit counts address space, so it leaves more room.
+_MEMORY_SLACK_BYTES = 1024**3
 _LOCK_TIMEOUT_S = 5.0
 
 
@@ -54,6 +61,11 @@ class Storage:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.sockets = owner.sockets / project_id.replace("-", "")[:20]
         self.sockets.mkdir(exist_ok=True)
+        # Beside the folder of the sockets, which instances see.
+        self.inside = owner.inside / self.sockets.name
+        self.inside.mkdir(exist_ok=True)
+        self._room = Room(self.folder, lambda: owner.limit_mb(project_id))
+        self._answers = Answers(self.inside / HOST_SOCKET, self._room.answer)
         listeners = {name: listen(self.sockets / name) for name in (KV_SOCKET, DATABASE_SOCKET)}
         self.kv = Channel(str(self.sockets / KV_SOCKET))
         self.database = Channel(str(self.sockets / DATABASE_SOCKET))
@@ -72,8 +84,10 @@ class Storage:
         return child.pid if child is not None else None
 
     async def _start(self, listeners: Mapping[str, socket]) -> Child:
+        await self._answers.start()
         lock = await self._take_lock()
         try:
+            await asyncio.to_thread(self._room.started)
             if self._process.closed or self._process.held:
                 raise NotNow
             return self._owner.spawn(self, listeners, lock)
@@ -188,7 +202,9 @@ class Storage:
         self._process.detach()
         self.kv.close()
         self.database.close()
-        shutil.rmtree(self.sockets, ignore_errors=True)
+        self._answers.detach()
+        for folder in (self.sockets, self.inside):
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def close(self) -> None:
         if not self._process.closed:
@@ -209,6 +225,7 @@ class Storages:
         sockets: Path,
         idle_timeout_s: float,
         database_max_bytes: int,
+        limit_mb: Callable[[ProjectId], int],
     ) -> None:
         self._configs = configs
         self._sandbox = sandbox
@@ -221,8 +238,11 @@ class Storages:
             lambda project_id: Storage(self, project_id), idle_timeout_s=idle_timeout_s, tasks=self.tasks
         )
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.rmtree(sockets, ignore_errors=True)
-        sockets.mkdir(parents=True)
+        self.inside: Path = sockets.with_name("rooms")
+        self.limit_mb: Callable[[ProjectId], int] = limit_mb
+        for folder in (sockets, self.inside):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
 
     def hold(self, project_id: ProjectId) -> Storage:
         """A project's storage, kept working until `release`. Raises NotFound for a project that was deleted."""
@@ -248,13 +268,19 @@ class Storages:
 
     def spawn(self, storage: Storage, listeners: Mapping[str, socket], lock: int) -> Child:
         """Start the process on a project's files. Raises PlatformError."""
-        config = self._configs.storage(folder=self._sandbox.path(storage.folder, _DATA_INSIDE))
+        config = self._configs.storage(
+            folder=self._sandbox.path(storage.folder, _DATA_INSIDE),
+            inside=self._sandbox.path(storage.inside, _HOST_INSIDE),
+        )
         spec = ChildSpec(
             name=f"storage {storage.folder.name}",
             config=config,
             listeners=listeners,
+            folders={_HOST_INSIDE: storage.inside},
             writable={_DATA_INSIDE: storage.folder},
             kept=(lock,),
-            file_max_bytes=self._file_max_bytes,
+            # A transaction that is undone in the end may fill a log as large as the limit, and no more.
+            file_max_bytes=min(self._file_max_bytes, self.limit_mb(storage.project_id) * _MB + _FILE_SLACK_BYTES),
+            memory_max_bytes=_MEMORY_MAX_BYTES + _MEMORY_SLACK_BYTES,
         )
         return Child(spec, self._sandbox, self._pid_files)

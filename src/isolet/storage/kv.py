@@ -103,6 +103,8 @@ class Kv:
             answer = await ask(storage.kv, method, target, headers=headers, body=body)
         if answer.status == 404:
             raise NotFound("Key not found")
+        if answer.status == 413:
+            raise TooLarge(answer.reason)
         if answer.status >= 500:
             raise Unavailable(f"the project's storage failed: {answer.reason}")
         if not 200 <= answer.status < 300:

@@ -23,6 +23,8 @@ TOO_LARGE = f"statements and rows are larger than {MESSAGE_MAX_BYTES // 1024**2}
 _TEXT_MAX_BYTES = 31 * 1024 * 1024
 _TOO_LARGE = "Serialized RPC arguments or return values are limited"
 _FULL = "SQLITE_FULL"
+# `room.js` says so.
+_OVER_LIMIT = "the project's storage is full"
 _EXPORT_TRIES = 5
 _BULK_TIMEOUT_S = 600.0
 _AS_LISTS = "/query?resultsFormat=ROWS_AND_COLUMNS"
@@ -169,6 +171,8 @@ class Sql:
             error = str(parsed.get("error", "the statement failed"))
             if error.startswith(_TOO_LARGE):
                 raise TooLarge(TOO_LARGE)
+            if error.startswith(_OVER_LIMIT):
+                raise TooLarge(error)
             if error.endswith(_FULL):
                 raise Unavailable(f"the project's storage failed: {error}")
             raise InvalidInput(error)

@@ -1,0 +1,94 @@
+"""How much a project may still store: its limit, less what each of its stores holds and what lies in files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_MB = 1024 * 1024
+_STORES = ("kv", "sql")
+# A scan that is asked for; one for its own sake; and none takes more than this share of a thread's time.
+_SCAN_AGAIN_S = 0.2
+_SCAN_EVERY_S = 10.0
+_SCAN_SHARE = 10
+
+
+class Room:
+    """`GET /room?store=kv|sql&used=BYTES&written=BYTES&fresh=0|1` answers with what that store may hold.
+
+    `used` is what its database holds, `written` what it wrote to files since its process started. The answer is
+    `{"limit_mb", "allowed", "files"}`: `allowed` bytes, of which `files` are taken by files.
+    """
+
+    def __init__(self, folder: Path, limit_mb: Callable[[], int]) -> None:
+        self._folder = folder
+        self._limit_mb = limit_mb
+        self._used = dict.fromkeys(_STORES, 0)
+        self._files = 0
+        self._written = 0
+        self._written_at_scan = 0
+        self._scanned_at = -_SCAN_EVERY_S
+        self._took_s = 0.0
+        self._scanning = asyncio.Lock()
+
+    async def answer(self, target: str) -> dict[str, Any]:
+        """Raises LookupError or ValueError for a question that makes no sense."""
+        asked = parse_qs(urlsplit(target).query)
+        (store,), (used,), (written,), (fresh,) = (asked[name] for name in ("store", "used", "written", "fresh"))
+        (other,) = set(_STORES) - {store}
+        self._used[store] = int(used)
+        if store == "kv":
+            self._written = int(written)
+        await self._scan(_SCAN_AGAIN_S if fresh == "1" else _SCAN_EVERY_S)
+        limit = self._limit_mb()
+        return {
+            "limit_mb": limit,
+            "allowed": limit * _MB - self._used[other],
+            "files": self._files + self._written - self._written_at_scan,
+        }
+
+    def started(self) -> None:
+        """A process starts on the files, and has said nothing yet: its databases count as large as their files are."""
+        for store, name in zip(_STORES, ("isolet-kv", "isolet-d1"), strict=True):
+            self._used[store] = _bytes_below(self._folder / "objects" / name)
+        self._written = self._written_at_scan = 0
+        self._scanned_at = -_SCAN_EVERY_S
+
+    async def _scan(self, every_s: float) -> None:
+        async with self._scanning:
+            began = time.monotonic()
+            if began - self._scanned_at < max(every_s, _SCAN_SHARE * self._took_s):
+                return
+            written = self._written
+            self._files = await asyncio.to_thread(_bytes_below, self._folder / "blobs")
+            self._written_at_scan = written
+            self._scanned_at, self._took_s = began, time.monotonic() - began
+
+
+def _bytes_below(folder: Path) -> int:
+    """The size of all files below a folder, which a process changes meanwhile; links are not followed."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += _size(entry)
+        except OSError:
+            continue
+    return total
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        # It was deleted since.
+        return 0
