@@ -51,6 +51,7 @@ def build_front(house: House, management: Deferred[FastAPI], pages: PlatformPage
         jobs=house.jobs,
         bodies=house.bodies,
         settings=settings,
+        addresses=house.addresses,
     )
     limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
     rates = Rates(routes, limits, clock=time.monotonic)

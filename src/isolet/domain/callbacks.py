@@ -8,11 +8,11 @@ import hmac
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlsplit
 
-from isolet.domain.networks import is_metadata, is_public
+from isolet.domain.networks import Network, is_metadata, is_public
 from isolet.errors import RequestError
 
 URL_MAX_CHARS = 2048
@@ -26,10 +26,11 @@ _NOT_SENT = frozenset({"content-length", "host", "date", "server", "transfer-enc
 _OURS = ("webhook-", "x-isolet-", "x-function-", "x-call-id", "x-duration-seconds")
 
 
-def check_url(text: str, *, allowed: Sequence[str] = (), http: bool = False) -> str:
+def check_url(text: str, *, allowed: Sequence[str] = (), own: Collection[Network] = (), http: bool = False) -> str:
     """The URL, when a callback may be sent there. Raises RequestError.
 
-    `allowed` are networks that the operator opened; `http` says whether names may be called without TLS.
+    `allowed` are networks that the operator opened, `own` those that lead to this machine; `http`
+    says whether names may be called without TLS.
     """
     if not text or len(text) > URL_MAX_CHARS or re.search(r"[^\x21-\x7e]|[\\<>\"{}|^`]", text):
         raise RequestError("X-Callback-Url is not a valid URL")
@@ -42,13 +43,13 @@ def check_url(text: str, *, allowed: Sequence[str] = (), http: bool = False) -> 
         raise RequestError("X-Callback-Url must be an absolute http or https URL")
     if parts.username is not None or parts.password is not None:
         raise RequestError("X-Callback-Url must not hold a user name or a password")
-    opened = _check_host(host, allowed)
+    opened = _check_host(host, allowed, own)
     if parts.scheme == "http" and not (http or opened):
         raise RequestError("X-Callback-Url must be an https URL")
     return text.partition("#")[0]
 
 
-def _check_host(host: str, allowed: Sequence[str]) -> bool:
+def _check_host(host: str, allowed: Sequence[str], own: Collection[Network]) -> bool:
     """Whether the operator opened this very address. Raises RequestError for an address that is refused."""
     try:
         address = ipaddress.ip_address(host)
@@ -61,7 +62,8 @@ def _check_host(host: str, allowed: Sequence[str]) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
     opened = any(address in ipaddress.ip_network(network) for network in allowed)
-    if is_metadata(address) or not (opened or is_public(address)):
+    public = is_public(address) and not any(address in network for network in own)
+    if is_metadata(address) or not (opened or public):
         raise RequestError(f"X-Callback-Url: the address {host} is refused")
     return opened
 

@@ -40,6 +40,7 @@ from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.jobs.calls import HOPS_HEADER
 from isolet.jobs.queue import AsyncCall, Jobs
+from isolet.runtime.addresses import Addresses
 from isolet.settings import Settings
 
 PREFIX = "/spaces/"
@@ -83,6 +84,7 @@ class AltairDoor:
     jobs: Jobs
     bodies: Bodies
     settings: Settings
+    addresses: Addresses
 
     def takes(self, scope: Scope) -> bool:
         """Whether the path is one of a call: `/spaces/{space}/functions/{name}/[async-]invoke…`."""
@@ -189,7 +191,10 @@ class AltairDoor:
         if value is None:
             return None
         return check_url(
-            value.decode("latin-1").strip(), allowed=self.settings.egress_networks, http=self.settings.callback_http
+            value.decode("latin-1").strip(),
+            allowed=self.settings.egress_networks,
+            own=self.addresses.current,
+            http=self.settings.callback_http,
         )
 
 

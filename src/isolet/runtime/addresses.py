@@ -12,11 +12,11 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
+from isolet.domain.networks import Network
 from isolet.telemetry import get_logger
 
 log = get_logger("addresses")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # linux/netlink.h, linux/rtnetlink.h.
 _NETLINK_ROUTE = 0

@@ -11,12 +11,12 @@ import asyncio
 import ipaddress
 import resource
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from socket import socket
 
-from isolet.domain.networks import METADATA
+from isolet.domain.networks import METADATA, Network
 from isolet.errors import PlatformError
 from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
@@ -210,9 +210,7 @@ class Egresses:
             egress.restart()
 
 
-def denied_networks(
-    allowed: Sequence[str], *, own: frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network] = frozenset()
-) -> list[str]:
+def denied_networks(allowed: Sequence[str], *, own: Collection[Network] = ()) -> list[str]:
     """The ranges refused by default and the machine's own, less those that the operator's networks lie in.
 
     workerd lets the narrower rule win. Addresses of metadata services stay refused unless named exactly.

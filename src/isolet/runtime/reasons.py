@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from isolet.domain.networks import Address, Network
+
 # Of one project at once; who comes then is told no reason.
 _LOOKUPS_MAX = 4
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Reasons:

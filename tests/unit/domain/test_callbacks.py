@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 
 import pytest
@@ -161,3 +162,11 @@ def test_the_public_library_accepts_a_signature_of_any_active_key() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, expected: int) -> None:
     assert retry_after_ms(value, 100_000) == expected
+
+
+@pytest.mark.parametrize("host", ["93.184.216.34", "[2600:1f18::5]", "[::ffff:93.184.216.34]"])
+def test_an_address_of_this_machine_is_refused_unless_the_operator_opened_it(host: str) -> None:
+    own = [ipaddress.ip_network("93.184.216.34"), ipaddress.ip_network("2600:1f18::5")]
+    with pytest.raises(RequestError, match="is refused"):
+        check_url(f"https://{host}/", own=own)
+    assert check_url(f"https://{host}/", own=own, allowed=["93.184.216.0/24", "2600:1f18::/32"])
