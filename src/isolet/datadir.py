@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,7 +99,8 @@ def run_folder(data: Path) -> Path:
         run.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
         raise SettingsError(f"cannot use {run}: {exc.strerror}") from exc
-    owner = run.stat()
-    if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
+    # A link would lead to where others may have put it.
+    owner = run.lstat()
+    if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.getuid() or owner.st_mode & 0o077:
         raise SettingsError(f"cannot use {run}: it must belong to this user and be closed to others")
     return run

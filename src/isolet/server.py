@@ -54,8 +54,9 @@ async def serve(
     settings: Settings, *, example: bool = False, on_started: Callable[[Started], None] = lambda _: None
 ) -> None:
     """Run until SIGINT or SIGTERM. Raises SettingsError, StoreError or PlatformError when it cannot start."""
-    # What any part of it writes is this user's alone.
+    # What any part of it writes is this user's alone, and its memory, which holds keys, goes to no file.
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(datadir.locked(settings.data_dir))
         toolchain = find(workerd=settings.workerd, esbuild=settings.esbuild)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -101,6 +102,10 @@ def test_what_a_server_writes_is_its_users_alone(tmp_path: Path) -> None:
 
     assert open_to_others == []
     assert {"isolet.db", "metadata.sqlite"} <= databases
+
+
+def test_no_part_of_its_memory_goes_to_a_file_when_it_dies(server: Server) -> None:
+    assert resource.prlimit(server.process.pid, resource.RLIMIT_CORE) == (0, 0)
 
 
 def test_two_servers_on_one_data_directory_are_refused(server: Server) -> None:

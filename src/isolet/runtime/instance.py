@@ -365,7 +365,7 @@ class Instance:
         if self.state not in (State.READY, State.DRAINING):
             return
         # Stopped first, so that what it has read and what not stays as it is while we look.
-        self._child.pause()
+        self._child.halt()
         unseen = {connection for connection in self.calls if connection.unread}
         self.ended = report.counting(hit=max(len(self.calls) - len(unseen) - 1, 0), rerun=len(unseen))
         log.warning(

@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ _OPEN_FILES_MAX = 4096
 _OUTPUT_BURST_BYTES = 512 * 1024
 _OUTPUT_PAUSE_S = 0.25
 _PAUSE_TIMEOUT_S = 10.0
+_HALT_MAX_S = 0.005
+_HALT_LOOK_S = 0.0001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,13 @@ class Child:
     def pause(self) -> None:
         """Tell the program to stop where it is, until `resume`."""
         _signal(self._target, signal.SIGSTOP)
+
+    def halt(self) -> None:
+        """Like `pause`, and wait until the kernel has stopped every thread, which takes microseconds, 5 ms at most."""
+        self.pause()
+        deadline = time.monotonic() + _HALT_MAX_S
+        while not stands_still(self.pid) and not self.exited.done() and time.monotonic() < deadline:
+            time.sleep(_HALT_LOOK_S)
 
     async def stand_still(self) -> None:
         """Like `pause`, and once this returns, none of its threads does anything.
