@@ -10,10 +10,11 @@ import pytest
 
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.redaction import Redactor
-from isolet.ids import InvocationId, new_id
+from isolet.ids import InvocationId
 from isolet.runtime.console import Console
 
-CALL, OTHER = InvocationId(new_id()), InvocationId(new_id())
+# The same in every worker: they are in the names of tests.
+CALL, OTHER = InvocationId("0197a3c0-5d1e-7000-8000-000000000001"), InvocationId("0197a3c0-5d1e-7000-8000-000000000002")
 Line = tuple[InvocationId | None, ConsoleLine]
 
 
