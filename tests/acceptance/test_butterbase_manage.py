@@ -139,7 +139,7 @@ def test_141_142_what_a_deploy_leaves_out_stays(butterbase: Butterbase) -> None:
 
     shown = butterbase.get("kept")
     assert (shown["description"], shown["timeoutMs"], shown["agent_tool"]) == ("d", 5000, True)
-    assert shown["triggers"] == [{**cron, "enabled": True}]
+    assert shown["triggers"] == [{**cron, "enabled": False}]
 
 
 def test_143_144_one_trigger_is_a_list_and_needs_a_user_by_default(butterbase: Butterbase) -> None:
@@ -292,6 +292,29 @@ def test_what_a_deploy_leaves_out_stays_as_the_deploy_before_it_left_it(butterba
             for deploy in (first, *others):
                 deploy.result()
             assert butterbase.get("tool")["agent_tool_description"] == description
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"type": "cron", "config": {"schedule": "* * * * *"}},
+        {"type": "webhook", "config": {"provider": "github", "secret": "s"}},
+        {"type": "websocket", "config": {"event": "x"}},
+        {"type": "s3_upload", "config": {"bucket": "b"}},
+    ],
+    ids=lambda trigger: trigger["type"],
+)
+def test_a_trigger_that_never_fires_says_so(butterbase: Butterbase, trigger: dict[str, Any]) -> None:
+    deployed = butterbase.deploy("tick", OK, auth=None, triggers=[{"type": "http"}, trigger])
+    shown = butterbase.get("tick")
+    (listed,) = butterbase.client.get(butterbase.base).json()["functions"]
+
+    for reply in (deployed, shown, listed):
+        assert {one["type"]: one["enabled"] for one in reply["triggers"]} == {"http": True, trigger["type"]: False}
+        (warning,) = reply["warnings"]
+        assert f"the {trigger['type']} trigger" in warning
+        assert "never fires" in warning
+    assert "warnings" not in butterbase.deploy("tick", OK, auth=None, triggers=[{"type": "http"}])
 
 
 def test_two_first_deploys_of_one_name_make_one_function(butterbase: Butterbase) -> None:

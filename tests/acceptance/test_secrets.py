@@ -160,10 +160,13 @@ def test_a_value_that_cannot_be_one_is_refused(secrets: Secrets, value: object, 
     assert told(secrets.create("API_KEY", value)) == (422, message)
 
 
-def test_a_name_that_is_taken_is_refused_and_the_old_value_stays(secrets: Secrets) -> None:
+def test_a_secret_that_is_sent_again_is_replaced(secrets: Secrets) -> None:
     secrets.create("API_KEY", "first")
-    assert told(secrets.create("API_KEY", "second")) == (422, "Secret name has already been taken")
-    assert secrets.seen("API_KEY") == {"API_KEY": "first"}
+    assert secrets.create("API_KEY", {"second": True}).status_code == 201
+    assert secrets.seen("API_KEY") == {"API_KEY": {"second": True}}
+    assert secrets.list() == {"data": [{"name": "API_KEY", "type": "json"}]}
+    assert secrets.create("API_KEY", 7).status_code == 422
+    assert secrets.seen("API_KEY") == {"API_KEY": {"second": True}}
 
 
 def test_a_deleted_secret_is_undefined_at_once_and_can_be_made_anew(secrets: Secrets) -> None:

@@ -367,6 +367,77 @@ def test_more_than_32_mib_at_once_is_too_large_in_both_directions(stores: Stores
 # Backups.
 
 
+@pytest.mark.parametrize("rows", ["objects", "arrays"])
+def test_a_large_result_is_passed_on_in_bounded_memory(stores: Stores, rows: str) -> None:
+    """Hundreds of thousands of rows, which took the server 350 MB and stopped it for seconds."""
+    sql = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) "
+        "SELECT i AS a, i AS b, i AS c, i AS d FROM n"
+    )
+    server = psutil.Process(stores.server.process.pid)
+    stores.query("SELECT 1")
+    before = server.memory_info().rss
+    body = {"sql": sql, "rows": rows}
+    most, size = before, 0
+    with stores.client.stream("POST", stores.base + "/database/query", json=body) as reply:
+        assert reply.status_code == 200
+        for part in reply.iter_raw():
+            size += len(part)
+            most = max(most, server.memory_info().rss)
+    assert size > 6_000_000
+    assert most < before + 40 * 1024**2
+
+
+def test_columns_of_one_name_are_kept_where_rows_are_arrays(stores: Stores) -> None:
+    sql = "SELECT 1 AS n, 2 AS n, 'a],\"meta\":{' AS t, x'00ff' AS b, NULL AS z"
+    reply = stores.request("POST", "/database/query", json={"sql": sql, "rows": "arrays"}).json()
+    assert reply["columns"] == ["n", "n", "t", "b", "z"]
+    assert reply["rows"] == [[1, 2, 'a],"meta":{', [0, 255], None]]
+    assert reply["changes"] == 0
+    objects = stores.rows(sql)
+    assert objects == [{"n": 2, "t": 'a],"meta":{', "b": [0, 255], "z": None}]
+    none = stores.request("POST", "/database/query", json={"sql": "SELECT 1 AS n WHERE 0", "rows": "arrays"}).json()
+    assert (none["columns"], none["rows"]) == (["n"], [])
+    other = stores.request("POST", "/database/query", json={"sql": "SELECT 1", "rows": "lists"})
+    assert other.status_code == 422
+
+
+@pytest.mark.parametrize("rows", ["objects", "arrays"])
+def test_rows_that_look_like_the_end_of_a_reply_are_only_rows(stores: Stores, rows: str) -> None:
+    end = '],"meta":{"changes":7,"size_after":1}}]'
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i, ? AS t FROM n"
+    body = {"sql": sql, "params": [end], "rows": rows}
+    reply = stores.request("POST", "/database/query", json=body).json()
+    found = [tuple(row) if rows == "arrays" else (row["i"], row["t"]) for row in reply["rows"]]
+    assert found == [(number, end) for number in range(1, 3001)]
+    assert reply["changes"] == 0
+
+
+def test_an_import_beside_other_tables_loses_nothing_and_replaces_when_asked(stores: Stores) -> None:
+    stores.query("CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (1)")
+    stores.query("CREATE TABLE child (of INTEGER REFERENCES parent(id)); INSERT INTO child VALUES (1)")
+    stores.query("CREATE VIEW seen AS SELECT * FROM child; CREATE INDEX i ON child (of)")
+    exported = stores.request("GET", "/database/export").content
+    stores.query("DROP VIEW seen; DROP TABLE child")
+
+    status, message = told(stores.import_text(exported))
+    assert status == 422
+    assert "table parent already exists" in message
+    assert "?replace=true" in message
+    assert stores.rows("SELECT * FROM parent") == [{"id": 1}]
+
+    stores.query("CREATE TABLE later (n)")
+    replaced = stores.request("POST", "/database/import?replace=true", content=exported)
+    assert replaced.status_code == 200, replaced.text
+    assert stores.request("GET", "/database/export").content == exported
+
+    broken = stores.request(
+        "POST", "/database/import?replace=true", content=exported + b"\nINSERT INTO nowhere VALUES (1);"
+    )
+    assert broken.status_code == 422
+    assert stores.request("GET", "/database/export").content == exported
+
+
 def test_a_backup_brings_both_stores_back(stores: Stores, cases: Cases) -> None:
     large = bytes(range(256)) * 1000
     stores.put("small", b"before", headers={"x-kv-metadata": '{"m":1}'})

@@ -45,6 +45,15 @@ class HttpAuth(StrEnum):
     NONE = "none"
 
 
+# What nothing here fires yet, and why. A trigger of such a type is kept as it was sent, and shown as not enabled.
+NOT_FIRED: Mapping[TriggerType, str] = {
+    TriggerType.CRON: "schedules are not run yet",
+    TriggerType.WEBHOOK: "webhooks are not accepted yet",
+    TriggerType.WEBSOCKET: "there is no realtime connection yet",
+    TriggerType.S3_UPLOAD: "there is no object storage here",
+}
+
+
 def check_triggers(value: object) -> list[dict[str, Any]]:
     """The triggers in full, `{type, config, enabled}`, at most one of a type. Raises InvalidInput."""
     if not isinstance(value, list) or not value:
@@ -81,12 +90,23 @@ def default_triggers(*, public: bool) -> list[dict[str, Any]]:
 
 
 def shown_triggers(triggers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """By type, without the secrets of webhooks."""
+    """By type, without the secrets of webhooks; what is never fired is not enabled."""
     shown = [dict(trigger) for trigger in sorted(triggers, key=lambda trigger: str(trigger["type"]))]
     for trigger in shown:
+        trigger["enabled"] = trigger["enabled"] and trigger["type"] not in NOT_FIRED
         if "secret" in trigger["config"]:
             trigger["config"] = {**trigger["config"], "secret": SECRET_SHOWN}
     return shown
+
+
+def trigger_warnings(triggers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A text for each trigger that is never fired, though it was sent to be."""
+    kinds = sorted(trigger["type"] for trigger in triggers if trigger["enabled"] and trigger["type"] in NOT_FIRED)
+    return [not_fired(TriggerType(kind)) for kind in kinds]
+
+
+def not_fired(kind: TriggerType) -> str:
+    return f"the {kind.value} trigger is kept, and never fires: {NOT_FIRED[kind]}"
 
 
 def http_auth(triggers: Sequence[Mapping[str, Any]]) -> HttpAuth | None:

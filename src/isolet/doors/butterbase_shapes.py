@@ -11,7 +11,14 @@ from isolet.domain.functions import Function, triggers_of
 from isolet.domain.invocations import Invocation
 from isolet.domain.limits import check_bound
 from isolet.domain.metrics import Summary, Sums
-from isolet.domain.triggers import AGENT_DEFAULTS, TriggerType, check_agent, check_triggers, shown_triggers
+from isolet.domain.triggers import (
+    AGENT_DEFAULTS,
+    TriggerType,
+    check_agent,
+    check_triggers,
+    shown_triggers,
+    trigger_warnings,
+)
 from isolet.errors import InvalidInput
 from isolet.functions.publisher import Release
 
@@ -68,7 +75,8 @@ def impersonation(body: object) -> bool:
 
 
 def deployed_object(function: Function, base: str, app: str) -> dict[str, Any]:
-    triggers = [{"type": item["type"], "enabled": item["enabled"]} for item in triggers_of(function)]
+    shown = {item["type"]: item["enabled"] for item in shown_triggers(triggers_of(function))}
+    triggers = [{"type": item["type"], "enabled": shown[item["type"]]} for item in triggers_of(function)]
     return {
         "id": function.id,
         "name": function.name,
@@ -77,6 +85,7 @@ def deployed_object(function: Function, base: str, app: str) -> dict[str, Any]:
         "deployedAt": _time(function.last_deployed_at_ms),
         "version": function.version,
         "cacheInvalidation": _INVALIDATED,
+        **_warnings(function),
     }
 
 
@@ -97,6 +106,7 @@ def listed_object(function: Function, calls: Summary, base: str, app: str) -> di
         "errorRate": rate,
         "avgDuration": _average_ms(calls.day),
         **_agent_members(function),
+        **_warnings(function),
     }
 
 
@@ -140,6 +150,7 @@ def detailed_object(
             "allow_service_key_impersonation"
         ],
         "envKeys": list(variables),
+        **_warnings(function),
     }
 
 
@@ -217,6 +228,12 @@ def _triggers(body: Mapping[str, Any]) -> object:
 def _agent_members(function: Function) -> dict[str, Any]:
     settings = {**AGENT_DEFAULTS, **(function.agent or {})}
     return {name: settings[name] for name in _AGENT}
+
+
+def _warnings(function: Function) -> dict[str, Any]:
+    """A member that is there when there is something to warn of."""
+    texts = trigger_warnings(triggers_of(function))
+    return {"warnings": texts} if texts else {}
 
 
 def _time(ms: int | None) -> str | None:

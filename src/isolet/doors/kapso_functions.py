@@ -118,7 +118,7 @@ class KapsoFunctions:
         async def create_secret(request: Request, function_id: str) -> Response:
             function = await self._function(request, function_id)
             name, value = shapes.secret(await json_body(request, self.settings, function.project_id))
-            await self.secrets.create(function, name, value)
+            await self.secrets.put(function, name, value)
             return Json({"message": "Secret created successfully"}, status_code=201)
 
         async def delete_secret(request: Request, function_id: str, name: str) -> Response:

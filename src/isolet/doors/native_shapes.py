@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
@@ -69,10 +69,15 @@ class Rollback(_Body):
 
 
 class SqlQuery(_Body):
-    """`params` take the places of `?`; a blob is an array of its bytes."""
+    """`params` take the places of `?`; a blob is an array of its bytes.
+
+    `rows` says how a row of the reply looks: `objects` by column name, where of several columns with one name the last
+    is there, or `arrays`, with the names in `columns`.
+    """
 
     sql: str
     params: list[Any] = []
+    rows: Literal["objects", "arrays"] = "objects"
 
 
 class MasterKeyRotation(_Body):

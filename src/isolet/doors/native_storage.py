@@ -7,7 +7,7 @@ import codecs
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -104,9 +104,10 @@ class StorageDoor:
             return {"size_bytes": found.size_bytes, "tables": tables}
 
         @router.post("/database/query", tags=["database"])
-        async def query(request: Request, slug: str, body: SqlQuery) -> dict[str, Any]:
+        async def query(request: Request, slug: str, body: SqlQuery) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
-            return asdict(await self.sql.query(project.id, body.sql, body.params))
+            parts = await self.sql.answer(project.id, body.sql, body.params, arrays=body.rows == "arrays")
+            return StreamingResponse(parts, media_type="application/json")
 
         @router.get("/database/export", tags=["database"])
         async def export(request: Request, slug: str) -> Response:
@@ -115,11 +116,11 @@ class StorageDoor:
             return PlainTextResponse(text, media_type="application/sql")
 
         @router.post("/database/import", tags=["database"])
-        async def import_text(request: Request, slug: str) -> dict[str, Any]:
+        async def import_text(request: Request, slug: str, replace: bool = False) -> dict[str, Any]:
             project = self.access.project(request, slug, Role.DEPLOY)
             with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
                 text = await asyncio.to_thread(_text, await body.whole())
-                return {"statements": await self.sql.import_text(project.id, text)}
+                return {"statements": await self.sql.import_text(project.id, text, replace=replace)}
 
     def _add_backups(self, router: APIRouter) -> None:
         @router.get("/backup", tags=["backup"])

@@ -45,8 +45,11 @@ class Secrets:
         with _trouble("retrieve secrets"):
             return await self._database.read(stored.list_secrets, function.id)
 
-    async def create(self, function: Function, name: object, value: object) -> None:
-        """Raises InvalidInput for a bad or taken name, a bad value, and a function that is not deployed."""
+    async def put(self, function: Function, name: object, value: object) -> None:
+        """Set it, in the place of an earlier value too.
+
+        Raises InvalidInput for a bad name, a bad value, and a function that is not deployed.
+        """
         if function.version is None:
             raise InvalidInput("Function must be deployed before creating secrets")
         checked = check_name(name)
@@ -61,13 +64,14 @@ class Secrets:
                 created_at_ms=self._clock.now_ms(),
             )
             async with self._adding:
-                check_together(await self._values(function), decode_value(kind, text))
-                self._switch(*await self._database.write(partial(_insert, secret=secret)))
+                check_together(await self._values(function, checked), decode_value(kind, text))
+                self._switch(*await self._database.write(partial(_put, secret=secret)))
 
-    async def _values(self, function: Function) -> Sequence[Any]:
-        """The values of its secrets; of more than there may be, only that many."""
+    async def _values(self, function: Function, but: str) -> Sequence[Any]:
+        """The values of its secrets but one; of more than there may be, only that many."""
         await self._vault.load_missing(function.project_id)
-        found = (await self._database.read(stored.list_secrets, function.id))[:SECRETS_MAX]
+        every = await self._database.read(stored.list_secrets, function.id)
+        found = [one for one in every if one.name != but][:SECRETS_MAX]
         return [
             decode_value(
                 one.type,
@@ -99,9 +103,9 @@ def _trouble(verb: str) -> Iterator[None]:
         raise SecretsFailed(f"Failed to {verb}") from exc
 
 
-def _insert(connection: Connection, secret: StoredSecret) -> tuple[Function, Function]:
+def _put(connection: Connection, secret: StoredSecret) -> tuple[Function, Function]:
     before, after = _bump(connection, secret.function_id)
-    stored.insert_secret(connection, secret)
+    stored.put_secret(connection, secret)
     return before, after
 
 

@@ -56,6 +56,18 @@ def tables(schema: Sequence[Sequence[str]]) -> list[str]:
     return [name for kind, name, _ in schema if kind == "table"]
 
 
+def drops(schema: Sequence[Sequence[str]]) -> list[str]:
+    """Statements that leave nothing of the schema; views first, and a virtual table before those that it is made of."""
+    kinds = [(kind, name) for kind, name, _ in schema if kind in ("view", "table") and name != "sqlite_sequence"]
+    if not kinds:
+        return []
+    ordered = sorted(kinds, key=lambda item: item[0] != "view")
+    return [
+        "PRAGMA defer_foreign_keys=TRUE;",
+        *(f"DROP {kind.upper()} IF EXISTS {identifier(name)};" for kind, name in ordered),
+    ]
+
+
 def columns_of(name: str) -> str:
     return f"PRAGMA table_info({identifier(name)})"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from isolet.errors import FunctionCrashed, TooLarge, Unavailable
-from isolet.runtime.channel import Channel, Headers
+from isolet.runtime.channel import Channel, Connection, Headers
 from isolet.wire import heads
 
 _TIMEOUT_S = 20.0
@@ -39,14 +40,12 @@ async def ask(
     max_bytes: int | None = None,
 ) -> Answer:
     """Raises Unavailable when the process ends, or does not answer in time, TooLarge for a body over `max_bytes`."""
-    told = {"host": "storage", "content-length": str(len(body)), **(headers or {})}
-    lines = [heads.line(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
-    head = heads.request(method.encode("ascii"), target.encode("latin-1"), lines)
+    request = _request(method, target, headers or {}, body)
     try:
         async with asyncio.timeout(timeout_s):
             connection = await channel.connect()
             try:
-                connection.begin(head + body)
+                connection.begin(request)
                 await connection.head()
                 parts, size = [], 0
                 while part := await connection.chunk():
@@ -66,3 +65,35 @@ async def ask(
         raise Unavailable(f"the project's storage did not answer within {timeout_s:g} s") from None
     except (OSError, FunctionCrashed) as exc:
         raise Unavailable("the project's storage ended while it worked on this; try again") from exc
+
+
+async def parts_of(
+    channel: Channel, method: str, target: str, *, headers: dict[str, str], body: bytes
+) -> AsyncGenerator[bytes, None]:
+    """The body of the answer as it comes. Raises Unavailable when the process ends, or gives nothing for 20 s."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            connection = await channel.connect()
+        try:
+            connection.begin(_request(method, target, headers, body))
+            async with asyncio.timeout(_TIMEOUT_S):
+                await connection.head()
+            while part := await _next(connection):
+                yield part
+        finally:
+            channel.release(connection)
+    except TimeoutError:
+        raise Unavailable(f"the project's storage did not answer within {_TIMEOUT_S:g} s") from None
+    except (OSError, FunctionCrashed) as exc:
+        raise Unavailable("the project's storage ended while it worked on this; try again") from exc
+
+
+async def _next(connection: Connection) -> bytes:
+    async with asyncio.timeout(_TIMEOUT_S):
+        return await connection.chunk()
+
+
+def _request(method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
+    told = {"host": "storage", "content-length": str(len(body)), **headers}
+    lines = [heads.line(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
+    return heads.request(method.encode("ascii"), target.encode("latin-1"), lines) + body

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from isolet.errors import InvalidInput, TooLarge, Unavailable
+from isolet.errors import InvalidInput, IsoletError, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.storage import Storages
 from isolet.storage import dump
-from isolet.storage.exchange import ask
+from isolet.storage.exchange import ask, parts_of
+from isolet.storage.passing import is_rows, meta_of, passed_on
 
 STATEMENT_MAX_BYTES = 100_000
 # What workerd passes on at once, statements or rows; text that is not plain takes two bytes a character there.
@@ -26,6 +28,8 @@ _FULL = "SQLITE_FULL"
 # `room.js` says so.
 _OVER_LIMIT = "the project's storage is full"
 _EXPORT_TRIES = 5
+# Errors are smaller, and are told before a reply begins.
+_CHECKED_BYTES = 64 * 1024
 _BULK_TIMEOUT_S = 600.0
 _AS_LISTS = "/query?resultsFormat=ROWS_AND_COLUMNS"
 _COUNT = "SELECT count(*) AS n FROM {}"
@@ -40,6 +44,7 @@ _TOKEN = re.compile(
 )
 _TRIGGER = re.compile(r"(explain (query plan )?)?create (temp |temporary )?trigger ")
 _BEGINNING_CHARS = 60
+_THERE = re.compile(r"\b(?:table|view|index|trigger) .* already exists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,41 @@ class Sql:
             size_bytes=meta["size_after"],
         )
 
+    async def answer(
+        self, project_id: ProjectId, sql: str, params: Sequence[Any], *, arrays: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The reply of a query as JSON, as it comes: what `SqlResult` has; no more than its parts is in memory.
+
+        With `arrays`, rows are arrays, and `columns` has their names; then it is one statement. Raises like `query`,
+        before anything is given.
+        """
+        body = await asyncio.to_thread(_statement, sql, params)
+        parts = self._answer(project_id, body, _AS_LISTS if arrays else "/query")
+        first = b""
+        async for part in parts:
+            first += part
+            if len(first) >= _CHECKED_BYTES:
+                break
+        else:
+            _check_answer(first)
+
+        async def all_parts() -> AsyncGenerator[bytes, None]:
+            async with aclosing(parts):
+                yield first
+                async for part in parts:
+                    yield part
+
+        return passed_on(all_parts(), arrays=arrays)
+
+    async def _answer(self, project_id: ProjectId, body: bytes, target: str) -> AsyncGenerator[bytes, None]:
+        headers = {"content-type": "application/json"}
+        async with (
+            self._storages.use(project_id) as storage,
+            aclosing(parts_of(storage.database, "POST", target, headers=headers, body=body)) as parts,
+        ):
+            async for part in parts:
+                yield part
+
     async def figures(self, project_id: ProjectId) -> SqlFigures:
         listed = await self.query(project_id, _TABLES, [])
         names = [str(row["name"]) for row in listed.rows]
@@ -128,13 +168,25 @@ class Sql:
         contents = list(zip(tables, rows, strict=True))
         return await asyncio.to_thread(_bounded, dump.statements(schema, contents), max_bytes)
 
-    async def import_text(self, project_id: ProjectId, text: str) -> int:
-        """Run SQL text in one transaction; how many statements. Raises InvalidInput, and then nothing changed."""
+    async def import_text(self, project_id: ProjectId, text: str, *, replace: bool = False) -> int:
+        """Run SQL text in one transaction; how many statements. Raises InvalidInput, and then nothing changed.
+
+        With `replace`, all tables and views that are there are dropped first, in the same transaction.
+        """
         statements = await asyncio.to_thread(lambda: list(split_statements(text)))
         if not statements:
             raise InvalidInput("there is no SQL statement to import")
-        batch = [{"sql": text, "params": []} for text in _packed(statements)]
-        await self._run(project_id, batch, bulk=True)
+        drops: list[str] = []
+        if replace:
+            (schema,) = await self._rows(project_id, [dump.SCHEMA])
+            drops = dump.drops(schema)
+        packed = await asyncio.to_thread(lambda: list(_packed([*drops, *statements])))
+        try:
+            await self._run(project_id, [{"sql": part, "params": []} for part in packed], bulk=True)
+        except InvalidInput as exc:
+            if replace or not _THERE.search(exc.message):
+                raise
+            raise InvalidInput(f"{exc.message}. Nothing was imported; ?replace=true drops what is there first") from exc
         return len(statements)
 
     async def _rows(self, project_id: ProjectId, queries: Sequence[str], *, max_bytes: int | None = None) -> list[Any]:
@@ -166,18 +218,38 @@ class Sql:
                 )
             finally:
                 storage.patient -= bulk
-        parsed = json.loads(answer.body)
+        parsed = await asyncio.to_thread(json.loads, answer.body)
         if isinstance(parsed, dict):
-            error = str(parsed.get("error", "the statement failed"))
-            if error.startswith(_TOO_LARGE):
-                raise TooLarge(TOO_LARGE)
-            if error.startswith(_OVER_LIMIT):
-                raise TooLarge(error)
-            if error.endswith(_FULL):
-                raise Unavailable(f"the project's storage failed: {error}")
-            raise InvalidInput(error)
+            raise _failure(parsed)
         results: list[dict[str, Any]] = parsed
         return results
+
+
+def _failure(answer: dict[str, Any]) -> IsoletError:
+    """What a statement failed of."""
+    error = str(answer.get("error", "the statement failed"))
+    if error.startswith(_TOO_LARGE):
+        return TooLarge(TOO_LARGE)
+    if error.startswith(_OVER_LIMIT):
+        return TooLarge(error)
+    if error.endswith(_FULL):
+        return Unavailable(f"the project's storage failed: {error}")
+    return InvalidInput(error)
+
+
+def _check_answer(answer: bytes) -> None:
+    """Raises what a small answer says of a failure."""
+    if not is_rows(answer):
+        parsed = json.loads(answer)
+        raise _failure(parsed if isinstance(parsed, dict) else {})
+    if "changes" not in meta_of(answer):
+        raise InvalidInput("this statement is the runtime's own; GET the export instead")
+
+
+def _statement(sql: str, params: Sequence[Any]) -> bytes:
+    """Raises InvalidInput for a parameter that is no value of SQL."""
+    bound = [_parameter(param, place) for place, param in enumerate(params, 1)]
+    return json.dumps({"sql": sql, "params": bound}).encode()
 
 
 def _parameter(value: Any, place: int) -> Any:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from isolet.domain.jobs import Job, JobKind, JobState
 from isolet.domain.search import CallFilter
-from isolet.store.jobs import read_job
+from isolet.store.jobs import LIGHT, read_job
 from isolet.store.schema import jobs
 
 # A page looks at so many jobs at most; what it has not seen is for the next page.
@@ -22,7 +22,7 @@ def find_calls(connection: Connection, wanted: CallFilter, state: JobState) -> t
     end = connection.scalar(select(jobs.c.id).where(*seen).order_by(newest_first).offset(_WINDOW_ROWS).limit(1))
     if end is not None:
         seen.append(jobs.c.id >= end)
-    query = select(jobs).where(*seen, jobs.c.state == state.value, *_conditions(wanted)).order_by(newest_first)
+    query = select(*LIGHT).where(*seen, jobs.c.state == state.value, *_conditions(wanted)).order_by(newest_first)
     rows = connection.execute(query.limit(wanted.limit + 1)).all()
     calls = [read_job(row) for row in rows[: wanted.limit]]
     return calls, calls[-1].id if len(rows) > wanted.limit else end

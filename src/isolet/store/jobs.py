@@ -186,8 +186,8 @@ def list_deliveries(
     before: JobId | None = None,
     limit: int,
 ) -> list[Job]:
-    """Newest first; `before` is the last id of the page before."""
-    query: Select[Any] = select(jobs).where(jobs.c.kind == JobKind.CALLBACK.value).order_by(jobs.c.id.desc())
+    """Newest first, without bodies; `before` is the last id of the page before."""
+    query: Select[Any] = select(*LIGHT).where(jobs.c.kind == JobKind.CALLBACK.value).order_by(jobs.c.id.desc())
     conditions: tuple[tuple[Any, Callable[[Any], ColumnElement[bool]]], ...] = (
         (project_id, jobs.c.project_id.__eq__),
         (state, jobs.c.state.__eq__),

@@ -6,28 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from isolet.domain.secrets import SecretType, StoredSecret
-from isolet.errors import Conflict, InvalidInput, SecretsFailed
+from isolet.errors import Conflict, SecretsFailed
 from isolet.ids import FunctionId, ProjectId
 from isolet.store.schema import data_keys, master_key, secrets
 
 
-def insert_secret(connection: Connection, secret: StoredSecret) -> None:
-    """Raises InvalidInput when the function has one of that name."""
-    try:
-        connection.execute(
-            insert(secrets).values(
-                function_id=secret.function_id,
-                name=secret.name,
-                type=secret.type.value,
-                sealed=secret.sealed,
-                created_at_ms=secret.created_at_ms,
-            )
-        )
-    except IntegrityError as exc:
-        raise InvalidInput("Secret name has already been taken") from exc
+def put_secret(connection: Connection, secret: StoredSecret) -> None:
+    """In the place of the one of that name, if there is one."""
+    values = {"type": secret.type.value, "sealed": secret.sealed}
+    here = (secrets.c.function_id == secret.function_id) & (secrets.c.name == secret.name)
+    if connection.execute(update(secrets).where(here).values(values)).rowcount == 0:
+        named = {"function_id": secret.function_id, "name": secret.name, "created_at_ms": secret.created_at_ms}
+        connection.execute(insert(secrets).values({**named, **values}))
 
 
 def delete_secret(connection: Connection, function_id: FunctionId, name: str) -> bool:

@@ -21,9 +21,11 @@ async def test_only_calls_of_the_project_in_that_state_are_found(database: Datab
     await accept(database, a_job(state=JobState.CANCELLED, finished_at_ms=AT_MS))
 
     found = await database.read(job_search.find_calls, CallFilter(project_id=PROJECT), JobState.QUEUED)
-    assert found == (mine[::-1], None)
+    assert ([job.id for job in found[0]], found[1]) == ([job.id for job in mine[::-1]], None)
+    assert all(job.keeps_result for job in found[0]), "their bodies stay in the store"
     worded = CallFilter(project_id=PROJECT, text="50%25")
-    assert await database.read(job_search.find_calls, worded, JobState.QUEUED) == ([mine[1]], None)
+    found = await database.read(job_search.find_calls, worded, JobState.QUEUED)
+    assert ([job.id for job in found[0]], found[1]) == ([mine[1].id], None)
 
 
 async def test_a_page_looks_at_a_bounded_part_and_the_next_goes_on(
