@@ -103,7 +103,8 @@ def test_137_code_that_does_not_build_is_told_with_its_place(butterbase: Butterb
 def test_a_module_that_does_not_load_changes_nothing(butterbase: Butterbase) -> None:
     butterbase.deploy("steady", OK, envVars={"A": "1"}, timeoutMs=61_234)
 
-    reply = butterbase.post("steady", "throw new Error('at load'); export default () => 1;", envVars={}, timeoutMs=59_999)
+    code = "throw new Error('at load'); export default () => 1;"
+    reply = butterbase.post("steady", code, envVars={}, timeoutMs=59_999)
 
     assert "at load" in _error(reply, 400, "VALIDATION_INVALID_SCHEMA")["message"]
     shown = butterbase.get("steady")
