@@ -334,9 +334,9 @@ def test_variables_are_where_libraries_look_for_them(butterbase: Butterbase) -> 
         'import { env } from "cloudflare:workers"; import process from "node:process"; const early = process.env.X_Y;'
     )
     code += "export default { fetch(r, e) { return Response.json("
-    code += "[e.X_Y, process.env.X_Y, env.X_Y, early, process.env.BUTTERBASE_APP_ID]) } }"
-    butterbase.deploy("vars", code, envVars={"X_Y": "value of x", "lower.case": "too"})
-    assert butterbase.call("vars").json() == ["value of x"] * 4 + [butterbase.app]
+    code += "[e.X_Y, process.env.X_Y, env.X_Y, early, process.env.BUTTERBASE_APP_ID, process.env.user, e.user]) } }"
+    butterbase.deploy("vars", code, envVars={"X_Y": "value of x", "lower.case": "too", "user": "me"})
+    assert butterbase.call("vars").json() == ["value of x"] * 4 + [butterbase.app, "me", None]
 
 
 def test_other_dialects_know_nothing_of_the_platforms_variables(kapso: Kapso) -> None:

@@ -25,7 +25,8 @@ const variables = own.environment ?? {};
 // Libraries look for variables there; `KV` and `DB` are bindings, whatever variables are called.
 for (const [name, value] of Object.entries(variables)) {
   if (BINDINGS.includes(name)) continue;
-  if (!(name in importable)) importable[name] = value;
+  // It is what handlers get as well, where lower-case names are the platform's.
+  if (MEMBER.test(name) && !(name in importable)) importable[name] = value;
   if (!(name in process.env)) process.env[name] = value;
 }
 
