@@ -54,7 +54,8 @@ from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egresses
 from isolet.runtime.guard import Guard
 from isolet.runtime.instance import Launcher
-from isolet.runtime.pool import Budget, Pool
+from isolet.runtime.places import Budget, Share
+from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
@@ -227,6 +228,7 @@ class House:
             idle_timeout_s=settings.idle_timeout_s,
             queue_timeout_s=settings.queue_timeout_s,
             budget=Budget(instances=settings.max_instances, memory_bytes=_memory_budget(settings)),
+            share_of=self._share_of,
         )
         self._guard = Guard(watched=lambda: self.pool.instances, on_busy=self.pool.busy, clock=self.clock)
         self._loops.loop(self._guard.run(), name="guard")
@@ -237,6 +239,12 @@ class House:
         if (route := self.routes.function(spec.function_id)) is not None:
             owner = (spec.project_id, spec.function_id, route.name)
             self.recorder.print_own(owner, self._recording.line(line))
+
+    def _share_of(self, project_id: ProjectId) -> Share:
+        """A number that the operator chose is a limit; the usual half is all while nobody else wants room."""
+        chosen = self.routes.limits_of(project_id).max_instances
+        is_limit = self.settings.project_max_instances > 0 or chosen != _project_limits(self.settings).max_instances
+        return Share(instances=chosen, is_limit=is_limit)
 
     def _on_health(self, function_id: FunctionId, reason: str | None) -> None:
         self._health.spawn(self.functions.set_health(function_id, reason), name=f"health {function_id}")

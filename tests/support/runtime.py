@@ -16,7 +16,8 @@ from isolet.runtime.addresses import Addresses
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egresses
 from isolet.runtime.instance import Instance, Launcher
-from isolet.runtime.pool import Budget, Pool
+from isolet.runtime.places import Budget
+from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
@@ -36,7 +37,9 @@ async def acquire(pool: Pool, spec: InstanceSpec) -> Instance:
     async def load() -> InstanceSpec:
         return spec
 
-    return await pool.acquire(spec.release, spec.limits, load, within_s=20)
+    return await pool.acquire(
+        spec.release, spec.limits, load, project_id=spec.project_id, function_id=spec.function_id, within_s=20
+    )
 
 
 def ready(pool: Pool, spec: InstanceSpec) -> Instance | None:

@@ -14,6 +14,8 @@ from isolet.doors.body import SMALL_BYTES
 from isolet.doors.native_access import NativeAccess
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.protocol import HEAD_MAX_BYTES, HEADERS_MAX
+from isolet.runtime.pool import PROJECT_WAITING_MAX
+from isolet.runtime.pool import WAITING_MAX as WAITING_MAX_CALLERS
 from isolet.settings import Settings
 from isolet.storage import kv, sql
 
@@ -62,6 +64,8 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "project_bodies_disk_bytes": settings.body_disk_mb * _MB // SHARE,
             "project_bodies_waiting": WAITING_MAX,
             "json_depth": DEPTH_MAX,
+            "waiting": WAITING_MAX_CALLERS,
+            "project_waiting": PROJECT_WAITING_MAX,
             "queue_timeout_s": settings.queue_timeout_s,
             "console_lines": limits.CONSOLE_MAX_LINES,
             "console_line_chars": limits.CONSOLE_MAX_CHARS,

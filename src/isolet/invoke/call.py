@@ -166,6 +166,8 @@ class Call:
                 self._route.release,
                 self._route.limits,
                 lambda: self._means.load_spec(self._route),
+                project_id=self._route.project_id,
+                function_id=self._route.function_id,
                 within_s=max(rest_s, 0),
             )
         except TimeoutError:

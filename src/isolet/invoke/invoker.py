@@ -66,6 +66,7 @@ class Invoker:
         """Refuse a call before its body is read. Raises NotDeployed; TooManyRequests when too many wait already."""
         if route.version is None:
             raise NotDeployed("Function is not deployed")
+        self._means.pool.admit(route.release, route.project_id)
 
     async def call(self, route: Route, request: CallRequest) -> Reply:
         """Run the live version of a function; the reply's body follows as it is read.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from itertools import islice
 
 from isolet.domain.limits import Limits
 from isolet.errors import TooManyRequests
+from isolet.ids import FunctionId, ProjectId
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import State
 
@@ -15,19 +16,24 @@ _START_PAUSE_S = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
 _CRASH_PAUSE_S = (0.0, 0.0, 0.1, 0.5, 1.0)
 QUARANTINE_AFTER = 3
 _RETRY_AFTER_S = 1
+# Each looks for its place, and waits again when there is none.
+_WOKEN_AT_ONCE = 100
 
 
 class Group:
     """Pure bookkeeping: who starts and stops processes is the pool."""
 
-    def __init__(self, release: str) -> None:
+    def __init__(self, release: str, project_id: ProjectId, function_id: FunctionId | None = None) -> None:
+        self.project_id = project_id
+        self.function_id = function_id
         self._loop = asyncio.get_running_loop()
         self.release = release
         self.limits = Limits()
         self.instances: list[Instance] = []
         self.draining: set[Instance] = set()
         self.starting: asyncio.Future[Instance] | None = None
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        # In the order that they came.
+        self.waiting: dict[asyncio.Future[None], None] = {}
         self.start_failures = 0
         self.crashes = 0
         self.not_before = 0.0
@@ -51,37 +57,53 @@ class Group:
 
     async def wait_for_room(self, timeout_s: float) -> None:
         """Wait until a call has ended. Raises TooManyRequests at the deadline."""
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self.waiting.append(turn)
         try:
-            async with asyncio.timeout(timeout_s):
-                await turn
-        except BaseException as exc:
-            # It was its turn at the moment that it gave up: the next one gets it.
-            if turn.done() and not turn.cancelled():
-                self.wake()
-            if not isinstance(exc, TimeoutError):
-                raise
+            await self.wait(timeout_s)
+        except TimeoutError:
             raise TooManyRequests(
                 "The function runs as many calls as it may; try again later", retry_after_s=_RETRY_AFTER_S
             ) from None
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until it is this caller's turn to look again. Raises TimeoutError, and why a start failed."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self.waiting[turn] = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await turn
+        except BaseException:
+            # It was its turn at the moment that it gave up: the next one gets it.
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.wake()
+            raise
         finally:
-            if turn in self.waiting:
-                self.waiting.remove(turn)
+            self.waiting.pop(turn, None)
 
     def wake(self) -> None:
         """Let the first that waits try again."""
         while self.waiting:
-            turn = self.waiting.popleft()
+            turn = next(iter(self.waiting))
+            del self.waiting[turn]
             if not turn.done():
                 turn.set_result(None)
                 return
 
-    def wake_all(self) -> None:
-        for turn in self.waiting:
-            if not turn.done():
+    def wake_all(self, error: BaseException | None = None) -> None:
+        """Let all that wait now try again, or fail: some at a time, so that the loop turns between them."""
+        self._wake_some(len(self.waiting), error)
+
+    def _wake_some(self, rest: int, error: BaseException | None) -> None:
+        for turn in list(islice(self.waiting, min(rest, _WOKEN_AT_ONCE))):
+            del self.waiting[turn]
+            if turn.done():
+                continue
+            if error is None:
                 turn.set_result(None)
-        self.waiting.clear()
+            else:
+                turn.set_exception(error)
+        rest = min(rest - _WOKEN_AT_ONCE, len(self.waiting))
+        if rest > 0:
+            self._loop.call_soon(self._wake_some, rest, error)
 
     def serve(self, instance: Instance) -> None:
         """A started instance takes calls."""

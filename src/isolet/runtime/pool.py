@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from isolet.domain.invocations import ConsoleLine
@@ -19,6 +19,7 @@ from isolet.runtime.console import LineSink
 from isolet.runtime.group import QUARANTINE_AFTER, Group
 from isolet.runtime.instance import Instance, Launcher
 from isolet.runtime.lifecycle import Event, State
+from isolet.runtime.places import Budget, Places, Share
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 
@@ -30,20 +31,16 @@ HealthSink = Callable[[FunctionId, str | None], None]
 
 # A start that is further away than this fails the call at once.
 _START_WAIT_MAX_S = 5.0
+# Callers that wait at once, for a place or for a start.
+WAITING_MAX = 2_500
+PROJECT_WAITING_MAX = 5_000
+_RETRY_AFTER_S = 1
 _EXTRA_IDLE_S = 15.0
 _BACKGROUND_S = 30.0
 _PROBE_TIMEOUT_S = 2.0
 _PROBE_INTERVAL_S = 0.1
 # Longer than both sides of a WebSocket may take to close.
 _CLOSE_TIMEOUT_S = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What the instances of all functions together may use."""
-
-    instances: int
-    memory_bytes: int
 
 
 class Pool:
@@ -63,6 +60,7 @@ class Pool:
         idle_timeout_s: float,
         queue_timeout_s: float,
         budget: Budget,
+        share_of: Callable[[ProjectId], Share] | None = None,
     ) -> None:
         self._launcher = launcher
         self._on_line = on_line
@@ -71,24 +69,22 @@ class Pool:
         self._start_timeout_s = start_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._queue_timeout_s = queue_timeout_s
-        self._budget = budget
+        everything = Share(instances=budget.instances)
+        self._places = Places(budget, share_of or (lambda _: everything), lambda: self._all)
+        # Callers that wait for a place or for a start, by project.
+        self._callers: Counter[ProjectId] = Counter()
         self._groups: dict[str, Group] = {}
         self._all: set[Instance] = set()
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
-        # Deploys that wait for room.
-        self._starved: deque[asyncio.Future[None]] = deque()
+        # Deploys that wait for room, in the order that they came.
+        self._starved: dict[asyncio.Future[None], ProjectId] = {}
         self._closing = False
 
     @property
     def instances(self) -> frozenset[Instance]:
         """Every process that has not ended."""
         return frozenset(self._all)
-
-    @property
-    def is_short_of_room(self) -> bool:
-        """Whether a deploy waits for an instance to end."""
-        return bool(self._starved)
 
     # Taking calls.
 
@@ -100,24 +96,53 @@ class Pool:
         instance = group.free(limits)
         return None if instance is None or instance.stalled else instance
 
-    async def acquire(self, release: str, limits: Limits, load: LoadSpec, *, within_s: float) -> Instance:
+    def admit(self, release: str, project_id: ProjectId) -> None:
+        """Raises TooManyRequests when as many callers wait, of the function or of the project, as may."""
+        group = self._groups.get(release)
+        if group is None or not group.waiting:
+            return
+        if len(group.waiting) >= WAITING_MAX or self._callers[project_id] >= PROJECT_WAITING_MAX:
+            raise TooManyRequests("Too many calls wait for the function; try again later", retry_after_s=_RETRY_AFTER_S)
+
+    async def acquire(
+        self,
+        release: str,
+        limits: Limits,
+        load: LoadSpec,
+        *,
+        project_id: ProjectId,
+        function_id: FunctionId | None = None,
+        within_s: float,
+    ) -> Instance:
         """An instance that takes the call: started when there is none, waited for when all are full.
 
-        Raises FunctionCrashed when none starts, TooManyRequests when none has room in time, TimeoutError when a start
-        takes longer than `within_s`.
+        Raises FunctionCrashed when none starts, TooManyRequests when none has room in time or too many wait, and
+        TimeoutError when a start takes longer than `within_s`.
         """
+        self.admit(release, project_id)
+        self._callers[project_id] += 1
+        try:
+            group = self._groups.setdefault(release, Group(release, project_id, function_id))
+            return await self._acquire(group, limits, load, within_s)
+        finally:
+            self._callers[project_id] -= 1
+            if not self._callers[project_id]:
+                del self._callers[project_id]
+
+    async def _acquire(self, group: Group, limits: Limits, load: LoadSpec, within_s: float) -> Instance:
+        release, project_id, function_id = group.release, group.project_id, group.function_id
         began = self._loop.time()
         latest = began + within_s
         deadline = min(began + self._queue_timeout_s, latest)
         while True:
-            group = self._groups.setdefault(release, Group(release))
+            group = self._groups.setdefault(release, Group(release, project_id, function_id))
             instance = group.free(limits)
             if instance is not None and not instance.stalled:
                 return instance
             if not group.instances or (instance is not None and self._may_grow(group, limits)):
                 # The start serves every caller that waits; one that leaves does not end it.
-                async with asyncio.timeout_at(latest):
-                    await asyncio.shield(self._start(group, load))
+                self._start(group, load)
+                await group.wait(latest - self._loop.time())
             elif instance is not None:
                 return instance
             else:
@@ -155,7 +180,7 @@ class Pool:
 
         Raises BuildFailed for code that does not load, TooManyRequests when there is no room in time.
         """
-        await self._wait_for_room()
+        await self._wait_for_room(spec.project_id)
         instance = self._launch(spec)
         try:
             await instance.started(self._start_timeout_s)
@@ -167,11 +192,15 @@ class Pool:
 
     def adopt(self, instance: Instance) -> None:
         """Let a proven instance take the calls of its release."""
-        group = self._groups.setdefault(instance.spec.release, Group(instance.spec.release))
+        group = self._group_of(instance)
         if instance.state is State.READY:
             self._serve(group, instance)
             if self._starved:
                 self._give_room()
+
+    def _group_of(self, instance: Instance) -> Group:
+        spec = instance.spec
+        return self._groups.setdefault(spec.release, Group(spec.release, spec.project_id, spec.function_id))
 
     def _serve(self, group: Group, instance: Instance) -> None:
         instance.last_used = self._loop.time()
@@ -198,13 +227,14 @@ class Pool:
 
     def retire_function(self, function_id: FunctionId) -> None:
         """Retire every release of a function that is gone."""
-        for release in {instance.spec.release for instance in self._all if instance.spec.function_id == function_id}:
-            self.retire(release)
+        # One that has no process may have failures that slow its starts, and callers that wait.
+        for group in [group for group in self._groups.values() if group.function_id == function_id]:
+            self.retire(group.release)
 
     def retire_project(self, project_id: ProjectId) -> None:
         """Retire every release of a project that is gone."""
-        for release in {instance.spec.release for instance in self._all if instance.spec.project_id == project_id}:
-            self.retire(release)
+        for group in [group for group in self._groups.values() if group.project_id == project_id]:
+            self.retire(group.release)
 
     def cut(self) -> None:
         """Refuse new starts, and kill what runs."""
@@ -229,12 +259,14 @@ class Pool:
         if group.starting is None:
             start = self._tasks.spawn(self._start_one(group, load), name=f"start {group.release}")
             group.starting = start
-            start.add_done_callback(lambda _: self._start_ended(group))
+            start.add_done_callback(partial(self._start_ended, group))
         return group.starting
 
-    def _start_ended(self, group: Group) -> None:
+    def _start_ended(self, group: Group, start: asyncio.Future[Instance]) -> None:
         group.starting = None
-        group.wake_all()
+        failed = None if start.cancelled() else start.exception()
+        # An extra one that does not start fails nobody.
+        group.wake_all(failed if not group.instances else None)
         self._forget_if_empty(group)
 
     async def _start_one(self, group: Group, load: LoadSpec) -> Instance:
@@ -264,7 +296,7 @@ class Pool:
     def _launch(self, spec: InstanceSpec) -> Instance:
         if self._closing:
             raise Unavailable("the server is stopping")
-        self._make_room()
+        self._make_room(spec.project_id)
         # In a context of its own: what an instance logs later belongs to no request that happened to start it.
         instance = Context().run(self._launcher.launch, spec, self._on_line, partial(self._on_own_line, spec))
         instance.on_stopping = self._stopping
@@ -280,51 +312,43 @@ class Pool:
             group.starting is None
             and len(group.instances) < limits.max_instances
             and group.pause_s == 0
-            and not self._is_full()
+            and self._places.fits(group.project_id)
         )
 
-    def _is_full(self) -> bool:
-        serving = [instance for instance in self._all if instance.state in (State.STARTING, State.READY)]
-        used = sum(instance.base_memory_bytes + instance.memory_bytes for instance in serving)
-        return len(serving) >= self._budget.instances or used >= self._budget.memory_bytes
-
-    def _make_room(self) -> None:
-        """Let the least recently used idle instances go. Raises TooManyRequests when all are at work."""
-        while self._is_full():
-            idle = [instance for instance in self._all if instance.state is State.READY and not instance.active]
-            if not idle:
-                raise TooManyRequests("The machine has no room for another instance; try again later", retry_after_s=5)
-            oldest = min(idle, key=lambda instance: instance.last_used)
+    def _make_room(self, project_id: ProjectId) -> None:
+        """Let idle instances go until the project may start one. Raises TooManyRequests when all are at work."""
+        while not self._places.fits(project_id):
+            idle = self._places.yielding(project_id)
             # One that a deploy has just proven may have no group yet; it starts anew when it is called.
-            release = oldest.spec.release
-            self._drain(self._groups.setdefault(release, Group(release)), oldest)
+            self._drain(self._group_of(idle), idle)
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, project_id: ProjectId) -> None:
         """Until an instance has nothing to do. Raises TooManyRequests when that takes longer than calls wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._queue_timeout_s):
-                while not self._closing and not self._has_room():
+                while not self._closing and not self._has_room(project_id):
                     turn = self._loop.create_future()
-                    self._starved.append(turn)
+                    self._starved[turn] = project_id
                     try:
                         await turn
                     finally:
-                        if turn in self._starved:
-                            self._starved.remove(turn)
+                        self._starved.pop(turn, None)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, project_id: ProjectId) -> bool:
         try:
-            self._make_room()
+            self._make_room(project_id)
         except TooManyRequests:
             return False
         return True
 
     def _give_room(self) -> None:
-        """Something has ended: the deploy that has waited longest may start, before another call comes."""
-        if self._has_room():
-            turn = self._starved.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        """Something has ended: the deploy that has waited longest of those that fit starts before another call."""
+        for turn, project_id in self._starved.items():
+            if self._has_room(project_id):
+                del self._starved[turn]
+                if not turn.done():
+                    turn.set_result(None)
+                return
 
     # Stopping.
 

@@ -13,7 +13,8 @@ from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, TooManyRequests, Unavailable
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.lifecycle import State
-from isolet.runtime.pool import Budget, Pool
+from isolet.runtime.places import Budget
+from isolet.runtime.pool import Pool
 from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch, ready
 
 HELLO = "export default () => new Response('hello');"
@@ -67,9 +68,10 @@ async def test_many_callers_wait_for_one_start(pool: Pool) -> None:
         loads += 1
         return spec
 
-    found = await asyncio.gather(*(pool.acquire(spec.release, spec.limits, load, within_s=20) for _ in range(50)))
+    asked = (spec.release, spec.limits, load)
+    found = await asyncio.gather(*(pool.acquire(*asked, project_id=spec.project_id, within_s=20) for _ in range(50)))
     assert (len(set(found)), loads, len(pool.instances)) == (1, 1, 1)
-    assert await pool.acquire(spec.release, spec.limits, load, within_s=20) is found[0]
+    assert await pool.acquire(*asked, project_id=spec.project_id, within_s=20) is found[0]
     assert loads == 1
 
 
@@ -225,7 +227,7 @@ async def test_a_deploy_waits_for_the_end_of_a_call(runtime: Runtime, lines: Lin
         first = await acquire(pool, a_spec(HELLO))
         first.begin_call()
         second = asyncio.ensure_future(pool.prove(a_spec(HELLO)))
-        await until(lambda: pool.is_short_of_room, "the wait for room")
+        await until(lambda: pool._starved, "the wait for room")
         first.end_call(None)
         pool.freed(first, succeeded=True)
         assert await fetch(await asyncio.wait_for(second, 60)) == (200, b"hello")
@@ -234,7 +236,7 @@ async def test_a_deploy_waits_for_the_end_of_a_call(runtime: Runtime, lines: Lin
 async def test_a_deploy_waits_for_the_end_of_another(runtime: Runtime, lines: Lines) -> None:
     async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40)) as pool:
         first, second = (asyncio.ensure_future(pool.prove(a_spec(HELLO))) for _ in range(2))
-        await until(lambda: pool.is_short_of_room, "the wait for room")
+        await until(lambda: pool._starved, "the wait for room")
         pool.adopt(await first)
         assert await fetch(await asyncio.wait_for(second, 60)) == (200, b"hello")
 
@@ -246,7 +248,7 @@ async def test_a_deploy_does_not_wait_for_room_without_end(runtime: Runtime, lin
         with pytest.raises(TooManyRequests, match="no room"):
             await pool.prove(a_spec(HELLO))
         first.end_call(None)
-        assert not pool.is_short_of_room
+        assert not pool._starved
 
 
 async def test_instances_over_a_lowered_number_take_no_calls(pool: Pool) -> None:
