@@ -15,6 +15,7 @@ import httptools
 from isolet.sendqueue import queued_bytes
 from isolet.upgrade import EXTENSION, Upgrade
 from isolet.wire.behind import parser_of_body
+from isolet.wire.body_rate import BodyRate
 from isolet.wire.callers import CLAIMS, TOLD, Caller, Proxies, plain_address, told_of
 from isolet.wire.exchange import WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
@@ -40,14 +41,17 @@ _NO_PROXIES = Proxies()
 class Protocol(asyncio.Protocol):
     """Refuses endless headers and trailers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
 
-    A client that lets `body_timeout_s` pass between two pieces of a body is refused, and one that takes nothing of what
-    it is sent for `write_timeout_s` is cut off. One that has closed its sending side gets its replies.
+    A client that lets `body_timeout_s` pass between two pieces of a body is refused, as is one that brings less than
+    `body_least_bytes_s` a second in `body_window_s` of waiting for it; one that takes nothing of what it is sent for
+    `write_timeout_s` is cut off. One that has closed its sending side gets its replies.
 
     A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope. Any other upgrade that a
     client offers, such as `h2c`, is passed over, as HTTP has it. `proxies` may say for whom they ask.
     """
 
     body_timeout_s = 60.0
+    body_window_s = 30.0
+    body_least_bytes_s = 1024.0
     write_timeout_s = 60.0
 
     def __init__(
@@ -328,6 +332,7 @@ class Protocol(asyncio.Protocol):
             expects_continue=self._expects_continue,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             body_timeout_s=self.body_timeout_s,
+            rate=BodyRate(window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s),
             on_complete=self._on_complete,
             on_late=self._refuse_late,
         )

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,11 @@ SILENCE_S = 0.15
 
 class QuickToRefuse(Protocol):
     body_timeout_s = 0.5
+
+
+class Hurries(Protocol):
+    body_window_s = 0.3
+    body_least_bytes_s = 1000.0
 
 
 class QuickToCut(Protocol):
@@ -104,6 +110,44 @@ async def test_a_body_that_comes_slowly_in_many_pieces_is_taken() -> None:
 
     assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
     assert reply.endswith(b"\r\n\r\nxxxx")
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 100000\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_a_body_that_comes_too_slowly_is_refused(framing: bytes) -> None:
+    piece = b"1\r\nx\r\n" if b"chunked" in framing else b"x"
+    async with listening(takes_whole, Hurries) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(HEAD % (b"POST", framing))
+        reply = b""
+        # Each waits a little for an answer; a window ends meanwhile.
+        async with asyncio.timeout(30):
+            while not reply:
+                writer.write(piece)
+                with contextlib.suppress(TimeoutError):
+                    reply = await asyncio.wait_for(reader.read(65_536), 0.02)
+        writer.close()
+
+    assert reply.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_is_read_slowly_is_taken() -> None:
+    async def takes_its_time(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(3):
+            # Another's work: longer than a window.
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 2 * Hurries.body_window_s)
+            await receive()
+        await takes_whole(scope, receive, send)
+
+    head = HEAD % (b"POST", b"connection: close\r\ncontent-length: %d\r\n" % (16 * MB))
+    async with listening(takes_its_time, Hurries) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(head + bytes(16 * MB))
+        async with asyncio.timeout(30):
+            reply = await reader.read()
+        writer.close()
+
+    assert reply.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "streamed"])

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from isolet.wire import heads
+from isolet.wire.body_rate import BodyRate
 from isolet.wire.heads import Headers
 
 WHOLE = "isolet.response"
@@ -66,7 +67,7 @@ class Flow:
 
 
 class Exchange:
-    """`on_complete` hears that the reply is out, `on_late` that the body did not come within `body_timeout_s`."""
+    """`on_complete` hears that the reply is out, `on_late` that the body did not come in time, or too slowly."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Exchange:
         expects_continue: bool,
         keep_alive: bool,
         body_timeout_s: float,
+        rate: BodyRate,
         on_complete: Callable[[], None],
         on_late: Callable[[], None],
     ) -> None:
@@ -93,6 +95,7 @@ class Exchange:
         self._fixed = fixed
         self._expects_continue = expects_continue
         self._body_timeout_s = body_timeout_s
+        self._rate = rate
         self._on_complete = on_complete
         self._on_late = on_late
         self._news = asyncio.Event()
@@ -162,15 +165,30 @@ class Exchange:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def _receive_in_time(self) -> Message:
+        """Until the body is silent for too long, or has come too slowly; once the reply began it may."""
+        loop = asyncio.get_running_loop()
+        silent_s = 0.0
+        while not self.response_started:
+            began = loop.time()
+            message = await self._receive_within(min(self._body_timeout_s - silent_s, self._rate.rest_s))
+            waited_s = loop.time() - began
+            silent_s += waited_s
+            too_slow = self._rate.is_too_slow(waited_s, len(message.get("body", b"")) if message else 0)
+            is_late = too_slow and (message is None or message.get("more_body", False))
+            if not is_late and message is not None:
+                return message
+            if (is_late or silent_s >= self._body_timeout_s) and not self.response_started:
+                self.disconnected = True
+                self._on_late()
+                return {"type": "http.disconnect"}
+        return await self._receive()
+
+    async def _receive_within(self, timeout_s: float) -> Message | None:
         try:
-            async with asyncio.timeout(self._body_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await self._receive()
         except TimeoutError:
-            if self.response_started:
-                return await self._receive()
-            self.disconnected = True
-            self._on_late()
-            return {"type": "http.disconnect"}
+            return None
 
     async def _receive(self) -> Message:
         if self._expects_continue and not self._transport.is_closing():
