@@ -36,14 +36,14 @@ _NAMES_A_MAP = "sourceMappingURL="
 # How the program says that a recursion of its own went too deep.
 _STACK_IS_FULL = "goroutine stack exceeds"
 _NO_MEMORY = re.compile(r"out of memory|cannot allocate|failed to create new OS thread")
-_CPU_S = 10
-_TOO_LONG = f"the code took longer than {_CPU_S} s to compile"
+CPU_MAX_S = 10
+_TOO_LONG = f"the code took longer than {CPU_MAX_S} s to compile"
 # By the kernel for its processor time; through bubblewrap and a shell the number is a status.
 _KILLED = (-9, -24, 128 + 9, 128 + 24)
 _TEXT_MAX_CHARS = 200
 # A machine that is short of processor time may take that much longer.
 _TIMEOUT_S = 120.0
-_MEMORY_MB = 256
+MEMORY_MAX_MB = 256
 # The collector of the program's memory keeps well below what ends it.
 _COLLECT_ABOVE = "192MiB"
 # What the runtime brings; every other name with a colon is an address.
@@ -163,7 +163,7 @@ class Compiler:
             "--sources-content=false",
             *options,
         ]
-        command = limited(self._wrap(self._esbuild, arguments), memory_bytes=_MEMORY_MB * 1024**2, cpu_s=_CPU_S)
+        command = limited(self._wrap(self._esbuild, arguments), memory_bytes=MEMORY_MAX_MB * 1024**2, cpu_s=CPU_MAX_S)
         try:
             ended = await run_tool(
                 command, text.encode(), timeout_s=_TIMEOUT_S, pass_fds=(meta, out), GOMEMLIMIT=_COLLECT_ABOVE
@@ -178,7 +178,7 @@ class Compiler:
         if "[ERROR]" in complaint:
             return complaint
         if _NO_MEMORY.search(complaint):
-            raise BuildFailed(f"the code takes more than {_MEMORY_MB} MB of memory to compile")
+            raise BuildFailed(f"the code takes more than {MEMORY_MAX_MB} MB of memory to compile")
         if ended.status in _KILLED:
             raise BuildFailed(_TOO_LONG)
         raise PlatformError(f"cannot compile the code: esbuild ended with {ended.status}")

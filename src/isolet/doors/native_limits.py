@@ -7,11 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from isolet.compile.bundle import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.domain import environment, limits, secrets
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.doors.body import SMALL_BYTES
 from isolet.doors.native_access import NativeAccess
+from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.protocol import HEAD_MAX_BYTES, HEADERS_MAX
 from isolet.runtime.pool import PROJECT_WAITING_MAX
@@ -71,7 +73,14 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "console_line_chars": limits.CONSOLE_MAX_CHARS,
             "console_bytes": limits.CONSOLE_MAX_BYTES,
         },
-        "deploy": {"code_bytes": limits.CODE_MAX_BYTES, "start_timeout_s": settings.start_timeout_s},
+        "deploy": {
+            "code_bytes": limits.CODE_MAX_BYTES,
+            "start_timeout_s": settings.start_timeout_s,
+            "compile_memory_bytes": MEMORY_MAX_MB * _MB,
+            "compile_cpu_s": CPU_MAX_S,
+            "waiting_a_function": 1,
+            "versions_kept": VERSIONS_KEPT,
+        },
         "record": {
             "body_bytes": limits.RECORDED_BODY_MAX_BYTES,
             "error_chars": limits.ERROR_MAX_CHARS,

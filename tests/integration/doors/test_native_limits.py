@@ -24,6 +24,8 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
     assert (told["call"]["bodies_disk_bytes"], told["call"]["project_bodies_disk_bytes"]) == (4 << 30, 1 << 30)
     assert (told["call"]["waiting"], told["call"]["project_waiting"]) == (2_500, 5_000)
     assert told["deploy"]["code_bytes"] == 1024 * 1024
+    assert (told["deploy"]["compile_memory_bytes"], told["deploy"]["compile_cpu_s"]) == (256 << 20, 10)
+    assert (told["deploy"]["waiting_a_function"], told["deploy"]["versions_kept"]) == (1, 20)
     assert told["record"] == {"body_bytes": 16_384, "error_chars": 512, "kept_days": 2, "kept_rows": 100_000}
     assert told["kv"] == {"key_bytes": 512, "value_bytes": 25 * 1024 * 1024, "metadata_bytes": 1024}
     assert told["database"] == {"bytes": 10 * 1024**3, "statement_bytes": 100_000}
