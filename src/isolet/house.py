@@ -25,6 +25,7 @@ from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
 from isolet.functions.example import ensure_example
 from isolet.functions.masters import open_vault
+from isolet.functions.private_settings import seal_stored
 from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
@@ -140,6 +141,7 @@ class House:
         self._stack.push_async_callback(self._health.close)
         await self.database.open()
         self._vault, self.masters = await open_vault(self.settings, self.database, self._folder)
+        await seal_stored(self.database, self._vault)
         self._stack.push_async_callback(self._loops.close)
         tracing = open_tracing(os.environ)
         if tracing is not None:
@@ -314,6 +316,7 @@ class House:
             events=routes,
             clock=clock,
             settling=settling,
+            vault=self._vault,
             most=lambda project_id: routes.limits_of(project_id).functions,
         )
         self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)

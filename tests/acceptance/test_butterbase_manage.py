@@ -203,7 +203,7 @@ def test_152_153_details_tell_no_values(butterbase: Butterbase) -> None:
     reply = butterbase.client.get(f"{butterbase.base}/quiet", headers={"Content-Type": "application/json"})
 
     assert reply.json()["envKeys"] == ["TOKEN"]
-    assert reply.json()["triggers"][0]["config"]["secret"] == "***"
+    assert reply.json()["triggers"][0]["config"] == {"provider": "github", "secret": "***"}
     assert "hush-hush" not in reply.text
     assert "value-of-token" not in reply.text
 

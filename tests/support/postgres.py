@@ -64,6 +64,10 @@ class Postgres:
         finally:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def dump(self, url: str) -> str:
+        """All of a database as text."""
+        return self._run([_program("pg_dump"), url])
+
     def _template(self) -> str:
         """A migrated database that each test gets a copy of, made when it is first asked for."""
         if not self._migrated:
@@ -88,10 +92,11 @@ class Postgres:
             return False
         return True
 
-    def _run(self, command: Sequence[str]) -> None:
+    def _run(self, command: Sequence[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **self._as_account())
         if done.returncode != 0:
             raise AssertionError(f"{command[0]} failed: {done.stderr}")
+        return done.stdout
 
     def _as_account(self) -> dict[str, object]:
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}

@@ -56,8 +56,9 @@ class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
     `env_revision` grows with each change of its variables. `triggers` and `agent` are what `domain.triggers` checked;
-    None where nobody set them. `altair` holds what only that API knows: env and options. `code` is None where it was
-    not read: it may be large.
+    None where nobody set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
+    large. What `domain.private_settings` parts from `triggers` and `altair` is sealed, in `sealed_triggers` and
+    `sealed_env`.
     """
 
     id: FunctionId
@@ -84,6 +85,8 @@ class Function:
     last_deployed_at_ms: int | None = None
     retry: Retry = field(default_factory=Retry)
     altair: dict[str, Any] | None = None
+    sealed_triggers: bytes | None = None
+    sealed_env: bytes | None = None
 
 
 def triggers_of(function: Function) -> list[dict[str, Any]]:
@@ -158,7 +161,8 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent, retry, altair and limits (a mapping of the limits to change).
+    runtime_config, triggers, agent, retry, altair, what is sealed of these, and limits (a mapping of the limits to
+    change).
     """
     # A function may keep the name that it has, by whatever rule it was made.
     kept = {"limits", *(["name"] if changes.get("name") == function.name else [])}
@@ -216,4 +220,7 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "agent": check_agent,
     "retry": check_retry,
     "altair": _check_config,
+    # Bytes that only the vault reads.
+    "sealed_triggers": lambda sealed: sealed,
+    "sealed_env": lambda sealed: sealed,
 }

@@ -89,7 +89,7 @@ class AltairFunctions:
                 raise Conflict("This function already exists")
             function = await self.functions.create(project_id, values)
             await self.deployer.accept(function)
-            return JSONResponse(self._shown(function, space), status_code=201)
+            return await self._reply(function, space, 0, status_code=201)
 
         @router.get("/spaces/{space}/functions")
         async def list_functions(
@@ -106,8 +106,11 @@ class AltairFunctions:
             }
             totals = await self.metrics.totals([function.id for function in found])
 
+            env_of = await self.functions.altair_envs(found)
+
             def shape() -> dict[str, Any]:
-                return {"data": [self._shown(one, space, totals[one.id]) for one in found], "paging": paging}
+                shown = [shapes.function_object(one, space, totals[one.id], env_of(one)) for one in found]
+                return {"data": shown, "paging": paging}
 
             return await large(shape)
 
@@ -115,7 +118,7 @@ class AltairFunctions:
         async def get(request: Request, space: str, name: str) -> Response:
             function = await self._function(request, space, name)
             totals = await self.metrics.totals([function.id])
-            return JSONResponse(self._shown(function, space, totals[function.id]))
+            return await self._reply(function, space, totals[function.id])
 
         @router.put("/spaces/{space}/functions/{name}")
         async def replace(request: Request, space: str, name: str) -> Response:
@@ -124,7 +127,7 @@ class AltairFunctions:
             function = await self.functions.update(before.project_id, before.id, changes)
             await self.deployer.accept(function)
             totals = await self.metrics.totals([function.id])
-            return JSONResponse(self._shown(function, space, totals[function.id]))
+            return await self._reply(function, space, totals[function.id])
 
         @router.delete("/spaces/{space}/functions/{name}", status_code=204)
         async def delete(request: Request, space: str, name: str) -> Response:
@@ -175,8 +178,9 @@ class AltairFunctions:
             raise NotFound("function not found")
         return await self.functions.get(project_id, route.function_id)
 
-    def _shown(self, function: Function, space: str, invocations: int = 0) -> dict[str, Any]:
-        return shapes.function_object(function, space, invocations)
+    async def _reply(self, function: Function, space: str, invocations: int, *, status_code: int = 200) -> Response:
+        env_of = await self.functions.altair_envs([function])
+        return await large(lambda: shapes.function_object(function, space, invocations, env_of(function)), status_code)
 
 
 async def _form(request: Request) -> dict[str, str]:

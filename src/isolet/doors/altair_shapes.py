@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +43,7 @@ def replacement(body: Any, before: Function) -> dict[str, Any]:
     return {"description": None, **_values(sent), "altair": _settings(sent)}
 
 
-def function_object(function: Function, space: str, invocations: int) -> dict[str, Any]:
+def function_object(function: Function, space: str, invocations: int, env: Mapping[str, str]) -> dict[str, Any]:
     """`invocations` are the calls on record; a live version always has a replica that a call finds or starts."""
     replicas = int(function.version is not None)
     settings = function.altair or {}
@@ -52,7 +53,7 @@ def function_object(function: Function, space: str, invocations: int) -> dict[st
         "name": function.slug,
         "description": function.description or "",
         "template": TEMPLATE,
-        "env": settings.get("env", {}),
+        "env": dict(env),
         "options": settings.get("options", {}),
         "status": _STATUS[function.status],
         "metrics": {"invocations": invocations, "replicas": replicas, "available_replicas": replicas},

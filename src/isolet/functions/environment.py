@@ -102,7 +102,7 @@ def _put_project(
     connection: Connection, project_id: ProjectId, sealed: bytes, now_ms: int
 ) -> list[tuple[Function, Function]]:
     stored.put_project_environment(connection, project_id, sealed, now_ms)
-    functions = stored_functions.list_functions(connection, project_id)
+    functions = stored_functions.list_functions(connection, project_id, for_update=True)
     return [_bump(connection, function, now_ms) for function in functions]
 
 

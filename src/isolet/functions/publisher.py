@@ -126,6 +126,7 @@ class Publisher:
         except BuildFailed:
             restored = {name: getattr(before, name) for name in _RESTORED if getattr(before, name) is not None}
             restored["limits"] = before.limits.to_json()
+            restored["sealed_triggers"] = before.sealed_triggers
             await self._functions.update(before.project_id, before.id, restored)
             if changed:
                 await self._environments.replace(before, environment.values)

@@ -13,6 +13,7 @@ from isolet.domain.projects import Project
 from isolet.domain.redaction import Redactor
 from isolet.domain.secrets import StoredSecret, decode_value
 from isolet.domain.versions import Version
+from isolet.functions import private_settings
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
 from isolet.runtime.config import InstanceSpec
@@ -70,7 +71,7 @@ class Releases:
     async def prepare(self, version: Version) -> InstanceSpec:
         """A version, stored or about to be, with the variables of now. Raises NotFound."""
         function, project, secrets, sealed = await self._database.read(_read, version.function_id)
-        if secrets or sealed:
+        if secrets or sealed or function.sealed_env:
             await self._vault.load_missing(function.project_id)
         spec = InstanceSpec(
             release=release_name(function.id, version.number, function.env_revision),
@@ -101,7 +102,7 @@ class Releases:
     def _variables(self, function: Function, secrets: Sequence[StoredSecret]) -> Mapping[str, Any]:
         """What the function finds in `env`."""
         return {
-            **((function.altair or {}).get("env") or {}),
+            **private_settings.altair_env(self._vault, function),
             **{
                 secret.name: decode_value(
                     secret.type,

@@ -11,9 +11,11 @@ from isolet.clock import Clock
 from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
 from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
+from isolet.functions import private_settings
 from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import release_of
 from isolet.functions.settling import Settling
+from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.runtime.pool import Pool
 from isolet.store import functions as stored
@@ -36,11 +38,13 @@ class Functions:
         events: FunctionEvents,
         clock: Clock,
         settling: Settling,
+        vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
     ) -> None:
         """`most` tells how many functions a project may have."""
         self._most = most
         self._settling = settling
+        self._vault = vault
         self._database = database
         self._pool = pool
         self._events = events
@@ -75,6 +79,7 @@ class Functions:
             created_at_ms=now,
             updated_at_ms=now,
         )
+        values = await private_settings.seal(self._vault, empty, values)
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
         function = await self._database.write(partial(_insert, draft=draft, most=self._most(project_id)))
@@ -119,6 +124,12 @@ class Functions:
         await self._settling.settled(function.id for function in functions)
         return functions
 
+    async def altair_envs(self, functions: Sequence[Function]) -> Callable[[Function], Mapping[str, str]]:
+        """What opens the `env` that Altair's API set of any of these functions. It may be called in a thread."""
+        for project_id in {function.project_id for function in functions if function.sealed_env}:
+            await self._vault.load_missing(project_id)
+        return partial(private_settings.altair_env, self._vault)
+
     async def names(self, project_id: ProjectId) -> Sequence[tuple[str, FunctionId]]:
         """The name and id of each function of a project, by name."""
         return await self._database.read(stored.list_names, project_id)
@@ -160,6 +171,9 @@ class Functions:
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
             raise InvalidInput("lock_version must be a whole number")
 
+        before = await self._database.read(stored.get_function, FunctionId(function_id))
+        sealed = await private_settings.seal(self._vault, before, changes)
+
         def modify(before: Function) -> Function:
             if project_id is not None and before.project_id != project_id:
                 raise NotFound("Function not found")
@@ -167,10 +181,9 @@ class Functions:
                 raise Conflict(
                     f"The function was changed meanwhile: lock_version is {before.lock_version}, not {lock_version}"
                 )
-            after = changed(before, changes)
+            after = changed(before, sealed)
             return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
 
-        before = await self._database.read(stored.get_function, FunctionId(function_id))
         write = partial(stored.modify_function, function_id=before.id, modify=modify, with_code=with_code)
         function = await self._database.write(write)
         self._events.put_function(function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
@@ -13,8 +14,12 @@ from sqlalchemy.exc import DataError, DBAPIError
 from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.store import migrate
 from isolet.store.engine import Engines, is_orphan, is_refusal, open_engines
+from isolet.store.scrubbing import is_scrubbed, scrub
+from isolet.telemetry import get_logger
 
 __all__ = ["Connection", "Database"]
+
+log = get_logger("store")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,6 +81,23 @@ class Database:
                 raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def scrub(self) -> None:
+        """Take what is left of overwritten values out of the file, once. What keeps it from that is logged; the next
+        start tries again.
+        """
+
+        def work() -> None:
+            if is_scrubbed(self._engines.writer):
+                return
+            log.info("writing the database's file anew, once, so that it keeps nothing that was overwritten")
+            try:
+                if not scrub(self._engines.writer):
+                    log.warning("cannot write the database's file anew now: something else reads it")
+            except (DBAPIError, sqlite3.Error) as exc:
+                log.warning("cannot write the database's file anew now", error=str(_cause(exc)))
+
+        await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def close(self) -> None:
         """Finish what was begun, then close every connection."""

@@ -28,7 +28,7 @@ from isolet.store.engine import is_orphan
 from isolet.store.schema import function_sources, functions, projects
 
 # What a route needs nothing of, and what may be large.
-_NOT_OF_ROUTES = ("description", "runtime_config", "deploy_error", "altair")
+_NOT_OF_ROUTES = ("description", "runtime_config", "deploy_error", "altair", "sealed_triggers", "sealed_env")
 _BATCH = 500
 
 
@@ -129,6 +129,7 @@ def list_functions(
     offset: int = 0,
     after: FunctionId | None = None,
     with_code: bool = False,
+    for_update: bool = False,
 ) -> list[Function]:
     """Oldest first, from behind `after`; of every project when none is named. Without `limit` all of them."""
     query = _select(with_code).order_by(functions.c.id).limit(limit).offset(offset)
@@ -136,6 +137,8 @@ def list_functions(
         query = query.where(functions.c.project_id == project_id)
     if after is not None:
         query = query.where(functions.c.id > after)
+    if for_update:
+        query = query.with_for_update(of=functions)
     return [_function(row) for row in connection.execute(query)]
 
 

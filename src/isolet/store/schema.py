@@ -86,6 +86,8 @@ functions = Table(
     _ms("last_deployed_at_ms", nullable=True),
     Column("retry", JSON(none_as_null=True)),
     Column("altair", JSON(none_as_null=True)),
+    Column("sealed_triggers", LargeBinary),
+    Column("sealed_env", LargeBinary),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
 )
 

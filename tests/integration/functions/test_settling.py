@@ -28,7 +28,9 @@ class Unheard:
 async def test_who_reads_a_function_waits_for_the_change_that_is_under_way(database: Database, read: str) -> None:
     settling = Settling()
     nothing: Any = None
-    functions = Functions(database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=settling)
+    functions = Functions(
+        database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=settling, vault=nothing
+    )
     project = Project(id=ProjectId(new_id()), slug="one", name="One", created_at_ms=0)
     await database.write(stored_projects.insert_project, project)
     changing, other = [
