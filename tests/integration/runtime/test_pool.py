@@ -169,9 +169,27 @@ async def test_code_that_does_not_load_is_told_to_every_caller(pool: Pool) -> No
 
 async def test_code_that_does_not_load_in_time_is_told(runtime: Runtime, lines: Lines) -> None:
     async with runtime.pool(lines, start_timeout_s=0.3) as pool:
+        proving = asyncio.ensure_future(pool.prove(a_spec("for (;;) {}")))
+        await until(lambda: [_is_workerd(instance.pid) for instance in pool.instances] == [True], "the start")
+        (instance,) = pool.instances
+        # It waits, as no module can make it: what spins is short of a processor, or ended for its CPU time.
+        os.kill(instance.pid, signal.SIGSTOP)
         with pytest.raises(BuildFailed, match=r"^the code did not load within 0\.3 s$"):
-            await pool.prove(a_spec("for (;;) {}"))
+            await proving
         await until(lambda: not pool.instances, "the end of the process")
+
+
+def _is_workerd(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "workerd"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_code_that_spins_as_it_loads_is_told(pool: Pool) -> None:
+    with pytest.raises(BuildFailed, match=r"^the code used more than its CPU time of 100 ms as it loaded$"):
+        await pool.prove(a_spec("for (;;) {}", limits=Limits(cpu_ms=100)))
+    await until(lambda: not pool.instances, "the end of the process")
 
 
 async def test_proving_tells_what_is_wrong_with_the_code(pool: Pool) -> None:
