@@ -19,7 +19,7 @@ from isolet.domain.invocations import ConsoleLine
 from isolet.domain.own_keys import OwnKeys
 from isolet.domain.project_limits import NAMES, ProjectLimits
 from isolet.doors import altair_errors
-from isolet.doors.loopback import Loopback, LoopbackTokens, bind_unix
+from isolet.doors.loopback import Loopback, bind_unix
 from isolet.errors import FunctionCrashed, NotFound
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
@@ -221,6 +221,7 @@ class House:
             loopback_socket=loopback_socket,
             cgroups=groups,
         )
+        self._instance_of = launcher.instance_of
         self.pool = Pool(
             launcher,
             on_line=lambda call, line: self.recorder.print(call, self._recording.line(line)),
@@ -253,8 +254,7 @@ class House:
 
     async def _build_core(self) -> None:
         database, routes, clock, pool = self.database, self.routes, self.clock, self.pool
-        tokens = LoopbackTokens()
-        releases = Releases(database, self._vault, api_url=self._url, token=tokens.issue)
+        releases = Releases(database, self._vault, api_url=self._url)
         self.identities = Identities(database=database, vault=self._vault, clock=clock, egresses=self.egresses)
         self._stack.callback(self.identities.close)
         await self.identities.load()
@@ -308,7 +308,7 @@ class House:
             sandbox_pages=self.settings.shared_pages == "sandboxed",
         )
         self._stack.push_async_callback(self.invoker.close)
-        await self._start_loopback(tokens)
+        await self._start_loopback()
         settling = Settling()
         self.functions = Functions(
             database=database,
@@ -344,10 +344,14 @@ class House:
         self._loops.loop(self._follower.run(), name="follower")
         self._build_jobs()
 
-    async def _start_loopback(self, tokens: LoopbackTokens) -> None:
+    async def _start_loopback(self) -> None:
         """Where functions call other functions; it stops before the instances do."""
         app = Loopback(
-            routes=self.routes, invoker=self.invoker, tokens=tokens, bodies=self.bodies, settings=self.settings
+            routes=self.routes,
+            invoker=self.invoker,
+            instance_of=self._instance_of,
+            bodies=self.bodies,
+            settings=self.settings,
         )
         listener = Listener(app, self._loopback_socket, drain_timeout_s=1)
         task = self._health.spawn(listener.run_until_stopped(), name="loopback")

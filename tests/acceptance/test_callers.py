@@ -19,6 +19,8 @@ from tests.support.waiting import wait_until
 SHOW = """
 export default { async fetch(request, env) {
   const shown = () => JSON.stringify({ url: request.url, headers: [...request.headers], ip: env.request?.ip ?? null });
+  const { through } = request.body ? await request.json() : {};
+  if (through) return new Response((await env.invoke("shown", {}, { headers: through })).body);
   if (request.headers.get("upgrade") !== "websocket") return new Response(shown());
   const { 0: client, 1: server } = new WebSocketPair();
   server.accept();
@@ -68,12 +70,14 @@ def _listeners(server: Server) -> list[Any]:
     return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
 
 
-def call(doors: Doors, door: str, headers: dict[str, str], host: str = "pub.example") -> dict[str, Any]:
+def call(
+    doors: Doors, door: str, headers: dict[str, str], host: str = "pub.example", body: bytes = b"{}"
+) -> dict[str, Any]:
     """What the function was told, through any way of calling it."""
     lines = [f"{name}: {value}".encode() for name, value in headers.items()]
     if door == "websocket":
         return json.loads(_websocket(doors, headers, host))
-    reply = doors.ask(door, *lines, host=host.encode())
+    reply = doors.ask(door, *lines, host=host.encode(), body=body)
     if door == "async":
         return dict(json.loads(_result(doors, reply)))
     assert reply.status == 200, reply.raw
@@ -125,6 +129,28 @@ def test_a_trusted_proxy_says_for_whom_it_asks(trusting: Doors, door: str) -> No
     assert shown["url"].startswith("https://pub.example/")
     if door in ("butterbase", "test", "websocket"):
         assert shown["ip"] == "203.0.113.7"
+
+
+@pytest.mark.parametrize("door", [*DOORS, "async"])
+def test_a_function_that_another_calls_is_told_of_the_client(trusting: Doors, door: str) -> None:
+    body = json.dumps({"through": FORGED}).encode()
+    shown = call(trusting, door, FORGED | PROXIED | {"X-Forwarded-Host": "pub.example"}, body=body)
+    seen = told(shown)
+    assert [seen[name] for name in ("cf-connecting-ip", "x-real-ip", "x-forwarded-for")] == ["203.0.113.7"] * 3
+    assert {name: value for name, value in seen.items() if "6.6.6.6" in value or "evil.test" in value} == {}
+    assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("https", "pub.example")
+    assert (shown["url"].partition(":")[0], shown["ip"]) == ("https", "203.0.113.7")
+    assert seen["x-butterbase-caller-type"] == "loopback"
+
+
+def test_a_call_that_is_replayed_is_the_clients_still(trusting: Doors) -> None:
+    first = trusting.ask("kapso", *(f"{name}: {value}".encode() for name, value in PROXIED.items()))
+    client = trusting.project.client
+    reply = client.post(f"/isolet/v1/invocations/{first.headers['x-invocation-id']}/replay")
+    assert reply.status_code == 201, reply.text
+    shown = json.loads(reply.json()["response"]["body"])
+    assert shown["url"].startswith("https://")
+    assert told(shown)["cf-connecting-ip"] == "203.0.113.7"
 
 
 def test_a_proxy_that_says_nothing_of_the_scheme_leaves_it(trusting: Doors) -> None:

@@ -18,6 +18,7 @@ from isolet.doors.http import (
     Receive,
     Scope,
     Send,
+    origin_of,
     send_bytes,
     send_json,
     send_reply,
@@ -132,6 +133,7 @@ class AltairDoor:
                     own=told_to_function(scope),
                     body=await body.read(),
                     scheme=scope["scheme"],
+                    origin=origin_of(scope),
                     gone=body.gone,
                 ),
             )

@@ -28,7 +28,17 @@ from isolet.doors.butterbase_errors import (
     invalid_key,
     invalid_token,
 )
-from isolet.doors.http import Headers, Receive, Scope, Send, send_bytes, send_reply, told_to_function, with_query
+from isolet.doors.http import (
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    origin_of,
+    send_bytes,
+    send_reply,
+    told_to_function,
+    with_query,
+)
 from isolet.doors.request_ids import send_error
 from isolet.errors import (
     ExecutionError,
@@ -248,6 +258,7 @@ class ButterbaseCalls:
             own=[*told_to_function(scope), *identity.headers(project)],
             body=payload,
             scheme=scope["scheme"],
+            origin=origin_of(scope, user_id=identity.user_id),
             gone=body.gone,
             context=identity.context(
                 function_name=route.name,

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from isolet.domain.json_text import JsonChecker, NotJson
+from isolet.domain.origins import Origin
 from isolet.errors import ExecutionError, RequestError
 from isolet.invoke.invoker import Reply
 from isolet.protocol import WHOLE
@@ -27,6 +28,11 @@ def told_to_function(scope: Scope) -> Headers:
     """The headers that tell a function who calls it."""
     told: Headers = scope.get(TOLD, [])
     return told
+
+
+def origin_of(scope: Scope, *, user_id: str | None = None) -> Origin:
+    """For whom a call is made, as the functions that it calls are told."""
+    return Origin(user_id=user_id, told=told_to_function(scope), scheme=scope["scheme"])
 
 
 def with_query(path: bytes, query: bytes) -> bytes:

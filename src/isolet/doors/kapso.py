@@ -17,6 +17,7 @@ from isolet.doors.http import (
     Scope,
     Send,
     check_json,
+    origin_of,
     send_bytes,
     send_json,
     send_reply,
@@ -95,6 +96,7 @@ class KapsoDoor:
                         own=told_to_function(scope),
                         body=await body.read(JsonForm()),
                         scheme=scope["scheme"],
+                        origin=origin_of(scope),
                         gone=body.gone,
                     ),
                 )

@@ -1,59 +1,41 @@
 """`ctx.invoke`: a function calls another of its project through a unix socket that only instances can reach.
 
-The token that an instance shows names its function, so a call never leaves the project, whatever it says.
+An instance shows a token of its own, and the id of the call that it is in. Depth, user and client are those of that
+call as the host knows it, so a call never leaves the project, whatever the function says. It can name another of the
+calls of its own instance, and none else.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from isolet.domain.invocations import Door
-from isolet.domain.tokens import is_user_id
+from isolet.domain.origins import Origin
 from isolet.doors.body import Body
 from isolet.doors.butterbase_call import Identity
 from isolet.doors.butterbase_errors import call_error_reply
 from isolet.doors.http import Headers, Receive, Scope, Send, send_reply
 from isolet.doors.request_ids import send_error
 from isolet.errors import Forbidden, IsoletError, NotFound
-from isolet.ids import FunctionId, new_id
+from isolet.ids import new_id
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.headers import get
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route, Routes
 from isolet.invoke.spool import Spooled
+from isolet.runtime.config import CALL_HEADER
+from isolet.runtime.instance import Instance
 from isolet.settings import Settings
 
 DEPTH_MAX = 4
-_DEPTHS = frozenset(b"%d" % depth for depth in range(1, DEPTH_MAX + 1))
 _NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
 _LIMIT = "ctx.invoke loop limit exceeded"
-
-
-class LoopbackTokens:
-    """Tokens are good for one run of the server; nothing of them is stored."""
-
-    def __init__(self) -> None:
-        self._secret = os.urandom(32)
-
-    def issue(self, function_id: FunctionId) -> str:
-        return f"{function_id}.{self._sign(function_id)}"
-
-    def function_of(self, token: str) -> str | None:
-        """The function that the token was issued to."""
-        function_id, _, signature = token.partition(".")
-        good = hmac.compare_digest(signature.encode(), self._sign(function_id).encode())
-        return function_id if good else None
-
-    def _sign(self, function_id: str) -> str:
-        return hmac.new(self._secret, function_id.encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +44,7 @@ class Loopback:
 
     routes: Routes
     invoker: Invoker
-    tokens: LoopbackTokens
+    instance_of: Callable[[str], Instance | None]
     bodies: Bodies
     settings: Settings
 
@@ -70,7 +52,7 @@ class Loopback:
         if scope["type"] != "http":
             return
         try:
-            source = self._source(scope["headers"])
+            source, origin = self._source(scope["headers"])
             route = self.routes.named(source.project_id, unquote(scope["raw_path"].decode("latin-1").lstrip("/")))
             if route is None or route.version is None:
                 raise NotFound("Function not found")
@@ -78,32 +60,37 @@ class Loopback:
             limit = self.settings.max_body_bytes
             with Body(scope, receive, limit=limit, bodies=self.bodies, project_id=route.project_id) as body:
                 payload = await body.read()
-                reply = await self.invoker.call(route, self._request(scope, source, route, payload, body))
+                reply = await self.invoker.call(route, self._request(scope, source, origin, route, payload, body))
                 await send_reply(send, reply)
         except IsoletError as exc:
             await send_error(scope, send, partial(call_error_reply, with_stack=True), exc)
 
-    def _source(self, headers: Headers) -> Route:
-        token = get(headers, b"x-isolet-token") or b""
-        function_id = self.tokens.function_of(token.decode("latin-1"))
-        route = self.routes.function(function_id) if function_id else None
-        if route is None:
+    def _source(self, headers: Headers) -> tuple[Route, Origin]:
+        """Which function calls, and for whom: as the host knows it of the call that it is in."""
+        instance = self.instance_of(_text(headers, b"x-isolet-token"))
+        route = self.routes.function(instance.spec.function_id) if instance is not None else None
+        if instance is None or route is None:
             raise Forbidden("This is for functions of this server")
-        return route
-
-    def _request(self, scope: Scope, source: Route, route: Route, payload: bytes | Spooled, body: Body) -> CallRequest:
-        headers: Headers = scope["headers"]
-        depth = get(headers, b"x-isolet-depth") or b""
-        if depth not in _DEPTHS:
+        origin = instance.origins.find(_text(headers, CALL_HEADER.encode()))
+        if origin is None:
+            raise Forbidden("ctx.invoke is for calls that run, and for what they left running")
+        if origin.depth >= DEPTH_MAX:
             raise Forbidden(_LIMIT)
+        return route, origin
+
+    def _request(
+        self, scope: Scope, source: Route, origin: Origin, route: Route, payload: bytes | Spooled, body: Body
+    ) -> CallRequest:
+        headers: Headers = scope["headers"]
         project = self.routes.project(self.routes.slug_of(route.project_id))
         if project is None:
             raise NotFound("Function not found")
+        origin = replace(origin, depth=origin.depth + 1)
         identity = Identity(
             caller="loopback",
-            user_id=_user_of(headers),
+            user_id=origin.user_id,
             scope=f"app:{project.slug}",
-            depth=int(depth),
+            depth=origin.depth,
             source=source.name if source.name.isascii() and source.name.isprintable() else source.slug,
         )
         passed = [(name, value) for name, value in headers if not name.startswith(_NOT_PASSED)]
@@ -113,22 +100,17 @@ class Loopback:
             target=f"/v1/{project.slug}/fn/".encode() + scope["raw_path"].lstrip(b"/"),
             path=f"/v1/{project.slug}/fn{scope['path']}",
             headers=passed,
-            own=identity.headers(project),
+            own=[*origin.told, *identity.headers(project)],
             body=payload,
+            scheme=origin.scheme,
             gone=body.gone,
-            context=identity.context(function_name=route.name, ip=None, request_id=new_id()),
+            origin=origin,
+            context=identity.context(function_name=route.name, ip=origin.address, request_id=new_id()),
         )
 
 
-def _user_of(headers: Headers) -> str | None:
-    """Whom the calling function acts for. It can send what it likes here. Raises Forbidden for what no user is."""
-    given = get(headers, b"x-isolet-user")
-    if not given:
-        return None
-    user_id = unquote(given.decode("latin-1"))
-    if not is_user_id(user_id):
-        raise Forbidden("This names no user")
-    return user_id
+def _text(headers: Headers, name: bytes) -> str:
+    return (get(headers, name) or b"").decode("latin-1")
 
 
 def bind_unix(path: Path) -> socket.socket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,7 @@ def environment_purpose(owner_id: str) -> str:
 
 
 class Releases:
-    """`api_url` is the address that functions are told the platform has; `token` makes what they call back with."""
+    """`api_url` is the address that functions are told the platform has."""
 
     def __init__(
         self,
@@ -56,12 +56,10 @@ class Releases:
         vault: Vault,
         *,
         api_url: str = "",
-        token: Callable[[FunctionId], str] = lambda _: "",
     ) -> None:
         self._database = database
         self._vault = vault
         self._api_url = api_url
-        self._token = token
 
     async def load(self, function_id: FunctionId, number: int) -> InstanceSpec:
         """A stored version with the variables of now. Raises NotFound when the function or the version is gone."""
@@ -86,7 +84,6 @@ class Releases:
             # What other dialects made does not know the platform by this name.
             platform={} if function.triggers is None else platform_variables(project, self._api_url),
             app=_app(project),
-            token=self._token(function.id),
         )
         # Values are many, or large, as their owner likes.
         return replace(spec, redactor=await asyncio.to_thread(Redactor, spec.private)) if spec.private else spec

@@ -147,6 +147,7 @@ class Call:
             )
             instance.begin_call()
             instance.console.begin(self.invocation.id)
+            instance.origins.begin(self.invocation.id, self._request.origin)
             self._means.on_call()
             try:
                 connection = await self._exchange(instance)
@@ -414,6 +415,7 @@ class Call:
         self._last, self.instance, self.connection = instance, None, None
         if instance is not None:
             instance.console.end(self.invocation.id)
+            instance.origins.end(self.invocation.id)
             instance.end_call(connection)
             self._means.pool.freed(instance, succeeded=succeeded)
 

@@ -9,7 +9,7 @@ from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.recording import stored_headers
-from isolet.invoke.request import CallRequest
+from isolet.invoke.request import CallRequest, stored_origin
 from isolet.invoke.routes import Routes
 
 _PATH_CHARS = "/:@!$&'()*+,;=~"
@@ -39,14 +39,18 @@ class Replays:
         # The record has the path as it reads, not as it was sent.
         path = quote(call.path, safe=_PATH_CHARS)
         target = f"{path}?{call.query}" if call.query else path
+        headers = stored_headers(call.request_headers)
+        origin = stored_origin(headers)
         request = CallRequest(
             door=call.door,
             method=call.method.encode("latin-1"),
             target=target.encode(),
             path=call.path,
             # Among them are the platform's own, which the caller's `Connection` took nothing of.
-            headers=[header for header in stored_headers(call.request_headers) if header[0] != b"connection"],
+            headers=[header for header in headers if header[0] != b"connection"],
             body=call.request_body,
+            scheme=origin.scheme,
+            origin=origin,
         )
         try:
             reply = await self._invoker.call(route, request)

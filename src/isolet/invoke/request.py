@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from isolet.domain.invocations import Door, Kind
+from isolet.domain.origins import NOBODY, Origin
 from isolet.ids import InvocationId
 from isolet.invoke.headers import get, to_function
 from isolet.invoke.spool import Spooled
 from isolet.runtime.channel import Headers
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 from isolet.wire import heads
+from isolet.wire.callers import CLAIMS
 
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 # Some clients send these as they are; the runtime takes no address that has them.
@@ -33,6 +35,7 @@ class CallRequest:
     `upgrade`: the function may answer 101 and go on as a WebSocket.
     `own` are the platform's own headers, which nothing that the caller says takes away.
     `passed` are those of the headers that may reach a function, where they are not all of them.
+    `origin` is what functions are told that this one calls.
     `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
     """
 
@@ -50,6 +53,7 @@ class CallRequest:
     invocation_id: InvocationId | None = None
     upgrade: bool = False
     passed: Headers | None = None
+    origin: Origin = NOBODY
 
     def head(self, invocation_id: InvocationId, length: int | None) -> bytes:
         """The request line and the headers that the function sees; `length` is None for a body that comes in parts.
@@ -72,6 +76,12 @@ class CallRequest:
         call_id = invocation_id.encode()
         lines.append(_CONTEXT_LINE % (call_id, self.context) if self.context else _ID_LINE % call_id)
         return heads.request(self.method, _NOT_IN_TARGET.sub(_percent, self.target), lines)
+
+
+def stored_origin(headers: Headers) -> Origin:
+    """For whom a call that was kept is made: the server wrote it into its headers, as only it can."""
+    told = [header for header in headers if header[0] in CLAIMS]
+    return Origin(told=told, scheme="https" if (b"x-forwarded-proto", b"https") in told else "http")
 
 
 def _percent(found: re.Match[bytes]) -> bytes:

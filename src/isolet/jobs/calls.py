@@ -24,7 +24,7 @@ from isolet.errors import (
 )
 from isolet.ids import InvocationId, JobId, new_id
 from isolet.invoke.invoker import Invoker
-from isolet.invoke.request import CallRequest
+from isolet.invoke.request import CallRequest, stored_origin
 from isolet.invoke.routes import Route, Routes
 from isolet.jobs.outcomes import INTERNAL_ERROR
 from isolet.telemetry import get_logger
@@ -101,6 +101,8 @@ class Calls:
                 route = await self._find(job.function_id)
             if route is None:
                 raise NotFound("function not found")
+            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
+            origin = stored_origin(headers)
             reply = await self._invoker.call(
                 route,
                 CallRequest(
@@ -110,18 +112,19 @@ class Calls:
                     method=job.method.encode(),
                     target=job.target.encode("latin-1"),
                     path=unquote(job.target.partition("?")[0]),
-                    headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers],
-                    scheme=_scheme(job),
+                    headers=headers,
+                    scheme=origin.scheme,
+                    origin=origin,
                     body=job.body,
                 ),
             )
             body = await reply.read(RESULT_MAX_BYTES)
         except (ExecutionError, NotFound, NotDeployed) as exc:
             return self._failed(exc)
-        headers = [
+        told = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers if name not in _NOT_KEPT
         ]
-        return Result(status=reply.status, headers=headers, body=body)
+        return Result(status=reply.status, headers=told, body=body)
 
     def _failed(self, error: IsoletError) -> Result:
         status, body = self._tell(error)
@@ -133,11 +136,6 @@ def hops_of(headers: Sequence[tuple[str, str]]) -> int:
     """How many callbacks in a row led to a call; what a caller wrote there that is no number counts as none."""
     value = next((value for name, value in headers if name == HOPS_HEADER), "0")
     return int(value[:4]) if value.isascii() and value.isdigit() else 0
-
-
-def _scheme(job: Job) -> str:
-    """What the caller's proxy said, which alone is kept under this name."""
-    return "https" if ("x-forwarded-proto", "https") in ((name, value) for name, value in job.headers) else "http"
 
 
 def _callback(call: Job, duration_ms: int, now_ms: int) -> Job:

@@ -68,8 +68,8 @@ class InstanceSpec:
     """What one instance runs. `release` names it: the same release means the same code and the same variables.
 
     Text values of `variables` arrive in `env` as strings, all others parsed from JSON. `environment` holds environment
-    variables of any name, `platform` those that stand above them; `app` describes the project, and `token` is what the
-    function shows when it calls another one. `code` is the author's text, None where the module is just that.
+    variables of any name, `platform` those that stand above them; `app` describes the project.
+    `code` is the author's text, None where the module is just that.
     `redactor` knows `private`, when it was made beforehand.
     """
 
@@ -84,7 +84,6 @@ class InstanceSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
     app: Mapping[str, Any] | None = None
-    token: str = ""
     redactor: Redactor | None = None
 
     @property
@@ -103,11 +102,14 @@ class ConfigBuilder:
         self._schema: Any = capnp.load(str(schema), imports=[str(root)])
         self._js = {name: resources.files("isolet.runtime").joinpath("js", name).read_text() for name in _MODULES}
 
-    def instance(self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None) -> bytes:
+    def instance(
+        self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None, token: str = ""
+    ) -> bytes:
         """A worker of our wrapper and the function's module.
 
         `egress` is the address that `fetch` leaves by; `storage` the folder of the project's storage sockets;
-        `loopback` the address by which it calls other functions. Nothing else can be reached.
+        `loopback` the address by which it calls other functions, and `token` what it shows there. Nothing
+        else can be reached.
         """
         config = self._schema.Config.new_message()
         main, internet, kv, database, *others = config.init("services", 4 if loopback is None else 5)
@@ -123,7 +125,7 @@ class ConfigBuilder:
             },
         )
         bindings = worker.init("bindings", len(spec.variables) + 1 + len(others) + len(BINDING_NAMES))
-        self._bind_ours(spec, bindings, loopback=bool(others))
+        self._bind_ours(spec, bindings, loopback=bool(others), token=token)
         for service in others:
             self._reach(service, "loopback", str(loopback))
         self._bind_storage(*list(bindings)[-len(BINDING_NAMES) :])
@@ -229,12 +231,12 @@ class ConfigBuilder:
         made[1].init("service").name = "host"
         return made
 
-    def _bind_ours(self, spec: InstanceSpec, bindings: Any, *, loopback: bool) -> None:
+    def _bind_ours(self, spec: InstanceSpec, bindings: Any, *, loopback: bool, token: str) -> None:
         ours = bindings[len(spec.variables)]
         ours.name = _OURS
         environment = {**spec.environment, **spec.platform}
         # As bytes: text and JSON would show up in `process.env`.
-        ours.data = json.dumps({"environment": environment, "app": spec.app, "token": spec.token}).encode()
+        ours.data = json.dumps({"environment": environment, "app": spec.app, "token": token}).encode()
         if loopback:
             bindings[len(spec.variables) + 1].name = _LOOPBACK
             bindings[len(spec.variables) + 1].init("service").name = "loopback"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from isolet.runtime.config import CALL_HEADER, SOCKET_NAME, ConfigBuilder, Insta
 from isolet.runtime.console import Console, LineSink, OwnLineSink
 from isolet.runtime.egress import Egress, Egresses
 from isolet.runtime.lifecycle import Action, Event, State, transition
+from isolet.runtime.origins import Origins
 from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
@@ -39,6 +41,8 @@ _PROBE, _COLLECT = (
 )
 # A cgroup counts what the program itself takes, too, and pages of files that it was the first to read.
 _CGROUP_SLACK_BYTES = 192 * 1024 * 1024
+# Nobody guesses what an instance shows when it calls other functions.
+_TOKEN_BYTES = 32
 # A dying process closes its sockets moments before it is seen to have ended.
 _POST_MORTEM_S = 0.5
 _MEASURE_EVERY_S = 0.05
@@ -92,11 +96,13 @@ class Launcher:
         self._egresses = egresses
         self._storages = storages
         self._count = 0
+        self._by_token: dict[str, Instance] = {}
 
     def launch(self, spec: InstanceSpec, on_line: LineSink, on_own_line: OwnLineSink) -> Instance:
         """Spawn a process for `spec`; it is ready once `Instance.started` returns. Raises PlatformError."""
         self._count += 1
         path = self._sockets / f"{self._count:x}.sock"
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
         storage = self._storages.hold(spec.project_id)
         egress = self._egresses.hold(spec.project_id)
         try:
@@ -105,6 +111,7 @@ class Launcher:
                 egress=f"{self._sandbox.path(egress.folder, _EGRESS_INSIDE)}/{egress.socket.name}",
                 storage=self._sandbox.path(storage.sockets, _STORAGE_INSIDE),
                 loopback=self._loopback_address(),
+                token=token,
             )
             child = ChildSpec(
                 name=f"function {spec.release}",
@@ -119,7 +126,8 @@ class Launcher:
         except BaseException:
             self._let_go(egress, storage)
             raise
-        instance.exited.add_done_callback(lambda _: self._let_go(egress, storage))
+        self._by_token[token] = instance
+        instance.exited.add_done_callback(lambda _: self._ended(token, egress, storage))
         if self._cgroups is not None:
             instance.cgroup = self._cgroups.make(
                 f"{self._count:x}", spec.limits.memory_limit_mb * _MB + _CGROUP_SLACK_BYTES
@@ -129,6 +137,14 @@ class Launcher:
     def _loopback_address(self) -> str | None:
         socket = self._loopback_socket
         return f"{self._sandbox.path(socket.parent, _LOOPBACK_INSIDE)}/{socket.name}" if socket is not None else None
+
+    def instance_of(self, token: str) -> Instance | None:
+        """The instance that shows this token when it calls other functions."""
+        return self._by_token.get(token)
+
+    def _ended(self, token: str, egress: Egress, storage: Storage) -> None:
+        del self._by_token[token]
+        self._let_go(egress, storage)
 
     def _let_go(self, egress: Egress, storage: Storage) -> None:
         self._egresses.release(egress)
@@ -162,6 +178,7 @@ class Instance:
         self._path = path
         self.redactor = spec.redactor or Redactor(spec.private)
         self.console = Console(self.redactor, spec.module, on_line=on_line, on_own_line=on_own_line)
+        self.origins = Origins()
         self.spec = spec
         self.state = State.STARTING
         self.active = 0

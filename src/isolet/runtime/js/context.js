@@ -64,11 +64,13 @@ function copyOf(env) {
 
 class Context {
   #call;
+  #id;
   #env;
 
-  constructor(control, call) {
+  constructor(control, call, id) {
     Object.assign(this, shared.bindings);
     this.#call = call ?? NO_CALL;
+    this.#id = id;
     this.waitUntil = control.waitUntil;
   }
 
@@ -81,10 +83,10 @@ class Context {
   get kv() { return shared.kv; }
   get idempotency() { return shared.idempotency; }
   // Bound to the call, so that it can be taken out of the context.
-  get invoke() { return (name, body, options) => invoke(this.#call, name, body, options); }
+  get invoke() { return (name, body, options) => invoke(this.#call, this.#id, name, body, options); }
 }
 
-async function invoke(call, name, body, options) {
+async function invoke(call, id, name, body, options) {
   options ??= {};
   const depth = call.depth ?? 0;
   if (depth >= MAX_DEPTH) throw new Error(`ctx.invoke loop limit exceeded: functions may call ${MAX_DEPTH} deep`);
@@ -93,8 +95,8 @@ async function invoke(call, name, body, options) {
   const headers = new Headers(options.headers ?? {});
   headers.set("content-type", "application/json");
   headers.set("x-isolet-token", shared.token);
-  headers.set("x-isolet-depth", textOf(depth + 1));
-  if (call.user?.id) headers.set("x-isolet-user", encode(call.user.id));
+  // The host knows of it how deep it is, and for whom.
+  headers.set("x-isolet-call", textOf(id));
   const method = typeof options.method === "string" ? options.method : "POST";
   const bodiless = body === undefined || BODILESS.test(method);
   return shared.loopback.fetch(`http://functions/${encode(name)}`, {
@@ -107,7 +109,7 @@ async function invoke(call, name, body, options) {
   });
 }
 
-export function contextOf(env, control, call) {
+export function contextOf(env, control, call, id) {
   shared ??= share(env);
-  return new Context(control, call);
+  return new Context(control, call, id);
 }

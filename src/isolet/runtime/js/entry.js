@@ -86,10 +86,10 @@ function failure(error) {
   return new Response(stringify(report), { status: 500, headers: { "x-isolet-error": "1" } });
 }
 
-async function run(request, env, ctx, call) {
+async function run(request, env, ctx, call, id) {
   try {
     const control = execution(ctx);
-    const reply = await handler(request, contextOf(env, control, call), control);
+    const reply = await handler(request, contextOf(env, control, call, id), control);
     if (!(reply instanceof Response)) {
       throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
     }
@@ -115,6 +115,6 @@ export default {
       if (call.collect) collectGarbage();
       return new Response(`{"waiting":${waiting}}`);
     }
-    return calls.run({ id: call.id, lines: 0, ctx }, run, request, env, ctx, call.context);
+    return calls.run({ id: call.id, lines: 0, ctx }, run, request, env, ctx, call.context, call.id);
   },
 };

@@ -1,0 +1,24 @@
+"""For whom a call runs: what the functions that it calls are told, whatever the calling one says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """`told` are the headers that tell of the client, `scheme` is what it used; `depth` counts the calls on the way."""
+
+    user_id: str | None = None
+    depth: int = 0
+    told: Sequence[tuple[bytes, bytes]] = ()
+    scheme: str = "http"
+
+    @property
+    def address(self) -> str | None:
+        """The client's, where it is known."""
+        return next((value.decode("latin-1") for name, value in self.told if name == b"cf-connecting-ip"), None)
+
+
+NOBODY = Origin()
