@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.json_bounds import bounded_json
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.domain.retries import Retry, check_retry
 from isolet.domain.triggers import check_agent, check_triggers, default_triggers
@@ -195,6 +196,12 @@ def _check_flag(value: object) -> bool:
 def _check_config(value: object) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise InvalidInput("runtime_config must be an object or null")
+    return None if value is None else dict(bounded_json("runtime_config", value))
+
+
+def _check_altair(value: object) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise InvalidInput("the settings of Altair's API must be an object or null")
     return value
 
 
@@ -218,8 +225,8 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "runtime_config": _check_config,
     "triggers": check_triggers,
     "agent": check_agent,
-    "retry": check_retry,
-    "altair": _check_config,
+    "retry": lambda value: check_retry(bounded_json("retry", value)),
+    "altair": _check_altair,
     # Bytes that only the vault reads.
     "sealed_triggers": lambda sealed: sealed,
     "sealed_env": lambda sealed: sealed,

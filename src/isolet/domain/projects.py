@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
 
@@ -55,6 +56,7 @@ def check_origins(value: object) -> tuple[str, ...]:
     """Origins such as `https://app.example.com`, or `*`. Raises InvalidInput."""
     if not isinstance(value, list) or not all(isinstance(origin, str) for origin in value):
         raise InvalidInput("allowed_origins must be a list of strings")
+    bounded_json("allowed_origins", value)
     for origin in value:
         if origin != "*" and not _is_origin(origin):
             raise InvalidInput(f"allowed_origins: {origin!r} is not an origin such as https://app.example.com")

@@ -59,7 +59,7 @@ def _check_statuses(given: object) -> tuple[int, ...]:
         isinstance(status, int) and not isinstance(status, bool) and 300 <= status <= 599 for status in given
     ):
         raise InvalidInput("retry.statuses must be a list of statuses from 300 to 599")
-    return tuple(given)
+    return tuple(dict.fromkeys(given))
 
 
 def jittered(delay_ms: int, random: float) -> int:

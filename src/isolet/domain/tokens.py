@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from isolet.domain.functions import is_storable
+from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 
 TOKEN_MAX_BYTES = 8192
@@ -45,7 +46,7 @@ def check_settings(values: Mapping[str, Any]) -> TokenSettings:
     if secret is not None and len(secret.encode()) < SECRET_MIN_BYTES:
         raise InvalidInput(f"hs256_secret must have at least {SECRET_MIN_BYTES} bytes (RFC 7518, 3.2)")
     if values.get("jwks") is not None:
-        check_jwks(values["jwks"])
+        check_jwks(bounded_json("jwks", values["jwks"]))
     if values.get("jwks_url") is not None:
         _check_url(values["jwks_url"])
     leeway = values.get("leeway_s", 30)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 
 AGENT_DESCRIPTION_MAX_CHARS = 500
@@ -64,6 +65,16 @@ def check_triggers(value: object) -> list[dict[str, Any]]:
         if types.count(kind) > 1:
             raise InvalidInput(f"triggers: there may be only one {kind} trigger")
     return checked
+
+
+def check_sent_triggers(value: object) -> list[dict[str, Any]]:
+    """The same of what a caller sent: bounded before it is looked at closely. What is stored may be larger."""
+    if isinstance(value, list):
+        if len(value) > len(TriggerType):
+            raise InvalidInput("triggers: there may be only one trigger of each type")
+        for place, trigger in enumerate(value):
+            bounded_json(f"triggers.{place}", trigger)
+    return check_triggers(value)
 
 
 def check_agent(value: object) -> dict[str, Any]:

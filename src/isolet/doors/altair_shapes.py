@@ -10,6 +10,7 @@ from typing import Any
 
 from isolet.domain.environment import bounded
 from isolet.domain.functions import Function, FunctionStatus, check_slug
+from isolet.domain.json_bounds import bounded_json
 from isolet.domain.secrets import RESERVED_NAMES
 from isolet.domain.triggers import NOT_FIRED, TriggerType
 from isolet.errors import InvalidInput
@@ -83,7 +84,10 @@ def _settings(sent: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput("env: every value must be a string")
     if reserved := sorted(env.keys() & RESERVED_NAMES):
         raise InvalidInput(f"env: {reserved[0]} is the name of a binding")
-    return {"env": bounded(env, "env"), "options": _object("options", sent.get("options") or {})}
+    return {
+        "env": bounded(env, "env"),
+        "options": bounded_json("options", _object("options", sent.get("options") or {})),
+    }
 
 
 def _decoded(value: object) -> str:

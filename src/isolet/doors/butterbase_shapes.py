@@ -15,7 +15,7 @@ from isolet.domain.triggers import (
     AGENT_DEFAULTS,
     TriggerType,
     check_agent,
-    check_triggers,
+    check_sent_triggers,
     shown_triggers,
     trigger_warnings,
 )
@@ -51,7 +51,7 @@ def release(body: object) -> Release:
         name=name,
         code=code,
         values=values,
-        triggers=None if triggers is None else check_triggers(triggers),
+        triggers=None if triggers is None else check_sent_triggers(triggers),
         agent=agent,
         environment=check_values(body["envVars"]) if "envVars" in body else None,
     )

@@ -8,14 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from isolet.compile.bundle import CPU_MAX_S, MEMORY_MAX_MB
-from isolet.domain import environment, limits, secrets
+from isolet.domain import environment, json_bounds, limits, secrets
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.doors.body import SMALL_BYTES
 from isolet.doors.native_access import NativeAccess
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
-from isolet.protocol import HEAD_MAX_BYTES, HEADERS_MAX
+from isolet.protocol import HEAD_MAX_BYTES, HEADERS_MAX, Protocol
 from isolet.runtime.pool import PROJECT_WAITING_MAX
 from isolet.runtime.pool import WAITING_MAX as WAITING_MAX_CALLERS
 from isolet.settings import Settings
@@ -36,8 +36,10 @@ class LimitsDoor:
         async def get_limits(request: Request) -> dict[str, Any]:
             """Any key may ask. Units are in the names; null: no limit.
 
+            - `call`: `body_window_s` of waiting for a body must bring `body_least_bytes_s` a second.
             - `private`: of a function; `variables` as well of a project. Each string in a secret of JSON is a value.
             - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
+            - `setting`: of each that is JSON of its owner's choice, such as `runtime_config`.
             - `project`: what the caller's project may take of the server; for the root key the default project.
             - `requests_a_minute`: of a project together, whoever makes them, by its plan.
             """
@@ -66,6 +68,8 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "project_bodies_disk_bytes": settings.body_disk_mb * _MB // SHARE,
             "project_bodies_waiting": WAITING_MAX,
             "json_depth": DEPTH_MAX,
+            "body_window_s": Protocol.body_window_s,
+            "body_least_bytes_s": Protocol.body_least_bytes_s,
             "waiting": WAITING_MAX_CALLERS,
             "project_waiting": PROJECT_WAITING_MAX,
             "queue_timeout_s": settings.queue_timeout_s,
@@ -100,6 +104,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "variables": environment.VALUES_MAX,
             "variable_bytes": environment.TOTAL_MAX_BYTES,
         },
+        "setting": {"json_bytes": json_bounds.SETTING_MAX_BYTES, "json_depth": json_bounds.SETTING_MAX_DEPTH},
         "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
         "instances": settings.max_instances,
         "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},

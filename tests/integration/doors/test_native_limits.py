@@ -23,6 +23,8 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
     assert (told["call"]["bodies_memory_bytes"], told["call"]["project_bodies_memory_bytes"]) == (8 << 20, 2 << 20)
     assert (told["call"]["bodies_disk_bytes"], told["call"]["project_bodies_disk_bytes"]) == (4 << 30, 1 << 30)
     assert (told["call"]["waiting"], told["call"]["project_waiting"]) == (2_500, 5_000)
+    assert (told["call"]["body_window_s"], told["call"]["body_least_bytes_s"]) == (30, 1024)
+    assert told["setting"] == {"json_bytes": 65_536, "json_depth": 64}
     assert told["deploy"]["code_bytes"] == 1024 * 1024
     assert (told["deploy"]["compile_memory_bytes"], told["deploy"]["compile_cpu_s"]) == (256 << 20, 10)
     assert (told["deploy"]["waiting_a_function"], told["deploy"]["versions_kept"]) == (1, 20)

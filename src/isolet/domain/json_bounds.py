@@ -1,0 +1,49 @@
+"""How large a setting may be that is JSON of its owner's choice: it is read with its function, and shown in lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from isolet.errors import InvalidInput
+
+SETTING_MAX_BYTES = 65_536
+SETTING_MAX_DEPTH = 64
+
+
+def bounded_json(label: str, value: Any) -> Any:
+    """The value itself, which came from JSON. Raises InvalidInput when it is too large, or nested too deeply.
+
+    Its size is that of JSON in ASCII, without spaces. What is far too large is not looked at to its end.
+    """
+    _check_depth(label, value)
+    if len(json.dumps(value, separators=(",", ":"))) > SETTING_MAX_BYTES:
+        raise _too_large(label)
+    return value
+
+
+def _check_depth(label: str, value: Any) -> None:
+    """Level by level, since Python's own recursion ends somewhere; and no further than the size may be."""
+    size, level = 0, [value]
+    for _ in range(SETTING_MAX_DEPTH + 1):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, Mapping):
+                size += sum(map(len, one)) + len(one)
+                below.extend(one.values())
+            elif isinstance(one, list):
+                size += len(one)
+                below.extend(one)
+            elif isinstance(one, str):
+                size += len(one)
+            if size > SETTING_MAX_BYTES:
+                raise _too_large(label)
+        if not below:
+            return
+        level = below
+    raise InvalidInput(f"{label} is nested too deeply (maximum is {SETTING_MAX_DEPTH} levels)")
+
+
+def _too_large(label: str) -> InvalidInput:
+    return InvalidInput(f"{label} is too large (maximum is {SETTING_MAX_BYTES} bytes of JSON)")
