@@ -106,7 +106,6 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             # Until the loop ends: the second one counts while running calls are waited for, too.
             loop.add_signal_handler(number, stop)
-        _settle_memory()
         await listener.run_until_stopped()
         log.info("draining")
 

@@ -13,6 +13,7 @@ import typing
 import urllib.parse
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -257,9 +258,15 @@ def fields() -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(Settings)
 
 
+@cache
+def _type_hints() -> Mapping[str, Any]:
+    """Reading them takes a millisecond, and each setting asks for its own."""
+    return typing.get_type_hints(Settings)
+
+
 def value_type(field: dataclasses.Field[Any]) -> type:
     """The field's type without `| None`."""
-    hint = typing.get_type_hints(Settings)[field.name]
+    hint = _type_hints()[field.name]
     if isinstance(hint, types.UnionType):
         hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
     return typing.cast(type, hint)
