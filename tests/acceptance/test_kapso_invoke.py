@@ -315,7 +315,7 @@ THROWN = {
     "null": "null",
     "undefined": "undefined",
     "{ toString() { throw 1; } }": "cannot be shown",
-    "Object.create(null)": "cannot be shown",
+    "Object.create(null)": "{}",
     'Object.assign(new Error("x"), { stack: 7 })': "Error: x",
     '{ toString: () => "odd", get stack() { throw 1; } }': "odd",
 }

@@ -95,15 +95,16 @@ async def test_a_rotation_and_a_new_data_key_at_once_leave_one_key_that_opens_al
         following = MasterKey(os.urandom(KEY_BYTES))
         (one, _), (two, _) = [await Vault.open(shared, [before]) for _ in range(2)]
 
-        await asyncio.gather(
+        *_, rotated = await asyncio.gather(
             *(two.seal(project_id, "x", purpose="p") for project_id in projects),
             one.rotate(following),
             return_exceptions=True,
         )
 
         used = {key_id for key_id, _ in (await shared.read(list_data_keys)).values()}
-        assert used in ({before.id}, {following.id})
-        before = following if used == {following.id} else before
+        before = before if isinstance(rotated, Exception) else following
+        # Those that came too late were refused, perhaps all of them.
+        assert used <= {before.id}
 
 
 async def test_a_server_that_starts_while_nothing_is_sealed_makes_its_key_the_stores(shared: Database) -> None:
