@@ -26,11 +26,14 @@ from isolet.errors import (
     TooLarge,
     TooManyRequests,
 )
+from isolet.ids import ProjectId
+from isolet.invoke.bodies import Bodies, Hold
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.recorder import Recorder
 from isolet.invoke.recording import Recording
 from isolet.invoke.request import CallRequest
 from isolet.invoke.routes import Route
+from isolet.invoke.spool import Spooled
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
 from isolet.runtime.sandbox import Sandbox
@@ -529,3 +532,84 @@ async def test_a_streamed_call_is_not_sent_twice(forgetful: Harness) -> None:
     assert await (await forgetful.call(route, b"the end")).read(10) == b"1"
     with pytest.raises(HandlerFailed, match="broke its reply off"):
         await forgetful.call(route, parts(), headers=[(b"content-length", b"7")])
+
+
+@pytest.fixture
+async def bodies(tmp_path: Path) -> AsyncIterator[Bodies]:
+    made = Bodies(memory_bytes=2**24, disk_bytes=2**24, folder=tmp_path / "spool", wait_s=10)
+    yield made
+    made.close()
+
+
+async def spooled(bodies: Bodies, content: bytes) -> Spooled:
+    body = Spooled(bodies, Hold(bodies, ProjectId("p")))
+    await body.write(content)
+    await body.end()
+    return body
+
+
+async def test_a_body_on_disk_runs_in_the_next_process_when_the_first_is_ending(
+    forgetful: Harness, bodies: Bodies
+) -> None:
+    route = forgetful.route("")
+    body = await spooled(bodies, b"x" * 2_000 + b"the end")
+    with capture_logs():
+        assert await (await forgetful.call(route, b"it leaves at the end")).read(10) == b"1"
+        (instance,) = forgetful.pool.instances
+        assert await (await forgetful.call(route, body)).read(10) == b"1"
+    assert instance not in forgetful.pool.instances
+    body.close()
+
+
+async def test_a_body_on_disk_is_sent_again_whole_on_another_connection(forgetful: Harness, bodies: Bodies) -> None:
+    route = forgetful.route("")
+    content = b"x" * 2_000 + b"the end"
+    body = await spooled(bodies, content)
+    for count in (b"1", b"2", b"3"):
+        assert await (await forgetful.call(route, body)).read(10) == count
+    await forgetful.recorder.flush(10)
+    records = await forgetful.database.read(stored.list_invocations, route.function_id, limit=10)
+    assert [record.request_body for record in records] == [content] * 3
+    body.close()
+
+
+async def test_a_body_on_disk_that_a_crashed_process_had_not_read_is_sent_to_the_next_one(
+    harness: Harness, bodies: Bodies
+) -> None:
+    route = harness.route(ECHO, concurrency=10)
+    assert (await harness.json(route, b"first"))["body"] == "first"
+    (instance,) = harness.pool.instances
+    content = bytes(range(32, 127)) * 30
+    body = await spooled(bodies, content)
+    with capture_logs():
+        # It takes nothing any more, as when the machine has no time for it; then it is killed.
+        os.kill(instance.pid, signal.SIGSTOP)
+        calling = asyncio.ensure_future(harness.json(route, body))
+        async with asyncio.timeout(60):
+            while not any(connection.unread for connection in instance.calls):
+                await asyncio.sleep(0.005)
+        os.kill(instance.pid, signal.SIGKILL)
+        assert (await calling)["body"] == content.decode()
+    assert instance not in harness.pool.instances
+    await harness.recorder.flush(10)
+    last, _ = await harness.database.read(stored.list_invocations, route.function_id, limit=10)
+    assert (last.outcome, last.request_body) == (Outcome.OK, content)
+    body.close()
+
+
+async def test_a_body_on_disk_that_a_crashed_process_may_have_read_is_not_sent_again(
+    harness: Harness, bodies: Bodies
+) -> None:
+    route = harness.route("export default async () => { console.log('running'); await scheduler.wait(60_000); };")
+    body = await spooled(bodies, b"x" * 1_000_000)
+    calling = asyncio.ensure_future(harness.call(route, body))
+    async with asyncio.timeout(60):
+        while not any(call.console for call in harness.recorder._open.values()):
+            await asyncio.sleep(0.005)
+    (instance,) = harness.pool.instances
+    with capture_logs():
+        os.kill(instance.pid, signal.SIGKILL)
+        with pytest.raises(FunctionCrashed, match=r"^The function's process ended while it ran this call"):
+            await calling
+    assert (await harness.record(route)).outcome is Outcome.CRASHED
+    body.close()
