@@ -242,3 +242,38 @@ def test_a_function_whose_deploys_wait_can_be_deleted(kapso: Kapso) -> None:
         kapso.client.post(f"/platform/v1/functions/{function_id}/deploy")
     assert kapso.client.delete(f"/platform/v1/functions/{function_id}").status_code == 204
     wait_until(lambda: kapso.client.get(f"/platform/v1/functions/{function_id}").status_code == 404)
+
+
+def test_projects_and_keys_come_in_pages_that_changes_do_not_shift(
+    server: Server, root: httpx.Client, home: Project
+) -> None:
+    with new_project(server, root) as other:
+        slugs, cursor = [], ""
+        while True:
+            page = root.get(f"{V1}/projects?limit=1{cursor}").json()
+            slugs += [project["slug"] for project in page["data"]]
+            if page["next_cursor"] is None:
+                break
+            if page["next_cursor"] == "default":
+                # Before what was seen: a page counted by places would begin with the last one again.
+                root.post(f"{V1}/projects", json={"slug": f"a-{home.slug}"})
+            cursor = f"&cursor={page['next_cursor']}"
+        root.delete(f"{V1}/projects/a-{home.slug}")
+        assert len(slugs) == len(set(slugs))
+        assert slugs == sorted(slugs)
+        assert {"default", home.slug, other.slug} <= set(slugs)
+        own = home.client.get(f"{V1}/projects").json()
+        assert ([project["slug"] for project in own["data"]], own["next_cursor"]) == ([home.slug], None)
+        assert home.client.get(f"{V1}/projects?cursor={home.slug}").json() == {"data": [], "next_cursor": None}
+    for _ in range(3):
+        home.key("invoke")
+    path = f"{V1}/projects/{home.slug}/keys"
+    first = home.client.get(f"{path}?limit=2").json()
+    second = home.client.get(f"{path}?limit=2&cursor={first['next_cursor']}").json()
+    assert [key["id"] for key in first["data"] + second["data"]] == [
+        key["id"] for key in home.client.get(path).json()["data"]
+    ]
+    assert second["next_cursor"] is None
+    for bad in ("X", "a%00", "-", "%F0%9F%98%80"):
+        assert root.get(f"{V1}/projects?cursor={bad}").status_code == 422
+        assert home.client.get(f"{path}?cursor={bad}").status_code == 422

@@ -12,13 +12,13 @@ from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.doors import native_shapes as shapes
-from isolet.doors.native_access import Limit, NativeAccess, id_cursor, number_cursor, page
+from isolet.doors.native_access import Limit, NativeAccess, id_cursor, number_cursor, slug_cursor
 from isolet.doors.native_shapes import VersionNumber
 from isolet.doors.reply import Json, large, page_reply
 from isolet.functions.deploy import Deployer
 from isolet.functions.masters import Masters
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId
+from isolet.ids import FunctionId, KeyId
 from isolet.projects import Projects
 
 
@@ -44,11 +44,16 @@ class NativeDoor:
             return self._project_shown(await self.projects.create(body.model_dump(exclude_none=True)))
 
         @router.get("/projects", tags=["projects"])
-        async def list_projects(request: Request, limit: Limit = 50, cursor: str | None = None) -> dict[str, Any]:
-            principal = self.access.principal(request)
-            seen = [project for project in await self.projects.list() if principal.sees(project.id)]
-            shown, next_cursor = page(seen, limit, cursor)
-            return {"data": [self._project_shown(project) for project in shown], "next_cursor": next_cursor}
+        async def list_projects(request: Request, limit: Limit = 50, cursor: str | None = None) -> Response:
+            """By slug. A project's key sees its own."""
+            own = self.access.own_project(request)
+            after = None if cursor is None else slug_cursor(cursor)
+            if own is not None:
+                shown = [own] if after is None or own.slug > after else []
+                return await page_reply(self._project_shown, shown, None)
+            found = await self.projects.list(limit=limit + 1, after=after)
+            following = found[limit - 1].slug if len(found) > limit else None
+            return await page_reply(self._project_shown, found[:limit], following)
 
         @router.get("/projects/{slug}", tags=["projects"])
         async def get_project(request: Request, slug: str) -> dict[str, Any]:
@@ -75,12 +80,12 @@ class NativeDoor:
             return {**shapes.key_object(key), "key": text}
 
         @router.get("/projects/{slug}/keys", tags=["keys"])
-        async def list_keys(
-            request: Request, slug: str, limit: Limit = 50, cursor: str | None = None
-        ) -> dict[str, Any]:
+        async def list_keys(request: Request, slug: str, limit: Limit = 50, cursor: str | None = None) -> Response:
             project = self.access.project(request, slug, Role.ADMIN)
-            shown, next_cursor = page(await self.projects.list_keys(project), limit, cursor)
-            return {"data": [shapes.key_object(key) for key in shown], "next_cursor": next_cursor}
+            after = None if cursor is None else KeyId(id_cursor(cursor))
+            found = await self.projects.list_keys(project, limit=limit + 1, after=after)
+            following = found[limit - 1].id if len(found) > limit else None
+            return await page_reply(shapes.key_object, found[:limit], following)
 
         @router.delete("/projects/{slug}/keys/{key_id}", status_code=204, tags=["keys"])
         async def delete_key(request: Request, slug: str, key_id: str) -> Response:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
@@ -13,7 +12,7 @@ from isolet.access.credentials import Credentials, Source
 from isolet.clock import parse_iso
 from isolet.domain.access import Principal, Role
 from isolet.domain.project_limits import ProjectLimits
-from isolet.domain.projects import Project
+from isolet.domain.projects import Project, check_slug
 from isolet.doors.request import BoundedRoute
 from isolet.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from isolet.ids import FunctionId, ProjectId, is_uuid
@@ -26,18 +25,19 @@ _BAD_CURSOR = "cursor is not one that this API gave"
 _CURSOR_DIGITS = 9
 
 
-def page(items: Sequence[Any], limit: int, cursor: str | None) -> tuple[list[Any], str | None]:
-    """A part of a list that is held whole; the cursor is the place where the next part starts."""
-    start = number_cursor(cursor) if cursor else 0
-    rest = len(items) > start + limit
-    return list(items[start : start + limit]), str(start + limit) if rest else None
-
-
 def id_cursor(cursor: str) -> str:
     """A cursor that is an id. Raises InvalidInput."""
     if not is_uuid(cursor):
         raise InvalidInput(_BAD_CURSOR)
     return cursor.lower()
+
+
+def slug_cursor(cursor: str) -> str:
+    """A cursor that is a project's slug. Raises InvalidInput."""
+    try:
+        return check_slug(cursor)
+    except InvalidInput:
+        raise InvalidInput(_BAD_CURSOR) from None
 
 
 def number_cursor(cursor: str) -> int:
@@ -129,6 +129,11 @@ class NativeAccess:
         """Raises Forbidden for every key but the root key."""
         if not self.principal(request).is_root:
             raise Forbidden("This needs the root key")
+
+    def own_project(self, request: Request) -> Project | None:
+        """The project of the key; None for the root key, which has none. Raises Unauthenticated."""
+        project_id = self.principal(request).project_id
+        return None if project_id is None else self._routes.project_of(project_id)
 
     def project(self, request: Request, slug: str, role: Role) -> Project:
         """The project, for a key that has the role there. Raises NotFound, Forbidden."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from isolet.clock import iso
@@ -16,6 +15,7 @@ from isolet.domain.access import Principal, Role
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import Attempt, Job, JobState
 from isolet.domain.search import CallFilter
+from isolet.doors.job_results import status_reply
 from isolet.doors.native_access import PREFIX, Limit, NativeAccess, time_ms
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.ids import FunctionId, is_uuid
@@ -50,13 +50,17 @@ class NativeJobs:
         self._add_secrets(router)
         return router
 
-    async def find(self, request: Request, invocation_id: str) -> dict[str, Any] | None:
+    async def find(self, request: Request, invocation_id: str) -> Status | None:
         """The state of an asynchronous call; None when there is none of that id."""
         principal = self._principal(request, Role.INVOKE)
         try:
-            return status_object(await self.jobs.status(invocation_id.lower(), principal.project_id))
+            return await self.jobs.status(invocation_id.lower(), principal.project_id)
         except NotFound:
             return None
+
+    async def shown(self, status: Status, record: Mapping[str, Any] | None = None) -> Response:
+        """The state of an asynchronous call, above what its record says."""
+        return await status_reply(self.jobs, status, {**(record or {}), **status_object(status)})
 
     async def list(self, wanted: CallFilter, state: JobState) -> dict[str, Any]:
         """A page of calls that have no record of their own to be found by."""
@@ -69,24 +73,27 @@ class NativeJobs:
         """Accept an asynchronous call once more, under a new id. Raises NotFound."""
         principal = self._principal(request, Role.INVOKE)
         new = await self.jobs.replay(invocation_id.lower(), principal.project_id)
-        shown = status_object(await self.jobs.status(new, principal.project_id))
-        return JSONResponse(shown, status_code=202, headers={"location": f"{PREFIX}/invocations/{new}"})
+        status = await self.jobs.status(new, principal.project_id)
+        headers = {"location": f"{PREFIX}/invocations/{new}"}
+        return await status_reply(self.jobs, status, status_object(status), status_code=202, headers=headers)
 
     def _add_calls(self, router: APIRouter) -> None:
         @router.post("/invocations/{invocation_id}/cancel", tags=["invocations"])
-        async def cancel(request: Request, invocation_id: str) -> dict[str, Any]:
+        async def cancel(request: Request, invocation_id: str) -> Response:
             principal = self._principal(request, Role.INVOKE)
             try:
-                return status_object(await self.jobs.cancel(invocation_id.lower(), principal.project_id))
+                status = await self.jobs.cancel(invocation_id.lower(), principal.project_id)
+                return await status_reply(self.jobs, status, status_object(status))
             except NotFound:
                 await self._find_record(principal, Role.INVOKE, invocation_id)
                 raise Conflict("The invocation has ended already") from None
 
         @router.post("/invocations/{invocation_id}/redeliver", status_code=202, tags=["invocations"])
-        async def redeliver(request: Request, invocation_id: str) -> dict[str, Any]:
+        async def redeliver(request: Request, invocation_id: str) -> Response:
             principal = self._principal(request, Role.DEPLOY)
             try:
-                return status_object(await self.jobs.redeliver(invocation_id.lower(), principal.project_id))
+                status = await self.jobs.redeliver(invocation_id.lower(), principal.project_id)
+                return await status_reply(self.jobs, status, status_object(status), status_code=202)
             except NotFound:
                 await self._find_record(principal, Role.DEPLOY, invocation_id)
                 raise Conflict("The invocation has no callback to deliver") from None
@@ -189,27 +196,17 @@ def call_summary(call: Job) -> dict[str, Any]:
 
 
 def status_object(status: Status) -> dict[str, Any]:
+    """All but the result: see `job_results`."""
     call = status.call
-    ended = call.state.ended and call.result_status is not None
     return {
         **_job_object(call),
         "kind": "async",
         "door": "altair",
         "function_name": call.function_name,
         "cancel_requested": call.cancel_requested,
-        "result": result_object(call) if ended else None,
         "callback": None if status.callback is None else delivery_object(status.callback),
         "callback_url": call.callback_url,
     }
-
-
-def result_object(call: Job) -> dict[str, Any]:
-    """`body` is text where it is UTF-8; else it is in base64, and `encoding` says so."""
-    shown = {"status": call.result_status, "headers": [list(header) for header in call.result_headers]}
-    try:
-        return {**shown, "body": call.result_body.decode(), "encoding": "utf-8"}
-    except UnicodeDecodeError:
-        return {**shown, "body": base64.b64encode(call.result_body).decode(), "encoding": "base64"}
 
 
 def delivery_object(job: Job) -> dict[str, Any]:

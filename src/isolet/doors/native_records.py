@@ -21,6 +21,7 @@ from isolet.doors import records_shapes as shapes
 from isolet.doors.log_streams import LogStreamResponse
 from isolet.doors.native_access import Limit, NativeAccess, time_ms
 from isolet.doors.native_jobs import NativeJobs
+from isolet.doors.reply import large
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId, is_uuid
@@ -93,16 +94,17 @@ class RecordsDoor:
             return {"data": [shapes.summary(call) for call in page.calls], "next_cursor": page.following}
 
         @router.get("/invocations/{invocation_id}", tags=["invocations"])
-        async def get_invocation(request: Request, invocation_id: str) -> dict[str, Any]:
-            state = await self.jobs.find(request, invocation_id)
-            if state is None:
-                return shapes.detail(await self._invocation(request, invocation_id))
+        async def get_invocation(request: Request, invocation_id: str) -> Response:
+            status = await self.jobs.find(request, invocation_id)
+            if status is None:
+                call = await self._invocation(request, invocation_id)
+                return await large(lambda: shapes.detail(call))
             try:
                 record = shapes.detail(await self._invocation(request, invocation_id))
             except (NotFound, Forbidden):
                 # It has not run yet, or the caller may know its result but not its record.
                 record = {}
-            return {**record, **state}
+            return await self.jobs.shown(status, record)
 
         @router.post("/invocations/{invocation_id}/replay", status_code=201, tags=["invocations"])
         async def replay(request: Request, invocation_id: str) -> Response:

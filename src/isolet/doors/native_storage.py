@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.convertors import register_url_convertor
 
 from isolet.domain.access import Role
 from isolet.doors.body import Body
 from isolet.doors.native_access import Limit, NativeAccess
 from isolet.doors.native_shapes import SqlQuery
+from isolet.doors.reply import page_reply
 from isolet.doors.request import Parts, open_body
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
@@ -66,9 +66,8 @@ class StorageDoor:
         ) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
-            page = {"data": [_key(key) for key in keys], "next_cursor": following}
             # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
-            return Response(json.dumps(page, separators=(",", ":")), media_type="application/json")
+            return await page_reply(_key, keys, following)
 
         @router.get("/kv/{key:kv_key}", tags=["kv"])
         async def get_value(request: Request, slug: str, key: str) -> Response:
@@ -113,7 +112,7 @@ class StorageDoor:
         async def export(request: Request, slug: str) -> Response:
             project = self.access.project(request, slug, Role.DEPLOY)
             text = await self.sql.export(project.id, self.settings.max_body_bytes)
-            return PlainTextResponse(text, media_type="application/sql")
+            return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")
 
         @router.post("/database/import", tags=["database"])
         async def import_text(request: Request, slug: str, replace: bool = False) -> dict[str, Any]:
@@ -161,6 +160,12 @@ def _text(body: bytes) -> str:
         return "".join([*parts, decoder.decode(b"", final=True)])
     except UnicodeDecodeError as exc:
         raise InvalidInput("the SQL text is not UTF-8") from exc
+
+
+def _encoded(text: str) -> Iterator[bytes]:
+    """In parts, each encoded in a thread once the caller took the one before."""
+    for start in range(0, len(text), _CHUNK):
+        yield text[start : start + _CHUNK].encode()
 
 
 def _check_path(request: Request) -> None:

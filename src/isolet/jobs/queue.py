@@ -36,6 +36,8 @@ log = get_logger("jobs")
 
 _Get = Callable[[Connection, JobId], Job | None]
 IDEMPOTENCY_MS = 24 * 3_600_000
+# The store reads all of a result for each part of it; to write a part as JSON holds up every thread.
+RESULT_PART_BYTES = 524_288
 _DELETED_AT_ONCE = 100
 _PRUNE_EVERY = 12
 _PRUNE_ROWS = 5_000
@@ -60,7 +62,7 @@ class AsyncCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """A call, and the delivery of its callback when there is one."""
+    """A call, and the delivery of its callback when there is one, both without bodies."""
 
     call: Job
     callback: Job | None
@@ -211,8 +213,15 @@ class Jobs:
         return kept.id
 
     async def status(self, job_id: str, project_id: ProjectId | None) -> Status:
-        """A call of that project, or of any when None. Raises NotFound."""
-        return await self._status(job_id, project_id, stored.get_result)
+        """A call of that project, or of any when None, without its bodies. Raises NotFound."""
+        return await self._status(job_id, project_id, stored.get_light)
+
+    async def result_part(self, job_id: JobId, start: int) -> bytes:
+        """`RESULT_PART_BYTES` of a call's result, fewer at its end. Raises NotFound when it is gone."""
+        part = await self._database.read(stored.get_result_part, job_id, start, RESULT_PART_BYTES)
+        if part is None:
+            raise NotFound("Invocation not found")
+        return part
 
     async def _status(self, job_id: str, project_id: ProjectId | None, get: _Get) -> Status:
         call = await self._database.read(get, JobId(job_id))

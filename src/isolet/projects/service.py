@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from isolet.clock import Clock
@@ -63,8 +64,7 @@ class Projects:
             return project
 
     async def _default(self) -> Project | None:
-        projects = await self._database.read(stored.list_projects)
-        return next((project for project in projects if project.slug == DEFAULT_SLUG), None)
+        return await self._database.read(stored.find_project, DEFAULT_SLUG)
 
     async def create(self, values: Mapping[str, Any]) -> Project:
         """`values` hold slug and perhaps name, plan, allowed_origins, limits. Raises InvalidInput, Conflict."""
@@ -75,8 +75,9 @@ class Projects:
         self._events.put_project(project)
         return project
 
-    async def list(self) -> Sequence[Project]:
-        return await self._database.read(stored.list_projects)
+    async def list(self, *, limit: int, after: str | None = None) -> Sequence[Project]:
+        """By slug, from behind `after`."""
+        return await self._database.read(partial(stored.list_projects, after=after, limit=limit))
 
     async def update(self, project: Project, changes: Mapping[str, Any]) -> Project:
         """Raises InvalidInput, and NotFound for a project that was deleted meanwhile."""
@@ -110,8 +111,10 @@ class Projects:
         self._events.put_key(key)
         return key, text
 
-    async def list_keys(self, project: Project) -> Sequence[Key]:
-        return await self._database.read(stored_keys.list_keys, project.id)
+    async def list_keys(self, project: Project, *, limit: int, after: KeyId | None = None) -> Sequence[Key]:
+        """Oldest first, from behind `after`."""
+        read = partial(stored_keys.list_keys, project_id=project.id, after=after, limit=limit)
+        return await self._database.read(read)
 
     async def delete_key(self, project: Project, key_id: str) -> None:
         """The key is refused from now on. Raises NotFound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,16 +49,8 @@ class Kv:
         """A page of keys in order, and the cursor of the next one."""
         query = {"prefix": prefix, "key_count_limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         answer = await self._ask(project_id, "GET", "/?" + urlencode(query))
-        page = json.loads(answer.body)
-        keys = [
-            KvKey(
-                name=key["name"],
-                expiration=key.get("expiration"),
-                metadata=json.loads(key["metadata"]) if "metadata" in key else None,
-            )
-            for key in page["keys"]
-        ]
-        return keys, page.get("cursor")
+        # Keys with their metadata may be a megabyte, of many small values.
+        return await asyncio.to_thread(_keys, answer.body)
 
     async def get(self, project_id: ProjectId, key: str) -> KvValue:
         """Raises NotFound."""
@@ -110,6 +103,19 @@ class Kv:
         if not 200 <= answer.status < 300:
             raise InvalidInput(answer.reason or f"the store answered {answer.status}")
         return answer
+
+
+def _keys(answer: bytes) -> tuple[list[KvKey], str | None]:
+    page = json.loads(answer)
+    keys = [
+        KvKey(
+            name=key["name"],
+            expiration=key.get("expiration"),
+            metadata=json.loads(key["metadata"]) if "metadata" in key else None,
+        )
+        for key in page["keys"]
+    ]
+    return keys, page.get("cursor")
 
 
 def _path(key: str) -> str:

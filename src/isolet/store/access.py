@@ -30,10 +30,19 @@ def delete_key(connection: Connection, project_id: ProjectId, key_id: KeyId) -> 
     return found.rowcount > 0
 
 
-def list_keys(connection: Connection, project_id: ProjectId | None = None) -> list[Key]:
-    query = select(api_keys).order_by(api_keys.c.id)
+def list_keys(
+    connection: Connection,
+    project_id: ProjectId | None = None,
+    *,
+    after: KeyId | None = None,
+    limit: int | None = None,
+) -> list[Key]:
+    """Oldest first, from behind `after`; of every project when none is named. Without `limit` all of them."""
+    query = select(api_keys).order_by(api_keys.c.id).limit(limit)
     if project_id is not None:
         query = query.where(api_keys.c.project_id == project_id)
+    if after is not None:
+        query = query.where(api_keys.c.id > after)
     return [_key(row) for row in connection.execute(query)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Select, delete, func, select, text, update
 
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
 from isolet.ids import FunctionId, JobId, ProjectId
@@ -156,10 +156,17 @@ def get(connection: Connection, job_id: JobId) -> Job | None:
     return None if row is None else read_job(row)
 
 
-def get_result(connection: Connection, job_id: JobId) -> Job | None:
-    """A job without the body that it was asked with."""
-    row = connection.execute(select(*LIGHT, jobs.c.result_body).where(jobs.c.id == job_id)).one_or_none()
+def get_light(connection: Connection, job_id: JobId) -> Job | None:
+    """A job without bodies."""
+    row = connection.execute(select(*LIGHT).where(jobs.c.id == job_id)).one_or_none()
     return None if row is None else read_job(row)
+
+
+def get_result_part(connection: Connection, job_id: JobId, start: int, size: int) -> bytes | None:
+    """Some of the bytes of a call's result, none behind its end; None when the job is gone."""
+    part = func.substr(jobs.c.result_body, start + 1, size, type_=LargeBinary)
+    row = connection.execute(select(part.label("part")).where(jobs.c.id == job_id)).one_or_none()
+    return None if row is None else bytes(row.part or b"")
 
 
 def get_body(connection: Connection, job_id: JobId) -> bytes | None:

@@ -40,8 +40,17 @@ def get_project(connection: Connection, project_id: ProjectId) -> Project:
     return _project(row)
 
 
-def list_projects(connection: Connection) -> list[Project]:
-    return [_project(row) for row in connection.execute(select(projects).order_by(projects.c.slug))]
+def find_project(connection: Connection, slug: str) -> Project | None:
+    row = connection.execute(select(projects).where(projects.c.slug == slug)).one_or_none()
+    return None if row is None else _project(row)
+
+
+def list_projects(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Project]:
+    """By slug, from behind `after`. Without `limit` all of them."""
+    query = select(projects).order_by(projects.c.slug).limit(limit)
+    if after is not None:
+        query = query.where(projects.c.slug > after)
+    return [_project(row) for row in connection.execute(query)]
 
 
 def _values(project: Project) -> dict[str, Any]:

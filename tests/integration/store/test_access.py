@@ -1,3 +1,5 @@
+from functools import partial
+
 from isolet.domain.access import Role
 from isolet.store import access as stored
 from isolet.store import projects
@@ -15,6 +17,8 @@ async def test_keys_are_listed_oldest_first_as_they_were_stored(database: Databa
 
     assert await database.read(stored.list_keys) == keys
     assert await database.read(stored.list_keys, shop.id) == [keys[0], keys[2]]
+    assert await database.read(partial(stored.list_keys, limit=2)) == keys[:2]
+    assert await database.read(partial(stored.list_keys, project_id=shop.id, after=keys[0].id, limit=5)) == [keys[2]]
 
 
 async def test_a_key_is_deleted_in_its_own_project_only(database: Database) -> None:

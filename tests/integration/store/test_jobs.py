@@ -325,3 +325,19 @@ async def test_a_projects_jobs_are_found_piece_by_piece(database: Database, monk
     assert [await database.read(stored.get, job.id) for job in mine] == [None] * 7
     for job in theirs:
         assert await get(database, job) == job
+
+
+async def test_a_result_is_read_in_parts_and_no_job_with_its_bodies(database: Database) -> None:
+    job, empty = a_job(body=b"asked", result_body=bytes(range(256)) * 10), a_job()
+    await accept(database, job, empty)
+
+    parts = [await database.read(stored.get_result_part, job.id, start, 1_000) for start in (0, 1_000, 2_000, 3_000)]
+
+    assert [len(part or b"") for part in parts] == [1_000, 1_000, 560, 0]
+    assert b"".join(part or b"" for part in parts) == job.result_body
+    assert await database.read(stored.get_result_part, empty.id, 0, 10) == b""
+    assert await database.read(stored.get_result_part, JobId(new_id()), 0, 10) is None
+    light = await database.read(stored.get_light, job.id)
+    assert light is not None
+    assert (light.id, light.body, light.result_body) == (job.id, b"", b"")
+    assert await database.read(stored.get_light, JobId(new_id())) is None

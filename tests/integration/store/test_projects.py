@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,12 @@ async def test_projects_are_listed_by_slug_as_they_were_stored(database: Databas
     for project in (shop, blog):
         await database.write(stored.insert_project, project)
     assert await database.read(stored.list_projects) == [blog, shop]
+    assert await database.read(partial(stored.list_projects, limit=1)) == [blog]
+    assert await database.read(partial(stored.list_projects, after="blog", limit=5)) == [shop]
+    # One that was deleted between two pages.
+    assert await database.read(partial(stored.list_projects, after="cook", limit=5)) == [shop]
+    assert await database.read(stored.find_project, "shop") == shop
+    assert await database.read(stored.find_project, "sho_") is None
 
 
 async def test_a_slug_belongs_to_one_project(database: Database) -> None:
