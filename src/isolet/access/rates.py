@@ -8,7 +8,7 @@ requests are not counted either. Counted in memory, and anew after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,13 @@ def count(scope: MutableMapping[str, Any], project_id: ProjectId | None) -> None
     counting: Counting | None = scope.get(_PLACE)
     if counting is not None and project_id is not None:
         counting.count(project_id)
+
+
+def told(scope: MutableMapping[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of a reply with those of its project's minute, in place of what a function says under their names."""
+    ours = headers_of(scope)
+    names = {name for name, _ in ours}
+    return [*(header for header in headers if header[0] not in names), *ours]
 
 
 def headers_of(scope: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:

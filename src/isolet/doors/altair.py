@@ -50,6 +50,8 @@ _METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _SYNC, _ASYNC = b"invoke", b"async-invoke"
 _EXTRA_MAX = 3
 _HOPS_MAX = 5
+# Of every reply of a function here, whatever it says itself.
+_INVOKED = (b"x-invoked", b"true")
 _KEY_MAX_CHARS = 255
 _NOT_FOUND = "function not found"
 # What a job does not keep: credentials, what asked for the job itself, and what belongs to the connection.
@@ -137,7 +139,7 @@ class AltairDoor:
                     gone=body.gone,
                 ),
             )
-            reply.headers.append((b"x-invoked", b"true"))
+            reply.headers = [*(header for header in reply.headers if header[0] != _INVOKED[0]), _INVOKED]
             await send_reply(send, reply)
 
     async def _accept(self, scope: Scope, receive: Receive, send: Send, route: Route, target: _Target) -> None:

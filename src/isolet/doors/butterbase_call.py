@@ -160,7 +160,7 @@ class ButterbaseCalls:
                     request.kind, request.upgrade = Kind.WEBSOCKET, True
                 reply = await self.invoker.call(route, request)
                 if upgrade is not None and reply.status == SWITCHED:
-                    reply.headers += rates.headers_of(scope)
+                    reply.headers = rates.told(scope, reply.headers)
                     await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
                     return
                 reply.headers = cors.add(_streaming(reply.headers), granted)

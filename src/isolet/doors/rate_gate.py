@@ -29,7 +29,7 @@ class RateGate:
 def _telling(scope: Scope, send: Send) -> Send:
     async def tell(message: Message) -> None:
         if message["type"] in ("http.response.start", WHOLE):
-            message["headers"] = [*message["headers"], *rate_rules.headers_of(scope)]
+            message["headers"] = rate_rules.told(scope, message["headers"])
         await send(message)
 
     return tell

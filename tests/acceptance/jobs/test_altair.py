@@ -17,7 +17,7 @@ ECHO = """export default async function handler(request, env) {
   console.log("called", url.pathname);
   return Response.json({ path: url.pathname + url.search, method: request.method, body: await request.text(),
                          key: request.headers.get("x-api-key"), token: request.headers.get("authorization"),
-                         greeting: env.GREETING });
+                         greeting: env.GREETING }, { headers: { "X-Invoked": "false" } });
 }"""
 
 

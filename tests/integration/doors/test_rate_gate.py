@@ -60,11 +60,13 @@ def test_a_key_over_its_plan_is_refused_in_the_dialect_of_the_path(
     assert refused.json() == (native if path.startswith("/isolet") else {"error": text})
 
 
-COUNT = """export default { async fetch(request) {
-  if (request.headers.get("upgrade") !== "websocket") return new Response("ok");
+# It says of the minute what is not so.
+COUNT = """const headers = { "X-RateLimit-Remaining": "9999" };
+export default { async fetch(request) {
+  if (request.headers.get("upgrade") !== "websocket") return new Response("ok", { headers });
   const [client, server] = Object.values(new WebSocketPair());
   server.accept();
-  return new Response(null, { status: 101, webSocket: client });
+  return new Response(null, { status: 101, webSocket: client, headers });
 } }"""
 SECRET = "s" * 40
 
