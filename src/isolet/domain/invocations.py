@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -10,12 +9,13 @@ from isolet.domain.kills import KillReport
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
 from isolet.ids import FunctionId, InvocationId, ProjectId
 
+_STORED_FOR = dict.fromkeys((0, *range(0xD800, 0xE000)), "\ufffd")
+
 # The status of a call that went on as a WebSocket, however that ended: it lasts as long as its caller likes.
 SWITCHED = 101
 # What the rest of a record takes, its places in indexes included; and of a console line.
 _RECORD_BYTES = 600
 _LINE_BYTES = 40
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Door(StrEnum):
@@ -121,7 +121,12 @@ def cut_error(text: str) -> str:
 
 def storable(text: str) -> str:
     """The text with U+FFFD for NUL and lone surrogates, which functions can print and throw but nothing can store."""
-    return _NOT_STORABLE.sub("\ufffd", text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Three times as quick as a pattern for a text that is full of them.
+        return text.translate(_STORED_FOR)
+    return text.replace("\0", "\ufffd")
 
 
 def cut_body(body: bytes) -> tuple[bytes, bool]:

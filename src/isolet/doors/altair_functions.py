@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,7 +17,7 @@ from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.doors import altair_shapes as shapes
 from isolet.doors.altair import principal_of
-from isolet.doors.reply import large, streamed
+from isolet.doors.reply import large
 from isolet.doors.request import json_body, open_body
 from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauthenticated
 from isolet.functions.deploy import Deployer
@@ -37,8 +35,6 @@ _LOG_CALLS = 500
 # The original documents no size of a page: who does not ask for one gets all, or nearly.
 _LIST_MAX = 500
 _CURSOR_MAX = 2**31
-# Each may have 256 KB of variables, six times as much as JSON.
-_BATCH = 4
 _NOT_READY = {"details": "function not ready"}
 
 
@@ -102,10 +98,21 @@ class AltairFunctions:
             project_id = self._project(request, space)
             size = _LIST_MAX if limit is None else _whole("limit", limit, least=1, most=_LIST_MAX)
             start = _whole("cursor", cursor, least=0, most=_CURSOR_MAX) if cursor else 0
-            page = _Page(size=size, start=start)
-            # Of an unusable cursor or a store that fails, the reply tells before it begins.
-            first = await self.functions.list(project_id, limit=min(_BATCH, size + 1), offset=start)
-            return streamed("data", lambda show: show(), self._batches(project_id, space, page, first), page.more)
+            some = await self.functions.list(project_id, limit=size + 1, offset=start)
+            found = some[:size]
+            paging = {
+                "next_cursor": str(start + size) if len(some) > size else "",
+                "previous_cursor": str(max(start - size, 0)) if start else "",
+            }
+            totals = await self.metrics.totals([function.id for function in found])
+
+            env_of = await self.functions.altair_envs(found)
+
+            def shape() -> dict[str, Any]:
+                shown = [shapes.function_object(one, space, totals[one.id], env_of(one)) for one in found]
+                return {"data": shown, "paging": paging}
+
+            return await large(shape)
 
         @router.get("/spaces/{space}/functions/{name}")
         async def get(request: Request, space: str, name: str) -> Response:
@@ -145,17 +152,6 @@ class AltairFunctions:
             lines = await self._lines(function, _since(since), _whole("tail", tail))
             return Response("".join(lines), media_type="application/x-ndjson")
 
-    async def _batches(
-        self, project_id: ProjectId, space: str, page: _Page, some: Sequence[Function]
-    ) -> AsyncIterator[Sequence[Callable[[], dict[str, Any]]]]:
-        """What makes each object of a page, from `some` on; their variables may be large, so a few at a time."""
-        while some and (found := page.take(some)):
-            totals = await self.metrics.totals([function.id for function in found])
-            env_of = await self.functions.altair_envs(found)
-            yield [partial(_object, one, space, totals[one.id], env_of) for one in found]
-            left = page.left
-            some = await self.functions.list(project_id, limit=min(_BATCH, left), after=found[-1].id) if left else ()
-
     async def _lines(self, function: Function, since_ms: int, tail: int) -> list[str]:
         calls = await self.records.latest(function.id, limit=_LOG_CALLS)
         lines = [
@@ -185,39 +181,6 @@ class AltairFunctions:
     async def _reply(self, function: Function, space: str, invocations: int, *, status_code: int = 200) -> Response:
         env_of = await self.functions.altair_envs([function])
         return await large(lambda: shapes.function_object(function, space, invocations, env_of(function)), status_code)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Page:
-    """How far a page of `size` functions is, of which the first stands at place `start`."""
-
-    size: int
-    start: int
-    seen: int = 0
-    is_last: bool = True
-
-    @property
-    def left(self) -> int:
-        """How many are still to be read: one more than are shown, to know whether another page follows."""
-        return self.size + 1 - self.seen if self.is_last else 0
-
-    def take(self, some: Sequence[Function]) -> Sequence[Function]:
-        """Those of `some` that the page shows."""
-        room = self.size - self.seen
-        self.seen += len(some)
-        self.is_last = self.seen <= self.size
-        return some[:room]
-
-    def more(self) -> dict[str, Any]:
-        following = "" if self.is_last else str(self.start + self.size)
-        before = str(max(self.start - self.size, 0)) if self.start else ""
-        return {"paging": {"next_cursor": following, "previous_cursor": before}}
-
-
-def _object(
-    function: Function, space: str, invocations: int, env_of: Callable[[Function], Mapping[str, str]]
-) -> dict[str, Any]:
-    return shapes.function_object(function, space, invocations, env_of(function))
 
 
 async def _form(request: Request) -> dict[str, str]:

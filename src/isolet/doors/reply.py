@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Response
@@ -38,16 +38,8 @@ async def page_reply(shape: Callable[[T], Any], items: Sequence[T], next_cursor:
     return Response(body, media_type=_JSON)
 
 
-def streamed(
-    member: str,
-    shape: Callable[[T], Any],
-    batches: AsyncIterator[Sequence[T]],
-    more: Callable[[], Mapping[str, Any]] = dict,
-) -> Response:
-    """`{"<member>": […]}`, written as the batches come and no faster than the caller reads.
-
-    `more` gives the members behind the list, once all of it was read.
-    """
+def streamed(member: str, shape: Callable[[T], Any], batches: AsyncIterator[Sequence[T]]) -> Response:
+    """`{"<member>": […]}`, written as the batches come and no faster than the caller reads."""
 
     async def parts() -> AsyncIterator[bytes]:
         before = b'{"' + member.encode() + b'":['
@@ -55,9 +47,7 @@ def streamed(
             if batch:
                 yield before + await asyncio.to_thread(_joined, shape, batch)
                 before = b","
-        members = more()
-        end = b"]," + dumps(members)[1:] if members else b"]}"
-        yield (b"" if before == b"," else before) + end
+        yield (b"" if before == b"," else before) + b"]}"
 
     return StreamingResponse(parts(), media_type=_JSON)
 

@@ -32,7 +32,6 @@ _PRIVATE_MIN_CHARS = 8
 # The first is the main module of an instance.
 _WRAPPER = (
     "entry.js",
-    "callbacks.js",
     "console.js",
     "context.js",
     "errors.js",

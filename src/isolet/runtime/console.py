@@ -34,8 +34,6 @@ _LEVELS = frozenset({"log", "info", "warn", "error", "debug"})
 _LINE_MAX_BYTES = 12 * CONSOLE_MAX_CHARS + 1024
 # So many calls that ended may still print: what `waitUntil` and timers do.
 _RECENT_CALLS = 4_096
-# The runtime lets calls that ended work on for so long.
-_AFTERWORK_S = 30.0
 # Lines of no call: so many at once, and one more for each second that passes.
 _OWN_LINES = 100
 # What is read at once is taken on the loop when it is little, and in a thread otherwise.
@@ -79,7 +77,6 @@ class Console:
         self._running: dict[InvocationId, _Budget] = {}
         self._recent: OrderedDict[InvocationId, _Budget] = OrderedDict()
         self._began_ms = _now_ms()
-        self._ended_at = self._loop.time() - _AFTERWORK_S
         self._own_lines = float(_OWN_LINES)
         self._own_at = self._loop.time()
         self._waiting: list[_Raw] = []
@@ -97,7 +94,6 @@ class Console:
         budget = self._running.pop(call, None)
         if budget is not None:
             self._recent[call] = budget
-            self._ended_at = self._loop.time()
             if len(self._recent) > _RECENT_CALLS:
                 self._recent.popitem(last=False)
 
@@ -116,7 +112,7 @@ class Console:
     def read_error(self, chunk: bytes) -> None:
         """A part of standard error, where the runtime says why the body of a reply broke off."""
         *lines, self._error_rest = (self._error_rest + chunk).split(b"\n")
-        self._error_rest = self._error_rest[:_ERROR_MAX_BYTES]
+        self._error_rest = self._error_rest[-_ERROR_MAX_BYTES:]
         for line in lines:
             if (found := _BROKEN.search(line[:_ERROR_MAX_BYTES])) is not None:
                 self._broken.append(found[1].decode(errors="replace"))
@@ -137,8 +133,7 @@ class Console:
         start = len(_BEFORE_ID)
         end = line.find(b'"', start, start + _ID_MAX_CHARS)
         if end == start:
-            works_on = self._loop.time() - self._ended_at < _AFTERWORK_S
-            if works_on or len(self._running) != 1:
+            if len(self._running) != 1:
                 return self._own(line)
             # The runtime ran a callback outside of its call; there is only one that it can be of.
             call = next(iter(self._running))

@@ -4,7 +4,6 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 
 import { calls, collectGarbage, emit, Response, stringify } from "./console.js";
-import "./callbacks.js";
 import { contextOf } from "./context.js";
 import { headOf, isError, thrownStack, thrownText } from "./errors.js";
 import "./sockets.js";
