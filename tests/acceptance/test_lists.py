@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -19,7 +16,6 @@ from isolet.store import functions as stored
 from isolet.store import projects as stored_projects
 from isolet.store.database import Database
 from isolet.store.engine import sqlite_url
-from tests.support.altair import Altair
 from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project
@@ -281,50 +277,3 @@ def test_projects_and_keys_come_in_pages_that_changes_do_not_shift(
     for bad in ("X", "a%00", "-", "%F0%9F%98%80"):
         assert root.get(f"{V1}/projects?cursor={bad}").status_code == 422
         assert home.client.get(f"{path}?cursor={bad}").status_code == 422
-
-
-def test_altairs_pages_are_whole_whatever_their_size(home: Project) -> None:
-    names = [f"n{number:02}" for number in range(34)]
-    for name in names:
-        Kapso(home.client).create(HELLO, name=name, slug=name)
-    for size in (1, 15, 16, 17, 32, 33, 34, 35, None):
-        seen: list[str] = []
-        cursor = ""
-        for _ in range(len(names)):
-            query = {**({"cursor": cursor} if cursor else {}), **({"limit": size} if size else {})}
-            page = home.client.get(f"/spaces/{home.slug}/functions", params=query).json()
-            assert len(page["data"]) <= (size or 500)
-            before = "" if not seen else str(max(len(seen) - (size or 500), 0))
-            assert page["paging"]["previous_cursor"] == before
-            seen += [function["name"] for function in page["data"]]
-            cursor = page["paging"]["next_cursor"]
-            if not cursor:
-                break
-            assert cursor == str(len(seen))
-        assert seen == names
-    empty = home.client.get(f"/spaces/{home.slug}/functions", params={"cursor": 99}).json()
-    assert empty == {"data": [], "paging": {"next_cursor": "", "previous_cursor": "0"}}
-
-
-def test_large_variables_make_no_large_list(tmp_path: Path) -> None:
-    with Server(tmp_path / "data") as server, server.client() as client:
-        altair = Altair(client)
-        for number in range(40):
-            reply = altair.create(f"n{number}", "not code (", env={"A": "\x01" * 250_000})
-            assert reply.status_code == 201, reply.text
-        before = _rss(server)
-        address = urlsplit(server.url)
-        head = f"GET /spaces/default/functions HTTP/1.1\r\nhost: a\r\nx-api-key: {server.root_key}\r\n\r\n"
-        with ExitStack() as stack:
-            asked = [
-                stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=120))
-                for _ in range(5)
-            ]
-            for connection in asked:
-                connection.sendall(head.encode())
-            for connection in asked:
-                assert connection.recv(12) == b"HTTP/1.1 200"
-            # Each list is 60 MB.
-            assert _rss(server) - before < 250 * _MB
-        listed = client.get("/spaces/default/functions").json()["data"]
-        assert [len(function["env"]["A"]) for function in listed] == [250_000] * 40

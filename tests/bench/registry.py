@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import churn, cold_start, deploy, invoke, jobs, many, noise, recording, records, storage
+from tests.bench import churn, cold_start, deploy, invoke, jobs, many, noise, recording, records, storage, tenants
 from tests.bench.report import Figure
 
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "deploy": deploy.run,
     "storage": storage.run,
     "noise": noise.run,
+    "tenants": tenants.run,
     "many": many.run,
     "churn": churn.run,
     "records": records.run,

@@ -155,15 +155,6 @@ async def test_a_line_of_no_call_is_of_the_only_one_that_runs_or_of_the_function
     ]
 
 
-async def test_a_line_of_no_call_may_be_of_one_that_just_ended(console: Console, heard: list[Line]) -> None:
-    console.begin(CALL)
-    console.begin(OTHER)
-    console.end(OTHER)
-    console.read(written("", "of which one"))
-    await wait_for(heard, 1)
-    assert [(call, line.message) for call, line in heard] == [(None, "of which one")]
-
-
 async def test_lines_of_no_call_are_bounded(console: Console, heard: list[Line]) -> None:
     for number in range(5_000):
         console.read(written("", str(number)))
