@@ -52,7 +52,7 @@ def run_printed_curl(server: Server, **variables: str) -> str:
 
 def refusal(data_dir: Path, *arguments: str, **settings: Any) -> str:
     """What a server says that does not start."""
-    server = Server(data_dir, *arguments, **settings)
+    server = Server(data_dir, *arguments, forked=False, **settings)
     assert server.wait(60) == 1, server.log
     assert "Traceback" not in server.log
     (said,) = [line for line in server.log.splitlines() if line.startswith("isolet: ")]
@@ -62,14 +62,14 @@ def refusal(data_dir: Path, *arguments: str, **settings: Any) -> str:
 @pytest.mark.parametrize("folder", ["data", "data of a person's own"])
 def test_the_first_start_prints_a_key_and_a_line_that_works_and_the_second_no_key(tmp_path: Path, folder: str) -> None:
     data_dir = tmp_path / folder
-    with Server(data_dir, "--example", root_key=None) as first:
+    with Server(data_dir, "--example", root_key=None, forked=False) as first:
         key = re.search(r"API key: (isk_\S+)", first.output)
         assert key is not None
         assert "Hello, world!" in run_printed_curl(first)
         assert stat.S_IMODE((data_dir / "root-key").stat().st_mode) == 0o600
         assert (data_dir / "root-key").read_text().strip() == key[1]
 
-    with Server(data_dir, "--example", root_key=None) as second:
+    with Server(data_dir, "--example", root_key=None, forked=False) as second:
         assert key[1] not in second.output + second.log
         assert f"API key: in {data_dir / 'root-key'}" in second.output
         assert "Hello, world!" in run_printed_curl(second)
@@ -78,7 +78,7 @@ def test_the_first_start_prints_a_key_and_a_line_that_works_and_the_second_no_ke
 
 
 def test_a_root_key_given_by_variable_is_never_printed(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", "--example") as server:
+    with Server(tmp_path / "data", "--example", forked=False) as server:
         assert "Hello, world!" in run_printed_curl(server, ISOLET_API_KEY=ROOT_KEY)
 
     assert ROOT_KEY not in server.output + server.log
@@ -191,7 +191,7 @@ def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None
 
 
 def test_an_unknown_flag_is_refused(tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", "--colour", "red")
+    server = Server(tmp_path / "data", "--colour", "red", forked=False)
 
     assert server.wait(60) == 2
     assert "--colour" in server.log
@@ -346,7 +346,7 @@ def test_an_interrupt_from_the_terminal_lets_running_calls_finish(tmp_path: Path
 
 def test_a_second_interrupt_waits_for_no_call_and_keeps_what_was_accepted(tmp_path: Path) -> None:
     waits = "async function handler() { await scheduler.wait(60_000); return new Response(); }"
-    started = Server(tmp_path / "data", drain_timeout_s=600)
+    started = Server(tmp_path / "data", drain_timeout_s=600, forked=False)
     with started as server, server.client() as root, ThreadPoolExecutor() as threads:
         kapso = Kapso(root)
         function_id = kapso.deployed(waits, name="waits")

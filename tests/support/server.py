@@ -18,6 +18,8 @@ from typing import Self
 import httpx
 import psutil
 
+from tests.support.starter import Forked
+
 ROOT_KEY = "root-key-of-the-tests"
 _NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _PAGES = re.compile(r"^Docs: (\S+)/docs$", re.MULTILINE)
@@ -27,7 +29,8 @@ _READY = re.compile(r"Isolet is ready at (\S+)")
 class Server:
     """Use it as a context manager: it is stopped gracefully at the end, and what it printed is kept.
 
-    `settings` become ISOLET_* variables; `arguments` are added to the command line, `wrapper` goes before it.
+    `settings` become ISOLET_* variables; `arguments` are added to the command line, `wrapper` goes before it. `forked`
+    leaves the loading of the program out (`starter.py`).
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Server:
         *arguments: str,
         root_key: str | None = ROOT_KEY,
         wrapper: Sequence[str] = (),
+        forked: bool = True,
         **settings: object,
     ) -> None:
         self.data_dir = data_dir
@@ -49,24 +53,18 @@ class Server:
             environment["ISOLET_API_KEY"] = root_key
         self._log = data_dir.with_name(data_dir.name + ".log")
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *wrapper,
-                    sys.executable,
-                    "-m",
-                    "isolet",
-                    "serve",
-                    "--port",
-                    "0",
-                    "--data-dir",
-                    str(data_dir),
-                    *arguments,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-            )
+            command = ["serve", "--port", "0", "--data-dir", str(data_dir), *arguments]
+            self.process: subprocess.Popen[bytes] | Forked
+            if forked and not wrapper:
+                self.process = Forked(command, environment, stderr=log)
+            else:
+                self.process = subprocess.Popen(
+                    [*wrapper, sys.executable, "-m", "isolet", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=environment,
+                )
         self.root_key = root_key or ""
 
     def wait_ready(self, timeout_s: float = 60.0) -> Self:
