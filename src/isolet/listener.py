@@ -17,7 +17,8 @@ from isolet.protocol import Protocol
 from isolet.wire.callers import Proxies
 
 _KEEP_ALIVE_S = 75
-_BACKLOG = 2048
+# As many as the kernel takes by default: whoever comes while it is full waits for seconds, and a crowd may fill less.
+_BACKLOG = 4096
 
 
 class Listener(uvicorn.Server):

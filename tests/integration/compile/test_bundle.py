@@ -196,8 +196,7 @@ async def test_nothing_is_fetched_for_a_function(compiler: Compiler, path: str) 
     assert f"cannot import {path!r}" in failure.message
 
 
-@pytest.mark.parametrize("text", ["[", "(", "{", "`${", "a=>", "!", "<"])
-async def test_code_that_is_hard_to_compile_is_refused_in_bounded_memory(compiler: Compiler, text: str) -> None:
+async def test_code_that_is_hard_to_compile_is_refused_in_bounded_memory(compiler: Compiler) -> None:
     me = psutil.Process()
     most = [(0, "")]
 
@@ -211,11 +210,13 @@ async def test_code_that_is_hard_to_compile_is_refused_in_bounded_memory(compile
 
     watching = asyncio.ensure_future(watch())
     try:
-        failure = await _failure(compiler, text * (500_000 // len(text)))
+        for text in ("[", "(", "{", "`${", "a=>", "!", "<"):
+            failure = await _failure(compiler, text * (500_000 // len(text)))
+            assert failure.message
     finally:
         watching.cancel()
-    assert failure.message
     assert max(most)[0] < 400 * 1024**2, max(most)
+    # Some are refused before anybody looks.
     assert "esbuild" in {name for _, name in most}
 
 
