@@ -1,4 +1,4 @@
-"""Calls by name, by the items of `wire-facts.md` part 7, M."""
+"""Calls by name through the Butterbase API."""
 
 import json
 import threading

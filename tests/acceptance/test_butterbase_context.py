@@ -1,4 +1,4 @@
-"""What a function finds in its second argument, by the items of `wire-facts.md` part 7, N."""
+"""What a function finds in its second argument when it is called through the Butterbase API."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Management of functions, by the items of `wire-facts.md` part 7, J–L."""
+"""Management of functions through the Butterbase API."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The samples of `seeds/004`, as printed."""
+"""The samples of Butterbase's documentation, as printed."""
 
 import json
 

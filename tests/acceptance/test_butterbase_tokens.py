@@ -1,4 +1,4 @@
-"""End users' tokens: good ones name a user, bad ones of every kind nobody (`wire-facts.md` 169–171)."""
+"""End users' tokens: good ones name a user, bad ones of every kind nobody."""
 
 import base64
 import hashlib

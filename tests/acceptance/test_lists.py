@@ -91,7 +91,7 @@ def test_a_list_reads_no_code(full: Server, path: str) -> None:
 
 
 def test_kapsos_list_is_whole_and_streams(full: Server) -> None:
-    """`wire-facts.md` 1.3: all functions, no paging, each a whole function object."""
+    """All functions, no paging, each a whole function object."""
     with full.client() as client, client.stream("GET", "/platform/v1/functions") as reply:
         before = most = _rss(full)
         parts = []

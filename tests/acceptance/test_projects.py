@@ -1,4 +1,4 @@
-"""Projects, keys and roles, and a function's limits and versions, through the native API (`design.md` section 9)."""
+"""Projects, keys and roles, and a function's limits and versions, through the native API."""
 
 from __future__ import annotations
 

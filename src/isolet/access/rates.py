@@ -1,4 +1,4 @@
-"""Rate limits: how many requests a minute a project takes by its plan (`wire-facts.md` 7, items 8–10).
+"""Rate limits: how many requests a minute a project takes by its plan.
 
 All of a project's requests count together, whoever makes them: its keys and their tokens, its end users, and callers
 of its public functions. Each door counts the project whose principal it accepted, or whose function it lets anybody

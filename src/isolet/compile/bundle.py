@@ -1,7 +1,7 @@
 """Compiles a function's source: one file of JavaScript or TypeScript in, one ES module out.
 
 JavaScript passes through as it was written, so that line numbers in stack traces are the author's; what TypeScript
-became is told by its source map. A handler that is not exported gets an export line at the end (`design.md` section 6).
+became is told by its source map. A handler that is not exported gets an export line at the end.
 """
 
 from __future__ import annotations

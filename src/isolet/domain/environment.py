@@ -1,4 +1,4 @@
-"""Environment variables: arbitrary names, text values, below the platform's own (`wire-facts.md` 2.5)."""
+"""Environment variables: arbitrary names, text values, below the platform's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function is, and the rules its members keep (`wire-facts.md` 1.2, `design.md` section 9)."""
+"""What a function is, and the rules its members keep."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
         limits = limits.changed(from_runtime_config(values["runtime_config"]))
     limits = limits.changed(changes.get("limits", {}))
     result = replace(function, **values, limits=limits)
-    # `wire-facts.md` item 18, and item 28: only what was born wrapped may be wrapped.
+    # Only workers have a public address, and only a function that was created wrapped may stay wrapped.
     if result.public_endpoint and result.function_type is not FunctionType.CLOUDFLARE_WORKER:
         raise InvalidInput("public_endpoint is only supported for cloudflare_worker functions")
     if result.response_mode is ResponseMode.WRAPPED and function.response_mode is not ResponseMode.WRAPPED:

@@ -115,7 +115,7 @@ class Invocation:
 
 
 def cut_error(text: str) -> str:
-    """Stored error text: at most 512 characters (`seeds/000`), whatever the function threw."""
+    """Stored error text: at most 512 characters, whatever the function threw."""
     return storable(text[:ERROR_MAX_CHARS])
 
 

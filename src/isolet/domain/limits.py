@@ -1,4 +1,4 @@
-"""What a function may use, and the bounds an owner may set (`seeds/004`, `design.md` section 9)."""
+"""What a function may use, and the bounds an owner may set."""
 
 from __future__ import annotations
 

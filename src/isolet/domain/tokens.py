@@ -1,4 +1,4 @@
-"""End users' tokens: what a project says about them, and what a good one claims (`wire-facts.md` 169–171)."""
+"""End users' tokens: what a project says about them, and what a good one claims."""
 
 from __future__ import annotations
 

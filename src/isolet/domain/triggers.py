@@ -1,4 +1,4 @@
-"""What calls a function besides its owner, and the rules of its triggers (`seeds/004`, `wire-facts.md` 2.2)."""
+"""What calls a function besides its owner, and the rules of its triggers."""
 
 from __future__ import annotations
 

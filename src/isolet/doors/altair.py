@@ -1,4 +1,4 @@
-"""Calls through the Altair API: `invoke` and `async-invoke` (`seeds/003`, `wire-facts.md` items 224–240)."""
+"""Calls through the Altair API: `invoke` and `async-invoke`."""
 
 from __future__ import annotations
 

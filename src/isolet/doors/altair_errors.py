@@ -1,4 +1,4 @@
-"""Altair's error body and status (`wire-facts.md` 3.3); asynchronous calls tell failures by them as well."""
+"""Altair's error body and status; asynchronous calls tell failures by them as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Altair's functions of a space, their code and logs, and OAuth tokens (`wire-facts.md` items 208–223, 241–242)."""
+"""Altair's functions of a space, their code and logs, and OAuth tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Altair's JSON: what its requests say and how its objects look (`wire-facts.md` 3.2)."""
+"""Altair's JSON: what its requests say and how its objects look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The management routes of the Butterbase Functions API under `/v1/{app_id}` (`seeds/004`, `wire-facts.md` 129–164)."""
+"""The management routes of the Butterbase Functions API under `/v1/{app_id}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of a function as a stream of server-sent events, in Butterbase's form (`wire-facts.md` 204)."""
+"""The log of a function as a stream of server-sent events, in Butterbase's form."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def release(body: object) -> Release:
 
 
 def environment_changes(body: object) -> dict[str, str | None]:
-    """`{"envVars": {…}}` as clients send it, or the flat object of `seeds/004`. Raises InvalidInput."""
+    """`{"envVars": {…}}` as clients send it, or the flat object `{NAME: value}`. Raises InvalidInput."""
     if isinstance(body, Mapping) and "envVars" in body:
         if len(body) > 1 or not isinstance(body["envVars"], Mapping):
             raise InvalidInput("envVars: must be an object, and the only member of the body")
@@ -111,7 +111,7 @@ def listed_object(function: Function, calls: Summary, base: str, app: str) -> di
 
 
 def _error_rate(sums: Sums) -> float:
-    """A reply with a status of 400 or more counts as an error, whoever gave it (`wire-facts.md` 7, 202)."""
+    """A reply with a status of 400 or more counts as an error, whoever gave it."""
     return sums.http_errors / sums.total if sums.total else 0
 
 

@@ -1,4 +1,4 @@
-"""Calls through the Kapso Functions API on its bases, `/platform/v1` and the older `/api/v1` (`wire-facts.md` 7)."""
+"""Calls through the Kapso Functions API on its bases, `/platform/v1` and the older `/api/v1`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions through the Kapso Functions API on both its bases, without their calls (`wire-facts.md` 7, A–F)."""
+"""Functions through the Kapso Functions API on both its bases, without their calls."""
 
 from __future__ import annotations
 

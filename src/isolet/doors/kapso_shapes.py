@@ -1,4 +1,4 @@
-"""Kapso's JSON: what its requests say and how its objects look (`wire-facts.md` 1.2, 1.3)."""
+"""Kapso's JSON: what its requests say and how its objects look."""
 
 from __future__ import annotations
 

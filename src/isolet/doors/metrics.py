@@ -1,4 +1,4 @@
-"""`GET /metrics`: the platform and its functions in Prometheus' text format (`design.md` section 9)."""
+"""`GET /metrics`: the platform and its functions in Prometheus' text format."""
 
 from __future__ import annotations
 

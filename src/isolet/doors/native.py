@@ -1,4 +1,4 @@
-"""The native API under `/isolet/v1`: projects, keys, functions (`design.md` section 9)."""
+"""The native API under `/isolet/v1`: projects, keys, functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The native API of what functions did: invocations, replay, log streams, metrics, usage (`design.md` section 9)."""
+"""The native API of what functions did: invocations, replay, log streams, metrics, usage."""
 
 from __future__ import annotations
 

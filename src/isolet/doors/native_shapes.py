@@ -1,4 +1,4 @@
-"""The native API's JSON: what it takes and what it gives (`design.md` section 9)."""
+"""The native API's JSON: what it takes and what it gives."""
 
 from __future__ import annotations
 

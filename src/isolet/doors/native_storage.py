@@ -1,4 +1,4 @@
-"""The native API of a project's stores: KV, SQL, backup (`design.md` section 9)."""
+"""The native API of a project's stores: KV, SQL, backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The native API of end users' tokens: whose signatures a project trusts (`design.md` section 9)."""
+"""The native API of end users' tokens: whose signatures a project trusts."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Secrets:
 
 @contextmanager
 def _trouble(verb: str) -> Iterator[None]:
-    """A fault of the store's in words for the caller, its cause in the log (`wire-facts.md` 7, item 70)."""
+    """A fault of the store's in words for the caller, its cause in the log."""
     try:
         yield
     except PlatformError as exc:

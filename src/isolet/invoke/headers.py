@@ -18,7 +18,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# Lengths are told anew; our own credentials and headers stay here (`design.md` section 5).
+# Lengths are told anew; our own credentials and headers stay here.
 _NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
 # What a `Connection` header may name without effect: a request cannot do without it.
 _NOT_NAMED = frozenset({b"host"})

@@ -40,7 +40,7 @@ _MB = 1024 * 1024
 _FILE_SLACK_BYTES = 64 * _MB
 _FOLDERS = ("objects", "blobs")
 _WATCH_EVERY_S = 1.0
-# `design.md` section 9: a statement may run 10 s; a process that does not answer for 5 s, and does not work, is stuck.
+# A statement may run 10 s; a process that does not answer for 5 s, and does not work, is stuck.
 _STATEMENT_MAX_S = 10.0
 _STUCK_S = 5.0
 _MEMORY_MAX_BYTES = 1024**3

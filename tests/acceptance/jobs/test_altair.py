@@ -1,4 +1,4 @@
-"""The Altair API: calls, functions of a space, tokens (`wire-facts.md` items 208–242)."""
+"""The Altair API: calls, functions of a space, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asynchronous calls from the 202 to the callback (`seeds/003`, `design.md` section 9)."""
+"""Asynchronous calls from the 202 to the callback."""
 
 from __future__ import annotations
 
