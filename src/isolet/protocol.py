@@ -13,6 +13,7 @@ from typing import Any, cast
 import httptools
 
 from isolet.sendqueue import queued_bytes
+from isolet.tasks import start_in
 from isolet.upgrade import EXTENSION, Upgrade
 from isolet.wire.behind import parser_of_body
 from isolet.wire.body_rate import BodyRate
@@ -385,9 +386,8 @@ class Protocol(asyncio.Protocol):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
-        task = self.loop.create_task(exchange.run(self._app))
-        task.add_done_callback(self._state.tasks.discard)
-        self._state.tasks.add(task)
+        # The server waits for them when it stops, and then cancels them.
+        start_in(self._state.tasks, exchange.run(self._app))
 
     def _on_complete(self) -> None:
         self._state.total_requests += 1

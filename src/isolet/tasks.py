@@ -1,4 +1,4 @@
-"""The one place that starts background tasks, so that every task has an owner and a name."""
+"""The one place that starts background tasks, so that every task has an owner."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from isolet.telemetry import get_logger
 
 log = get_logger("tasks")
 T = TypeVar("T")
+
+
+def start_in(owned: set[asyncio.Task[Any]], work: Coroutine[Any, Any, None]) -> None:
+    """Run work that logs its own failures, in the set of an owner that waits for its tasks or cancels them."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(owned.discard)
+    owned.add(task)
 
 
 class Tasks:

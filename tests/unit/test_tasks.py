@@ -1,10 +1,13 @@
+import ast
 import asyncio
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from isolet import tasks as isolet_tasks
 from isolet.errors import FunctionCrashed, IsoletError, TooManyRequests, Unavailable
-from isolet.tasks import Tasks
+from isolet.tasks import Tasks, start_in
 
 
 async def test_a_task_has_its_name_and_gives_its_result() -> None:
@@ -86,3 +89,53 @@ async def test_closing_ends_every_task_and_waits_for_it() -> None:
     assert sorted(ended) == ["loop", "task"]
     assert spawned.cancelled()
     assert (told, logs) == ([], [])
+
+
+async def test_an_owner_has_a_task_until_it_ends() -> None:
+    go_on = asyncio.Event()
+    owned: set[asyncio.Task[None]] = set()
+
+    async def work() -> None:
+        await go_on.wait()
+
+    start_in(owned, work())
+    (task,) = owned
+    go_on.set()
+    await task
+    await asyncio.sleep(0)
+
+    assert owned == set()
+
+
+def test_only_the_module_of_tasks_and_task_groups_start_tasks() -> None:
+    """ruff bans `asyncio.create_task` by its name; that of a loop has none."""
+    here = Path(isolet_tasks.__file__)
+    starts = {path: _starts_of_tasks(ast.parse(path.read_text())) for path in here.parent.rglob("*.py")}
+
+    assert starts.pop(here)
+    assert {path: lines for path, lines in starts.items() if lines} == {}
+
+
+def test_starts_of_tasks_are_found() -> None:
+    source = """
+async def work(loop):
+    loop.create_task(work(loop))
+    make = asyncio.get_running_loop().create_task
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work(loop))
+"""
+
+    assert _starts_of_tasks(ast.parse(source)) == [3, 4]
+
+
+def _starts_of_tasks(module: ast.Module) -> list[int]:
+    """The lines that take `create_task` from anything that is not the name of a task group."""
+    groups = {
+        item.optional_vars.id
+        for node in ast.walk(module)
+        if isinstance(node, ast.AsyncWith)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name) and ast.unparse(item.context_expr).endswith("TaskGroup()")
+    }
+    found = [node for node in ast.walk(module) if isinstance(node, ast.Attribute) and node.attr == "create_task"]
+    return sorted(node.lineno for node in found if not (isinstance(node.value, ast.Name) and node.value.id in groups))

@@ -25,6 +25,7 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storage, Storages
 from isolet.runtime.tunnel import Tunnel
 from isolet.runtime.usage import MemoryGauge, anonymous_bytes, busy_seconds, cpu_seconds
+from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
 
@@ -231,7 +232,7 @@ class Instance:
 
     async def started(self, timeout_s: float) -> None:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
-        watching = asyncio.ensure_future(self._watch_loading(timeout_s))
+        watching = Tasks().spawn(self._watch_loading(timeout_s), name=f"watch loading {self.spec.release}")
         try:
             # What it is watched for ends it before that, on any machine that gives it some processor time.
             listening = await self._child.started(timeout_s + _STARVED_S + 10 * self._loading_cpu_s)
