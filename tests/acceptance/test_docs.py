@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # This one takes two servers and a database: `jobs/test_two_servers.py` does what it says.
 ELSEWHERE = {"several-servers", "whole-server"}
 GUIDE = [page for page in sorted((ROOT / "docs/guide").glob("*.md")) if page.stem not in ELSEWHERE]
-ALL = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ALL = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
@@ -50,6 +50,18 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, server: Server, root
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_of_the_architecture_names_what_is_there() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    code = ROOT / "src/isolet"
+    files = set(re.findall(r"`(?:src/isolet/)?([a-z_/]+\.(?:py|js))`", page))
+    assert len(files) > 30
+    assert [name for name in sorted(files) if not (code / name).exists()] == []
+    layers = page.partition("## Layers")[2].partition("\n## ")[0]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", layers, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    there = {path.stem for path in code.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert named == there - {"__init__", "__main__"}
 
 
 def test_a_page_that_shows_what_does_not_happen_fails(tmp_path: Path, server: Server, root: httpx.Client) -> None:
