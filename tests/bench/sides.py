@@ -62,7 +62,10 @@ class Target:
 @contextmanager
 def isolet_server(**settings: object) -> Iterator[Server]:
     """A server on a data directory that goes with it."""
-    with tempfile.TemporaryDirectory(prefix="isolet-bench-") as folder, Server(Path(folder) / "data", **settings) as up:
+    with (
+        tempfile.TemporaryDirectory(prefix="isolet-bench-") as folder,
+        Server(Path(folder) / "data", forked=False, **settings) as up,
+    ):
         yield up
 
 
