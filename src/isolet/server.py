@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from isolet import datadir, keyfile
+from isolet.api.deferred import Deferred
+from isolet.assembly.calls import build_front, management_of, pages_of
+from isolet.assembly.core import House
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.platform_pages import PlatformPages
-from isolet.doors.deferred import Deferred
 from isolet.errors import SettingsError
-from isolet.front import build_front, management_of, pages_of
-from isolet.house import House
-from isolet.listener import Listener, bind
 from isolet.runtime.sandbox import Sandbox
 from isolet.settings import Settings
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.toolchain import find
+from isolet.wire.server import Listener, bind
 
 log = get_logger("server")
 _PORT_MAX = 65_535

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from isolet.domain import limits, secrets
-from isolet.storage import kv, sql
+from isolet.project_data import kv, sql
 from tests.support import pages
 from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project

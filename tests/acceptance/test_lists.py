@@ -10,12 +10,12 @@ import httpx
 import psutil
 import pytest
 
+from isolet.database import functions as stored
+from isolet.database import projects as stored_projects
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
 from isolet.domain.functions import Function
 from isolet.ids import FunctionId, ProjectId, new_id
-from isolet.store import functions as stored
-from isolet.store import projects as stored_projects
-from isolet.store.database import Database
-from isolet.store.engine import sqlite_url
 from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project

@@ -378,7 +378,7 @@ def test_an_interrupt_before_there_is_anything_to_stop_ends_the_start_quietly(tm
 import os, signal, sys
 class Interrupt:
     def find_spec(self, name, path, target=None):
-        if name == "isolet.invoke.figures":
+        if name == "isolet.observe.counters":
             os.kill(os.getpid(), signal.SIGINT)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupt())

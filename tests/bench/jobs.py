@@ -16,11 +16,11 @@ from pathlib import Path
 
 import httpx
 
+from isolet.database import jobs as stored
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
 from isolet.domain.jobs import Job, JobKind, lane
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
-from isolet.store import jobs as stored
-from isolet.store.database import Database
-from isolet.store.engine import sqlite_url
 from tests.bench.report import Figure, single
 from tests.bench.sides import BODY, FUNCTION, isolet_server
 from tests.support.altair import Altair

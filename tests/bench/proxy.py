@@ -12,10 +12,10 @@ from pathlib import Path
 
 import uvloop
 
-from isolet.doors.http import Receive, Scope, Send, send_bytes
-from isolet.listener import Listener, bind
-from isolet.runtime.channel import Channel
+from isolet.api.asgi import Receive, Scope, Send, send_bytes
 from isolet.runtime.process import listen
+from isolet.wire.channel import Channel
+from isolet.wire.server import Listener, bind
 from tests.bench.sides import BareWorkerd
 
 _BODY_MAX_BYTES = 1_000_000

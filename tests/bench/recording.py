@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
 from isolet.domain.invocations import Door, Invocation
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
-from isolet.invoke.recorder import Recorder
-from isolet.invoke.recording import Recording
-from isolet.store.database import Database
-from isolet.store.engine import sqlite_url
+from isolet.observe.recorder import Recorder
+from isolet.observe.redaction import Recording
 from isolet.tasks import Tasks
 from tests.bench.report import Figure, single
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from isolet.clock import SystemClock
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
+from isolet.database.metrics import insert_ended
 from isolet.domain.invocations import Door, Invocation, Outcome
 from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
-from isolet.invoke.metrics import Metrics
-from isolet.invoke.recorder import Recorder
-from isolet.invoke.records import Records
-from isolet.store.database import Database
-from isolet.store.engine import sqlite_url
-from isolet.store.metrics import insert_ended
+from isolet.observe.call_history import Records
+from isolet.observe.recorder import Recorder
+from isolet.observe.usage_stats import Metrics
 from tests.bench.report import Figure, single
 
 _ROWS = int(os.environ.get("BENCH_RECORDS", "1000000"))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
 from isolet.runtime.config import ConfigBuilder
 from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
-from isolet.store.database import Database
-from isolet.store.engine import sqlite_url
 from isolet.toolchain import Toolchain, find
 from tests.support.postgres import migrated
 from tests.support.runtime import Lines, Runtime

@@ -56,5 +56,5 @@ def test_a_server_that_serves_has_loaded_nothing_that_calls_do_not_need(tmp_path
 
     loaded = _loaded(tmp_path)
 
-    assert {"isolet.doors.gateway", "sqlalchemy"} <= loaded
+    assert {"isolet.api.gateway", "sqlalchemy"} <= loaded
     assert loaded & HEAVY == set()

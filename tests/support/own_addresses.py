@@ -14,12 +14,12 @@ from pathlib import Path
 
 from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
-from isolet.runtime.channel import Connection
 from isolet.runtime.config import ConfigBuilder
 from isolet.runtime.egress import Egresses
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import find
+from isolet.wire.channel import Connection
 from tests.support.runtime import Runtime
 
 FIRST = ["93.184.216.34", "[2600:1f18::5]", "[::ffff:93.184.216.34]"]

@@ -17,8 +17,8 @@ from typing import Self
 import psycopg
 from sqlalchemy import make_url
 
-from isolet.store import migrate
-from isolet.store.engine import open_engines
+from isolet.database import migrate
+from isolet.database.engine import open_engines
 from tests.support.waiting import wait_until
 
 _UNPRIVILEGED = "nobody"

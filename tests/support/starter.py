@@ -120,7 +120,7 @@ def _prepare(asked: Mapping[str, Any], stdout: int, stderr: int) -> None:
 
 
 if __name__ == "__main__":
-    import isolet.management
+    import isolet.assembly.management
     import isolet.server  # noqa: F401
     from isolet.cli.main import main
 

@@ -10,10 +10,10 @@ from enum import Enum
 
 from isolet.domain.access import Principal
 from isolet.errors import Unauthenticated
-from isolet.invoke.headers import get
-from isolet.invoke.routes import Routes
 from isolet.projects.tokens import Tokens
-from isolet.runtime.channel import Headers
+from isolet.routing.routes import Routes
+from isolet.wire.channel import Headers
+from isolet.wire.headers import get
 
 
 class Source(Enum):

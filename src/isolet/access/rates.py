@@ -15,7 +15,7 @@ from typing import Any
 from isolet.domain.projects import Plan
 from isolet.errors import RateExceeded
 from isolet.ids import ProjectId
-from isolet.invoke.routes import Routes
+from isolet.routing.routes import Routes
 
 WINDOW_S = 60
 _SWEEP_PROJECTS = 10_000

@@ -17,6 +17,9 @@ from functools import partial
 
 from isolet.clock import Clock
 from isolet.compile import Compiler
+from isolet.database import functions as stored_functions
+from isolet.database import versions as stored
+from isolet.database.connection import Connection, Database
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
 from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
@@ -26,9 +29,6 @@ from isolet.functions.settling import Settling
 from isolet.ids import DeploymentId, FunctionId, new_id
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
-from isolet.store import functions as stored_functions
-from isolet.store import versions as stored
-from isolet.store.database import Connection, Database
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.turns import Turns

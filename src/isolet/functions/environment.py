@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from isolet.clock import Clock
+from isolet.database import environment as stored
+from isolet.database import functions as stored_functions
+from isolet.database.connection import Connection, Database
 from isolet.domain.environment import merged
 from isolet.domain.functions import Function
 from isolet.functions.events import FunctionEvents
@@ -16,9 +19,6 @@ from isolet.functions.releases import environment_purpose, release_of
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
 from isolet.runtime.pool import Pool
-from isolet.store import environment as stored
-from isolet.store import functions as stored_functions
-from isolet.store.database import Connection, Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

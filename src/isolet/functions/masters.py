@@ -10,10 +10,10 @@ import asyncio
 from pathlib import Path
 
 from isolet import keyfile
+from isolet.database.connection import Database
 from isolet.errors import Conflict, InvalidInput, SecretsFailed, SettingsError
 from isolet.functions.vault import MasterKey, Vault
 from isolet.settings import Settings
-from isolet.store.database import Database
 from isolet.telemetry import get_logger
 
 log = get_logger("secrets")

@@ -9,15 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isolet.database import functions as stored_functions
+from isolet.database import private_settings as stored
+from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.domain.private_settings import part_altair, part_triggers
 from isolet.domain.triggers import check_triggers
 from isolet.errors import NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
-from isolet.store import functions as stored_functions
-from isolet.store import private_settings as stored
-from isolet.store.database import Database
 from isolet.telemetry import get_logger
 
 log = get_logger("secrets")

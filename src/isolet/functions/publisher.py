@@ -10,6 +10,8 @@ from typing import Any
 
 from isolet.clock import Clock
 from isolet.compile import Compiler
+from isolet.database import deleted
+from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.domain.triggers import check_agent, default_triggers
 from isolet.errors import BuildFailed, NotFound
@@ -17,8 +19,6 @@ from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId
-from isolet.store import deleted
-from isolet.store.database import Database
 from isolet.turns import Turns
 
 _RESTORED = ("code", "description", "triggers", "agent")

@@ -8,6 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from isolet.database import environment as stored_environment
+from isolet.database import functions as stored_functions
+from isolet.database import projects as stored_projects
+from isolet.database import secrets as stored_secrets
+from isolet.database import versions as stored_versions
+from isolet.database.connection import Connection, Database
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.domain.redaction import Redactor
@@ -17,12 +23,6 @@ from isolet.functions import private_settings
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
 from isolet.runtime.config import InstanceSpec
-from isolet.store import environment as stored_environment
-from isolet.store import functions as stored_functions
-from isolet.store import projects as stored_projects
-from isolet.store import secrets as stored_secrets
-from isolet.store import versions as stored_versions
-from isolet.store.database import Connection, Database
 
 _REGION = "local"
 

@@ -10,6 +10,9 @@ from functools import partial
 from typing import Any
 
 from isolet.clock import Clock
+from isolet.database import functions as stored_functions
+from isolet.database import secrets as stored
+from isolet.database.connection import Connection, Database
 from isolet.domain.functions import Function
 from isolet.domain.secrets import SECRETS_MAX, StoredSecret, check_name, check_together, decode_value, encode_value
 from isolet.errors import InvalidInput, NotFound, PlatformError, SecretsFailed
@@ -18,9 +21,6 @@ from isolet.functions.releases import purpose, release_of
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
 from isolet.runtime.pool import Pool
-from isolet.store import functions as stored_functions
-from isolet.store import secrets as stored
-from isolet.store.database import Connection, Database
 from isolet.telemetry import get_logger
 
 log = get_logger("secrets")

@@ -8,6 +8,9 @@ from functools import partial
 from typing import Any
 
 from isolet.clock import Clock
+from isolet.database import functions as stored
+from isolet.database import versions as stored_versions
+from isolet.database.connection import Connection, Database
 from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
 from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
@@ -18,9 +21,6 @@ from isolet.functions.settling import Settling
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.runtime.pool import Pool
-from isolet.store import functions as stored
-from isolet.store import versions as stored_versions
-from isolet.store.database import Connection, Database
 
 _REQUIRED = ("name", "code")
 # Of functions with their code, 1 MB each, no more than this at once.

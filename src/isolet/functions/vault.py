@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from isolet.database import secrets as stored
+from isolet.database.connection import Database
 from isolet.errors import PlatformError, SettingsError, StoreError
 from isolet.ids import ProjectId
-from isolet.store import secrets as stored
-from isolet.store.database import Database
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12

@@ -27,19 +27,19 @@ from isolet.errors import (
     Unavailable,
 )
 from isolet.invoke.failures import check_reply, record_error
-from isolet.invoke.headers import get
-from isolet.invoke.recorder import Recorder
-from isolet.invoke.recording import Kept, Recording
 from isolet.invoke.request import CallRequest
-from isolet.invoke.routes import Route
 from isolet.invoke.spool import Spooled
 from isolet.invoke.watch import WATCH_AFTER_S, Watch
-from isolet.runtime.channel import Connection, Unread
+from isolet.observe.recorder import Recorder
+from isolet.observe.redaction import Kept, Recording
+from isolet.routing.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
 from isolet.runtime.lifecycle import State
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
+from isolet.wire.channel import Connection, Unread
+from isolet.wire.headers import get
 
 # A timeout that may pass before the call is watched has its own timer from the start.
 _SHORT_MS = 4000 * WATCH_AFTER_S

@@ -8,9 +8,9 @@ import json
 from isolet.domain.invocations import Invocation, Outcome, cut_error, storable
 from isolet.domain.limits import STACK_MAX_CHARS
 from isolet.errors import ClientDisconnected, FunctionCrashed, FunctionTimeout, HandlerFailed
-from isolet.invoke.headers import get
-from isolet.runtime.channel import Connection
 from isolet.runtime.instance import Instance
+from isolet.wire.channel import Connection
+from isolet.wire.headers import get
 
 _ERROR_HEADER = b"x-isolet-error"
 _IMITATED = "The reply has a header that is reserved: x-isolet-error"

@@ -16,18 +16,18 @@ from isolet.domain.own_keys import OwnKeys
 from isolet.domain.shared_origin import tamed
 from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
-from isolet.invoke import headers as header_rules
 from isolet.invoke.call import Call, Means
-from isolet.invoke.recorder import Recorder
-from isolet.invoke.recording import Recording
 from isolet.invoke.request import CallRequest
-from isolet.invoke.routes import Route
 from isolet.invoke.watch import Watch
 from isolet.invoke.websocket import splice
+from isolet.observe.recorder import Recorder
+from isolet.observe.redaction import Recording
+from isolet.routing.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
-from isolet.upgrade import Upgrade
+from isolet.wire import headers as header_rules
+from isolet.wire.upgrade import Upgrade
 
 
 class Invoker:

@@ -8,9 +8,9 @@ from isolet.domain.invocations import SWITCHED, Invocation
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
 from isolet.invoke.invoker import Invoker
-from isolet.invoke.recording import stored_headers
 from isolet.invoke.request import CallRequest, stored_origin
-from isolet.invoke.routes import Routes
+from isolet.observe.redaction import stored_headers
+from isolet.routing.routes import Routes
 
 _PATH_CHARS = "/:@!$&'()*+,;=~"
 _REPLY_MAX_BYTES = 100 * 1024 * 1024

@@ -10,12 +10,12 @@ from typing import Any
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.origins import NOBODY, Origin
 from isolet.ids import InvocationId
-from isolet.invoke.headers import get, to_function
 from isolet.invoke.spool import Spooled
-from isolet.runtime.channel import Headers
 from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
 from isolet.wire import heads
 from isolet.wire.callers import CLAIMS
+from isolet.wire.channel import Headers
+from isolet.wire.headers import get, to_function
 
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 # Some clients send these as they are; the runtime takes no address that has them.

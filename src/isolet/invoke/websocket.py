@@ -6,9 +6,9 @@ import contextlib
 
 from isolet.errors import ClientDisconnected, ExecutionError
 from isolet.invoke.call import Call
-from isolet.runtime.channel import Headers
-from isolet.runtime.tunnel import Tunnel
-from isolet.upgrade import Upgrade
+from isolet.wire.channel import Headers
+from isolet.wire.tunnel import Tunnel
+from isolet.wire.upgrade import Upgrade
 
 _SWITCH: Headers = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
 

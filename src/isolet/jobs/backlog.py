@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from isolet.database import jobs as stored
+from isolet.database.connection import Database
 from isolet.domain.jobs import Job
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import TooLarge, TooManyRequests
 from isolet.ids import ProjectId
-from isolet.store import jobs as stored
-from isolet.store.database import Database
 
 RETRY_AFTER_S = 10
 _MIB = 1024 * 1024

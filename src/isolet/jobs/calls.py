@@ -25,8 +25,8 @@ from isolet.errors import (
 from isolet.ids import InvocationId, JobId, new_id
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest, stored_origin
-from isolet.invoke.routes import Route, Routes
 from isolet.jobs.outcomes import INTERNAL_ERROR
+from isolet.routing.routes import Route, Routes
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from isolet.clock import Clock
-from isolet.store import copies as stored
-from isolet.store.database import Connection, Database
+from isolet.database import copies as stored
+from isolet.database.connection import Connection, Database
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")

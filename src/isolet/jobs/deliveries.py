@@ -16,12 +16,12 @@ from isolet.domain import callbacks
 from isolet.domain.jobs import Attempt, Job, JobEvent, Result, concluded
 from isolet.domain.retries import delivery_delay_ms
 from isolet.errors import IsoletError
-from isolet.invoke.headers import get
 from isolet.jobs.webhook_secrets import WebhookSecrets
-from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.egress import Egresses
 from isolet.telemetry import get_logger
 from isolet.wire import heads
+from isolet.wire.channel import Channel, Connection
+from isolet.wire.headers import get
 
 log = get_logger("jobs")
 

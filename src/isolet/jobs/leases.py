@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isolet.clock import Clock
+from isolet.database import leases as stored
+from isolet.database.connection import Database
 from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, concluded
 from isolet.ids import JobId
 from isolet.jobs.outcomes import Runner
 from isolet.jobs.worker import Worker
-from isolet.store import leases as stored
-from isolet.store.database import Database
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from isolet.clock import Clock
+from isolet.database import leases as stored
 from isolet.domain.jobs import Attempt, Job
 from isolet.errors import StoreError, StoreRefused
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.writes import Writes
-from isolet.store import leases as stored
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from isolet.clock import Clock
+from isolet.database import jobs as stored
+from isolet.database.connection import Connection, Database
+from isolet.database.job_search import find_calls
+from isolet.database.jobs import Idempotency
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.callbacks import host_of
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState, asked_again, lane
@@ -17,7 +21,6 @@ from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.search import CallFilter
 from isolet.errors import Conflict, InvalidInput, NotFound, StoreError, TooManyRequests
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
-from isolet.invoke.routes import Route
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.calls import Calls
 from isolet.jobs.copies import settle
@@ -25,10 +28,7 @@ from isolet.jobs.deliveries import Deliveries
 from isolet.jobs.leases import Leases
 from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
-from isolet.store import jobs as stored
-from isolet.store.database import Connection, Database
-from isolet.store.job_search import find_calls
-from isolet.store.jobs import Idempotency
+from isolet.routing.routes import Route
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 
 from isolet.clock import Clock
+from isolet.database import webhook_secrets as stored
+from isolet.database.connection import Database
+from isolet.database.webhook_secrets import WebhookSecret
 from isolet.domain.callbacks import new_secret
 from isolet.errors import Conflict, NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId, new_id
-from isolet.store import webhook_secrets as stored
-from isolet.store.database import Database
-from isolet.store.webhook_secrets import WebhookSecret
 
 _KEPT_S = 5.0
 _MAX = 10

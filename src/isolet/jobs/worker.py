@@ -10,6 +10,9 @@ from functools import partial
 from structlog.contextvars import bind_contextvars
 
 from isolet.clock import Clock
+from isolet.database import jobs as stored
+from isolet.database import leases as stored_leases
+from isolet.database.connection import Database
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
 from isolet.errors import StoreError
@@ -18,9 +21,6 @@ from isolet.jobs.backlog import Backlog
 from isolet.jobs.outcomes import INTERNAL_ERROR, Outcomes, Runner
 from isolet.jobs.places import Places
 from isolet.jobs.writes import Writes
-from isolet.store import jobs as stored
-from isolet.store import leases as stored_leases
-from isolet.store.database import Database
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from isolet.database.connection import Connection, Database
 from isolet.errors import StoreError, StoreRefused
-from isolet.store.database import Connection, Database
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")

@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any, Protocol
 
 from isolet.clock import Clock
+from isolet.database import access as stored_keys
+from isolet.database import projects as stored
+from isolet.database.connection import Database
 from isolet.domain.access import Key, check_role, digest, new_key
 from isolet.domain.functions import check_text
 from isolet.domain.project_limits import check_overrides, overridden
 from isolet.domain.projects import DEFAULT_SLUG, Project, check_origins, check_plan, check_slug
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.ids import KeyId, ProjectId, new_id
-from isolet.store import access as stored_keys
-from isolet.store import projects as stored
-from isolet.store.database import Database
 
 NAME_MAX_CHARS = 255
 _CHANGES = frozenset({"name", "plan", "allowed_origins", "limits"})

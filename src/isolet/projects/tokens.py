@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 
 from isolet.clock import Clock
+from isolet.database import oauth_tokens as stored
+from isolet.database.connection import Database
 from isolet.domain.access import TOKEN_PREFIX, digest
-from isolet.store import oauth_tokens as stored
-from isolet.store.database import Database
 
 EXPIRES_S = 3600
 

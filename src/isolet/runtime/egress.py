@@ -21,7 +21,6 @@ from isolet.errors import PlatformError
 from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
 from isolet.runtime.answers import Answers
-from isolet.runtime.channel import Channel
 from isolet.runtime.config import DENIED_NETWORKS, GATE_SOCKET, HOST_SOCKET, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
@@ -30,6 +29,7 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.usage import anonymous_bytes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.wire.channel import Channel
 
 log = get_logger("egress")
 

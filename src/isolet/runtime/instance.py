@@ -12,7 +12,6 @@ from isolet.domain.kills import KillReport, Limit
 from isolet.domain.redaction import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.runtime.cgroups import Cgroup, Cgroups
-from isolet.runtime.channel import Channel, Connection
 from isolet.runtime.complaints import load_failure
 from isolet.runtime.config import CALL_HEADER, SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.console import Console, LineSink, OwnLineSink
@@ -23,11 +22,12 @@ from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storage, Storages
-from isolet.runtime.tunnel import Tunnel
 from isolet.runtime.usage import MemoryGauge, anonymous_bytes, busy_seconds, cpu_seconds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
+from isolet.wire.channel import Channel, Connection
+from isolet.wire.tunnel import Tunnel
 
 log = get_logger("runtime")
 

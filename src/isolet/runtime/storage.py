@@ -19,7 +19,6 @@ from socket import socket
 from isolet.errors import FunctionCrashed, PlatformError, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.answers import Answers
-from isolet.runtime.channel import Channel
 from isolet.runtime.config import DATABASE_SOCKET, HOST_SOCKET, KV_SOCKET, ConfigBuilder
 from isolet.runtime.demand import InUse, NotNow, OnDemand
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
@@ -29,6 +28,7 @@ from isolet.runtime.usage import anonymous_bytes, busy_seconds, cpu_seconds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
+from isolet.wire.channel import Channel
 
 log = get_logger("storage")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from isolet.clock import SystemClock
+from isolet.database import oauth_tokens as stored
+from isolet.database.connection import Database
 from isolet.domain.access import digest
 from isolet.projects.tokens import Tokens
-from isolet.store import oauth_tokens as stored
-from isolet.store.database import Database
 
 pytestmark = pytest.mark.anyio
 

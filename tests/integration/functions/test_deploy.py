@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from isolet.clock import SystemClock
+from isolet.database import versions as stored
+from isolet.database.connection import Database
 from isolet.errors import NotFound
 from isolet.functions.deploy import Deployer
 from isolet.functions.settling import Settling
-from isolet.store import versions as stored
-from isolet.store.database import Database
-from tests.integration.store.rows import a_function, a_project
+from tests.integration.database.rows import a_function, a_project
 
 
 async def test_a_function_that_was_deleted_meanwhile_is_not_found(database: Database) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from isolet.database import projects as stored_projects
+from isolet.database.connection import Database
 from isolet.errors import SettingsError
 from isolet.functions.masters import Masters, open_vault
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
 from isolet.settings import load
-from isolet.store import projects as stored_projects
-from isolet.store.database import Database
-from tests.integration.store.rows import a_project
+from tests.integration.database.rows import a_project
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -15,6 +15,12 @@ from alembic.config import Config
 from sqlalchemy import make_url, text
 
 from isolet.clock import SystemClock
+from isolet.database import functions as stored_functions
+from isolet.database import migrate
+from isolet.database import private_settings as stored
+from isolet.database import projects as stored_projects
+from isolet.database.connection import Database
+from isolet.database.engine import open_engines
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.functions.private_settings import altair_env, seal, seal_stored
@@ -22,12 +28,6 @@ from isolet.functions.service import Functions
 from isolet.functions.settling import Settling
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, ProjectId, new_id
-from isolet.store import functions as stored_functions
-from isolet.store import migrate
-from isolet.store import private_settings as stored
-from isolet.store import projects as stored_projects
-from isolet.store.database import Database
-from isolet.store.engine import open_engines
 
 CODE = "export default () => new Response()"
 ENV = {"TOKEN": "variable-in-altair", "ODD": 'quote " and \ud800'}

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from isolet.clock import SystemClock
+from isolet.database import projects as stored_projects
+from isolet.database.connection import Database
 from isolet.domain.projects import Project
 from isolet.functions.service import Functions
 from isolet.functions.settling import Settling
 from isolet.ids import FunctionId, ProjectId, new_id
-from isolet.store import projects as stored_projects
-from isolet.store.database import Database
 
 
 class Unheard:

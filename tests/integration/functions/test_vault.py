@@ -7,13 +7,13 @@ import os
 
 import pytest
 
+from isolet.database import projects as stored_projects
+from isolet.database.connection import Database
+from isolet.database.secrets import list_data_keys
 from isolet.errors import SecretsFailed
 from isolet.functions.vault import KEY_BYTES, MasterKey, Vault
 from isolet.ids import ProjectId, new_id
-from isolet.store import projects as stored_projects
-from isolet.store.database import Database
-from isolet.store.secrets import list_data_keys
-from tests.integration.store.rows import a_project
+from tests.integration.database.rows import a_project
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 MASTER = MasterKey(bytes(KEY_BYTES))

@@ -12,6 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from isolet.clock import SystemClock
+from isolet.database import invocations as stored
+from isolet.database.connection import Database
 from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door, Invocation, Outcome
 from isolet.domain.limits import Limits
@@ -29,16 +31,14 @@ from isolet.errors import (
 from isolet.ids import ProjectId
 from isolet.invoke.bodies import Bodies, Hold
 from isolet.invoke.invoker import Invoker, Reply
-from isolet.invoke.recorder import Recorder
-from isolet.invoke.recording import Recording
 from isolet.invoke.request import CallRequest
-from isolet.invoke.routes import Route
 from isolet.invoke.spool import Spooled
+from isolet.observe.recorder import Recorder
+from isolet.observe.redaction import Recording
+from isolet.routing.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
 from isolet.runtime.sandbox import Sandbox
-from isolet.store import invocations as stored
-from isolet.store.database import Database
 from isolet.tasks import Tasks
 from isolet.toolchain import Toolchain
 from tests.support.programs import script

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from isolet.clock import SystemClock
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
 from isolet.domain.jobs import Job, JobKind, JobState, claimed
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.jobs.deliveries import Deliveries
 from isolet.jobs.webhook_secrets import WebhookSecrets
-from isolet.store.database import Database
-from isolet.store.engine import sqlite_url
 from tests.support.runtime import Runtime
 from tests.unit.domain.test_callbacks import INSIDE, SPELLINGS
 

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from isolet.clock import SystemClock
+from isolet.database import jobs as stored
+from isolet.database.connection import Connection, Database
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, Result, concluded
 from isolet.domain.project_limits import ProjectLimits
@@ -16,10 +18,8 @@ from isolet.ids import JobId, new_id
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
-from isolet.store import jobs as stored
-from isolet.store.database import Connection, Database
 from isolet.tasks import Tasks
-from tests.integration.store.test_jobs import a_job
+from tests.integration.database.test_jobs import a_job
 
 # What PostgreSQL answers when it has no room for one row, and has for others.
 _NO_ROOM = """

@@ -8,8 +8,8 @@ import pytest
 
 from isolet.errors import NotFound, Unavailable
 from isolet.ids import ProjectId
+from isolet.project_data.exchange import Answer, ask
 from isolet.runtime.storage import Storage, Storages
-from isolet.storage.exchange import Answer, ask
 from tests.support.runtime import Runtime
 
 pytestmark = pytest.mark.anyio

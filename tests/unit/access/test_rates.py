@@ -5,7 +5,7 @@ from isolet.access.rates import Allowance, Rates
 from isolet.domain.projects import Plan, Project
 from isolet.errors import RateExceeded
 from isolet.ids import ProjectId
-from isolet.invoke.routes import Routes
+from isolet.routing.routes import Routes
 
 
 class Seconds:

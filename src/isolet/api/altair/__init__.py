@@ -1,0 +1,1 @@
+"""The Altair IoT Studio Functions API."""

@@ -1,0 +1,209 @@
+"""Altair's functions of a space, their code and logs, and OAuth tokens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from isolet.access import rates
+from isolet.access.credentials import Credentials
+from isolet.api.altair import shapes
+from isolet.api.altair.calls import principal_of
+from isolet.api.reply import large
+from isolet.api.request import json_body, open_body
+from isolet.clock import iso, parse_iso
+from isolet.domain.access import Role
+from isolet.domain.functions import Function
+from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauthenticated
+from isolet.functions.deploy import Deployer
+from isolet.functions.service import Functions
+from isolet.ids import ProjectId
+from isolet.observe.call_history import Records
+from isolet.observe.usage_stats import Metrics
+from isolet.projects.tokens import EXPIRES_S, Tokens
+from isolet.routing.routes import Routes
+from isolet.settings import Settings
+
+ROOT_CLIENT = "root"
+_FORM_MAX_BYTES = 16_384
+_LOG_CALLS = 500
+# The original documents no size of a page: who does not ask for one gets all, or nearly.
+_LIST_MAX = 500
+_CURSOR_MAX = 2**31
+_NOT_READY = {"details": "function not ready"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AltairFunctions:
+    routes: Routes
+    credentials: Credentials
+    tokens: Tokens
+    functions: Functions
+    deployer: Deployer
+    records: Records
+    metrics: Metrics
+    settings: Settings
+
+    def router(self) -> APIRouter:
+        router = APIRouter(tags=["Altair"])
+        self._add_tokens(router)
+        self._add_functions(router)
+        self._add_views(router)
+        return router
+
+    def _add_tokens(self, router: APIRouter) -> None:
+        @router.post("/oauth2/token")
+        async def token(request: Request) -> Response:
+            form = await _form(request)
+            if form.get("grant_type") != "client_credentials":
+                raise RequestError("grant_type must be client_credentials")
+            key = form.get("client_secret", "")
+            principal = self.credentials.of_key(key)
+            if principal is None or form.get("client_id") != (principal.key_id or ROOT_CLIENT):
+                raise Unauthenticated("Unauthenticated")
+            rates.count(request.scope, principal.project_id)
+            body = {
+                "access_token": await self.tokens.issue(key),
+                "expires_in": EXPIRES_S,
+                "scope": form.get("scope", ""),
+                "token_type": "bearer",
+            }
+            return JSONResponse(body, headers={"cache-control": "no-store"})
+
+        @router.post("/oauth2/revoke")
+        async def revoke(request: Request) -> Response:
+            await self.tokens.revoke((await _form(request)).get("token", ""))
+            return Response(status_code=200)
+
+    def _add_functions(self, router: APIRouter) -> None:
+        @router.post("/spaces/{space}/functions", status_code=201)
+        async def create(request: Request, space: str) -> Response:
+            project_id = self._project(request, space)
+            values = shapes.creation(await json_body(request, self.settings, project_id))
+            if self.routes.named(project_id, values["slug"]) is not None:
+                raise Conflict("This function already exists")
+            function = await self.functions.create(project_id, values)
+            await self.deployer.accept(function)
+            return await self._reply(function, space, 0, status_code=201)
+
+        @router.get("/spaces/{space}/functions")
+        async def list_functions(
+            request: Request, space: str, limit: str | None = None, cursor: str | None = None
+        ) -> Response:
+            project_id = self._project(request, space)
+            size = _LIST_MAX if limit is None else _whole("limit", limit, least=1, most=_LIST_MAX)
+            start = _whole("cursor", cursor, least=0, most=_CURSOR_MAX) if cursor else 0
+            some = await self.functions.list(project_id, limit=size + 1, offset=start)
+            found = some[:size]
+            paging = {
+                "next_cursor": str(start + size) if len(some) > size else "",
+                "previous_cursor": str(max(start - size, 0)) if start else "",
+            }
+            totals = await self.metrics.totals([function.id for function in found])
+
+            env_of = await self.functions.altair_envs(found)
+
+            def shape() -> dict[str, Any]:
+                shown = [shapes.function_object(one, space, totals[one.id], env_of(one)) for one in found]
+                return {"data": shown, "paging": paging}
+
+            return await large(shape)
+
+        @router.get("/spaces/{space}/functions/{name}")
+        async def get(request: Request, space: str, name: str) -> Response:
+            function = await self._function(request, space, name)
+            totals = await self.metrics.totals([function.id])
+            return await self._reply(function, space, totals[function.id])
+
+        @router.put("/spaces/{space}/functions/{name}")
+        async def replace(request: Request, space: str, name: str) -> Response:
+            before = await self._function(request, space, name)
+            changes = shapes.replacement(await json_body(request, self.settings, before.project_id), before)
+            function = await self.functions.update(before.project_id, before.id, changes)
+            await self.deployer.accept(function)
+            totals = await self.metrics.totals([function.id])
+            return await self._reply(function, space, totals[function.id])
+
+        @router.delete("/spaces/{space}/functions/{name}", status_code=204)
+        async def delete(request: Request, space: str, name: str) -> Response:
+            function = await self._function(request, space, name)
+            await self.functions.delete(function.project_id, function.id)
+            return Response(status_code=204)
+
+    def _add_views(self, router: APIRouter) -> None:
+        @router.get("/spaces/{space}/functions/{name}/code")
+        async def code(request: Request, space: str, name: str) -> Response:
+            function = await self._function(request, space, name)
+            if function.version is None:
+                return JSONResponse(_NOT_READY, status_code=202)
+            live = await self.functions.version(function.id, function.version)
+            return await large(lambda: {"code": shapes.encoded(live.code)})
+
+        @router.get("/spaces/{space}/functions/{name}/logs")
+        async def logs(request: Request, space: str, name: str, since: str | None = None, tail: str = "0") -> Response:
+            function = await self._function(request, space, name)
+            if function.version is None:
+                return JSONResponse(_NOT_READY, status_code=202)
+            lines = await self._lines(function, _since(since), _whole("tail", tail))
+            return Response("".join(lines), media_type="application/x-ndjson")
+
+    async def _lines(self, function: Function, since_ms: int, tail: int) -> list[str]:
+        calls = await self.records.latest(function.id, limit=_LOG_CALLS)
+        lines = [
+            json.dumps({"name": function.slug, "instance": call.id, "timestamp": iso(line.at_ms), "text": line.message})
+            + "\n"
+            for call in reversed(calls)
+            for line in call.console
+            if line.at_ms >= since_ms
+        ]
+        return lines[-tail:] if tail > 0 else lines
+
+    def _project(self, request: Request, space: str) -> ProjectId:
+        principal = principal_of(self.credentials, request.scope)
+        project = self.routes.project(space)
+        if project is None:
+            raise NotFound("space not found")
+        principal.require(Role.DEPLOY, project.id, missing="space not found")
+        return project.id
+
+    async def _function(self, request: Request, space: str, name: str) -> Function:
+        project_id = self._project(request, space)
+        route = self.routes.named(project_id, name)
+        if route is None:
+            raise NotFound("function not found")
+        return await self.functions.get(project_id, route.function_id)
+
+    async def _reply(self, function: Function, space: str, invocations: int, *, status_code: int = 200) -> Response:
+        env_of = await self.functions.altair_envs([function])
+        return await large(lambda: shapes.function_object(function, space, invocations, env_of(function)), status_code)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    # Nobody pays for it: what is as small as a request's head is not counted.
+    with open_body(request, ProjectId(""), limit=_FORM_MAX_BYTES) as opened:
+        body = await opened.whole()
+    return {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
+
+
+def _since(value: str | None) -> int:
+    try:
+        return 0 if not value else parse_iso(value)
+    except ValueError:
+        raise InvalidInput("since must be a time such as 2026-01-31T12:00:00Z") from None
+
+
+def _whole(name: str, value: str, *, least: int | None = None, most: int | None = None) -> int:
+    """A number from a query. Raises InvalidInput."""
+    try:
+        number = int(value)
+    except ValueError:
+        raise InvalidInput(f"{name} must be a whole number") from None
+    if (least is not None and number < least) or (most is not None and number > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise InvalidInput(f"{name} must be {bounds}")
+    return number

@@ -1,0 +1,120 @@
+"""Plain ASGI on the path of calls: JSON in, a reply out with back-pressure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from isolet.domain.json_text import JsonChecker, NotJson
+from isolet.domain.origins import Origin
+from isolet.errors import ExecutionError, RequestError
+from isolet.invoke.invoker import Reply
+from isolet.wire.callers import TOLD
+from isolet.wire.protocol import WHOLE
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+INVALID_JSON = "Invalid JSON in request"
+
+
+def told_to_function(scope: Scope) -> Headers:
+    """The headers that tell a function who calls it."""
+    told: Headers = scope.get(TOLD, [])
+    return told
+
+
+def origin_of(scope: Scope, *, user_id: str | None = None) -> Origin:
+    """For whom a call is made, as the functions that it calls are told."""
+    return Origin(user_id=user_id, told=told_to_function(scope), scheme=scope["scheme"])
+
+
+def with_query(path: bytes, query: bytes) -> bytes:
+    """The target of a request line."""
+    return path + b"?" + query if query else path
+
+
+def check_json(body: bytes) -> None:
+    """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls.
+
+    What the quick parser refuses is looked at again: halves of surrogate pairs, as JavaScript writes of a text that was
+    cut, numbers of thousands of digits and deep nesting are JSON. For small bodies: it builds the value.
+    """
+    try:
+        from_json(body, allow_inf_nan=False, cache_strings="none")
+    except ValueError:
+        checker = JsonChecker()
+        try:
+            checker.feed(body)
+            checker.close()
+        except NotJson as exc:
+            raise RequestError(INVALID_JSON) from exc
+
+
+def parse_json(body: bytes) -> Any:
+    """The value. Raises RequestError for anything but JSON in UTF-8, numbers beyond a double included."""
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as exc:
+        raise RequestError(INVALID_JSON) from exc
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+async def send_json(send: Send, status: int, body: Any, headers: Headers | None = None) -> None:
+    content_type = (b"content-type", b"application/json")
+    await send_bytes(send, status, json.dumps(body).encode(), [content_type, *(headers or [])])
+
+
+async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    """A whole reply; its length is added."""
+    await send({"type": WHOLE, "status": status, "headers": headers, "body": body})
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Pass a function's reply on as it comes, with back-pressure.
+
+    Raises ExecutionError while nothing was sent yet, and BrokenReply after: then the server cuts the connection, so
+    that the caller cannot take the part for the whole.
+    """
+    if (body := reply.take_whole()) is not None:
+        await send({"type": WHOLE, "status": reply.status, "headers": reply.headers, "body": body})
+        return
+    chunk = b""
+    try:
+        if reply.has_chunk:
+            chunk = await reply.chunk()
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        while not reply.finish_if_read():
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await _next(reply)
+        await send({"type": "http.response.body", "body": chunk})
+    finally:
+        reply.close()
+
+
+async def _next(reply: Reply) -> bytes:
+    try:
+        return await reply.chunk()
+    except ExecutionError as exc:
+        raise BrokenReply from exc
+
+
+class BrokenReply(Exception):
+    """The reply had begun when the call broke off, so no error can be told any more."""

@@ -1,0 +1,206 @@
+"""A request's body: bounded, counted against its project, small ones in memory and large ones on disk."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from isolet.api.asgi import INVALID_JSON, Message, Receive, Scope, check_json
+from isolet.domain.json_text import PIECE_BYTES, JsonChecker, NotJson
+from isolet.errors import ClientDisconnected, RequestError, TooLarge
+from isolet.ids import ProjectId
+from isolet.invoke import spool
+from isolet.invoke.bodies import Bodies, Hold
+from isolet.invoke.spool import PART_BYTES, Spooled
+from isolet.wire.headers import get
+
+# Up to here a body is read into memory.
+SMALL_BYTES = 262_144
+# And up to here it is not counted: a request's head may be larger.
+FREE_BYTES = 16_384
+
+
+class Form(spool.Reader, Protocol):
+    """What a body must be. `whole` is for small ones, on the loop; others may be `growth` times as large after it."""
+
+    growth: int
+
+    def whole(self, body: bytes) -> bytes: ...
+
+
+class Body:
+    """At most `limit` bytes. What it holds is given back when it is closed, with all that was made of it."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        limit: int,
+        bodies: Bodies,
+        project_id: ProjectId,
+        too_large: str | None = None,
+    ) -> None:
+        """`too_large` is what the error says instead of its usual text. Raises TooLarge when the request says it is."""
+        self._text = too_large or f"Request body is larger than {limit // (1024 * 1024)} MB"
+        self._receive = receive
+        self._limit = limit
+        self._bodies = bodies
+        self._project_id = project_id
+        self._read = 0
+        self._ended = False
+        self._hold: Hold | None = None
+        self._spooled: Spooled | None = None
+        length = get(scope["headers"], b"content-length")
+        self._told = None if length is None else int(length)
+        if self._told is not None and self._told > limit:
+            raise self._too_large()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._spooled is not None:
+            self._spooled.close()
+        if self._hold is not None:
+            self._hold.close()
+
+    async def read(self, form: Form | None = None) -> bytes | Spooled:
+        """All of it, in `form`. Raises TooLarge, ClientDisconnected, TooManyRequests, Unavailable, RequestError."""
+        first = self._take(await self._receive())
+        if self._ended and len(first) <= SMALL_BYTES:
+            if len(first) > FREE_BYTES:
+                await self._held().memory(len(first))
+            return first if form is None else form.whole(first)
+        parts = [first]
+        if await self._gather(parts):
+            body = b"".join(parts)
+            return body if form is None else form.whole(body)
+        return await self._spool(parts, form)
+
+    async def whole(self, form: Form | None = None) -> bytes:
+        """The same, in memory whatever its size."""
+        body = await self.read(form)
+        return body if isinstance(body, bytes) else await body.read()
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """As it comes."""
+        if self._told is None or self._told > FREE_BYTES:
+            await self._held().memory(spool.READING_BYTES)
+        while not self._ended:
+            yield self._take(await self._receive())
+
+    async def gone(self) -> None:
+        """Returns when the caller has left; to be called after the body's end."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _gather(self, parts: list[bytes]) -> bool:
+        """Whether it has ended, as a small one."""
+        if self._told is None:
+            await self._receive_up_to(FREE_BYTES, parts)
+            if self._ended and self._read <= FREE_BYTES:
+                return True
+        expected = SMALL_BYTES if self._told is None else self._told
+        if expected <= SMALL_BYTES:
+            if expected > FREE_BYTES:
+                await self._held().memory(expected)
+            await self._receive_up_to(SMALL_BYTES, parts)
+        return self._ended and self._read <= SMALL_BYTES
+
+    async def _receive_up_to(self, size: int, parts: list[bytes]) -> None:
+        while not self._ended and self._read <= size:
+            parts.append(self._take(await self._receive()))
+
+    async def _spool(self, parts: list[bytes], form: Form | None) -> Spooled:
+        hold = self._held()
+        await hold.memory(spool.READING_BYTES)
+        # Nobody waits for more when it holds a part already.
+        growth = 1 if form is None else form.growth
+        await hold.disk(growth * (self._limit if self._told is None else self._told))
+        self._spooled = spooled = await self._bodies.run(lambda: Spooled(self._bodies, hold))
+        while parts:
+            await spooled.write(b"".join(parts), form)
+            parts.clear()
+            await self._receive_up_to(self._read + PART_BYTES, parts)
+        await spooled.end(form)
+        return spooled
+
+    def _held(self) -> Hold:
+        if self._hold is None:
+            self._hold = Hold(self._bodies, self._project_id)
+        return self._hold
+
+    def _take(self, message: Message) -> bytes:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected("the caller left before its request was complete")
+        self._ended = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        self._read += len(chunk)
+        if self._read > self._limit:
+            raise self._too_large()
+        return chunk
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(self._text)
+
+
+class JsonForm:
+    """JSON, which is passed on as it came; at most `values_max` values, where that is bounded."""
+
+    growth = 1
+
+    def __init__(self, values_max: int | None = None) -> None:
+        self._checker = JsonChecker()
+        self._values_max = values_max
+
+    def whole(self, body: bytes) -> bytes:
+        if body:
+            check_json(body)
+        return body
+
+    def feed(self, data: bytes) -> bytes:
+        try:
+            for start in range(0, len(data), PIECE_BYTES):
+                self._checker.feed(data[start : start + PIECE_BYTES])
+                # The interpreter is given to the loop, when that waits for it.
+                time.sleep(0)
+        except NotJson as exc:
+            raise RequestError(INVALID_JSON) from exc
+        if self._values_max is not None and self._checker.values > self._values_max:
+            raise RequestError(f"The request's JSON has more than {self._values_max} values")
+        return data
+
+    def close(self) -> bytes:
+        try:
+            self._checker.close()
+        except NotJson as exc:
+            raise RequestError(INVALID_JSON) from exc
+        return b""
+
+
+class TextAsJsonForm:
+    """Text, which becomes a JSON string; what is no UTF-8 in it is replaced."""
+
+    growth = 6
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = b'"'
+
+    def whole(self, body: bytes) -> bytes:
+        return json.dumps(body.decode(errors="replace")).encode() if body else b""
+
+    def feed(self, data: bytes) -> bytes:
+        begun, self._begun = self._begun, b""
+        return begun + json.dumps(self._decoder.decode(data)).encode()[1:-1]
+
+    def close(self) -> bytes:
+        begun, self._begun = self._begun, b""
+        return begun + json.dumps(self._decoder.decode(b"", final=True)).encode()[1:]

@@ -1,0 +1,1 @@
+"""The Butterbase Functions API."""

@@ -1,0 +1,218 @@
+"""The management routes of the Butterbase Functions API under `/v1/{app_id}`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from isolet.access.credentials import Credentials
+from isolet.api.butterbase import shapes
+from isolet.api.butterbase.calls import PREFIX, authenticate, find_project
+from isolet.api.butterbase.errors import Refusal
+from isolet.api.butterbase.log import LOG_MAX, LogStream
+from isolet.api.log_streams import LogStreamResponse
+from isolet.api.reply import large, streamed
+from isolet.api.request import json_body, public_base
+from isolet.clock import Clock, iso, parse_iso
+from isolet.domain.access import Principal, Role
+from isolet.domain.functions import Function
+from isolet.domain.metrics import Summary
+from isolet.domain.projects import Project
+from isolet.domain.triggers import AGENT_DEFAULTS
+from isolet.errors import InvalidInput, IsoletError, NotFound
+from isolet.functions.environment import Environments
+from isolet.functions.publisher import Publisher
+from isolet.functions.service import Functions
+from isolet.ids import FunctionId
+from isolet.observe.call_history import Records
+from isolet.observe.tail import Tail
+from isolet.observe.usage_stats import Metrics
+from isolet.routing.routes import Routes
+from isolet.settings import Settings
+
+_LOG_LIMIT = 100
+_BATCH = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ButterbaseDoor:
+    routes: Routes
+    credentials: Credentials
+    functions: Functions
+    publisher: Publisher
+    environments: Environments
+    records: Records
+    metrics: Metrics
+    tail: Tail
+    settings: Settings
+    clock: Clock
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix=PREFIX + "/{app_id}", tags=["Butterbase"])
+        self._add_functions(router)
+        self._add_settings(router)
+        self._add_environment(router)
+        return router
+
+    def _add_functions(self, router: APIRouter) -> None:
+        @router.post("/functions")
+        async def deploy_function(request: Request, app_id: str) -> Response:
+            principal, project = self._enter(request, app_id)
+            release = shapes.release(await json_body(request, self.settings, project.id))
+            function = await self.publisher.publish(project.id, release, created_by_id=principal.key_id)
+            return JSONResponse(shapes.deployed_object(function, public_base(request, self.settings), app_id))
+
+        @router.get("/functions")
+        async def list_functions(request: Request, app_id: str) -> Response:
+            _, project = self._enter(request, app_id)
+            base = public_base(request, self.settings)
+            return streamed("functions", partial(_listed, base, app_id), self._by_name(project))
+
+        @router.get("/functions/{name:path}/logs")
+        async def list_logs(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function_id = await self._logged(request, project, name)
+            limit, since_ms, failed = _log_query(request)
+            found = await self.records.log(function_id, limit=limit + 1, after_ms=since_ms, failed=failed)
+            logs = [shapes.log_entry(call) for call in found[:limit]]
+            return JSONResponse({"logs": logs, "hasMore": len(found) > limit})
+
+        @router.get("/functions/{name:path}/logs/stream")
+        async def stream_logs(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function = await self._find(project, name)
+            _, since_ms, failed = _log_query(request)
+            resumed = request.headers.get("last-event-id")
+            if resumed:
+                since_ms = _since(resumed, "Last-Event-ID")
+            start_ms = self.clock.now_ms() if since_ms is None else since_ms
+            headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+            allowed = partial(self._may_enter, request, app_id)
+            events = self._stream().events(function.id, start_ms=start_ms, failed=failed, allowed=allowed)
+            most = self.routes.limits_of(project.id).log_streams
+            return LogStreamResponse(events, tail=self.tail, project_id=project.id, most=most, headers=headers)
+
+        @router.get("/functions/{name:path}")
+        async def get_function(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function = await self.publisher.find(project.id, name, with_code=True)
+            calls = await self.metrics.summaries([function.id])
+            environment = await self.environments.of_function(function)
+            shown = shapes.detailed_object(
+                function,
+                calls[function.id],
+                list(environment.values),
+                public_base(request, self.settings),
+                app_id,
+            )
+            return await large(lambda: shown)
+
+        @router.delete("/functions/{name:path}")
+        async def delete_function(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            await self.publisher.delete(project.id, name)
+            return JSONResponse({"success": True})
+
+    def _add_settings(self, router: APIRouter) -> None:
+        @router.patch("/functions/{name:path}/env")
+        async def change_environment(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function = await self._find(project, name)
+            changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
+            environment = await self.environments.change(function, changes)
+            function = await self.functions.get(project.id, function.id)
+            return JSONResponse(shapes.environment_reply(function, list(environment.values)))
+
+        @router.patch("/functions/{name:path}/settings")
+        async def change_settings(request: Request, app_id: str, name: str) -> Response:
+            _, project = self._enter(request, app_id)
+            function = await self._find(project, name)
+            allowed = shapes.impersonation(await json_body(request, self.settings, project.id))
+            agent = {**AGENT_DEFAULTS, **(function.agent or {}), "allow_service_key_impersonation": allowed}
+            function = await self.functions.update(project.id, function.id, {"agent": agent})
+            return JSONResponse(shapes.settings_reply(function, allowed))
+
+    def _add_environment(self, router: APIRouter) -> None:
+        @router.get("/env")
+        async def get_app_environment(request: Request, app_id: str) -> Response:
+            _, project = self._enter(request, app_id)
+            found = await self.environments.of_project(project.id)
+            updated = None if found.updated_at_ms is None else iso(found.updated_at_ms)
+            return JSONResponse({"keys": list(found.values), "updatedAt": updated})
+
+        @router.patch("/env")
+        async def change_app_environment(request: Request, app_id: str) -> Response:
+            _, project = self._enter(request, app_id)
+            changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
+            environment, functions = await self.environments.change_project(project.id, changes)
+            return JSONResponse(shapes.app_environment_reply(list(environment.values), functions))
+
+    def _enter(self, request: Request, app_id: str) -> tuple[Principal, Project]:
+        """Who asks, and for which project. Nobody without a key learns which apps exist."""
+        principal = authenticate(self.credentials, request.scope)
+        project = find_project(self.routes, app_id)
+        if project is None:
+            raise NotFound("App not found")
+        principal.require(Role.DEPLOY, project.id, missing="App not found")
+        return principal, project
+
+    def _stream(self) -> LogStream:
+        return LogStream(records=self.records, routes=self.routes, tail=self.tail, clock=self.clock)
+
+    def _may_enter(self, request: Request, app_id: str) -> bool:
+        try:
+            self._enter(request, app_id)
+        except (IsoletError, Refusal):
+            return False
+        return True
+
+    async def _by_name(self, project: Project) -> AsyncIterator[Sequence[tuple[Function, Summary]]]:
+        """Every function with its figures, some at a time."""
+        ids = [function_id for _, function_id in await self.functions.names(project.id)]
+        for start in range(0, len(ids), _BATCH):
+            functions = await self.functions.several(ids[start : start + _BATCH])
+            calls = await self.metrics.summaries([function.id for function in functions])
+            yield [(function, calls[function.id]) for function in functions]
+
+    async def _find(self, project: Project, name: str) -> Function:
+        return await self.publisher.find(project.id, name)
+
+    async def _logged(self, request: Request, project: Project, name: str) -> FunctionId:
+        """The function whose log is asked for; a deleted one where the request says so."""
+        try:
+            return (await self._find(project, name)).id
+        except NotFound:
+            wants_deleted = request.query_params.get("include_deleted") == "true"
+            found = await self.publisher.deleted_id(project.id, name) if wants_deleted else None
+            if found is None:
+                raise
+            return found
+
+
+def _listed(base: str, app_id: str, item: tuple[Function, Summary]) -> dict[str, Any]:
+    return shapes.listed_object(*item, base, app_id)
+
+
+def _log_query(request: Request) -> tuple[int, int | None, bool | None]:
+    """Raises InvalidInput for what is no number, no time, no level."""
+    query = request.query_params
+    text = query.get("limit", str(_LOG_LIMIT))
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("limit: must be a whole number of 0 or more")
+    since, level = query.get("since"), query.get("level")
+    if level not in (None, "", "error", "info"):
+        raise InvalidInput("level: must be error or info")
+    failed = {"error": True, "info": False}.get(level or "")
+    return min(int(text[:9]), LOG_MAX), _since(since, "since") if since else None, failed
+
+
+def _since(text: str, label: str) -> int:
+    try:
+        return parse_iso(text)
+    except ValueError:
+        raise InvalidInput(f"{label}: {text!r} is not an ISO 8601 time") from None

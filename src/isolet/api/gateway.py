@@ -1,0 +1,44 @@
+"""The front door: calls of functions take the short way, everything else goes to the management application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+from urllib.parse import unquote
+
+from isolet.api.altair.calls import PREFIX as ALTAIR
+from isolet.api.altair.calls import AltairDoor
+from isolet.api.asgi import Receive, Scope, Send
+from isolet.api.butterbase.calls import PREFIX, ButterbaseCalls
+from isolet.api.kapso.calls import OLDER, PLATFORM, KapsoDoor
+from isolet.api.paths import mark_slashes
+
+_KAPSO = {prefix.encode() + b"/functions": prefix for prefix in (PLATFORM, OLDER)}
+_BUTTERBASE = PREFIX.encode() + b"/"
+_ALTAIR = ALTAIR.encode()
+_INVOKE = b"/invoke"
+
+
+class Gateway:
+    """Plain ASGI. It only chooses who serves, so that nothing of it is left while a call runs."""
+
+    def __init__(self, *, kapso: KapsoDoor, butterbase: ButterbaseCalls, altair: AltairDoor, management: Any) -> None:
+        self._kapso = kapso
+        self._butterbase = butterbase
+        self._altair = altair
+        self._management = management
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            path: bytes = scope["raw_path"]
+            if path.endswith(_INVOKE):
+                place, _, function_id = path[: -len(_INVOKE)].rpartition(b"/")
+                if (prefix := _KAPSO.get(place)) is not None:
+                    return self._kapso.invoke(scope, receive, send, unquote(function_id.decode("ascii")), prefix)
+            if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(path)):
+                return serve(scope, receive, send)
+            if path.startswith(_ALTAIR) and self._altair.takes(scope):
+                return self._altair.call(scope, receive, send)
+            mark_slashes(scope)
+        served: Awaitable[None] = self._management(scope, receive, send)
+        return served

@@ -1,0 +1,164 @@
+"""Calls through the Kapso Functions API on its bases, `/platform/v1` and the older `/api/v1`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isolet.access import rates
+from isolet.access.credentials import Credentials, Source
+from isolet.api import cors
+from isolet.api.asgi import (
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    check_json,
+    origin_of,
+    send_bytes,
+    send_json,
+    send_reply,
+    told_to_function,
+    with_query,
+)
+from isolet.api.body import Body, JsonForm
+from isolet.api.errors import STATUS, ErrorReply, headers_of, public_error, status_of
+from isolet.api.request_ids import send_error
+from isolet.domain.functions import ResponseMode
+from isolet.domain.invocations import Door
+from isolet.errors import (
+    ExecutionError,
+    IsoletError,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    Unauthenticated,
+)
+from isolet.invoke.bodies import Bodies
+from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.request import CallRequest
+from isolet.routing.own_cors import OwnCors
+from isolet.routing.routes import Route, Routes
+from isolet.settings import Settings
+from isolet.wire.headers import get
+
+PLATFORM = "/platform/v1"
+OLDER = "/api/v1"
+TAGS = {PLATFORM: "Kapso", OLDER: "Kapso, older base"}
+SOURCES = (Source.API_KEY,)
+_STATUS = {**STATUS, "not_deployed": 422}
+_NOT_FOUND = "Function not found"
+
+
+def error_reply(error: Exception) -> ErrorReply:
+    """`{"error": "<text>"}`; a failed call adds `detail` and `invocation_id`."""
+    told = public_error(error)
+    if isinstance(told, ExecutionError):
+        body = {"error": "Function execution failed", "detail": told.message[:512]}
+        if "invocation_id" in told.details:
+            body["invocation_id"] = str(told.details["invocation_id"])
+        return ErrorReply(status=500, body=body, headers=headers_of(told))
+    return ErrorReply(status=status_of(told, _STATUS), body={"error": told.message}, headers=headers_of(told))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KapsoDoor:
+    """Plain ASGI on the path of calls; `kapso_functions` serves everything else."""
+
+    routes: Routes
+    credentials: Credentials
+    invoker: Invoker
+    own_cors: OwnCors
+    bodies: Bodies
+    settings: Settings
+
+    async def invoke(self, scope: Scope, receive: Receive, send: Send, function_id: str, prefix: str) -> None:
+        """`POST …/functions/{id}/invoke`: the body goes to the function, its reply comes back."""
+        granted: Headers = []
+        try:
+            route = self._callable(scope, function_id, prefix)
+            granted, answer = self._cross_origin(scope, route)
+            if answer is not None:
+                await send_bytes(send, 204, b"", answer)
+                return
+            if scope["method"] != "POST" and not (_asks_function(scope, route) and await self.own_cors.has(route)):
+                raise MethodNotAllowed("Method not allowed", allowed=("POST",))
+            self.invoker.admit(route)
+            limit = self.settings.max_body_bytes
+            with Body(scope, receive, limit=limit, bodies=self.bodies, project_id=route.project_id) as body:
+                reply = await self.invoker.call(
+                    route,
+                    CallRequest(
+                        door=Door.KAPSO,
+                        method=scope["method"].encode(),
+                        target=with_query(scope["raw_path"], scope["query_string"]),
+                        path=scope["path"],
+                        headers=scope["headers"],
+                        own=told_to_function(scope),
+                        body=await body.read(JsonForm()),
+                        scheme=scope["scheme"],
+                        origin=origin_of(scope),
+                        gone=body.gone,
+                    ),
+                )
+                reply.headers = cors.add(reply.headers, granted)
+                if route.response_mode is ResponseMode.WRAPPED and 200 <= reply.status < 300:
+                    await self._send_wrapped(send, reply)
+                else:
+                    await send_reply(send, reply)
+        except IsoletError as exc:
+            await send_error(scope, send, error_reply, exc, granted)
+
+    def _cross_origin(self, scope: Scope, route: Route) -> tuple[Headers, Headers | None]:
+        """What is granted to a page of another origin, and the answer to its preflight.
+
+        Only listed origins, and only of functions that anybody may call; all else these functions decide themselves.
+        """
+        project = self.routes.project_of(route.project_id) if get(scope["headers"], b"origin") is not None else None
+        if project is None or not route.public:
+            return [], None
+        listed = [origin for origin in project.allowed_origins if origin != cors.ANY]
+        answer = cors.preflight(scope["headers"], listed) if scope["method"] == "OPTIONS" else None
+        return cors.grant(scope["headers"], listed), answer
+
+    def _callable(self, scope: Scope, function_id: str, prefix: str) -> Route:
+        """The function to call, when the caller may. On the newer base nobody learns what exists."""
+        route = self.routes.function(function_id.lower())
+        principal = self.credentials.find(scope["headers"], SOURCES)
+        if prefix == OLDER and principal is None:
+            raise Unauthenticated("API key is missing or not valid")
+        may = route is not None and principal is not None and principal.sees(route.project_id)
+        if route is not None and route.public and not may:
+            rates.count(scope, route.project_id)
+        elif principal is not None:
+            rates.count(scope, principal.project_id)
+        if route is None or not (route.public or may):
+            raise NotFound(_NOT_FOUND)
+        return route
+
+    async def _send_wrapped(self, send: Send, reply: Reply) -> None:
+        """The legacy shape: a JSON result under `data`, and text as a JSON string there."""
+        body = await reply.read(self.settings.max_body_bytes)
+        try:
+            wrapped = b'{"data":' + _result(reply, body) + b"}"
+        except RequestError:
+            await send_json(send, reply.status, {"data": body.decode(errors="replace")}, [_id_header(reply)])
+            return
+        await send_bytes(send, reply.status, wrapped, [(b"content-type", b"application/json"), _id_header(reply)])
+
+
+def _asks_function(scope: Scope, route: Route) -> bool:
+    """Whether it is a browser's question to a function that anybody may call."""
+    return scope["method"] == "OPTIONS" and route.public and cors.is_preflight(scope["headers"])
+
+
+def _result(reply: Reply, body: bytes) -> bytes:
+    """The JSON that a function answered with. Raises RequestError when it is none, whatever its type says."""
+    if not (get(reply.headers, b"content-type") or b"").lower().startswith(b"application/json"):
+        raise RequestError("the reply is not JSON")
+    if body:
+        check_json(body)
+    return body or b"null"
+
+
+def _id_header(reply: Reply) -> tuple[bytes, bytes]:
+    return b"x-invocation-id", reply.invocation_id.encode()

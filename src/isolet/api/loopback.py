@@ -1,0 +1,123 @@
+"""`ctx.invoke`: a function calls another of its project through a unix socket that only instances can reach.
+
+An instance shows a token of its own, and the id of the call that it is in. Depth, user and client are those of that
+call as the host knows it, so a call never leaves the project, whatever the function says. It can name another of the
+calls of its own instance, and none else.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote
+
+from isolet.api.asgi import Headers, Receive, Scope, Send, send_reply
+from isolet.api.body import Body
+from isolet.api.butterbase.calls import Identity
+from isolet.api.butterbase.errors import call_error_reply
+from isolet.api.request_ids import send_error
+from isolet.domain.invocations import Door
+from isolet.domain.origins import Origin
+from isolet.errors import Forbidden, IsoletError, NotFound
+from isolet.ids import new_id
+from isolet.invoke.bodies import Bodies
+from isolet.invoke.invoker import Invoker
+from isolet.invoke.request import CallRequest
+from isolet.invoke.spool import Spooled
+from isolet.routing.routes import Route, Routes
+from isolet.runtime.config import CALL_HEADER
+from isolet.runtime.instance import Instance
+from isolet.settings import Settings
+from isolet.wire.headers import get
+
+DEPTH_MAX = 4
+_NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
+_LIMIT = "ctx.invoke loop limit exceeded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loopback:
+    """Plain ASGI."""
+
+    routes: Routes
+    invoker: Invoker
+    instance_of: Callable[[str], Instance | None]
+    bodies: Bodies
+    settings: Settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            source, origin = self._source(scope["headers"])
+            route = self.routes.named(source.project_id, unquote(scope["raw_path"].decode("latin-1").lstrip("/")))
+            if route is None or route.version is None:
+                raise NotFound("Function not found")
+            self.invoker.admit(route)
+            limit = self.settings.max_body_bytes
+            with Body(scope, receive, limit=limit, bodies=self.bodies, project_id=route.project_id) as body:
+                payload = await body.read()
+                reply = await self.invoker.call(route, self._request(scope, source, origin, route, payload, body))
+                await send_reply(send, reply)
+        except IsoletError as exc:
+            await send_error(scope, send, partial(call_error_reply, with_stack=True), exc)
+
+    def _source(self, headers: Headers) -> tuple[Route, Origin]:
+        """Which function calls, and for whom: as the host knows it of the call that it is in."""
+        instance = self.instance_of(_text(headers, b"x-isolet-token"))
+        route = self.routes.function(instance.spec.function_id) if instance is not None else None
+        if instance is None or route is None:
+            raise Forbidden("This is for functions of this server")
+        origin = instance.origins.find(_text(headers, CALL_HEADER.encode()))
+        if origin is None:
+            raise Forbidden("ctx.invoke is for calls that run, and for what they left running")
+        if origin.depth >= DEPTH_MAX:
+            raise Forbidden(_LIMIT)
+        return route, origin
+
+    def _request(
+        self, scope: Scope, source: Route, origin: Origin, route: Route, payload: bytes | Spooled, body: Body
+    ) -> CallRequest:
+        headers: Headers = scope["headers"]
+        project = self.routes.project(self.routes.slug_of(route.project_id))
+        if project is None:
+            raise NotFound("Function not found")
+        origin = replace(origin, depth=origin.depth + 1)
+        identity = Identity(
+            caller="loopback",
+            user_id=origin.user_id,
+            scope=f"app:{project.slug}",
+            depth=origin.depth,
+            source=source.name if source.name.isascii() and source.name.isprintable() else source.slug,
+        )
+        passed = [(name, value) for name, value in headers if not name.startswith(_NOT_PASSED)]
+        return CallRequest(
+            door=Door.BUTTERBASE,
+            method=scope["method"].encode(),
+            target=f"/v1/{project.slug}/fn/".encode() + scope["raw_path"].lstrip(b"/"),
+            path=f"/v1/{project.slug}/fn{scope['path']}",
+            headers=passed,
+            own=[*origin.told, *identity.headers(project)],
+            body=payload,
+            scheme=origin.scheme,
+            gone=body.gone,
+            origin=origin,
+            context=identity.context(function_name=route.name, ip=origin.address, request_id=new_id()),
+        )
+
+
+def _text(headers: Headers, name: bytes) -> str:
+    return (get(headers, name) or b"").decode("latin-1")
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A socket at `path`; one that an earlier run left is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(str(path))
+    bound.setblocking(False)
+    return bound

@@ -1,0 +1,146 @@
+"""The application for everything that is not a call: routes of all dialects, health, API pages, error shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+
+from isolet import __version__
+from isolet.api.asgi import Receive, Scope, Send
+from isolet.api.description import completed
+from isolet.api.dialects import error_reply
+from isolet.api.paths import unmarked
+from isolet.api.reply import Json
+from isolet.api.request_ids import HEADER, bound
+from isolet.domain.platform_pages import PlatformPages
+from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
+from isolet.invoke.bodies import Bodies
+
+
+def build(
+    routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], pages: PlatformPages | None, bodies: Bodies
+) -> FastAPI:
+    app = FastAPI(
+        title="Isolet",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # For the pages only, so that a key can be given there; each door looks at credentials itself.
+        dependencies=[Depends(APIKeyHeader(name="X-API-Key", auto_error=False)), Depends(HTTPBearer(auto_error=False))],
+    )
+    for router in routers:
+        app.include_router(router)
+
+    @app.get("/healthz", tags=["operation"])
+    async def healthz() -> dict[str, Any]:
+        return health()
+
+    _add_pages(app, pages)
+    app.openapi = completed(app.openapi)  # type: ignore[method-assign]
+    routes = [*app.routes, *(route for router in routers for route in router.routes)]
+    app.state.bodies = bodies
+    app.state.routes = [route for route in routes if isinstance(route, Route | APIRoute)]
+    app.add_exception_handler(IsoletError, _on_error)
+    app.add_exception_handler(HTTPException, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_error)
+    app.add_middleware(_Boundary)
+    _look_once(app)
+    return app
+
+
+def _look_once(app: FastAPI) -> None:
+    """Ask every route for a path that none has.
+
+    The framework prepares a router's routes when it first looks among them. That takes a tenth of a second, which the
+    thread that makes the application has, and the loop has not.
+    """
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "\0", "root_path": "", "headers": []})
+
+
+def _add_pages(app: FastAPI, pages: PlatformPages | None) -> None:
+    """Those who look for pages here are sent to where they are: on an origin that no function answers on."""
+
+    async def elsewhere(request: Request) -> RedirectResponse:
+        if pages is None:
+            raise NotFound("The pages are switched off (ISOLET_DASHBOARD_PORT); /openapi.json describes the API")
+        return RedirectResponse(pages.base(request.headers.get("host", "")) + "/docs")
+
+    for path in ("/", "/docs", "/docs/{rest:path}"):
+        app.add_api_route(path, elsewhere, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return _render(request.scope["path"], _as_ours(error, request))
+
+
+def _render(path: str, error: Exception) -> Response:
+    told = error_reply(path, error)
+    return Json(told.body, status_code=told.status, headers=told.headers)
+
+
+def _as_ours(error: Exception, request: Request) -> Exception:
+    """What the web framework raises, in the house's words."""
+    if isinstance(error, RequestValidationError):
+        problems = error.errors()
+        if any(problem["type"] == "json_invalid" for problem in problems):
+            return RequestError("Invalid JSON in request")
+        first = problems[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body")
+        return InvalidInput(f"{place}: {first['msg']}" if place else str(first["msg"]))
+    if isinstance(error, HTTPException):
+        # What broke off the reading of a body comes wrapped.
+        if isinstance(error.__cause__, IsoletError):
+            return error.__cause__
+        if error.status_code == 405:
+            return MethodNotAllowed("Method not allowed", allowed=_allowed(request))
+        if error.status_code == 404:
+            return NotFound(f"No such path: {unmarked(request.scope['path'])}")
+        return RequestError(str(error.detail))
+    return error
+
+
+def _allowed(request: Request) -> tuple[str, ...]:
+    """The methods of every route that has the request's path; the framework names those of the first one only."""
+    found = [route for route in request.app.state.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return tuple(sorted({method for route in found for method in route.methods}))
+
+
+class _Boundary:
+    """The last stop of an error nobody expected: told in the path's dialect with an id, and logged once.
+
+    Every request has its id here, in what it logs and in its reply.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Any) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
+            await send(message)
+
+        with bound(scope) as request_id:
+            try:
+                await self._app(scope, receive, watch)
+            except Exception as exc:
+                if started:
+                    raise
+                await _render(scope["path"], exc)(scope, receive, watch)

@@ -1,0 +1,1 @@
+"""Isolet's own API under `/isolet/v1`."""

@@ -1,0 +1,111 @@
+"""`GET /isolet/v1/limits`: what functions and callers may use here. `docs/limits.md` says what happens beyond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from isolet.api.body import SMALL_BYTES
+from isolet.api.native.access import NativeAccess
+from isolet.compile.bundle import CPU_MAX_S, MEMORY_MAX_MB
+from isolet.domain import environment, json_bounds, limits, secrets
+from isolet.domain.json_text import DEPTH_MAX
+from isolet.domain.projects import Plan
+from isolet.functions.deploy import VERSIONS_KEPT
+from isolet.invoke.bodies import SHARE, WAITING_MAX
+from isolet.project_data import kv, sql
+from isolet.runtime.pool import PROJECT_WAITING_MAX
+from isolet.runtime.pool import WAITING_MAX as WAITING_MAX_CALLERS
+from isolet.settings import Settings
+from isolet.wire.protocol import HEAD_MAX_BYTES, HEADERS_MAX, Protocol
+
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsDoor:
+    access: NativeAccess
+    settings: Settings
+
+    def router(self) -> APIRouter:
+        router = self.access.router()
+
+        @router.get("/limits", tags=["operation"])
+        async def get_limits(request: Request) -> dict[str, Any]:
+            """Any key may ask. Units are in the names; null: no limit.
+
+            - `call`: `body_window_s` of waiting for a body must bring `body_least_bytes_s` a second.
+            - `private`: of a function; `variables` as well of a project. Each string in a secret of JSON is a value.
+            - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
+            - `setting`: of each that is JSON of its owner's choice, such as `runtime_config`.
+            - `project`: what the caller's project may take of the server; for the root key the default project.
+            - `requests_a_minute`: of a project together, whoever makes them, by its plan.
+            """
+            project_id = self.access.principal(request).project_id or self.access.default_project_id
+            return {**_limits_of(self.settings), "project": self.access.limits_of(project_id).to_json()}
+
+        return router
+
+
+def _limits_of(settings: Settings) -> dict[str, Any]:
+    defaults = limits.Limits().to_json()
+    rates = settings.requests_a_minute
+    return {
+        "function": {
+            name: {"default": defaults[name], "minimum": least, "maximum": most}
+            for name, (least, most) in limits.BOUNDS.items()
+        },
+        "call": {
+            "body_bytes": settings.max_body_bytes,
+            "headers": HEADERS_MAX,
+            "head_bytes": HEAD_MAX_BYTES,
+            "small_body_bytes": SMALL_BYTES,
+            "bodies_memory_bytes": settings.body_memory_mb * _MB,
+            "bodies_disk_bytes": settings.body_disk_mb * _MB,
+            "project_bodies_memory_bytes": settings.body_memory_mb * _MB // SHARE,
+            "project_bodies_disk_bytes": settings.body_disk_mb * _MB // SHARE,
+            "project_bodies_waiting": WAITING_MAX,
+            "json_depth": DEPTH_MAX,
+            "body_window_s": Protocol.body_window_s,
+            "body_least_bytes_s": Protocol.body_least_bytes_s,
+            "waiting": WAITING_MAX_CALLERS,
+            "project_waiting": PROJECT_WAITING_MAX,
+            "queue_timeout_s": settings.queue_timeout_s,
+            "console_lines": limits.CONSOLE_MAX_LINES,
+            "console_line_chars": limits.CONSOLE_MAX_CHARS,
+            "console_bytes": limits.CONSOLE_MAX_BYTES,
+        },
+        "deploy": {
+            "code_bytes": limits.CODE_MAX_BYTES,
+            "start_timeout_s": settings.start_timeout_s,
+            "compile_memory_bytes": MEMORY_MAX_MB * _MB,
+            "compile_cpu_s": CPU_MAX_S,
+            "waiting_a_function": 1,
+            "versions_kept": VERSIONS_KEPT,
+        },
+        "record": {
+            "body_bytes": limits.RECORDED_BODY_MAX_BYTES,
+            "error_chars": limits.ERROR_MAX_CHARS,
+            "kept_days": settings.retention_days,
+            "kept_rows": settings.retention_rows,
+        },
+        "kv": {
+            "key_bytes": kv.KEY_MAX_BYTES,
+            "value_bytes": kv.VALUE_MAX_BYTES,
+            "metadata_bytes": kv.METADATA_MAX_BYTES,
+        },
+        "database": {"bytes": settings.database_max_mb * _MB, "statement_bytes": sql.STATEMENT_MAX_BYTES},
+        "private": {
+            "secrets": secrets.SECRETS_MAX,
+            "secret_values": secrets.PRIVATE_VALUES_MAX,
+            "secret_bytes": secrets.PRIVATE_MAX_BYTES,
+            "variables": environment.VALUES_MAX,
+            "variable_bytes": environment.TOTAL_MAX_BYTES,
+        },
+        "setting": {"json_bytes": json_bounds.SETTING_MAX_BYTES, "json_depth": json_bounds.SETTING_MAX_DEPTH},
+        "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
+        "instances": settings.max_instances,
+        "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},
+    }

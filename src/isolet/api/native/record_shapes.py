@@ -1,0 +1,167 @@
+"""The native API's JSON of calls, log events, metrics and usage; and events as server-sent ones."""
+
+from __future__ import annotations
+
+import base64
+import json
+from enum import StrEnum
+from typing import Any
+
+from isolet.clock import iso
+from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.domain.metrics import FunctionMetrics, Usage
+from isolet.observe.redaction import header_pairs
+from isolet.observe.tail import Event, Missed, Tail
+
+
+class Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+def summary(call: Invocation) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "function_id": call.function_id,
+        "function_name": call.function_name,
+        "version": call.version,
+        "door": call.door.value,
+        "kind": call.kind.value,
+        "status": "failed" if call.failed else "succeeded",
+        "outcome": call.outcome.value,
+        "status_code": call.status,
+        "method": call.method,
+        "path": call.path,
+        "error": call.error,
+        "started_at": iso(call.started_at_ms),
+        "duration_ms": call.duration_us / 1000,
+        "cold_start": call.cold_start_us > 0,
+    }
+
+
+def detail(call: Invocation) -> dict[str, Any]:
+    report = call.kill_report
+    waited_us = call.queue_us + call.cold_start_us
+    return {
+        **summary(call),
+        "timings": {
+            "queue_ms": call.queue_us / 1000,
+            "cold_start_ms": call.cold_start_us / 1000,
+            "function_ms": max(call.duration_us - waited_us, 0) / 1000,
+        },
+        "request": {
+            "query": call.query,
+            "headers": [list(pair) for pair in header_pairs(call.request_headers)],
+            **_body(call.request_body),
+            "truncated": call.request_truncated,
+            "redacted": call.request_redacted,
+        },
+        "response": {
+            "status": call.status,
+            **_body(call.response_body),
+            "truncated": call.response_truncated,
+            "size_bytes": call.response_bytes,
+        },
+        "stack": call.stack,
+        "console": [console_line(line) for line in call.console],
+        "console_truncated": call.console_truncated,
+        "kill_report": None if report is None else {**report.to_json(), "message": report.message},
+        "memory_mb": round(call.memory_bytes / 1024 / 1024, 1),
+    }
+
+
+def metrics(function_id: str, window: str, found: FunctionMetrics) -> dict[str, Any]:
+    sums = found.sums
+    return {
+        "function_id": function_id,
+        "window": window,
+        "since": None if found.since_ms is None else iso(found.since_ms),
+        "until": iso(found.until_ms),
+        "exact": found.exact,
+        "total": sums.total,
+        "errors": sums.errors,
+        "error_rate": round(sums.error_rate * 100, 3),
+        "duration_ms": {
+            "average": _ms(sums.average_us),
+            **{f"p{percent}": _ms(value) for percent, value in found.percentiles_us.items()},
+        },
+        "cold_starts": sums.cold_starts,
+        "cold_start_ms": {"average": _ms(sums.average_cold_start_us)},
+        "memory_mb": {"max": round(sums.memory_bytes / 1024 / 1024, 1)},
+        "last_invocation_at": iso(sums.last_at_ms) if sums.total else None,
+    }
+
+
+def usage(found: Usage, slug: str) -> dict[str, Any]:
+    return {
+        "project": slug,
+        "month": iso(found.month_ms)[:7],
+        "invocations": found.sums.total,
+        "errors": found.sums.errors,
+        "gb_seconds": round(found.sums.gb_seconds, 6),
+        "egress_bytes": found.sums.egress_bytes,
+        "storage_bytes": found.storage_bytes,
+    }
+
+
+def level_of(event: Event) -> Level:
+    """A line's own; a call's end is an error when it failed."""
+    if event.line is None:
+        return Level.ERROR if event.failed else Level.INFO
+    return Level(event.line.level) if event.line.level in list(Level) else Level.INFO
+
+
+def holds(event: Event, text: str) -> bool:
+    """Whether a line, or the error that a call ended with, holds the text in any case."""
+    said = event.line.message if event.line is not None else event.error or ""
+    return text.lower() in said.lower()
+
+
+def server_sent(tail: Tail, event: Event | Missed | None) -> str:
+    if event is None:
+        return ": keep-alive\n\n"
+    if isinstance(event, Missed):
+        return f"event: missed\ndata: {json.dumps({'count': event.count})}\n\n"
+    name = "end" if event.line is None else "line"
+    return f"id: {tail.place(event.number)}\nevent: {name}\ndata: {json.dumps(_event(event))}\n\n"
+
+
+def _event(event: Event) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "function_id": event.function_id,
+        "function_name": event.function_name,
+        "invocation_id": event.invocation_id,
+        "level": level_of(event).value,
+        "at": iso(event.at_ms),
+    }
+    if event.line is not None:
+        line = {"message": event.line.message, "stack": event.line.stack, "truncated": event.line.cut}
+        # What the function printed outside of a call is of none.
+        return {**shown, **line, "invocation_id": event.invocation_id or None}
+    duration_ms = event.duration_us / 1000
+    return {**shown, "status_code": event.status, "duration_ms": duration_ms, "error": event.error}
+
+
+def console_line(line: ConsoleLine) -> dict[str, Any]:
+    """`truncated`: the message was longer."""
+    return {
+        "level": line.level,
+        "message": line.message,
+        "at": iso(line.at_ms),
+        "stack": line.stack,
+        "truncated": line.cut,
+    }
+
+
+def _body(stored: bytes) -> dict[str, Any]:
+    """As text where it is, else in base64."""
+    try:
+        return {"body": stored.decode(), "encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {"body": base64.b64encode(stored).decode(), "encoding": "base64"}
+
+
+def _ms(us: float | None) -> float | None:
+    return None if us is None else round(us / 1000, 3)

@@ -1,0 +1,114 @@
+"""Runs store functions in database threads, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError
+
+from isolet.database import migrate
+from isolet.database.engine import Engines, is_orphan, is_refusal, open_engines
+from isolet.database.scrubbing import is_scrubbed, scrub
+from isolet.errors import NotFound, StoreError, StoreRefused
+from isolet.telemetry import get_logger
+
+__all__ = ["Connection", "Database"]
+
+log = get_logger("store")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# SQLAlchemy passes on as it is what a driver says of text with lone surrogates, and of numbers over 64 bits.
+_REFUSED = (DBAPIError, UnicodeEncodeError, OverflowError)
+
+
+class Database:
+    """`write` commits before it returns, so what it returns may be promised to a client."""
+
+    def __init__(self, url: str) -> None:
+        self._engines: Engines = open_engines(url)
+        self._writers = ThreadPoolExecutor(self._engines.writer_threads, thread_name_prefix="isolet-db-write")
+        self._readers = ThreadPoolExecutor(self._engines.reader_threads, thread_name_prefix="isolet-db-read")
+
+    @property
+    def shared(self) -> bool:
+        """Whether other servers may work on it too."""
+        return self._engines.shared
+
+    async def open(self) -> None:
+        """Bring the schema up to date. Raises StoreError when it is newer than this code, or cannot be reached."""
+
+        def work() -> None:
+            try:
+                migrate.upgrade(self._engines.writer)
+            except DBAPIError as exc:
+                raise StoreError(f"cannot open the database: {exc.orig}") from exc
+
+        await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises NotFound when a row's owner was deleted meanwhile, StoreRefused for values that the database cannot
+        hold, StoreError when it cannot be used now.
+        """
+
+        def work() -> T:
+            try:
+                with self._engines.writer.begin() as connection:
+                    return function(connection, *args, **kwargs)
+            except _REFUSED as exc:
+                if isinstance(exc, DBAPIError) and is_orphan(exc):
+                    raise NotFound("Not found: what this belongs to was deleted meanwhile") from exc
+                kind = StoreRefused if is_refusal(exc) else StoreError
+                raise kind(f"cannot write to the database: {_cause(exc)}") from exc
+
+        return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Raises NotFound for text that the database cannot hold: nothing there has it."""
+
+        def work() -> T:
+            try:
+                with self._engines.reader.begin() as connection:
+                    return function(connection, *args, **kwargs)
+            except _REFUSED as exc:
+                if isinstance(exc, UnicodeEncodeError) or (isinstance(exc, DataError) and "NUL" in str(exc.orig)):
+                    raise NotFound("Not found") from exc
+                raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def scrub(self) -> None:
+        """Take what is left of overwritten values out of the file, once. What keeps it from that is logged; the next
+        start tries again.
+        """
+
+        def work() -> None:
+            if is_scrubbed(self._engines.writer):
+                return
+            log.info("writing the database's file anew, once, so that it keeps nothing that was overwritten")
+            try:
+                if not scrub(self._engines.writer):
+                    log.warning("cannot write the database's file anew now: something else reads it")
+            except (DBAPIError, sqlite3.Error) as exc:
+                log.warning("cannot write the database's file anew now", error=str(_cause(exc)))
+
+        await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    async def close(self) -> None:
+        """Finish what was begun, then close every connection."""
+
+        def work() -> None:
+            self._readers.shutdown(wait=True)
+            self._writers.shutdown(wait=True)
+            self._engines.dispose()
+
+        await asyncio.to_thread(work)
+
+
+def _cause(error: Exception) -> object:
+    return error.orig if isinstance(error, DBAPIError) else error

@@ -1,0 +1,199 @@
+"""Functions in the database. Every write moves the whole row, guarded by `lock_version` where a caller gave one.
+
+The code is in a table of its own, and is read and written only where it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from isolet.database.engine import is_orphan
+from isolet.database.schema import function_sources, functions, projects
+from isolet.domain.functions import (
+    DeployError,
+    Function,
+    FunctionStatus,
+    FunctionType,
+    ResponseMode,
+    free_slug,
+)
+from isolet.domain.limits import Limits
+from isolet.domain.retries import check_retry
+from isolet.errors import InvalidInput, LimitReached, NotFound
+from isolet.ids import FunctionId, ProjectId
+
+# What a route needs nothing of, and what may be large.
+_NOT_OF_ROUTES = ("description", "runtime_config", "deploy_error", "altair", "sealed_triggers", "sealed_env")
+_BATCH = 500
+
+
+def insert_function(connection: Connection, function: Function, *, most: int | None = None) -> None:
+    """Raises InvalidInput for a slug that is taken in the project, LimitReached when it has `most` functions."""
+    if most is not None:
+        _check_room(connection, function.project_id, most)
+    try:
+        connection.execute(insert(functions).values(_values(function)))
+    except IntegrityError as exc:
+        if is_orphan(exc):
+            raise
+        raise InvalidInput("slug has already been taken") from exc
+    connection.execute(insert(function_sources).values(function_id=function.id, code=function.code or ""))
+
+
+def _check_room(connection: Connection, project_id: ProjectId, most: int) -> None:
+    """Raises LimitReached. Who makes functions of one project takes turns here, each until its transaction ends."""
+    connection.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+    query = select(func.count()).select_from(functions).where(functions.c.project_id == project_id)
+    if connection.execute(query).scalar_one() >= most:
+        raise LimitReached(f"The project has {most} functions, which is its limit: delete one, or ask for more")
+
+
+def pick_slug(connection: Connection, project_id: ProjectId, wanted: str) -> str:
+    """`wanted`, or the first of `wanted-2`, `wanted-3` … that is free in the project."""
+    taken = connection.execute(
+        select(functions.c.slug).where(
+            functions.c.project_id == project_id, functions.c.slug.startswith(wanted, autoescape=True)
+        )
+    )
+    return free_slug(wanted, set(taken.scalars()))
+
+
+def replace_function(connection: Connection, function: Function) -> None:
+    """Write the whole row. Raises NotFound when it is gone, InvalidInput when the slug is taken."""
+    try:
+        found = connection.execute(update(functions).where(functions.c.id == function.id).values(_values(function)))
+    except IntegrityError as exc:
+        raise InvalidInput("slug has already been taken") from exc
+    if found.rowcount == 0:
+        raise NotFound("Function not found")
+    if function.code is not None:
+        here = function_sources.c.function_id == function.id
+        connection.execute(update(function_sources).where(here).values(code=function.code))
+
+
+def modify_function(
+    connection: Connection,
+    function_id: FunctionId,
+    modify: Callable[[Function], Function],
+    *,
+    with_code: bool = False,
+) -> Function:
+    """Read, change and write one function in one transaction. Raises NotFound, and what `modify` raises."""
+    before = get_function(connection, function_id, for_update=True, with_code=with_code)
+    after = modify(before)
+    if after is not before:
+        replace_function(connection, after)
+    return after
+
+
+def delete_function(connection: Connection, function_id: FunctionId) -> bool:
+    """Whether there was such a function; its versions and pending deploys go with it."""
+    return connection.execute(delete(functions).where(functions.c.id == function_id)).rowcount > 0
+
+
+def get_function(
+    connection: Connection, function_id: FunctionId, *, for_update: bool = False, with_code: bool = False
+) -> Function:
+    """Raises NotFound."""
+    query = _select(with_code).where(functions.c.id == function_id)
+    row = connection.execute(query.with_for_update(of=functions) if for_update else query).one_or_none()
+    if row is None:
+        raise NotFound("Function not found")
+    return _function(row)
+
+
+def find_function(connection: Connection, project_id: ProjectId, name: str, *, with_code: bool = False) -> Function:
+    """By slug, else by name, then the oldest. Raises NotFound."""
+    query = (
+        _select(with_code)
+        .where(functions.c.project_id == project_id, (functions.c.slug == name) | (functions.c.name == name))
+        .order_by(case((functions.c.slug == name, 0), else_=1), functions.c.id)
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("Function not found")
+    return _function(row)
+
+
+def list_functions(
+    connection: Connection,
+    project_id: ProjectId | None = None,
+    *,
+    limit: int | None = None,
+    offset: int = 0,
+    after: FunctionId | None = None,
+    with_code: bool = False,
+    for_update: bool = False,
+) -> list[Function]:
+    """Oldest first, from behind `after`; of every project when none is named. Without `limit` all of them."""
+    query = _select(with_code).order_by(functions.c.id).limit(limit).offset(offset)
+    if project_id is not None:
+        query = query.where(functions.c.project_id == project_id)
+    if after is not None:
+        query = query.where(functions.c.id > after)
+    if for_update:
+        query = query.with_for_update(of=functions)
+    return [_function(row) for row in connection.execute(query)]
+
+
+def get_functions(connection: Connection, ids: Sequence[FunctionId]) -> list[Function]:
+    """Those that are there, in the order of `ids`."""
+    found = {row.id: _function(row) for row in connection.execute(_select().where(functions.c.id.in_(ids)))}
+    return [found[id_] for id_ in ids if id_ in found]
+
+
+def list_names(connection: Connection, project_id: ProjectId) -> list[tuple[str, FunctionId]]:
+    """The name and id of each function of a project, by name."""
+    query = select(functions.c.name, functions.c.id).where(functions.c.project_id == project_id)
+    return sorted((row.name, FunctionId(row.id)) for row in connection.execute(query))
+
+
+def list_for_routes(connection: Connection) -> list[Function]:
+    """Every function, as far as a route needs it: without code, description and what only management shows."""
+    columns = [column for column in functions.columns if column.name not in _NOT_OF_ROUTES]
+    return [_function(row) for row in _batches(connection, select(*columns))]
+
+
+def _batches(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """All rows by id, some at a time."""
+    after = ""
+    while rows := connection.execute(query.where(functions.c.id > after).order_by(functions.c.id).limit(_BATCH)).all():
+        yield from rows
+        after = rows[-1].id
+
+
+def _select(with_code: bool = False) -> Select[Any]:
+    if not with_code:
+        return select(functions)
+    return select(functions, function_sources.c.code).join_from(functions, function_sources)
+
+
+def _values(function: Function) -> dict[str, Any]:
+    values = {
+        column.name: getattr(function, column.name) for column in functions.columns if hasattr(function, column.name)
+    }
+    values["function_type"] = function.function_type.value
+    values["response_mode"] = function.response_mode.value
+    values["status"] = function.status.value
+    values["limits"] = function.limits.to_json()
+    values["deploy_error"] = asdict(function.deploy_error) if function.deploy_error else None
+    values["retry"] = function.retry.to_json()
+    return values
+
+
+def _function(row: Row[Any]) -> Function:
+    values = dict(row._mapping)
+    values["function_type"] = FunctionType(row.function_type)
+    values["response_mode"] = ResponseMode(row.response_mode)
+    values["status"] = FunctionStatus(row.status)
+    values["limits"] = Limits.from_json(row.limits)
+    values["retry"] = check_retry(row.retry)
+    if error := values.get("deploy_error"):
+        values["deploy_error"] = DeployError(**error)
+    return Function(**values)

@@ -1,0 +1,13 @@
+"""Runs migrations on the connection that `isolet.store.migrate` hands over."""
+
+from alembic import context
+
+from isolet.database.partial_indexes import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transaction_per_migration=False,
+)
+context.run_migrations()

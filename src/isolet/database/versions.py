@@ -1,0 +1,138 @@
+"""Deployed versions, and deploys that were accepted and have not ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Integer, Row, delete, func, insert, literal, select, update
+
+from isolet.database.schema import deployments, function_sources, functions, versions
+from isolet.domain.limits import Limits
+from isolet.domain.versions import Deployment, Language, Version, VersionSummary
+from isolet.errors import NotFound
+from isolet.ids import DeploymentId, FunctionId
+
+
+def insert_version(connection: Connection, version: Version) -> None:
+    connection.execute(
+        insert(versions).values(
+            function_id=version.function_id,
+            number=version.number,
+            code=version.code,
+            bundle=version.bundle,
+            language=version.language.value,
+            limits=version.limits.to_json(),
+            created_at_ms=version.created_at_ms,
+        )
+    )
+
+
+def next_number(connection: Connection, deployment: Deployment) -> int:
+    """The number of the version that a deploy makes. Those that made way for it have had theirs."""
+    newest = select(func.max(versions.c.number)).where(versions.c.function_id == deployment.function_id)
+    skipped = select(deployments.c.skipped).where(deployments.c.id == deployment.id)
+    return (connection.execute(newest).scalar() or 0) + (connection.execute(skipped).scalar() or 0) + 1
+
+
+def get_version(connection: Connection, function_id: FunctionId, number: int) -> Version:
+    """Raises NotFound."""
+    row = connection.execute(
+        select(versions).where(versions.c.function_id == function_id, versions.c.number == number)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"Version {number} not found")
+    return _version(row)
+
+
+def get_bundle(connection: Connection, function_id: FunctionId, number: int) -> str:
+    """The module that an instance loads. Raises NotFound."""
+    bundle: str | None = connection.execute(
+        select(versions.c.bundle).where(versions.c.function_id == function_id, versions.c.number == number)
+    ).scalar()
+    if bundle is None:
+        raise NotFound(f"Version {number} not found")
+    return bundle
+
+
+def list_versions(
+    connection: Connection, function_id: FunctionId, *, limit: int | None = None, before: int | None = None
+) -> list[VersionSummary]:
+    """Newest first, from below the number `before`. Without `limit` all of them."""
+    query = select(versions.c.number, versions.c.language, versions.c.created_at_ms)
+    query = query.where(versions.c.function_id == function_id).order_by(versions.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(versions.c.number < before)
+    return [
+        VersionSummary(number=row.number, language=Language(row.language), created_at_ms=row.created_at_ms)
+        for row in connection.execute(query)
+    ]
+
+
+def prune_versions(connection: Connection, function_id: FunctionId, *, keep: int, live: int) -> None:
+    """Drop all but the `keep` newest and the live one."""
+    newest = (
+        select(versions.c.number)
+        .where(versions.c.function_id == function_id)
+        .order_by(versions.c.number.desc())
+        .limit(keep)
+    )
+    kept = [*connection.execute(newest).scalars(), live]
+    connection.execute(delete(versions).where(versions.c.function_id == function_id, versions.c.number.not_in(kept)))
+
+
+def put_deployment(connection: Connection, deployment: Deployment, now_ms: int) -> None:
+    """Keep a deploy of the function's code as it stands. One of the same function that has not begun makes way."""
+    waiting = (deployments.c.function_id == deployment.function_id) & deployments.c.started_at_ms.is_(None)
+    older = connection.execute(select(func.max(deployments.c.skipped)).where(waiting)).scalar()
+    connection.execute(delete(deployments).where(waiting))
+    source = function_sources.c
+    kept = {
+        "id": literal(deployment.id),
+        "function_id": source.function_id,
+        "code": source.code,
+        "created_at_ms": literal(now_ms, BigInteger),
+        "skipped": literal(0 if older is None else older + 1, Integer),
+    }
+    code = select(*kept.values()).where(source.function_id == deployment.function_id)
+    connection.execute(insert(deployments).from_select(list(kept), code))
+
+
+def start_deployment(connection: Connection, deployment_id: DeploymentId, now_ms: int) -> str:
+    """The code to deploy; the deploy makes way for no other any more. Raises NotFound when it has."""
+    here = deployments.c.id == deployment_id
+    if connection.execute(update(deployments).where(here).values(started_at_ms=now_ms)).rowcount == 0:
+        raise NotFound("the deploy has made way for a newer one")
+    return str(connection.execute(select(deployments.c.code).where(here)).scalar_one())
+
+
+def delete_deployment(connection: Connection, deployment_id: DeploymentId) -> bool:
+    """Whether it was still there; it leaves with its function."""
+    return connection.execute(delete(deployments).where(deployments.c.id == deployment_id)).rowcount > 0
+
+
+def has_deployment(connection: Connection, function_id: FunctionId) -> bool:
+    """Whether a deploy of the function was accepted and has not ended."""
+    query = select(deployments.c.id).where(deployments.c.function_id == function_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def list_deployments(connection: Connection) -> list[Deployment]:
+    """In the order they were accepted."""
+    query = select(deployments.c.id, deployments.c.function_id, functions.c.project_id)
+    query = query.join_from(deployments, functions).order_by(deployments.c.id)
+    return [
+        Deployment(id=row.id, function_id=row.function_id, project_id=row.project_id)
+        for row in connection.execute(query)
+    ]
+
+
+def _version(row: Row[Any]) -> Version:
+    return Version(
+        function_id=row.function_id,
+        number=row.number,
+        code=row.code,
+        bundle=row.bundle,
+        language=Language(row.language),
+        limits=Limits.from_json(row.limits),
+        created_at_ms=row.created_at_ms,
+    )

@@ -1,0 +1,48 @@
+"""Secrets that sign callbacks, sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from isolet.database.schema import webhook_secrets
+from isolet.ids import ProjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSecret:
+    id: str
+    project_id: ProjectId
+    sealed: bytes
+    created_at_ms: int
+
+
+def insert_secret(connection: Connection, secret: WebhookSecret) -> None:
+    connection.execute(
+        insert(webhook_secrets).values(
+            id=secret.id,
+            project_id=secret.project_id,
+            sealed=secret.sealed,
+            created_at_ms=secret.created_at_ms,
+        )
+    )
+
+
+def list_secrets(connection: Connection, project_id: ProjectId) -> Sequence[WebhookSecret]:
+    """Newest first."""
+    query = select(webhook_secrets).where(webhook_secrets.c.project_id == project_id)
+    rows = connection.execute(query.order_by(webhook_secrets.c.id.desc()))
+    return [
+        WebhookSecret(id=row.id, project_id=row.project_id, sealed=bytes(row.sealed), created_at_ms=row.created_at_ms)
+        for row in rows
+    ]
+
+
+def delete_secret(connection: Connection, project_id: ProjectId, secret_id: str) -> bool:
+    """Whether the project had it."""
+    found = connection.execute(
+        delete(webhook_secrets).where(webhook_secrets.c.id == secret_id, webhook_secrets.c.project_id == project_id)
+    )
+    return found.rowcount > 0

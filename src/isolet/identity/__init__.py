@@ -1,0 +1,1 @@
+"""Whom the tokens of end users stand for."""

@@ -1,0 +1,290 @@
+"""Writes the records of calls in batches: at most 100 ms or 500 rows behind. Never on the path of a reply.
+
+What was kept of a call is cut and redacted in a thread, before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from operator import attrgetter
+
+from isolet.database import invocations as stored
+from isolet.database.connection import Database
+from isolet.database.metrics import insert_ended
+from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.errors import StoreError, StoreRefused
+from isolet.ids import FunctionId, InvocationId, ProjectId
+from isolet.observe.counters import Figures
+from isolet.observe.redaction import Kept
+from isolet.observe.tail import Owner, Tail
+from isolet.telemetry import get_logger
+
+log = get_logger("recorder")
+
+_BEHIND_S = 0.1
+_BATCH_ROWS = 500
+_BATCH_BYTES = 16 * 1024 * 1024
+_QUEUE_ROWS = 20_000
+_QUEUE_BYTES = 64 * 1024 * 1024
+_LATE_LINES = 10_000
+_LATE_BYTES = 16 * 1024 * 1024
+_RECENT_CALLS = 5_000
+_CATCH_UP_S = 1.0
+# Lines of functions that are of no call are in memory alone.
+_OWN_LINES = 100
+_OWN_FUNCTIONS = 1_000
+_owner: Callable[[Invocation], Owner] = attrgetter("project_id", "function_id", "function_name")
+Entry = tuple[Invocation, Kept | None]
+
+
+class Recorder:
+    """Holds every call until its record is written, so that console lines find theirs.
+
+    `on_ended` gets what has ended, in batches, whether or not it can be written; `on_written` hears how many bytes of
+    records a project wrote.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tail: Tail | None = None,
+        on_ended: Callable[[Sequence[Invocation]], None] | None = None,
+        *,
+        on_written: Callable[[ProjectId, int], None] = lambda _project_id, _size_bytes: None,
+    ) -> None:
+        self._database = database
+        self._tail = tail or Tail()
+        self._on_ended = on_ended
+        self._on_written = on_written
+        self.figures = Figures()
+        self._queued_bytes = 0
+        self._recent: dict[str, Owner] = {}
+        self._open: dict[str, Invocation] = {}
+        self._concluding: set[str] = set()
+        self._ended: deque[Entry] = deque()
+        self._late: deque[tuple[InvocationId, ConsoleLine]] = deque()
+        self._late_bytes = 0
+        self._own: OrderedDict[FunctionId, deque[ConsoleLine]] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._full = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.lost = 0
+
+    def begin(self, invocation: Invocation) -> None:
+        self._open[invocation.id] = invocation
+
+    def conclude(self, invocation: Invocation) -> None:
+        """The call is over, but for what its record still waits; `end` follows. Readers wait for it with `flush`."""
+        self._concluding.add(invocation.id)
+        self._idle.clear()
+
+    def end(self, invocation: Invocation, kept: Kept | None = None) -> None:
+        """The call is over: its record is written soon. When the store stalls for long, records are counted as lost.
+
+        `kept` is what its record is still to be filled with.
+        """
+        if self._concluding:
+            self._concluding.discard(invocation.id)
+        size = _held_bytes(invocation, kept)
+        if len(self._ended) >= _QUEUE_ROWS or self._queued_bytes + size > _QUEUE_BYTES:
+            self._close(invocation)
+            self.lost += 1
+            self._tell([invocation])
+            return
+        self._queued_bytes += size
+        if not self._ended:
+            self._idle.clear()
+            self._wake.set()
+        self._ended.append((invocation, kept))
+        if len(self._ended) == _BATCH_ROWS:
+            self._full.set()
+
+    def drop(self, invocation: Invocation) -> None:
+        """The call never ran: it leaves no record."""
+        self._close(invocation)
+
+    def print(self, invocation_id: InvocationId, line: ConsoleLine) -> None:
+        """A line that a call printed, while it ran or after its reply."""
+        invocation = self._open.get(invocation_id)
+        if invocation is not None:
+            if line.ends:
+                invocation.console_truncated = True
+            else:
+                invocation.console.append(line)
+            self._tail.printed(_owner(invocation), invocation_id, line)
+        elif invocation_id and len(self._late) < _LATE_LINES and self._late_bytes < _LATE_BYTES:
+            self._late.append((invocation_id, line))
+            self._late_bytes += len(line.message) + len(line.stack or "")
+            if (recent := self._recent.get(invocation_id)) is not None:
+                self._tail.printed(recent, invocation_id, line)
+            self._idle.clear()
+            self._wake.set()
+
+    def print_own(self, owner: Owner, line: ConsoleLine) -> None:
+        """A line of a function that is of no call that one could tell: it is shown, and kept for a while."""
+        _, function_id, _ = owner
+        lines = self._own.setdefault(function_id, deque(maxlen=_OWN_LINES))
+        self._own.move_to_end(function_id)
+        if len(self._own) > _OWN_FUNCTIONS:
+            self._own.popitem(last=False)
+        lines.append(line)
+        self._tail.printed(owner, InvocationId(""), line)
+
+    def own_lines(self, function_id: FunctionId) -> Sequence[ConsoleLine]:
+        """The latest lines of a function that are of no call, oldest first, since this server started."""
+        return list(self._own.get(function_id, ()))
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not written yet."""
+        return len(self._ended)
+
+    def _close(self, invocation: Invocation) -> None:
+        """Another attempt of the same call may be open by now."""
+        if self._open.get(invocation.id) is invocation:
+            del self._open[invocation.id]
+
+    async def run(self) -> None:
+        """The background loop; ends by cancellation, after `flush`."""
+        while True:
+            await self._wake.wait()
+            try:
+                async with asyncio.timeout(_BEHIND_S):
+                    await self._full.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            self._full.clear()
+            await self._write()
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until everything that ended is written."""
+        async with asyncio.timeout(timeout_s):
+            while not self._idle.is_set():
+                self._full.set()
+                await self._idle.wait()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Before the end: wait as `flush` does; what cannot be written by then is told, and lost."""
+        try:
+            await self.flush(timeout_s)
+        except TimeoutError:
+            log.error("the records of calls could not be written in time", rows=self.waiting, seconds=timeout_s)
+
+    async def catch_up(self) -> None:
+        """Wait until what has ended can be read; for a second at most, when the store stalls."""
+        with contextlib.suppress(TimeoutError):
+            await self.flush(_CATCH_UP_S)
+
+    def _tell(self, batch: Sequence[Invocation]) -> None:
+        """Let those know who look at calls as they end: all that is off the path of calls."""
+        self.figures.add(batch)
+        self._tail.ended(batch)
+        if self._on_ended is not None:
+            self._on_ended(batch)
+
+    def _forget(self, batch: Sequence[Invocation]) -> None:
+        """They are no longer open; for a while their late lines still find whose they are."""
+        for invocation in batch:
+            self._close(invocation)
+            self._recent[invocation.id] = _owner(invocation)
+        for invocation_id in list(islice(self._recent, max(len(self._recent) - _RECENT_CALLS, 0))):
+            del self._recent[invocation_id]
+
+    async def _write(self) -> None:
+        # What ends meanwhile waits for the next round, so that a busy server writes large batches.
+        rest = len(self._ended)
+        while rest > 0:
+            entries = self._next_batch(rest)
+            rest -= len(entries)
+            batch = [invocation for invocation, _ in entries]
+            await self._fill(entries)
+            self._tell(batch)
+            self._forget(batch)
+            lost = await self._insert(batch)
+            if lost:
+                self.lost += lost
+        await self._append_late()
+        if self._ended or self._late:
+            self._wake.set()
+        elif not self._concluding:
+            self._idle.set()
+
+    def _next_batch(self, rows: int) -> list[Entry]:
+        """Bounded in rows and in bytes, so that one transaction holds nobody up for long."""
+        entries, size = list[Entry](), 0
+        while len(entries) < min(rows, _BATCH_ROWS) and size < _BATCH_BYTES:
+            invocation, kept = self._ended.popleft()
+            entries.append((invocation, kept))
+            size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
+            size += (held := _held_bytes(invocation, kept))
+            self._queued_bytes -= held
+        return entries
+
+    async def _fill(self, entries: Sequence[Entry]) -> None:
+        """Cut and redact, in a thread: texts are as large, and values as many, as their owners like."""
+        if any(kept is not None for _, kept in entries):
+            await asyncio.to_thread(_fill_all, entries)
+
+    async def _insert(self, batch: Sequence[Invocation]) -> int:
+        """Write these records; how many are lost.
+
+        A batch that the store refuses is written in halves, so that a record costs no other one; a store that is away
+        would refuse those too.
+        """
+        waiting, lost, cause = [batch], 0, ""
+        while waiting:
+            part = waiting.pop()
+            try:
+                await self._database.write(insert_ended, part)
+                self._count_written(part)
+            except StoreError as exc:
+                middle = len(part) // 2
+                if isinstance(exc, StoreRefused) and middle:
+                    waiting += (part[middle:], part[:middle])
+                else:
+                    lost, cause = lost + len(part), exc.message
+        if lost:
+            log.error("cannot write the records of calls", rows=lost, error=cause)
+        return lost
+
+    def _count_written(self, batch: Sequence[Invocation]) -> None:
+        sizes: dict[ProjectId, int] = {}
+        for call in batch:
+            sizes[call.project_id] = sizes.get(call.project_id, 0) + call.size_bytes
+        for project_id, size in sizes.items():
+            self._on_written(project_id, size)
+
+    async def _append_late(self) -> None:
+        late: dict[InvocationId, list[ConsoleLine]] = {}
+        while self._late:
+            invocation_id, line = self._late.popleft()
+            late.setdefault(invocation_id, []).append(line)
+        self._late_bytes = 0
+        if late:
+            try:
+                await self._database.write(stored.append_console, late)
+            except StoreError as exc:
+                log.error("cannot write console lines", calls=len(late), error=exc.message)
+
+
+def _held_bytes(invocation: Invocation, kept: Kept | None) -> int:
+    return len(invocation.request_body) + (len(kept.response) if kept is not None else len(invocation.response_body))
+
+
+def _fill_all(entries: Sequence[Entry]) -> None:
+    for invocation, kept in entries:
+        if kept is None:
+            continue
+        try:
+            kept.recording.fill(invocation, kept)
+        except Exception:
+            # Nothing of it may be shown as it came; the other records have no part in it.
+            log.exception("cannot prepare the record of a call", invocation_id=invocation.id)
+            invocation.request_body = invocation.response_body = b""
+            invocation.path = ""

@@ -1,0 +1,334 @@
+"""Backup of a project's stores to one file, and restore from it, while functions run.
+
+The storage process stands still while its files are copied, so what is copied is one moment of all of them. The copy is
+then opened and checked like after a power cut, and packed. Neither the folder, which a sandboxed process writes, nor a
+file that is to be restored is believed: no link is followed, and databases are opened in a process of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+
+from isolet.errors import InvalidInput, PlatformError, TooLarge, TooManyRequests, Unavailable
+from isolet.ids import ProjectId
+from isolet.project_data.archive import NO_BACKUP, Member, members
+from isolet.project_data.soundness import Soundness
+from isolet.runtime.storage import Storages
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_FOLDERS = ("objects", "blobs")
+_MARK = "isolet-backup-1"
+_BACKUP, _RESTORE, UPLOAD = ".backup-", ".restore-", ".upload-"
+_CHUNK = 1024 * 1024
+_DEPTH_MAX = 8
+_MANIFEST_MAX_BYTES = 4096
+_ROOM_BYTES = 20 * 1024**3
+_RETRY_AFTER_S = 10
+_THREADS = 2
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What is no fault of the file.
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that comes in, of at most `max_bytes`."""
+
+    project_id: ProjectId
+    file: IO[bytes]
+    max_bytes: int
+
+
+class Backups:
+    """`folder` is for temporary files: what is left in it when the server is killed goes at the next start.
+
+    Of a project one backup or restore is under way at a time. `room` tells how many bytes its stores may hold.
+    """
+
+    def __init__(
+        self, storages: Storages, soundness: Soundness, *, room: Callable[[ProjectId], int] = lambda _: _ROOM_BYTES
+    ) -> None:
+        self._storages = storages
+        self._soundness = soundness
+        self._room = room
+        self._busy: set[ProjectId] = set()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="isolet-backup")
+        self.folder = storages.data
+        tidy(self.folder)
+
+    @contextlib.asynccontextmanager
+    async def create(self, project_id: ProjectId) -> AsyncIterator[Path]:
+        """A tar file of the project's KV and SQL, there as long as the context is.
+
+        Raises Unavailable when there is no room for it, TooManyRequests while another is under way.
+        """
+        with (
+            self._alone(project_id),
+            _room("back up"),
+            tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch,
+        ):
+            copy = Path(scratch) / "copy"
+            async with self._storages.use(project_id) as storage, storage.paused() as folder:
+                await self._in_thread(_copy, folder, copy)
+            await self._soundness.settle(copy)
+            file = Path(scratch) / "backup.tar"
+            await self._in_thread(_pack, copy, file)
+            yield file
+
+    @contextlib.contextmanager
+    def upload(self, project_id: ProjectId) -> Iterator[Upload]:
+        """A place for the file that is to be restored.
+
+        Raises Unavailable when there is no room for it, TooManyRequests while another is under way.
+        """
+        with (
+            self._alone(project_id),
+            _room("restore"),
+            tempfile.NamedTemporaryFile(dir=self.folder, prefix=UPLOAD) as file,
+        ):
+            yield Upload(project_id=project_id, file=file, max_bytes=2 * self._room(project_id))
+
+    async def restore(self, upload: Upload) -> None:
+        """Put the stores back to what was uploaded. Raises InvalidInput for a file that is no backup.
+
+        Calls to the stores wait meanwhile; those under way fail.
+        """
+        prefix = f"{_RESTORE}{upload.project_id}."
+        with _room("restore"), tempfile.TemporaryDirectory(dir=self._storages.data, prefix=prefix) as scratch:
+            fresh = Path(scratch) / "fresh"
+            room = self._room(upload.project_id)
+            await self._in_thread(_unpack, upload.file, fresh, room)
+            try:
+                await self._soundness.check(fresh)
+            except InvalidInput as exc:
+                raise InvalidInput(f"{NO_BACKUP}: {exc.message}") from exc
+            async with self._storages.use(upload.project_id) as storage, storage.stopped() as folder:
+                await self._in_thread(_swap, fresh, folder, Path(scratch) / "old")
+
+    async def write(self, upload: Upload, part: bytes) -> None:
+        """The next part of a file that comes in."""
+        await self._in_thread(upload.file.write, part)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In threads of their own, so that much to copy delays nothing else."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+    @contextlib.contextmanager
+    def _alone(self, project_id: ProjectId) -> Iterator[None]:
+        if project_id in self._busy:
+            raise TooManyRequests("A backup or a restore of this project is under way", retry_after_s=_RETRY_AFTER_S)
+        self._busy.add(project_id)
+        try:
+            yield
+        finally:
+            self._busy.discard(project_id)
+
+
+@contextlib.contextmanager
+def _room(work: str) -> Iterator[None]:
+    """Raises Unavailable for a disk in trouble."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"cannot {work} the stores: {exc.strerror or 'a file cannot be copied'}") from exc
+
+
+def tidy(data: Path) -> None:
+    """Remove what backups and restores that were cut off left; a restore that was in the midst is undone."""
+    for scratch in data.glob(f"{_RESTORE}*"):
+        if any((scratch / "fresh" / name).exists() for name in _FOLDERS):
+            _swap_back(scratch, data / scratch.name.removeprefix(_RESTORE).split(".")[0])
+    for prefix in (_BACKUP, _RESTORE, UPLOAD):
+        for left in data.glob(f"{prefix}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _swap_back(scratch: Path, folder: Path) -> None:
+    for name in _FOLDERS:
+        if (scratch / "old" / name).exists():
+            if (folder / name).exists():
+                (folder / name).rename(scratch / f"undone-{name}")
+            (scratch / "old" / name).rename(folder / name)
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Raises PlatformError for what is no plain file or folder of its own: a link may lead anywhere."""
+    target.mkdir()
+    at = os.open(folder, _FOLDER_FLAGS)
+    try:
+        for name in _FOLDERS:
+            _copy_folder(name, at, target / name, 0)
+    finally:
+        os.close(at)
+
+
+def _copy_folder(name: str, at: int, target: Path, depth: int) -> None:
+    if depth > _DEPTH_MAX:
+        raise _strange(name)
+    try:
+        here = os.open(name, _FOLDER_FLAGS, dir_fd=at)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise _strange(name) from exc
+        raise
+    try:
+        target.mkdir()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _copy_folder(entry.name, here, target / entry.name, depth + 1)
+                else:
+                    _copy_file(entry.name, here, target / entry.name)
+    finally:
+        os.close(here)
+
+
+def _copy_file(name: str, at: int, target: Path) -> None:
+    try:
+        # Without waiting: a pipe would wait for its other end.
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENXIO):
+            raise _strange(name) from exc
+        raise
+    with open(source, "rb") as file:
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise _strange(name)
+        with target.open("xb") as written:
+            shutil.copyfileobj(file, written, _CHUNK)
+
+
+def _strange(name: str) -> PlatformError:
+    return PlatformError(f"cannot back up the stores: {name!r} is no plain file of theirs")
+
+
+def _pack(copy: Path, file: Path) -> None:
+    """Each file leaves the copy once it is packed."""
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    figures = {"files": len(files), "bytes": sum(path.stat().st_size for path in files), "crc32": _checksum(copy)}
+    manifest = json.dumps(figures).encode()
+    mark = tarfile.TarInfo(_MARK)
+    mark.size = len(manifest)
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(mark, io.BytesIO(manifest))
+        for folder in (path for path in sorted(copy.rglob("*")) if path.is_dir()):
+            archive.add(folder, arcname=str(folder.relative_to(copy)), recursive=False)
+        for path in files:
+            archive.add(path, arcname=str(path.relative_to(copy)), recursive=False)
+            path.unlink()
+
+
+def _checksum(folder: Path) -> int:
+    """Of the names and contents of all files, in no order."""
+    total = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            crc = zlib.crc32(str(path.relative_to(folder)).encode())
+            with path.open("rb") as file:
+                while part := file.read(_CHUNK):
+                    crc = zlib.crc32(part, crc)
+            total += crc
+    return total
+
+
+def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> None:
+    """Unpack what `_pack` made, and nothing else: it may come from anywhere, cut off or changed."""
+    for name in _FOLDERS:
+        (target / name).mkdir(parents=True)
+    file.seek(0)
+    try:
+        found = members(file)
+        manifest = _manifest(found)
+        if manifest.bytes > room_bytes:
+            raise TooLarge(f"the backup holds {manifest.bytes} bytes, and the project may store {room_bytes}")
+        counted, crc32 = _Manifest(files=0, bytes=0, crc32=None), 0
+        for member in found:
+            if not _is_ours(member):
+                raise InvalidInput(f"{NO_BACKUP}: it holds {member.name!r}")
+            if member.is_folder:
+                (target / member.name).mkdir(parents=True, exist_ok=True)
+            else:
+                counted.files += 1
+                counted.bytes += member.size
+                if counted.bytes > manifest.bytes or counted.files > manifest.files:
+                    raise InvalidInput(f"{NO_BACKUP}: it holds more than it says")
+                crc32 += _write(member, target)
+        if (counted.files, counted.bytes) != (manifest.files, manifest.bytes):
+            raise InvalidInput(f"{NO_BACKUP}: it is not complete")
+        # Backups of earlier versions have no checksum.
+        if manifest.crc32 is not None and manifest.crc32 != crc32:
+            raise InvalidInput(f"{NO_BACKUP}: it is damaged")
+    except OSError as exc:
+        if exc.errno in _DISK_TROUBLE:
+            raise Unavailable(f"cannot unpack the backup: {exc.strerror}") from exc
+        raise InvalidInput(f"{NO_BACKUP}: {exc.strerror or exc}") from exc
+    except ValueError as exc:
+        raise InvalidInput(f"{NO_BACKUP}: {exc}") from exc
+
+
+@dataclass(slots=True, kw_only=True)
+class _Manifest:
+    files: int
+    bytes: int
+    crc32: int | None
+
+
+def _manifest(found: Iterator[Member]) -> _Manifest:
+    """What the first member says. Raises InvalidInput."""
+    mark = next(found, None)
+    if mark is None or mark.name != _MARK or mark.is_folder:
+        raise InvalidInput(f"{NO_BACKUP}: it does not begin with {_MARK}")
+    try:
+        told = json.loads(mark.content(_MANIFEST_MAX_BYTES))
+    except RecursionError as exc:
+        raise InvalidInput(f"{NO_BACKUP}: it says nothing of itself") from exc
+    figures = told if isinstance(told, dict) else {}
+    files, size, crc32 = (figures.get(name) for name in ("files", "bytes", "crc32"))
+    if type(files) is not int or type(size) is not int or not (crc32 is None or type(crc32) is int):
+        raise InvalidInput(f"{NO_BACKUP}: it says nothing of itself")
+    return _Manifest(files=files, bytes=size, crc32=crc32)
+
+
+def _write(member: Member, target: Path) -> int:
+    """The checksum of its name and content."""
+    path = target / member.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    crc = zlib.crc32(member.name.encode())
+    with path.open("xb") as file:
+        for part in member.parts():
+            crc = zlib.crc32(part, crc)
+            file.write(part)
+    return crc
+
+
+def _is_ours(member: Member) -> bool:
+    """A plain file in a namespace of the stores, or a folder."""
+    first, *below = member.name.split("/")
+    if first not in _FOLDERS or len(below) > _DEPTH_MAX or any(part in ("", ".", "..") for part in below):
+        return False
+    return member.is_folder or len(below) > 1
+
+
+def _swap(fresh: Path, folder: Path, old: Path) -> None:
+    old.mkdir()
+    for name in _FOLDERS:
+        (folder / name).rename(old / name)
+        (fresh / name).rename(folder / name)

@@ -1,0 +1,143 @@
+"""A project's KV namespace, as its functions see it in `env.KV`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from isolet.errors import InvalidInput, NotFound, TooLarge, Unavailable
+from isolet.ids import ProjectId
+from isolet.project_data.exchange import Answer, ask
+from isolet.runtime.storage import Storages
+
+KEY_MAX_BYTES = 512
+VALUE_MAX_BYTES = 25 * 1024 * 1024
+TOO_LARGE = f"value is larger than {VALUE_MAX_BYTES} bytes"
+METADATA_MAX_BYTES = 1024
+TTL_MAX_S = 100 * 365 * 86_400
+_METADATA = "cf-kv-metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvKey:
+    """`expiration` is in seconds since the epoch; `metadata` is a JSON value."""
+
+    name: str
+    expiration: int | None
+    metadata: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvValue:
+    """`metadata` is JSON text in ASCII."""
+
+    data: bytes
+    metadata: str | None
+
+
+class Kv:
+    def __init__(self, storages: Storages) -> None:
+        self._storages = storages
+
+    async def list(
+        self, project_id: ProjectId, *, prefix: str, limit: int, cursor: str | None
+    ) -> tuple[Sequence[KvKey], str | None]:
+        """A page of keys in order, and the cursor of the next one."""
+        query = {"prefix": prefix, "key_count_limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        answer = await self._ask(project_id, "GET", "/?" + urlencode(query))
+        # Keys with their metadata may be a megabyte, of many small values.
+        return await asyncio.to_thread(_keys, answer.body)
+
+    async def get(self, project_id: ProjectId, key: str) -> KvValue:
+        """Raises NotFound."""
+        answer = await self._ask(project_id, "GET", _path(key))
+        metadata = answer.header(_METADATA.encode())
+        if metadata is not None:
+            metadata = _compact(json.loads(metadata.encode("latin-1")))
+        return KvValue(data=answer.body, metadata=metadata)
+
+    async def put(
+        self,
+        project_id: ProjectId,
+        key: str,
+        value: bytes,
+        *,
+        expiration_ttl: int | None = None,
+        metadata: str | None = None,
+    ) -> None:
+        """`expiration_ttl` in seconds, 60 to `TTL_MAX_S`; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
+        if len(value) > VALUE_MAX_BYTES:
+            raise TooLarge(TOO_LARGE)
+        if expiration_ttl is not None and expiration_ttl > TTL_MAX_S:
+            raise InvalidInput(f"expiration_ttl is larger than {TTL_MAX_S}")
+        query = "" if expiration_ttl is None else f"?expiration_ttl={expiration_ttl}"
+        headers = {} if metadata is None else {_METADATA: _check_metadata(metadata)}
+        await self._ask(project_id, "PUT", _path(key) + query, headers=headers, body=value)
+
+    async def delete(self, project_id: ProjectId, key: str) -> None:
+        """Also when there is none."""
+        await self._ask(project_id, "DELETE", _path(key))
+
+    async def _ask(
+        self,
+        project_id: ProjectId,
+        method: str,
+        target: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk."""
+        async with self._storages.use(project_id) as storage:
+            answer = await ask(storage.kv, method, target, headers=headers, body=body)
+        if answer.status == 404:
+            raise NotFound("Key not found")
+        if answer.status == 413:
+            raise TooLarge(answer.reason)
+        if answer.status >= 500:
+            raise Unavailable(f"the project's storage failed: {answer.reason}")
+        if not 200 <= answer.status < 300:
+            raise InvalidInput(answer.reason or f"the store answered {answer.status}")
+        return answer
+
+
+def _keys(answer: bytes) -> tuple[list[KvKey], str | None]:
+    page = json.loads(answer)
+    keys = [
+        KvKey(
+            name=key["name"],
+            expiration=key.get("expiration"),
+            metadata=json.loads(key["metadata"]) if "metadata" in key else None,
+        )
+        for key in page["keys"]
+    ]
+    return keys, page.get("cursor")
+
+
+def _path(key: str) -> str:
+    if not key or key in (".", ".."):
+        raise InvalidInput(f"{key!r} cannot be a key")
+    if len(key.encode()) > KEY_MAX_BYTES:
+        raise InvalidInput(f"key is longer than {KEY_MAX_BYTES} bytes")
+    return "/" + quote(key, safe="")
+
+
+def _check_metadata(text: str) -> str:
+    """The metadata as it travels in a header: ASCII only."""
+    try:
+        value = json.loads(text)
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    except (ValueError, RecursionError) as exc:
+        raise InvalidInput("metadata is not JSON") from exc
+    if size > METADATA_MAX_BYTES:
+        raise InvalidInput(f"metadata is larger than {METADATA_MAX_BYTES} bytes")
+    return _compact(value)
+
+
+def _compact(value: Any) -> str:
+    """JSON in ASCII."""
+    return json.dumps(value, separators=(",", ":"))

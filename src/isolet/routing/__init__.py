@@ -1,0 +1,1 @@
+"""The route table, and how it keeps up with other servers."""

@@ -1,0 +1,74 @@
+"""Which headers pass between a caller and a function."""
+
+from __future__ import annotations
+
+from isolet.wire import heads
+from isolet.wire.channel import Headers
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Lengths are told anew; our own credentials and headers stay here.
+_NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
+# What a `Connection` header may name without effect: a request cannot do without it.
+_NOT_NAMED = frozenset({b"host"})
+_EVERYDAY = (b"keep-alive", b"close", b"")
+# The server puts the date on every reply; that of what a function fetched and passes on would be a second one.
+_NOT_TO_CALLER = _HOP_BY_HOP | {b"date"}
+_OURS = b"x-isolet-"
+
+
+def to_function(headers: Headers) -> list[bytes]:
+    """The header lines of a request that a function may see, of those that its caller sent."""
+    return heads.lines(forwarded(headers))
+
+
+def forwarded(headers: Headers) -> Headers:
+    """The caller's headers that go on to a function: none that belongs to the connection, and none that is ours."""
+    passed = []
+    is_named = False
+    for name, value in headers:
+        if name in _NOT_TO_FUNCTION or name.startswith(_OURS):
+            is_named = is_named or (name == b"connection" and value.lower() not in _EVERYDAY)
+            continue
+        passed.append((name, value))
+    if not is_named:
+        return passed
+    hop = named(headers)
+    return [header for header in passed if header[0] not in hop]
+
+
+def named(headers: Headers) -> frozenset[bytes]:
+    """The names of the headers that a caller's `Connection` headers keep from going on (RFC 9110, 7.6.1)."""
+    told = b",".join(value.lower() for name, value in headers if name == b"connection")
+    names = {part.strip() for part in told.split(b",")}
+    return frozenset(name for name in names - _NOT_NAMED if not name.startswith(_OURS))
+
+
+def to_caller(headers: Headers, invocation_id: str) -> Headers:
+    """The headers of a reply that go back, with the id of the call."""
+    passed = [
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_TO_CALLER and not name.startswith(_OURS) and name != b"x-invocation-id"
+    ]
+    passed.append((b"x-invocation-id", invocation_id.encode()))
+    return passed
+
+
+def get(headers: Headers, wanted: bytes) -> bytes | None:
+    """The first value of a header whose name is given in lower case."""
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None

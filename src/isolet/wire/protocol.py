@@ -1,0 +1,504 @@
+"""HTTP/1.1 on one connection: requests in, with bounds on what a client may send, and the refusal of what is none.
+
+It serves uvicorn as its protocol class, and uses nothing of uvicorn's own. An application sees `wire.exchange`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from collections import deque
+from typing import Any, cast
+
+import httptools
+
+from isolet.tasks import start_in
+from isolet.wire.behind import parser_of_body
+from isolet.wire.body_rate import BodyRate
+from isolet.wire.callers import CLAIMS, TOLD, Caller, Proxies, plain_address, told_of
+from isolet.wire.exchange import WHOLE, Exchange, Flow
+from isolet.wire.half_closed import HalfClosed
+from isolet.wire.heads import Headers
+from isolet.wire.hosts import is_host
+from isolet.wire.refusals import refusal_of
+from isolet.wire.sendqueue import queued_bytes
+from isolet.wire.targets import asks_for_websocket, split_target
+from isolet.wire.upgrade import EXTENSION, Upgrade
+
+__all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "WHOLE", "Protocol"]
+
+HEADERS_MAX = 200
+HEAD_MAX_BYTES = 65_536
+# What a caller may still send of a body that nobody reads, before it is cut off.
+_UNREAD_MAX_BYTES = 16 * 1024 * 1024
+# What may come in a body without bringing a byte of it on: the lines between its chunks, and trailers.
+_FRAMING_MAX_BYTES = 2 * HEAD_MAX_BYTES
+# A client that does not finish the head of a request in this time is cut off.
+_HEAD_TIMEOUT_S = 30.0
+_WATCHED = CLAIMS | {b"host", b"expect"}
+_NO_PROXIES = Proxies()
+
+
+class Protocol(asyncio.Protocol):
+    """Refuses endless headers and trailers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
+
+    A client that lets `body_timeout_s` pass between two pieces of a body is refused, as is one that brings less than
+    `body_least_bytes_s` a second in `body_window_s` of waiting for it; one that takes nothing of what it is sent for
+    `write_timeout_s` is cut off. One that has closed its sending side gets its replies.
+
+    A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope. Any other upgrade that a
+    client offers, such as `h2c`, is passed over, as HTTP has it. `proxies` may say for whom they ask.
+    """
+
+    body_timeout_s = 60.0
+    body_window_s = 30.0
+    body_least_bytes_s = 1024.0
+    write_timeout_s = 60.0
+
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        proxies: Proxies = _NO_PROXIES,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.loop = _loop or asyncio.get_running_loop()
+        self._app = config.loaded_app
+        self._app_state = app_state
+        self._keep_alive_s = float(config.timeout_keep_alive)
+        self._connections_max = config.limit_concurrency
+        self._state = server_state
+        self._proxies = proxies
+        self._parser = httptools.HttpRequestParser(self)
+        # What a client pipelines behind a request that closes waits like any other, and is dropped then.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._running: Exchange | None = None
+        self._latest: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._refusal: bytes | None = None
+        self._refuses = False
+        self._half_closed: HalfClosed | None = None
+        self._is_at_end = False
+        self._init_message()
+        self._in_message = self._in_head = False
+        self._asked: Upgrade | None = None
+        self._upgrade: Upgrade | None = None
+        self._upgrade_at = self._rest_at = 0
+        self._passed_over = False
+        self._idle_since = 0.0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+
+    def _init_message(self) -> None:
+        self._url = b""
+        self._headers: Headers = []
+        self._hosts: list[bytes] = []
+        self._claims: Headers = []
+        self._expects_continue = False
+        self._in_message = self._in_head = True
+        self._head_bytes = self._unread_bytes = 0
+        self._trailer_bytes = self._trailers = self._framing_bytes = 0
+        self._brought_on = False
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self._flow = Flow(self.transport)
+        self._state.connections.add(self)
+        self._server = _address_of(transport, "sockname")
+        peer = _address_of(transport, "peername")
+        address = plain_address(peer[0]) if peer else None
+        self._peer = (address, peer[1]) if peer and address else peer
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._is_from_proxy = self._proxies.trusts(address)
+        self._told = told_of(address)
+        if self._connections_max is not None and len(self._state.connections) > self._connections_max:
+            self._send_refusal(503, "Too many connections; try again later")
+        else:
+            self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state.connections.discard(self)
+        self._end_head_timer()
+        self._end_write_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._half_closed is not None:
+            self._half_closed.close()
+        for exchange in (self._running, self._latest, *self._waiting):
+            if exchange is not None and not exchange.response_complete:
+                exchange.disconnect()
+        self._waiting.clear()
+        self._flow.resume_writing()
+        if self._upgrade is not None:
+            self._upgrade.connection_lost(exc)
+        # It refers back to this object.
+        del self._parser
+
+    def eof_received(self) -> bool:
+        """Whether the connection stays open for what is to be sent: a client may close its sending side first."""
+        if self._is_at_end:
+            return True
+        if self._upgrade is not None:
+            return False
+        if self._in_message and self._latest is not None and not self._in_head:
+            # The rest of this request never comes.
+            self._drop_latest()
+        if not self._is_answering:
+            return False
+        self._is_at_end = True
+        self._last.keep_alive = False
+        self._half_closed = HalfClosed(self.transport, self._probe)
+        return True
+
+    def shutdown(self) -> None:
+        """The server stops: the request that runs is the connection's last."""
+        if self._upgrade is not None:
+            self._upgrade.shutdown()
+            if self._upgrade.accepted:
+                return
+        if self._latest is None or self._latest.response_complete:
+            self.transport.close()
+        else:
+            self._latest.keep_alive = False
+
+    @property
+    def _is_answering(self) -> bool:
+        running = self._running
+        return running is not None and not (running.response_complete or running.disconnected)
+
+    @property
+    def _last(self) -> Exchange:
+        """The last of the requests that are answered; to be asked for only while one is."""
+        return self._waiting[-1] if self._waiting else cast(Exchange, self._running)
+
+    def _probe(self) -> bytes:
+        return self._running.probe() if self._running is not None else b""
+
+    def _drop_latest(self) -> None:
+        """The request that was not complete gets no reply of an application any more."""
+        if self._latest is not None:
+            self._latest.disconnect()
+            if self._latest in self._waiting:
+                self._waiting.remove(self._latest)
+
+    # Timers. One for a connection, not one for a request: each costs as much as parsing a head.
+
+    def _end_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _end_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _watch_writing(self) -> None:
+        """Cut the connection off when its client takes nothing in a time, whoever waits for that."""
+        self._write_timer = self.loop.call_later(self.write_timeout_s, self._check_writing, self._unsent_bytes())
+
+    def _check_writing(self, before_bytes: int) -> None:
+        # An accepted upgrade is its taker's until that closes it.
+        is_taken = self._upgrade is not None and self._upgrade.accepted and not self.transport.is_closing()
+        if is_taken or self._unsent_bytes() < before_bytes:
+            self._watch_writing()
+        else:
+            self.transport.abort()
+
+    def _unsent_bytes(self) -> int:
+        """What the client has not taken yet, of ours and of what the kernel holds for it."""
+        return self.transport.get_write_buffer_size() + queued_bytes(self.transport)
+
+    def _watch_idle(self) -> None:
+        """Close a connection that was idle for the keep-alive time; look again when that may be."""
+        rest_s = self._keep_alive_s
+        if self._idle_since:
+            rest_s -= self.loop.time() - self._idle_since
+            if rest_s <= 0:
+                self.transport.close()
+                if self._write_timer is None and self.transport.get_write_buffer_size():
+                    self._watch_writing()
+                return
+        self._idle_timer = self.loop.call_later(rest_s, self._watch_idle)
+
+    # Bytes.
+
+    def data_received(self, data: bytes) -> None:
+        if self._upgrade is not None:
+            self._upgrade.data_received(data)
+            return
+        if self._refuses:
+            return
+        self._idle_since = 0.0
+        self._piece_bytes = len(data)
+        self._brought_on = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            self._go_on(data[exc.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse_message()
+            return
+        if self._in_message and not self._refuses and not self.transport.is_closing():
+            self._count(len(data))
+
+    def _count(self, size_bytes: int) -> None:
+        """Most heads come whole in one piece, and most pieces bring a body on; what goes on without end is counted."""
+        if self._in_head:
+            self._head_bytes += size_bytes
+            if self._head_bytes > HEAD_MAX_BYTES:
+                self._refuse_message()
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
+        elif not self._brought_on:
+            self._framing_bytes += size_bytes
+            if self._framing_bytes > _FRAMING_MAX_BYTES:
+                self._refuse_message()
+
+    def pause_writing(self) -> None:
+        self._flow.pause_writing()
+        if self._write_timer is None:
+            self._watch_writing()
+        if self._upgrade is not None:
+            self._upgrade.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._flow.resume_writing()
+        self._end_write_timer()
+        if self._upgrade is not None:
+            self._upgrade.resume_writing()
+
+    # Heads. What the parser calls.
+
+    def on_message_begin(self) -> None:
+        self._init_message()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            self._count_trailer(len(name) + len(value))
+            return
+        name = name.lower()
+        if name in _WATCHED:
+            if name in CLAIMS:
+                self._claims.append((name, value))
+                return
+            if name == b"host":
+                self._hosts.append(value)
+            elif value.lower() == b"100-continue":
+                self._expects_continue = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._end_head_timer()
+        self._check_size()
+        parser = self._parser
+        version = parser.get_http_version()
+        raw_path, query = split_target(self._url, self._hosts)
+        self._check_host(version)
+        caller = self._caller()
+        path = raw_path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": caller.scheme if caller else self._scheme,
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "server": self._server,
+            "client": (caller.address, 0) if caller else self._peer,
+            "state": self._app_state.copy(),
+            TOLD: caller.told if caller else self._told,
+        }
+        exchange = Exchange(
+            scope,
+            self.transport,
+            self._flow,
+            fixed=self._state.default_headers,
+            expects_continue=self._expects_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            body_timeout_s=self.body_timeout_s,
+            rate=BodyRate(window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s),
+            on_complete=self._on_complete,
+            on_late=self._refuse_late,
+        )
+        if parser.should_upgrade():
+            if asks_for_websocket(self._headers):
+                self._ask_upgrade(exchange)
+            else:
+                self._passed_over = True
+        self._latest = exchange
+        self._in_head = False
+        self._brought_on = True
+        if self._is_answering:
+            # Pipelined requests wait for their turn.
+            self._flow.pause_reading()
+            self._waiting.append(exchange)
+        else:
+            self._start(exchange)
+
+    def _check_size(self) -> None:
+        """Raises ValueError."""
+        if self._head_bytes + self._piece_bytes > HEAD_MAX_BYTES:
+            fields = (*self._headers, *self._claims)
+            self._head_bytes = len(self._url) + sum(len(name) + len(value) for name, value in fields)
+        if self._is_too_large:
+            raise ValueError("headers too large")
+
+    def _check_host(self, version: str) -> None:
+        """Raises ValueError for a head that does not name one host."""
+        hosts = self._hosts
+        if len(hosts) == 1 and is_host(hosts[0]):
+            return
+        if any(hosts) or (not hosts and version != "1.0"):
+            raise ValueError("not one host")
+        # Old clients name none, and some an empty one: functions see the address that was called.
+        host, port = self._server or ("localhost", 80)
+        self._set_host((f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode())
+
+    def _set_host(self, host: bytes) -> None:
+        self._headers = [header for header in self._headers if header[0] != b"host"]
+        self._headers.append((b"host", host))
+
+    def _caller(self) -> Caller | None:
+        """Whom a trusted proxy asks for. Raises RequestError for a host that is none."""
+        if not self._is_from_proxy or self._peer is None:
+            return None
+        caller = self._proxies.caller(self._peer[0], self._claims, self._scheme)
+        if caller.host is not None:
+            self._set_host(caller.host)
+        return caller
+
+    def _start(self, exchange: Exchange) -> None:
+        self._running = exchange
+        # The server waits for them when it stops, and then cancels them.
+        start_in(self._state.tasks, exchange.run(self._app))
+
+    def _on_complete(self) -> None:
+        self._state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._waiting:
+            self._flow.resume_reading()
+            self._start(self._waiting.popleft())
+        elif self._refusal is not None:
+            self._end_with(self._refusal)
+        elif self._is_at_end:
+            self.transport.close()
+        else:
+            self._flow.resume_reading()
+            self._idle_since = self.loop.time()
+            if self._idle_timer is None:
+                self._watch_idle()
+
+    # Bodies. What the parser calls.
+
+    def on_body(self, body: bytes) -> None:
+        self._brought_on = True
+        self._framing_bytes = 0
+        exchange = self._latest
+        if exchange is None:
+            return
+        if exchange.response_complete:
+            self._idle_since = self.loop.time()
+            self._unread_bytes += len(body)
+            if self._unread_bytes > _UNREAD_MAX_BYTES:
+                self.transport.close()
+            return
+        exchange.add_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._passed_over:
+            # The parser took no body; the next one does.
+            self._passed_over = False
+            return
+        self._in_message = False
+        if self._latest is not None and not self._latest.response_complete:
+            self._latest.end_body()
+
+    def _count_trailer(self, size_bytes: int) -> None:
+        """Trailers belong to no header (RFC 9110, 6.5.1) and are not passed on. Raises ValueError for too many."""
+        self._trailers += 1
+        self._trailer_bytes += size_bytes
+        if self._is_too_large:
+            raise ValueError("trailers too large")
+
+    # Upgrades.
+
+    def _ask_upgrade(self, exchange: Exchange) -> None:
+        """Whatever the answer is, no other request follows on this connection."""
+        exchange.keep_alive = False
+        self._asked = Upgrade(self.transport, self._state.default_headers, on_accept=exchange.switch)
+        exchange.scope["extensions"] = {EXTENSION: self._asked}
+
+    def _go_on(self, rest: bytes) -> None:
+        """The parser stopped: for it the request is over, and what follows is of another protocol."""
+        if self._asked is not None:
+            self._upgrade = self._asked
+        else:
+            self._parser = parser_of_body(self, self._headers)
+        if rest:
+            self.data_received(rest)
+
+    # Refusals.
+
+    @property
+    def _is_too_large(self) -> bool:
+        largest = max(self._head_bytes, self._trailer_bytes, self._framing_bytes - HEAD_MAX_BYTES)
+        return largest > HEAD_MAX_BYTES or max(len(self._headers) + len(self._claims), self._trailers) > HEADERS_MAX
+
+    def _refuse_message(self) -> None:
+        """What came is no request that can be served; replies to those before it go out first."""
+        if self._is_too_large:
+            refusal = refusal_of(431, "Request headers are too large")
+        else:
+            refusal = refusal_of(400, "The request is not valid HTTP")
+        self._refuses = True
+        broken = None if self._in_head or not self._in_message else self._latest
+        if broken is not None and broken is self._running:
+            if broken.response_started:
+                # Its reply has begun, and may have been read: there is no place for another.
+                is_over = broken.response_complete
+                broken.disconnect()
+                (self.transport.close if is_over else self.transport.abort)()
+                return
+            broken.disconnect()
+        elif broken is not None:
+            self._drop_latest()
+        if self._is_answering:
+            self._refusal = refusal
+            self._flow.pause_reading()
+        else:
+            self._end_with(refusal)
+
+    def _refuse_late(self) -> None:
+        self._end_with(refusal_of(408, "The request's body did not come in time"))
+
+    def _send_refusal(self, status: int, text: str) -> None:
+        self._end_with(refusal_of(status, text))
+
+    def _end_with(self, refusal: bytes) -> None:
+        self._refuses = True
+        self.transport.write(refusal)
+        self.transport.close()
+
+
+def _address_of(transport: asyncio.BaseTransport, side: str) -> tuple[str, int] | None:
+    """Address and port of an end of the connection; None on a unix socket."""
+    name = transport.get_extra_info(side)
+    return (str(name[0]).partition("%")[0], int(name[1])) if isinstance(name, tuple | list) else None

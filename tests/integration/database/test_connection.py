@@ -1,0 +1,193 @@
+import asyncio
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, insert, select, text
+
+from isolet.database import projects as stored
+from isolet.database.connection import Database
+from isolet.database.schema import api_keys, projects
+from isolet.errors import NotFound, StoreError, StoreRefused
+from isolet.ids import ProjectId
+from tests.integration.database.rows import a_key, a_project
+
+
+async def test_a_write_is_there_for_the_next_reader(database: Database) -> None:
+    project = a_project()
+    await database.write(stored.insert_project, project)
+    assert await database.read(stored.list_projects) == [project]
+
+
+async def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    def insert_and_fail(connection: Connection) -> None:
+        stored.insert_project(connection, a_project())
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        await database.write(insert_and_fail)
+    assert await database.read(stored.list_projects) == []
+
+
+async def test_a_reader_cannot_write(database: Database) -> None:
+    if database_is_shared(database):
+        pytest.skip("one engine reads and writes on this database")
+    with pytest.raises(StoreError, match=r"^cannot read from the database: attempt to write a readonly database$"):
+        await database.read(stored.insert_project, a_project())
+
+
+def database_is_shared(database: Database) -> bool:
+    return database._engines.reader is database._engines.writer
+
+
+async def test_what_belongs_to_nothing_is_refused_as_not_found(database: Database) -> None:
+    key = a_key(a_project())
+    values = {"id": key.id, "project_id": key.project_id, "name": "n", "role": "r", "digest": b"d", "created_at_ms": 0}
+    with pytest.raises(NotFound, match="deleted meanwhile"):
+        await database.write(lambda connection: connection.execute(insert(api_keys).values(values)))
+
+
+async def test_what_the_database_cannot_hold_is_told_as_its_fault(database: Database) -> None:
+    with pytest.raises(StoreError, match="cannot write to the database: "):
+        await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
+    with pytest.raises(StoreError, match="cannot write to the database: "):
+        await database.write(stored.insert_project, replace(a_project(), created_at_ms=10**30))
+    with pytest.raises(StoreError, match="cannot read from the database: "):
+        await database.read(lambda connection: connection.execute(projects.select().limit(10**30)))
+    assert await database.read(stored.list_projects) == []
+
+
+def ids_of(connection: Connection, slug: str) -> list[str]:
+    return list(connection.scalars(select(projects.c.id).where(projects.c.slug == slug)))
+
+
+async def test_what_the_database_cannot_hold_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await database.read(ids_of, "a\ud800")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_nul_is_not_found_in_postgresql(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await database.read(ids_of, "a\0b")
+
+
+async def test_many_writers_take_turns(database: Database) -> None:
+    await database.write(stored.insert_project, a_project())
+
+    def count_up(connection: Connection) -> None:
+        connection.execute(projects.update().values(created_at_ms=projects.c.created_at_ms + 1))
+
+    before = (await database.read(stored.list_projects))[0].created_at_ms
+    await asyncio.gather(*(database.write(count_up) for _ in range(50)))
+    assert (await database.read(stored.list_projects))[0].created_at_ms == before + 50
+
+
+async def test_readers_go_on_while_a_writer_works(database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write_slowly(connection: Connection) -> bool:
+        stored.insert_project(connection, a_project())
+        begun.set()
+        return go_on.wait(60)
+
+    writing = asyncio.ensure_future(database.write(write_slowly))
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert await database.read(stored.list_projects) == []
+    go_on.set()
+    assert await writing
+    assert len(await database.read(stored.list_projects)) == 1
+
+
+async def test_a_caller_that_leaves_does_not_undo_its_write(database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write_slowly(connection: Connection) -> None:
+        stored.insert_project(connection, a_project())
+        begun.set()
+        go_on.wait(60)
+
+    writing = asyncio.ensure_future(database.write(write_slowly))
+    assert await asyncio.to_thread(begun.wait, 10)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    go_on.set()
+
+    await database.write(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+    assert len(await database.read(stored.list_projects)) == 1
+
+
+async def test_closing_finishes_what_was_begun(database_url: str) -> None:
+    first = Database(database_url)
+    await first.open()
+    writing = asyncio.ensure_future(first.write(stored.insert_project, a_project()))
+    await asyncio.sleep(0)
+    await first.close()
+    await writing
+
+    second = Database(database_url)
+    await second.open()
+    assert len(await second.read(stored.list_projects)) == 1
+    await second.close()
+
+
+SECRET = "Bearer s3cret-value"
+
+
+def twice(connection: Connection) -> None:
+    for _ in range(2):
+        values = {
+            "id": SECRET,
+            "slug": SECRET,
+            "name": SECRET,
+            "created_at_ms": 0,
+            "plan": "free",
+            "allowed_origins": [],
+        }
+        connection.execute(insert(projects).values(values))
+
+
+REFUSED: dict[str, Callable[[Connection], object]] = {
+    "twice": twice,
+    "too long": lambda connection: stored.insert_project(connection, replace(a_project(), id=ProjectId(SECRET * 99))),
+    "surrogate": lambda connection: stored.insert_project(connection, a_project(name=f"{SECRET}\ud800")),
+    "nul": lambda connection: stored.insert_project(connection, a_project(name=f"{SECRET}\0")),
+    "no number": lambda connection: connection.execute(
+        text("SELECT CAST(:value AS INTEGER) FROM nothing WHERE created_at_ms = :value"), {"value": SECRET}
+    ),
+    "cast": lambda connection: connection.execute(text("SELECT CAST(:value AS INTEGER)"), {"value": SECRET}),
+    "missing column": lambda connection: connection.execute(
+        text("SELECT no FROM projects WHERE :v = ''"), {"v": SECRET}
+    ),
+    "bytes": lambda connection: connection.execute(
+        text("INSERT INTO projects (id, slug) VALUES (:v, :b)"), {"v": SECRET, "b": SECRET.encode() * 100}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_no_error_of_the_database_says_what_it_was_sent(database: Database, name: str) -> None:
+    """The log shows whole tracebacks, with everything that led to the error."""
+    try:
+        await database.write(REFUSED[name])
+    except (StoreError, NotFound) as exc:
+        told = "".join(traceback.format_exception(exc))
+        assert "s3cret" not in told
+        assert "cannot write to the database: " in told
+        return
+    assert is_lenient(database)
+
+
+def is_lenient(database: Database) -> bool:
+    """SQLite takes text of any length, and any text for a number."""
+    return not database_is_shared(database)
+
+
+async def test_what_is_refused_is_told_from_what_may_pass(database: Database) -> None:
+    with pytest.raises(StoreRefused):
+        await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
+    with pytest.raises(StoreRefused):
+        await database.write(twice)

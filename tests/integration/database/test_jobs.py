@@ -1,0 +1,343 @@
+"""The queue in the store: one suite for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from isolet.clock import SystemClock
+from isolet.database import jobs as stored
+from isolet.database import leases, schema
+from isolet.database.connection import Connection, Database
+from isolet.database.jobs import Accepted, Idempotency, Kept
+from isolet.database.leases import Claim, Conclusion
+from isolet.domain.body_budget import BodyBudget
+from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, Result, claimed, concluded, lane
+from isolet.ids import FunctionId, JobId, ProjectId, new_id
+from tests.integration.database.rows import AT_MS
+
+OWNER, OTHER = "server-1", "server-2"
+
+
+def a_job(project: str = "p1", function: str = "f1", **values: Any) -> Job:
+    known: dict[str, Any] = {"id": JobId(new_id()), "kind": JobKind.CALL, "project_id": ProjectId(project)}
+    known |= {"function_id": FunctionId(function), "function_name": "hello", "method": "POST", "target": "/"}
+    known |= {"lane": lane(ProjectId(project), function), "created_at_ms": AT_MS, "due_at_ms": AT_MS}
+    return Job(**{**known, **values})
+
+
+async def accept(database: Database, *jobs: Job) -> None:
+    await database.write(stored.accept, [Accepted(job=job) for job in jobs])
+
+
+async def claim(
+    database: Database, limit: int = 10, *, owner: str = OWNER, room: Mapping[str, int] | None = None, **values: Any
+) -> list[Job]:
+    rooms = room or {}
+    wanted = Claim(
+        **{
+            "kind": JobKind.CALL,
+            "owner": owner,
+            "limit": limit,
+            "now_ms": AT_MS,
+            "running": {},
+            "room": lambda name: rooms.get(name, 100),
+            **values,
+        }
+    )
+    (found,) = await database.write(leases.claim, [wanted])
+    return found
+
+
+async def get(database: Database, job: Job) -> Job:
+    found = await database.read(stored.get, job.id)
+    assert found is not None
+    return found
+
+
+def plain(job: Job) -> Job:
+    """Without when its lease ends, which the database's own clock says, and what only says what was read of it."""
+    return replace(job, lease_until_ms=None, keeps_result=False)
+
+
+async def expire(database: Database, *chosen: Job) -> None:
+    """Let leases have ended long ago."""
+
+    def work(connection: Connection) -> None:
+        ids = [job.id for job in chosen]
+        connection.execute(update(schema.jobs).where(schema.jobs.c.id.in_(ids)).values(lease_until_ms=1))
+
+    await database.write(work)
+
+
+def ended(job: Job, owner: str = OWNER, follow_up: Job | None = None) -> Conclusion:
+    return Conclusion(job=job, owner=owner, at_ms=AT_MS + 3, follow_up=follow_up)
+
+
+def succeeded(job: Job) -> Job:
+    attempt = Attempt(at_ms=AT_MS, duration_ms=3, status=200)
+    result = Result(status=200, headers=(("x-a", "1"),), body=b"\x00\xff")
+    return concluded(job, JobEvent.SUCCEEDED, AT_MS + 3, attempt=attempt, result=result)
+
+
+async def test_a_job_is_kept_whole(database: Database) -> None:
+    job = a_job(headers=(("a", "b"),), body=b"\x00\xff", callback_url="https://example.com/")
+    await accept(database, job)
+    assert await get(database, job) == job
+
+
+async def test_a_claim_leases_what_is_due(database: Database) -> None:
+    job, later = a_job(), a_job(due_at_ms=AT_MS + 1)
+    await accept(database, job, later)
+
+    assert [plain(found) for found in await claim(database)] == [plain(claimed(job, OWNER, AT_MS))]
+    assert await claim(database, owner=OTHER) == []
+    assert await database.read(stored.next_due_ms, JobKind.CALL) == AT_MS + 1
+
+
+async def test_an_end_counts_only_while_the_lease_is_owned(database: Database) -> None:
+    job = a_job()
+    await accept(database, job)
+    (first,) = await claim(database)
+    await database.write(leases.requeue, AT_MS, owner=OWNER)
+    (second,) = await claim(database)
+    assert second.claims == 2
+
+    stale = ended(succeeded(first), follow_up=a_job(kind=JobKind.CALLBACK, parent_id=job.id))
+    foreign = ended(succeeded(second), OTHER)
+    assert await database.write(leases.conclude, [stale, foreign]) == [False, False]
+    assert await database.read(stored.callback_of, job.id) is None
+    follow_up = a_job(kind=JobKind.CALLBACK, parent_id=job.id)
+    good = ended(succeeded(second), follow_up=follow_up)
+    assert await database.write(leases.conclude, [good]) == [True]
+
+    assert await get(database, job) == succeeded(second)
+    told = await database.read(stored.callback_of, job.id)
+    assert told is not None
+    assert plain(told) == follow_up
+    assert await database.write(leases.conclude, [good]) == [False]
+
+
+async def test_a_lease_ends_with_its_time_or_its_owner(database: Database) -> None:
+    kept, lost = a_job(), a_job()
+    await accept(database, claimed(kept, OWNER, AT_MS), claimed(lost, OTHER, AT_MS))
+    await expire(database, kept, lost)
+    assert await database.write(leases.heartbeat, OWNER, AT_MS) == {kept.id: False}
+
+    assert await database.write(leases.requeue, AT_MS) == 1
+
+    after = await get(database, lost)
+    assert (after.state, after.attempts, after.crashes, after.lease_owner) == (JobState.QUEUED, 0, 1, None)
+    assert [attempt.error for attempt in after.history] == ["the server ended while it ran"]
+    assert (await get(database, kept)).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("skew_ms", [-3_600_000, 3_600_000])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_leases_go_by_the_databases_clock_whatever_a_server_takes_the_time_for(
+    database: Database, skew_ms: int
+) -> None:
+    at_once, waited, here = a_job(), a_job(), SystemClock().now_ms()
+    await accept(database, waited, claimed(at_once, OWNER, here + skew_ms))
+    await claim(database, now_ms=here + skew_ms)
+    await database.write(leases.heartbeat, OWNER, here + skew_ms)
+
+    for now_ms in (here, here - skew_ms):
+        assert await database.write(leases.requeue, now_ms) == 0
+
+
+async def test_what_was_to_be_cancelled_is_not_queued_again(database: Database) -> None:
+    died, retried, handed_back, kept = (claimed(a_job(), OWNER, AT_MS) for _ in range(4))
+    chosen = [died, retried, handed_back]
+    await accept(database, *chosen, kept)
+    for job in chosen:
+        assert await database.write(stored.cancel, job.id, AT_MS)
+
+    again = {"attempt": Attempt(at_ms=AT_MS, duration_ms=1), "delay_ms": 60_000}
+    conclusions = [
+        ended(concluded(retried, JobEvent.RETRIED, AT_MS, **again)),
+        ended(concluded(handed_back, JobEvent.HANDED_BACK, AT_MS, **again)),
+    ]
+    assert await database.write(leases.conclude, conclusions) == [True, True]
+    assert await database.write(leases.requeue, AT_MS, ids=[died.id, kept.id]) == 2
+
+    for job in chosen:
+        after = await get(database, job)
+        assert (after.state, after.lease_owner) == (JobState.CANCELLED, None)
+        assert after.finished_at_ms in (AT_MS, AT_MS + 3)
+    assert (await get(database, kept)).state is JobState.QUEUED
+
+
+async def test_a_claim_passes_over_what_is_to_be_cancelled(database: Database) -> None:
+    await accept(database, a_job(cancel_requested=True))
+    assert await claim(database) == []
+
+
+async def test_what_a_lost_job_becomes_is_written_with_what_follows(database: Database) -> None:
+    lost = claimed(a_job(callback_url="https://example.com/"), OWNER, AT_MS)
+    follow_up = a_job(kind=JobKind.CALLBACK, parent_id=lost.id)
+    await accept(database, lost)
+
+    def give_up(job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
+        return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), follow_up
+
+    assert await database.write(leases.requeue, AT_MS, ids=[lost.id], lost=give_up) == 1
+    assert (await get(database, lost)).state is JobState.FAILED
+    assert (await database.read(stored.callback_of, lost.id)) is not None
+
+
+async def test_large_bodies_stay_in_the_store_until_they_are_asked_for(database: Database) -> None:
+    small, large = a_job(body=b"s"), a_job(body=b"l" * 100_000, result_body=b"of the try before")
+    await accept(database, small, large)
+
+    found = {job.id: job for job in await claim(database)}
+
+    assert (found[small.id].body, found[large.id].body, found[large.id].body_bytes) == (b"s", b"", 100_000)
+    assert await database.read(stored.get_body, large.id) == large.body
+    # Nor does a try that gave nothing replace what is there.
+    again = concluded(found[large.id], JobEvent.HANDED_BACK, AT_MS, attempt=None)
+    assert await database.write(leases.conclude, [ended(again)]) == [True]
+    after = await get(database, large)
+    assert (after.body, after.result_body) == (large.body, large.result_body)
+
+
+async def test_a_claim_takes_no_more_bytes_than_it_may(database: Database) -> None:
+    budget = BodyBudget(1_000_000)
+    await accept(database, *(a_job(body=b"b" * 300_000) for _ in range(4)), *(a_job(body=b"s") for _ in range(2)))
+    await accept(database, *(a_job("p2", "f2", body=b"b" * 300_000) for _ in range(3)))
+
+    found = await claim(database, take=budget.take)
+
+    assert sorted((job.project_id, job.body_bytes) for job in found) == [("p1", 300_000), ("p2", 300_000)]
+
+
+async def test_one_projects_backlog_does_not_starve_another(database: Database) -> None:
+    await accept(database, *(a_job("p1") for _ in range(20)))
+    await accept(database, *(a_job("p2", "f2", due_at_ms=AT_MS) for _ in range(3)))
+
+    found = await claim(database, 6, running={"p1": 1})
+
+    assert sorted(job.project_id for job in found) == ["p1", "p1", "p1", "p2", "p2", "p2"]
+
+
+async def test_places_that_one_project_does_not_need_go_to_another(database: Database) -> None:
+    await accept(database, *(a_job("p1") for _ in range(20)), a_job("p2", "f2"))
+    found = await claim(database, 10)
+    assert len(found) == 10
+    assert len({job.id for job in found}) == 10
+
+
+async def test_a_full_lane_waits_and_others_go_on(database: Database) -> None:
+    await accept(database, *(a_job(function="full") for _ in range(5)), *(a_job(function="free") for _ in range(2)))
+    found = await claim(database, room={"p1:full": 1})
+    assert sorted(job.function_id for job in found) == ["free", "free", "full"]
+
+
+async def test_an_idempotency_key_gives_the_first_job(database: Database) -> None:
+    def keyed(digest: bytes, at_ms: int = AT_MS) -> Accepted:
+        job = a_job(created_at_ms=at_ms)
+        return Accepted(job=job, idempotency=Idempotency(key="k", digest=digest, expires_at_ms=at_ms + 100))
+
+    first, same, other, later = keyed(b"1"), keyed(b"1"), keyed(b"2"), keyed(b"2", AT_MS + 100)
+
+    assert await database.write(stored.accept, [first, same]) == [
+        Kept(id=first.job.id),
+        Kept(id=first.job.id, new=False),
+    ]
+    assert await database.write(stored.accept, [other]) == [Kept(id=first.job.id, new=False, same=False)]
+    assert await database.write(stored.accept, [later]) == [Kept(id=later.job.id)]
+    assert await database.read(stored.get, same.job.id) is None
+
+
+async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(database: Database) -> None:
+    waiting, running = a_job(), claimed(a_job(), OWNER, AT_MS)
+    await accept(database, waiting, running)
+    for job in (waiting, running):
+        assert await database.write(stored.cancel, job.id, AT_MS)
+
+    assert (await get(database, waiting)).state is JobState.CANCELLED
+    assert not await database.write(stored.cancel, waiting.id, AT_MS)
+    assert plain(await get(database, running)) == plain(replace(running, cancel_requested=True))
+    assert await database.write(leases.heartbeat, OWNER, AT_MS) == {running.id: True}
+
+
+async def test_failed_deliveries_are_found_and_queued_again(database: Database) -> None:
+    ended = {"state": JobState.FAILED, "finished_at_ms": AT_MS, "kind": JobKind.CALLBACK, "attempts": 8}
+    mine, theirs = a_job(**ended), a_job("p2", **ended)
+    await accept(database, mine, theirs, a_job(kind=JobKind.CALLBACK))
+
+    found = await database.read(stored.list_deliveries, ProjectId("p1"), state=JobState.FAILED, limit=10)
+
+    assert [job.id for job in found] == [mine.id]
+    assert found[0].keeps_result, "its bodies stay in the store"
+    assert await database.write(stored.reopen, [mine.id], AT_MS + 1) == 1
+    after = await get(database, mine)
+    assert (after.state, after.attempts, after.due_at_ms) == (JobState.QUEUED, 0, AT_MS + 1)
+    assert await database.write(stored.reopen, [mine.id], AT_MS + 1) == 0
+
+
+async def test_old_results_age_out(database: Database) -> None:
+    old = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS)
+    new = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS + 10)
+    await accept(database, old, new, a_job())
+
+    assert await database.write(stored.prune, ended_before_ms=AT_MS + 5, now_ms=AT_MS, limit=100) == 1
+    assert await database.read(stored.get, old.id) is None
+    assert await get(database, new) == new
+
+
+async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(database: Database) -> None:
+    ended = a_job(state=JobState.FAILED, finished_at_ms=AT_MS)
+    waiting = [a_job(), a_job("p2"), a_job(kind=JobKind.CALLBACK)]
+    await accept(database, *waiting, claimed(a_job(), OWNER, AT_MS), ended)
+
+    assert await database.read(stored.count_open) == {
+        (JobKind.CALL, JobState.QUEUED): 2,
+        (JobKind.CALL, JobState.RUNNING): 1,
+        (JobKind.CALLBACK, JobState.QUEUED): 1,
+    }
+
+
+async def test_open_jobs_and_their_bytes_are_counted_by_project(database: Database) -> None:
+    over = a_job(state=JobState.FAILED, finished_at_ms=AT_MS, body=b"ended")
+    await accept(database, a_job(body=b"12"), claimed(a_job(body=b"345"), OWNER, AT_MS), a_job("p2"), over)
+
+    assert sorted(await database.read(stored.count_by_project)) == [("p1", 2, 5), ("p2", 1, 0)]
+
+
+async def test_a_projects_jobs_are_found_piece_by_piece(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "_WINDOW_ROWS", 4)
+    mine, theirs = [a_job() for _ in range(7)], [a_job("p2") for _ in range(5)]
+    await accept(database, *(job for pair in itertools.zip_longest(mine, theirs) for job in pair if job))
+
+    found, after = [], ""
+    while after is not None:
+        ids, after = await database.read(stored.ids_of_project, ProjectId("p1"), after)
+        found += ids
+    await database.write(stored.delete_jobs, found)
+
+    assert sorted(found) == sorted(job.id for job in mine)
+    assert [await database.read(stored.get, job.id) for job in mine] == [None] * 7
+    for job in theirs:
+        assert await get(database, job) == job
+
+
+async def test_a_result_is_read_in_parts_and_no_job_with_its_bodies(database: Database) -> None:
+    job, empty = a_job(body=b"asked", result_body=bytes(range(256)) * 10), a_job()
+    await accept(database, job, empty)
+
+    parts = [await database.read(stored.get_result_part, job.id, start, 1_000) for start in (0, 1_000, 2_000, 3_000)]
+
+    assert [len(part or b"") for part in parts] == [1_000, 1_000, 560, 0]
+    assert b"".join(part or b"" for part in parts) == job.result_body
+    assert await database.read(stored.get_result_part, empty.id, 0, 10) == b""
+    assert await database.read(stored.get_result_part, JobId(new_id()), 0, 10) is None
+    light = await database.read(stored.get_light, job.id)
+    assert light is not None
+    assert (light.id, light.body, light.result_body) == (job.id, b"", b"")
+    assert await database.read(stored.get_light, JobId(new_id())) is None

@@ -1,0 +1,154 @@
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from isolet.database import functions as stored_functions
+from isolet.database import migrate
+from isolet.database.connection import Database
+from isolet.database.engine import Engines, open_engines, sqlite_url
+from isolet.database.partial_indexes import metadata
+from isolet.errors import StoreError
+from isolet.ids import FunctionId
+
+
+@pytest.fixture
+def engines(empty_database_url: str) -> Iterator[Engines]:
+    opened = open_engines(empty_database_url)
+    yield opened
+    opened.dispose()
+
+
+def test_a_fresh_database_gets_the_schema_that_the_code_speaks_of(engines: Engines) -> None:
+    migrate.upgrade(engines.writer)
+
+    with engines.writer.begin() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+def test_constraints_are_those_that_the_code_speaks_of(engines: Engines) -> None:
+    migrate.upgrade(engines.writer)
+
+    found = inspect(engines.writer)
+    for name, table in metadata.tables.items():
+        keys = {
+            (tuple(key["constrained_columns"]), key["referred_table"], key["options"].get("ondelete"))
+            for key in found.get_foreign_keys(name)
+        }
+        assert keys == {
+            (tuple(key.column_keys), key.referred_table.name, key.ondelete) for key in table.foreign_key_constraints
+        }
+        assert set(found.get_pk_constraint(name)["constrained_columns"]) == set(table.primary_key.columns.keys())
+        assert {column["name"]: column["nullable"] for column in found.get_columns(name)} == {
+            column.name: column.nullable for column in table.columns
+        }
+
+
+def test_upgrading_again_changes_nothing(engines: Engines) -> None:
+    migrate.upgrade(engines.writer)
+    with engines.writer.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) "
+                "VALUES ('id', 'slug', 'name', 'free', '[]', 5)"
+            )
+        )
+
+    migrate.upgrade(engines.writer)
+
+    with engines.reader.begin() as connection:
+        assert connection.execute(text("SELECT slug, created_at_ms FROM projects")).all() == [("slug", 5)]
+
+
+def test_every_migration_stands_in_one_line() -> None:
+    files = sorted((Path(migrate.__file__).parent / "migrations/versions").glob("*.py"))
+    chain = []
+    for file in files:
+        source = file.read_text()
+        down = re.search(r'^down_revision = (?:None|"(\w+)")$', source, re.MULTILINE)
+        here = re.search(r'^revision = "(\w+)"$', source, re.MULTILINE)
+        assert down is not None
+        assert here is not None
+        chain.append((down[1], here[1]))
+    assert [down for down, _ in chain] == [None, *(here for _, here in chain[:-1])]
+    assert migrate.revisions() == [here for _, here in chain]
+
+
+async def test_a_schema_of_a_later_release_is_refused_and_left_as_it_is(
+    engines: Engines, empty_database_url: str
+) -> None:
+    migrate.upgrade(engines.writer)
+    with engines.writer.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    later = Database(empty_database_url)
+    try:
+        with pytest.raises(StoreError, match=r"its schema 9999 is newer than this release; upgrade Isolet$"):
+            await later.open()
+    finally:
+        await later.close()
+    with engines.reader.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "isolet.db"
+    path.write_bytes(b"no database at all" * 100)
+
+    database = Database(sqlite_url(path))
+    try:
+        with pytest.raises(StoreError, match=r"^cannot open the database: file is not a database$"):
+            await database.open()
+    finally:
+        await database.close()
+
+
+async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "missing" / "isolet.db"))
+    try:
+        with pytest.raises(StoreError, match=r"^cannot open the database: unable to open database file$"):
+            await database.open()
+    finally:
+        await database.close()
+
+
+async def test_the_code_of_an_earlier_release_is_kept(engines: Engines, empty_database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with engines.writer.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0009")
+        connection.execute(
+            text(
+                "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) "
+                "VALUES ('p', 'shop', 'Shop', 'free', '[]', 5)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO functions (id, project_id, name, slug, code, function_type, response_mode, "
+                "public_endpoint, limits, status, lock_version, created_at_ms, updated_at_ms) VALUES "
+                "('f', 'p', 'One', 'one', 'the ü code', 'cloudflare_worker', 'passthrough', false, '{}', 'draft', "
+                "0, 5, 5)"
+            )
+        )
+
+    database = Database(empty_database_url)
+    await database.open()
+    try:
+        read = partial(stored_functions.get_function, function_id=FunctionId("f"), with_code=True)
+        function = await database.read(read)
+    finally:
+        await database.close()
+
+    assert (function.name, function.code) == ("One", "the ü code")

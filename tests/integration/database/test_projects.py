@@ -1,0 +1,69 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from isolet.database import access, functions, versions
+from isolet.database import projects as stored
+from isolet.database.connection import Database
+from isolet.domain.projects import Plan
+from isolet.errors import Conflict, NotFound
+from tests.integration.database.rows import AT_MS, a_deployment, a_function, a_key, a_project, a_version
+
+
+async def test_projects_are_listed_by_slug_as_they_were_stored(database: Database) -> None:
+    shop = a_project("shop", plan=Plan.PRO, allowed_origins=("https://a.example", "*"), name="Läden")
+    blog = a_project("blog", allowed_origins=())
+    for project in (shop, blog):
+        await database.write(stored.insert_project, project)
+    assert await database.read(stored.list_projects) == [blog, shop]
+    assert await database.read(partial(stored.list_projects, limit=1)) == [blog]
+    assert await database.read(partial(stored.list_projects, after="blog", limit=5)) == [shop]
+    # One that was deleted between two pages.
+    assert await database.read(partial(stored.list_projects, after="cook", limit=5)) == [shop]
+    assert await database.read(stored.find_project, "shop") == shop
+    assert await database.read(stored.find_project, "sho_") is None
+
+
+async def test_a_slug_belongs_to_one_project(database: Database) -> None:
+    first = a_project("shop")
+    await database.write(stored.insert_project, first)
+    with pytest.raises(Conflict, match=r"^cannot create project 'shop': the slug is taken$"):
+        await database.write(stored.insert_project, a_project("shop"))
+    assert await database.read(stored.list_projects) == [first]
+
+
+async def test_a_changed_project_replaces_itself_only(database: Database) -> None:
+    shop, blog = a_project("shop"), a_project("blog")
+    for project in (shop, blog):
+        await database.write(stored.insert_project, project)
+    after = replace(shop, name="New", plan=Plan.FREE, allowed_origins=("https://b.example",), limits={"functions": 3})
+    await database.write(stored.update_project, after)
+    assert await database.read(stored.list_projects) == [blog, after]
+
+
+async def test_a_change_of_a_project_that_is_gone_is_told(database: Database) -> None:
+    with pytest.raises(NotFound, match=r"^Project not found$"):
+        await database.write(stored.update_project, a_project("gone"))
+
+
+async def test_a_deleted_project_takes_all_it_holds_along(database: Database) -> None:
+    shop, blog = a_project("shop"), a_project("blog")
+    for project in (shop, blog):
+        function = a_function(project)
+        await database.write(stored.insert_project, project)
+        await database.write(access.insert_key, a_key(project, f"isk_{project.slug}"))
+        await database.write(functions.insert_function, function)
+        await database.write(versions.insert_version, a_version(function))
+        await database.write(versions.put_deployment, a_deployment(function), AT_MS)
+    before = await database.read(functions.list_functions)
+
+    await database.write(stored.delete_project, shop.id)
+
+    gone, kept = sorted(before, key=lambda function: function.project_id == blog.id)
+    assert await database.read(stored.list_projects) == [blog]
+    assert await database.read(functions.list_functions) == [kept]
+    assert [key.project_id for key in await database.read(access.list_keys)] == [blog.id]
+    assert await database.read(versions.list_versions, gone.id) == []
+    assert len(await database.read(versions.list_versions, kept.id)) == 1
+    assert [found.function_id for found in await database.read(versions.list_deployments)] == [kept.id]

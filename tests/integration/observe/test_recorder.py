@@ -1,0 +1,290 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from isolet.database import invocations as stored
+from isolet.database.connection import Connection, Database
+from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.domain.redaction import Redactor
+from isolet.ids import InvocationId, new_id
+from isolet.observe.call_history import Records
+from isolet.observe.recorder import Recorder
+from isolet.observe.redaction import Kept, Recording
+from isolet.tasks import Tasks
+from tests.integration.database.rows import a_function, a_project, an_invocation
+
+FUNCTION = a_function(a_project())
+
+
+def a_line(message: str) -> ConsoleLine:
+    return ConsoleLine(level="log", message=message, at_ms=1)
+
+
+@pytest.fixture
+async def recorder(database: Database) -> AsyncIterator[Recorder]:
+    """A recorder whose loop runs."""
+    tasks = Tasks()
+    running = Recorder(database)
+    tasks.loop(running.run(), name="recorder")
+    yield running
+    await tasks.close()
+
+
+def record(recorder: Recorder, *lines: str) -> Invocation:
+    """A call from its begin to its end."""
+    invocation = an_invocation(FUNCTION)
+    recorder.begin(invocation)
+    for line in lines:
+        recorder.print(invocation.id, a_line(line))
+    recorder.end(invocation)
+    return invocation
+
+
+async def read(database: Database) -> dict[InvocationId, Invocation]:
+    found = await database.read(stored.list_invocations, FUNCTION.id, limit=10_000)
+    return {invocation.id: invocation for invocation in found}
+
+
+async def test_a_record_is_written_soon_after_its_call(recorder: Recorder, database: Database) -> None:
+    invocation = record(recorder)
+    async with asyncio.timeout(60):
+        while not await read(database):
+            await asyncio.sleep(0.005)
+    assert await read(database) == {invocation.id: invocation}
+
+
+async def test_a_call_that_goes_on_is_not_written(recorder: Recorder, database: Database) -> None:
+    recorder.begin(an_invocation(FUNCTION))
+    ended = record(recorder)
+    await recorder.flush(10)
+    assert list(await read(database)) == [ended.id]
+
+
+async def test_a_call_that_never_ran_leaves_no_record(recorder: Recorder, database: Database) -> None:
+    invocation = an_invocation(FUNCTION)
+    recorder.begin(invocation)
+    recorder.drop(invocation)
+    await recorder.flush(10)
+    assert await read(database) == {}
+
+
+async def test_flushing_waits_for_everything_that_ended(recorder: Recorder, database: Database) -> None:
+    made = [record(recorder) for _ in range(1_234)]
+    await recorder.flush(30)
+    assert list(await read(database)) == [invocation.id for invocation in reversed(made)]
+    await recorder.flush(0.0001)
+
+
+async def test_many_records_are_one_transaction(database: Database) -> None:
+    recorder = Recorder(database)
+    made = [record(recorder) for _ in range(500)]
+    tasks = Tasks()
+    began = asyncio.get_running_loop().time()
+    tasks.loop(recorder.run(), name="recorder")
+    await recorder.flush(10)
+    assert len(await read(database)) == len(made)
+    # 500 transactions that wait for the disk would take longer by far.
+    assert asyncio.get_running_loop().time() - began < 2
+    await tasks.close()
+
+
+async def test_lines_are_kept_in_the_order_they_were_printed(recorder: Recorder, database: Database) -> None:
+    invocation = record(recorder, "one", "two", "three")
+    await recorder.flush(10)
+    assert [line.message for line in (await read(database))[invocation.id].console] == ["one", "two", "three"]
+
+
+async def test_a_line_after_the_end_joins_its_record_before_it_is_written(database: Database) -> None:
+    recorder = Recorder(database)
+    invocation = record(recorder, "early")
+    recorder.print(invocation.id, a_line("late"))
+    tasks = Tasks()
+    tasks.loop(recorder.run(), name="recorder")
+    await recorder.flush(10)
+    assert [line.message for line in (await read(database))[invocation.id].console] == ["early", "late"]
+    await tasks.close()
+
+
+async def test_a_line_after_the_record_was_written_is_appended(recorder: Recorder, database: Database) -> None:
+    invocation = record(recorder, "early")
+    await recorder.flush(10)
+    for message in ("late", "later"):
+        recorder.print(invocation.id, a_line(message))
+    await recorder.flush(10)
+    messages = [line.message for line in (await read(database))[invocation.id].console]
+    assert messages == ["early", "late", "later"]
+
+
+async def test_a_line_while_its_record_is_being_written_is_appended(recorder: Recorder, database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    holding = asyncio.ensure_future(database.write(hold))
+    assert await asyncio.to_thread(begun.wait, 10)
+    invocation = record(recorder)
+    async with asyncio.timeout(60):
+        while recorder._open:
+            await asyncio.sleep(0.005)
+    recorder.print(invocation.id, a_line("meanwhile"))
+    go_on.set()
+    await holding
+    await recorder.flush(10)
+    assert [line.message for line in (await read(database))[invocation.id].console] == ["meanwhile"]
+
+
+async def test_a_line_of_nobody_is_passed_over(recorder: Recorder, database: Database) -> None:
+    recorder.print(InvocationId(""), a_line("while loading"))
+    recorder.print(InvocationId(new_id()), a_line("of an unknown call"))
+    invocation = record(recorder)
+    await recorder.flush(10)
+    assert (await read(database))[invocation.id].console == []
+
+
+async def test_records_are_counted_as_lost_when_the_store_stalls_for_long(database: Database) -> None:
+    recorder = Recorder(database)
+    for _ in range(20_007):
+        record(recorder)
+    assert recorder.lost == 7
+    with pytest.raises(TimeoutError):
+        await recorder.flush(0.01)
+
+
+async def test_a_store_that_fails_costs_its_batch_and_no_more(recorder: Recorder, database: Database) -> None:
+    await database.write(lambda connection: connection.execute(text("ALTER TABLE invocations RENAME TO away")))
+    with capture_logs() as logs:
+        for _ in range(3):
+            record(recorder)
+        recorder.print(InvocationId(new_id()), a_line("late"))
+        await recorder.flush(10)
+    assert recorder.lost == 3
+    assert [entry["event"] for entry in logs] == ["cannot write the records of calls", "cannot write console lines"]
+
+    await database.write(lambda connection: connection.execute(text("ALTER TABLE away RENAME TO invocations")))
+    invocation = record(recorder)
+    await recorder.flush(10)
+    assert list(await read(database)) == [invocation.id]
+    assert recorder.lost == 3
+
+
+async def test_reading_sees_calls_that_have_just_ended(recorder: Recorder, database: Database) -> None:
+    records = Records(database, recorder)
+    made = [record(recorder) for _ in range(3)]
+    found = await records.latest(FUNCTION.id, limit=2)
+    assert [invocation.id for invocation in found] == [made[2].id, made[1].id]
+
+
+async def test_reading_does_not_wait_long_for_a_store_that_stalls(database: Database) -> None:
+    recorder = Recorder(database)
+    record(recorder)
+    async with asyncio.timeout(60):
+        assert await Records(database, recorder).latest(FUNCTION.id, limit=2) == []
+
+
+async def test_a_record_that_the_store_refuses_costs_no_other_one(database: Database) -> None:
+    recorder = Recorder(database)
+    kept = [record(recorder) for _ in range(30)]
+    refused = []
+    for _ in range(3):
+        refused.append(record(recorder))
+        refused[-1].path = "/\ud800"
+        kept += [record(recorder) for _ in range(30)]
+    tasks = Tasks()
+    with capture_logs() as logs:
+        tasks.loop(recorder.run(), name="recorder")
+        await recorder.flush(30)
+    await tasks.close()
+    assert set(await read(database)) == {call.id for call in kept}
+    assert recorder.lost == len(refused)
+    assert [(entry["event"], entry["rows"]) for entry in logs] == [("cannot write the records of calls", 3)]
+
+
+async def test_what_is_kept_of_a_call_is_redacted_before_anybody_is_told(database: Database) -> None:
+    told: list[bytes] = []
+    recorder = Recorder(
+        database,
+        on_ended=lambda batch: told.extend(call.response_body for call in batch),
+    )
+    invocation = an_invocation(FUNCTION)
+    recorder.begin(invocation)
+    kept = Kept(
+        recording=Recording("root-key"),
+        headers=[],
+        query=b"",
+        response=b"a s3cret-value",
+        redactor=Redactor(["s3cret-value"]),
+        whole=True,
+    )
+    recorder.end(invocation, kept)
+    tasks = Tasks()
+    tasks.loop(recorder.run(), name="recorder")
+    await recorder.flush(10)
+    await tasks.close()
+    assert told == [b"a [redacted]"]
+    assert (await read(database))[invocation.id].response_body == b"a [redacted]"
+
+
+async def test_what_cannot_be_prepared_is_not_shown_as_it_came(database: Database) -> None:
+    class Broken(Redactor):
+        def data(self, data: bytes, *, cut: bool = False) -> bytes:
+            raise ValueError("no")
+
+    recorder = Recorder(database)
+    invocation = an_invocation(FUNCTION, request_body=b"s3cret-value", path="/s3cret-value")
+    other = an_invocation(FUNCTION)
+    kept = Kept(
+        recording=Recording("root-key"),
+        headers=[],
+        query=b"",
+        response=b"s3cret-value",
+        redactor=Broken(["s3cret-value"]),
+        whole=True,
+    )
+    recorder.begin(invocation)
+    recorder.end(invocation, kept)
+    recorder.begin(other)
+    recorder.end(other)
+    tasks = Tasks()
+    with capture_logs() as logs:
+        tasks.loop(recorder.run(), name="recorder")
+        await recorder.flush(10)
+    await tasks.close()
+    found = await read(database)
+    assert (found[invocation.id].request_body, found[invocation.id].path) == (b"", "")
+    assert found[other.id] == other
+    assert "s3cret" not in str([entry for entry in logs if entry["event"] != "cannot prepare the record of a call"])
+
+
+async def test_the_end_of_a_console_is_kept(recorder: Recorder, database: Database) -> None:
+    end = ConsoleLine(level="warn", message="more", at_ms=1, ends=True)
+    during, after = an_invocation(FUNCTION), an_invocation(FUNCTION)
+    for call in (during, after):
+        recorder.begin(call)
+        recorder.print(call.id, a_line("one"))
+    recorder.print(during.id, end)
+    for call in (during, after):
+        recorder.end(call)
+    await recorder.flush(10)
+    recorder.print(after.id, a_line("late"))
+    recorder.print(after.id, end)
+    await recorder.flush(10)
+    found = await read(database)
+    assert [line.message for line in found[during.id].console] == ["one"]
+    assert [line.message for line in found[after.id].console] == ["one", "late"]
+    assert found[during.id].console_truncated
+    assert found[after.id].console_truncated
+
+
+async def test_late_lines_that_wait_are_bounded_in_bytes(database: Database) -> None:
+    recorder = Recorder(database)
+    invocation = record(recorder)
+    recorder.drop(invocation)
+    for _ in range(9_000):
+        recorder.print(invocation.id, a_line("x" * 10_000))
+    assert sum(len(line.message) for _, line in recorder._late) <= 17 * 1024 * 1024

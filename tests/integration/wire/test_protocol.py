@@ -1,0 +1,245 @@
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from isolet.wire.protocol import WHOLE, Protocol
+from isolet.wire.upgrade import EXTENSION, Upgrade
+
+MB = 1024 * 1024
+HEAD = b"%b / HTTP/1.1\r\nhost: test\r\n%b\r\n"
+
+
+SILENCE_S = 0.15
+
+
+class QuickToRefuse(Protocol):
+    body_timeout_s = 0.5
+
+
+class Hurries(Protocol):
+    body_window_s = 0.3
+    body_least_bytes_s = 1000.0
+
+
+class QuickToCut(Protocol):
+    write_timeout_s = 0.2
+
+
+class Floods:
+    """Takes a connection over, and sends more than anybody takes."""
+
+    def __init__(self) -> None:
+        self.paused, self.lost = asyncio.Event(), asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        asyncio.get_running_loop().call_soon(self.transport.write, bytes(64 * MB))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+    def pause_writing(self) -> None:
+        self.paused.set()
+
+    def data_received(self, data: bytes) -> None: ...
+    def resume_writing(self) -> None: ...
+    def shutdown(self) -> None: ...
+
+
+@asynccontextmanager
+async def listening(app: Any, kind: type[Protocol], **options: Any) -> AsyncIterator[tuple[str, int]]:
+    loop = asyncio.get_running_loop()
+    config = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None, **options)
+    state = ServerState()
+    server = await loop.create_server(lambda: kind(config, state, {}), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()  # type: ignore[union-attr]
+        async with asyncio.timeout(60):
+            await server.wait_closed()
+
+
+async def takes_whole(scope: Any, receive: Any, send: Any) -> None:
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            await send({"type": WHOLE, "status": 200, "headers": [], "body": body})
+            return
+
+
+async def talk(address: tuple[str, int], *pieces: bytes) -> bytes:
+    """Send the pieces, with a silence of the server after each that is not the last, and read until it closes."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        for piece in pieces[:-1]:
+            writer.write(piece)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.readuntil(b"no such text"), SILENCE_S)
+        writer.write(pieces[-1])
+        async with asyncio.timeout(60):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 10\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_a_body_that_stops_coming_is_refused_and_its_connection_closed(framing: bytes) -> None:
+    async with listening(takes_whole, QuickToRefuse) as address:
+        reply = await talk(address, HEAD % (b"POST", framing))
+
+    assert reply.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert reply.endswith(b'{"error": "The request\'s body did not come in time"}')
+    assert reply.count(b"HTTP/1.1") == 1
+
+
+async def test_a_body_that_comes_slowly_in_many_pieces_is_taken() -> None:
+    head = HEAD % (b"POST", b"content-length: 4\r\nconnection: close\r\n")
+    async with listening(takes_whole, QuickToRefuse) as address:
+        reply = await talk(address, head, *[b"x"] * 4)
+
+    assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert reply.endswith(b"\r\n\r\nxxxx")
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 100000\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_a_body_that_comes_too_slowly_is_refused(framing: bytes) -> None:
+    piece = b"1\r\nx\r\n" if b"chunked" in framing else b"x"
+    async with listening(takes_whole, Hurries) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(HEAD % (b"POST", framing))
+        reply = b""
+        # Each waits a little for an answer; a window ends meanwhile.
+        async with asyncio.timeout(30):
+            while not reply:
+                writer.write(piece)
+                with contextlib.suppress(TimeoutError):
+                    reply = await asyncio.wait_for(reader.read(65_536), 0.02)
+        writer.close()
+
+    assert reply.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_is_read_slowly_is_taken() -> None:
+    async def takes_its_time(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(3):
+            # Another's work: longer than a window.
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 2 * Hurries.body_window_s)
+            await receive()
+        await takes_whole(scope, receive, send)
+
+    head = HEAD % (b"POST", b"connection: close\r\ncontent-length: %d\r\n" % (16 * MB))
+    async with listening(takes_its_time, Hurries) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(head + bytes(16 * MB))
+        async with asyncio.timeout(30):
+            reply = await reader.read()
+        writer.close()
+
+    assert reply.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "streamed"])
+async def test_a_client_that_takes_nothing_of_its_reply_is_cut_off(whole: bool) -> None:
+    lost = asyncio.Event()
+
+    async def floods(scope: Any, receive: Any, send: Any) -> None:
+        if whole:
+            await send({"type": WHOLE, "status": 200, "headers": [], "body": bytes(64 * MB)})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not lost.is_set():
+            await send({"type": "http.response.body", "body": bytes(MB), "more_body": True})
+
+    class Tells(Protocol):
+        write_timeout_s = 0.2
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async with listening(floods, Tells) as address:
+        with socket.create_connection(address) as client:
+            client.sendall(HEAD % (b"GET", b""))
+            async with asyncio.timeout(60):
+                await lost.wait()
+
+
+async def test_an_accepted_upgrade_is_not_cut_off_while_its_client_takes_nothing() -> None:
+    taker = Floods()
+
+    async def upgrades(scope: Any, receive: Any, send: Any) -> None:
+        asked: Upgrade = scope["extensions"][EXTENSION]
+        asked.accept([], taker)
+
+    async with listening(upgrades, QuickToCut) as address:
+        with socket.create_connection(address) as client:
+            client.sendall(HEAD % (b"GET", b"connection: upgrade\r\nupgrade: websocket\r\n"))
+            async with asyncio.timeout(60):
+                await taker.paused.wait()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(taker.lost.wait(), 3 * QuickToCut.write_timeout_s)
+            # Closed by its taker, it is a connection as any other.
+            taker.transport.close()
+            async with asyncio.timeout(60):
+                await taker.lost.wait()
+
+
+async def test_connections_over_the_number_are_refused_until_one_has_ended() -> None:
+    head = HEAD % (b"POST", b"connection: close\r\ncontent-length: 0\r\n")
+    async with listening(takes_whole, Protocol, limit_concurrency=1) as address:
+        kept, writer = await asyncio.open_connection(*address)
+        refused, other = await asyncio.open_connection(*address)
+        async with asyncio.timeout(60):
+            assert (await refused.read()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            other.close()
+            writer.write(head)
+            assert (await kept.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+            writer.close()
+        assert (await talk(address, head)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_connection_whose_body_goes_on_behind_its_reply_is_closed_once_it_is_silent() -> None:
+    async def answers(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": WHOLE, "status": 404, "headers": [], "body": b"no"})
+
+    async with listening(answers, Protocol, timeout_keep_alive=0.3) as address:
+        reply = await talk(address, HEAD % (b"POST", b"content-length: 10\r\n"), b"x")
+
+    assert reply.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_the_protocol_stands_on_nothing_of_uvicorns() -> None:
+    """Its private classes change between releases; its settings and its record of connections are what a class gets."""
+    assert Protocol.__mro__ == (Protocol, asyncio.Protocol, asyncio.BaseProtocol, object)
+    config = Config(takes_whole, http=Protocol, ws="none", lifespan="off", log_config=None)
+    state = ServerState()
+    config.load()
+    assert config.http_protocol_class is Protocol
+    assert {"loaded", "loaded_app", "timeout_keep_alive", "limit_concurrency"} <= set(vars(config))
+    assert {"connections", "tasks", "default_headers", "total_requests"} <= set(vars(state))
+
+
+async def test_a_reply_with_a_line_break_in_a_header_is_not_sent() -> None:
+    async def splits(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"x-a", b"b\r\nset-cookie: c=1")]
+        if scope["path"] == "/whole":
+            await send({"type": WHOLE, "status": 200, "headers": headers, "body": b"x"})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    for path in (b"/whole", b"/streamed"):
+        async with listening(splits, Protocol) as address:
+            reply = await talk(address, b"GET %b HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n" % path)
+        assert reply.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+        assert b"set-cookie" not in reply

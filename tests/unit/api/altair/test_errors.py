@@ -1,0 +1,24 @@
+import json
+
+import pytest
+
+from isolet.api.altair.errors import failure
+from isolet.errors import HandlerFailed
+
+FOREIGN = "    at D1DatabaseSessionAlwaysPrimary._send (cloudflare-internal:d1-api:191:19)"
+
+
+@pytest.mark.parametrize(
+    ("stack", "line"),
+    [
+        (f"Error: no\n{FOREIGN}\n    at async handler (function.js:25:94)", 25),
+        ("Error: at function.js:7:1\n    at function.js:3:9\n    at handler (function.js:25:94)", 3),
+        (f"Error: no\n{FOREIGN}", None),
+        (None, None),
+    ],
+)
+def test_the_line_is_the_first_of_the_author(stack: str | None, line: int | None) -> None:
+    status, body = failure(HandlerFailed("Error: no", stack=stack))
+    told = json.loads(body)["error"]
+    assert (status, told["details"]["exception_line_number"]) == (500, line)
+    assert told["message"] == ("Error: no" if line is None else f"Error at line {line}: no")
