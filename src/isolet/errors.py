@@ -1,4 +1,4 @@
-"""The errors of the house, ordered by what a caller can do about them.
+"""The errors of Isolet, ordered by what a caller can do about them.
 
 No error here knows an HTTP status: each door maps `code` to its own dialect in one table.
 

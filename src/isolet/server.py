@@ -21,8 +21,8 @@ from typing import Any
 
 from isolet import datadir, keyfile
 from isolet.api.deferred import Deferred
-from isolet.assembly.calls import build_front, management_of, pages_of
-from isolet.assembly.core import House
+from isolet.assembly.calls import build_calls, management_of, pages_of
+from isolet.assembly.core import Core
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.platform_pages import PlatformPages
@@ -68,14 +68,14 @@ async def serve(
         pages = _pages(settings, bound, pages_bound) if pages_bound is not None else None
         host, port = _address(bound)
         url = (settings.public_url or "").rstrip("/") or f"http://{host}:{port}"
-        house = House(settings, toolchain, sandbox, folder, stack, url)
-        await house.build(root_key)
-        await house.start_jobs()
-        management = management_of(house, pages)
+        core = Core(settings, toolchain, sandbox, folder, stack, url)
+        await core.build(root_key)
+        await core.start_jobs()
+        management = management_of(core, pages)
         if pages is not None and pages_bound is not None:
-            await _serve_pages(pages_of(house, pages, management), pages_bound, stack)
+            await _serve_pages(pages_of(core, pages, management), pages_bound, stack)
         listener = Listener(
-            build_front(house, management, pages),
+            build_calls(core, management, pages),
             bound,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,
@@ -83,23 +83,23 @@ async def serve(
         )
 
         def stop() -> None:
-            house.tail.close()
+            core.tail.close()
             if listener.should_exit:
-                house.cut()
+                core.cut()
             listener.stop()
 
-        house.stop = stop
+        core.stop = stop
         started = Started(
             url=url,
             pages_url=pages.base("") if pages is not None else None,
             root_key_file=key_file,
             new_key=root_key if made else None,
-            example=await house.example() if example else None,
+            example=await core.example() if example else None,
         )
 
         def tell() -> None:
             on_started(started)
-            house.run(_complete(management), name="management")
+            core.run(_complete(management), name="management")
 
         listener.on_started = tell
         loop = asyncio.get_running_loop()

@@ -69,7 +69,7 @@ async def _run(folder: Path, program: Path, arguments: list[str]) -> list[str]:
         sandbox = Swapped(replace(find(), workerd=program), enabled=True)
         child = Child(spec, sandbox, PidFiles(folder / "pids"), on_line=lambda line: printed.append(line.decode()))
         async with asyncio.timeout(_TIMEOUT_S):
-            assert await asyncio.shield(child.exited) == 0, child.complaint
+            assert await asyncio.shield(child.exited) == 0, child.stderr_tail
     return printed
 
 

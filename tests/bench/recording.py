@@ -13,7 +13,7 @@ from isolet.database.engine import sqlite_url
 from isolet.domain.invocations import Door, Invocation
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Recording
+from isolet.observe.redaction import Redaction
 from isolet.tasks import Tasks
 from tests.bench.report import Figure, single
 
@@ -36,7 +36,7 @@ async def _run() -> Sequence[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         database, tasks = Database(sqlite_url(Path(folder) / "isolet.db")), Tasks()
         await database.open()
-        recorder, recording = Recorder(database), Recording("root-key-of-the-bench")
+        recorder, recording = Recorder(database), Redaction("root-key-of-the-bench")
         tasks.loop(recorder.run(), name="recorder")
         try:
             costs = [await _cost_us(recorder, recording) for _ in range(_ROUNDS + 1)][1:]
@@ -50,7 +50,7 @@ async def _run() -> Sequence[Figure]:
     ]
 
 
-async def _cost_us(recorder: Recorder, recording: Recording) -> float:
+async def _cost_us(recorder: Recorder, recording: Redaction) -> float:
     calls = [_call() for _ in range(_CALLS)]
     began = time.process_time()
     for number, call in enumerate(calls):
@@ -62,7 +62,7 @@ async def _cost_us(recorder: Recorder, recording: Recording) -> float:
     return (time.process_time() - began) / _CALLS * 1e6
 
 
-def _hook_us(recording: Recording) -> float:
+def _hook_us(recording: Redaction) -> float:
     began = time.process_time()
     for _ in range(_CALLS):
         recording.headers(_HEADERS)

@@ -19,9 +19,9 @@ from isolet.domain.invocations import Door, Invocation, Outcome
 from isolet.domain.metrics import Step, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.recorder import Recorder
-from isolet.observe.usage_stats import Metrics
+from isolet.observe.usage_stats import UsageStats
 from tests.bench.report import Figure, single
 
 _ROWS = int(os.environ.get("BENCH_RECORDS", "1000000"))
@@ -94,7 +94,7 @@ def _calls() -> Iterator[Invocation]:
 
 async def _ask(database: Database, folder: Path) -> list[Figure]:
     recorder = Recorder(database)
-    records, metrics = Records(database, recorder), Metrics(database, recorder, SystemClock(), folder)
+    records, metrics = CallHistory(database, recorder), UsageStats(database, recorder, SystemClock(), folder)
     log = {"limit": 100, "after_ms": time.time_ns() // 1_000_000 - 60_000}
     month = start_of(Step.MONTH, time.time_ns() // 1_000_000)
     middle = time.time_ns() // 1_000_000 - _SPAN_MS // 2

@@ -89,7 +89,7 @@ def _render(path: str, error: Exception) -> Response:
 
 
 def _as_ours(error: Exception, request: Request) -> Exception:
-    """What the web framework raises, in the house's words."""
+    """The web framework's exceptions as ours."""
     if isinstance(error, RequestValidationError):
         problems = error.errors()
         if any(problem["type"] == "json_invalid" for problem in problems):

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from isolet.api.native.access import NativeAccess
 from isolet.domain.jobs import JobKind, JobState
 from isolet.jobs.queue import Jobs
-from isolet.observe.counters import Figures, Histogram
+from isolet.observe.counters import Counters, Histogram
 from isolet.observe.recorder import Recorder
 from isolet.observe.tail import Tail
 from isolet.routing.routes import Routes
@@ -56,7 +56,7 @@ class MetricsDoor:
 
 class _Calls(Collector):
     def __init__(self, door: MetricsDoor) -> None:
-        self._figures: Figures = door.recorder.figures
+        self._figures: Counters = door.recorder.figures
         self._names = _Names(door.routes)
 
     def collect(self) -> Iterator[Metric]:

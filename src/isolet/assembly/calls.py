@@ -1,4 +1,4 @@
-"""The front of the house: its doors over the services of the house, behind their gates, and the platform's pages."""
+"""The application that serves requests: the doors of calls behind their gates, and the platform's pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isolet.api.gateway import Gateway
 from isolet.api.kapso.calls import KapsoDoor
 from isolet.api.origin_gate import OriginGate
 from isolet.api.rate_gate import RateGate
-from isolet.assembly.core import House
+from isolet.assembly.core import Core
 from isolet.domain.platform_pages import PlatformPages
 from isolet.domain.projects import Plan
 from isolet.routing.own_cors import OwnCors
@@ -23,35 +23,35 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def build_front(house: House, management: Deferred[FastAPI], pages: PlatformPages | None) -> OriginGate:
+def build_calls(core: Core, management: Deferred[FastAPI], pages: PlatformPages | None) -> OriginGate:
     """The application that serves every request. `pages` says where the platform's own pages are, if it shows any."""
-    settings, routes, credentials = house.settings, house.routes, house.credentials
-    own_cors = OwnCors(house.database)
+    settings, routes, credentials = core.settings, core.routes, core.credentials
+    own_cors = OwnCors(core.database)
     kapso = KapsoDoor(
         routes=routes,
         credentials=credentials,
-        invoker=house.invoker,
+        invoker=core.invoker,
         own_cors=own_cors,
-        bodies=house.bodies,
+        bodies=core.bodies,
         settings=settings,
     )
     calls = ButterbaseCalls(
         routes=routes,
         credentials=credentials,
-        invoker=house.invoker,
-        identities=house.identities,
+        invoker=core.invoker,
+        identities=core.identities,
         own_cors=own_cors,
-        bodies=house.bodies,
+        bodies=core.bodies,
         settings=settings,
     )
     altair = AltairDoor(
         routes=routes,
         credentials=credentials,
-        invoker=house.invoker,
-        jobs=house.jobs,
-        bodies=house.bodies,
+        invoker=core.invoker,
+        jobs=core.jobs,
+        bodies=core.bodies,
         settings=settings,
-        addresses=house.addresses,
+        addresses=core.addresses,
     )
     limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
     rates = Rates(routes, limits, clock=time.monotonic)
@@ -59,18 +59,18 @@ def build_front(house: House, management: Deferred[FastAPI], pages: PlatformPage
     return OriginGate(RateGate(gateway, rates=rates), pages=pages)
 
 
-def management_of(house: House, pages: PlatformPages | None) -> Deferred[FastAPI]:
+def management_of(core: Core, pages: PlatformPages | None) -> Deferred[FastAPI]:
     """Everything that is not a call of a function."""
 
     def make() -> FastAPI:
         from isolet.assembly.management import build_management  # noqa: PLC0415  # It takes half a second.
 
-        return build_management(house, pages)
+        return build_management(core, pages)
 
     return Deferred(make)
 
 
-def pages_of(house: House, pages: PlatformPages, management: Deferred[FastAPI]) -> Deferred[Asgi]:
+def pages_of(core: Core, pages: PlatformPages, management: Deferred[FastAPI]) -> Deferred[Asgi]:
     """What serves the platform's own pages."""
 
     async def describe() -> dict[str, Any]:
@@ -79,7 +79,7 @@ def pages_of(house: House, pages: PlatformPages, management: Deferred[FastAPI]) 
     def make() -> Asgi:
         from isolet.dashboard.app import build  # noqa: PLC0415  # So does this.
 
-        application: Asgi = build(pages, describe=describe, docs_assets=house.toolchain.docs_assets)
+        application: Asgi = build(pages, describe=describe, docs_assets=core.toolchain.docs_assets)
         return application
 
     return Deferred(make)

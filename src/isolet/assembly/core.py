@@ -1,4 +1,4 @@
-"""The composition root: settings to a house of layers, built from below. What is opened first is closed last."""
+"""The composition root: settings to running services, built from the lowest layer up. What is opened first is closed last."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from isolet.errors import FunctionCrashed, NotFound
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
 from isolet.functions.example import ensure_example
-from isolet.functions.masters import open_vault
+from isolet.functions.master_keys import open_vault
+from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.private_settings import seal_stored
 from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
-from isolet.functions.settling import Settling
 from isolet.identity.identity import Identities
 from isolet.ids import FunctionId, ProjectId
 from isolet.invoke.bodies import Bodies
@@ -45,7 +45,7 @@ from isolet.jobs.deliveries import Deliveries
 from isolet.jobs.queue import Jobs
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Recording
+from isolet.observe.redaction import Redaction
 from isolet.observe.retention import Retention
 from isolet.observe.tail import Tail
 from isolet.observe.traces import Traces
@@ -72,13 +72,13 @@ from isolet.telemetry import get_logger, open_tracing
 from isolet.toolchain import Toolchain
 from isolet.wire.server import Listener
 
-log = get_logger("house")
+log = get_logger("core")
 
 _FLUSH_TIMEOUT_S = 10.0
 _MB = 1024 * 1024
 
 
-class House:
+class Core:
     """Builds the layers from below; what must be closed goes on the stack as it is opened."""
 
     def __init__(
@@ -105,7 +105,7 @@ class House:
     async def build(self, root_key: str) -> None:
         self.routes = Routes(root_key, _project_limits(self.settings))
         self._own_keys = OwnKeys(root_key)
-        self._recording = Recording(root_key)
+        self._recording = Redaction(root_key)
         self.bodies = Bodies(
             memory_bytes=self.settings.body_memory_mb * _MB,
             disk_bytes=self.settings.body_disk_mb * _MB,
@@ -122,7 +122,7 @@ class House:
         self._stack.push_async_callback(self.jobs.drain, self.settings.drain_timeout_s)
 
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        """In the background, as long as the house stands. When it fails, the server stops."""
+        """Run in the background until the server stops. When it fails, the server stops."""
         self._loops.loop(work, name=name)
 
     def cut(self) -> None:
@@ -309,7 +309,7 @@ class House:
         )
         self._stack.push_async_callback(self.invoker.close)
         await self._start_loopback()
-        settling = Settling()
+        settling = PendingChanges()
         self.functions = Functions(
             database=database,
             pool=pool,

@@ -1,4 +1,4 @@
-"""The management application over the services of the house: every route that is not a call of a function.
+"""The management application over the services of `Core`: every route that is not a call of a function.
 
 Its web framework takes half a second to load, so nothing that the server starts with may import this module.
 """
@@ -21,83 +21,83 @@ from isolet.api.native.project_data import StorageDoor
 from isolet.api.native.projects import NativeDoor
 from isolet.api.native.records import RecordsDoor
 from isolet.api.native.tokens import TokenDoor
-from isolet.assembly.core import House
+from isolet.assembly.core import Core
 from isolet.domain.platform_pages import PlatformPages
 from isolet.invoke.replay import Replays
-from isolet.observe.call_history import Records
-from isolet.observe.usage_stats import Metrics
+from isolet.observe.call_history import CallHistory
+from isolet.observe.usage_stats import UsageStats
 from isolet.project_data.kv import Kv
 from isolet.project_data.sql import Sql
 
 
-def build_management(house: House, pages: PlatformPages | None) -> FastAPI:
+def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
     """`pages` says where the platform's own pages are, if it shows any."""
-    settings, access = house.settings, NativeAccess(house.routes, house.credentials)
-    records = Records(house.database, house.recorder)
-    figures = Metrics(house.database, house.recorder, house.clock, house.storages.data)
+    settings, access = core.settings, NativeAccess(core.routes, core.credentials)
+    records = CallHistory(core.database, core.recorder)
+    figures = UsageStats(core.database, core.recorder, core.clock, core.storages.data)
     kapso = KapsoFunctions(
-        routes=house.routes,
-        credentials=house.credentials,
-        functions=house.functions,
-        deployer=house.deployer,
-        secrets=house.secrets,
+        routes=core.routes,
+        credentials=core.credentials,
+        functions=core.functions,
+        deployer=core.deployer,
+        secrets=core.secrets,
         records=records,
         settings=settings,
     )
     butterbase = ButterbaseDoor(
-        routes=house.routes,
-        credentials=house.credentials,
-        functions=house.functions,
-        publisher=house.publisher,
-        environments=house.environments,
+        routes=core.routes,
+        credentials=core.credentials,
+        functions=core.functions,
+        publisher=core.publisher,
+        environments=core.environments,
         records=records,
         metrics=figures,
-        tail=house.tail,
+        tail=core.tail,
         settings=settings,
-        clock=house.clock,
+        clock=core.clock,
     )
-    tokens = TokenDoor(access=access, identities=house.identities)
+    tokens = TokenDoor(access=access, identities=core.identities)
     native = NativeDoor(
         access=access,
-        projects=house.projects,
-        functions=house.functions,
-        deployer=house.deployer,
-        masters=house.masters,
+        projects=core.projects,
+        functions=core.functions,
+        deployer=core.deployer,
+        masters=core.masters,
     )
     storage = StorageDoor(
         access=access,
-        kv=Kv(house.storages),
-        sql=Sql(house.storages),
-        backups=house.backups,
+        kv=Kv(core.storages),
+        sql=Sql(core.storages),
+        backups=core.backups,
         settings=settings,
     )
     spaces = AltairFunctions(
-        routes=house.routes,
-        credentials=house.credentials,
-        tokens=house.tokens,
-        functions=house.functions,
-        deployer=house.deployer,
+        routes=core.routes,
+        credentials=core.credentials,
+        tokens=core.tokens,
+        functions=core.functions,
+        deployer=core.deployer,
         records=records,
         metrics=figures,
         settings=settings,
     )
-    jobs = NativeJobs(access=access, jobs=house.jobs, records=records, secrets=house.webhook_secrets)
+    jobs = NativeJobs(access=access, jobs=core.jobs, records=records, secrets=core.webhook_secrets)
     watched = RecordsDoor(
         access=access,
-        functions=house.functions,
+        functions=core.functions,
         records=records,
         jobs=jobs,
-        replays=Replays(house.routes, house.invoker),
-        tail=house.tail,
+        replays=Replays(core.routes, core.invoker),
+        tail=core.tail,
         metrics=figures,
     )
     metrics = MetricsDoor(
         access=access,
-        routes=house.routes,
-        recorder=house.recorder,
-        tail=house.tail,
-        jobs=house.jobs,
-        instances=lambda: house.pool.instances,
+        routes=core.routes,
+        recorder=core.recorder,
+        tail=core.tail,
+        jobs=core.jobs,
+        instances=lambda: core.pool.instances,
         public=settings.metrics_public,
     )
     routers = [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()]
@@ -116,9 +116,9 @@ def build_management(house: House, pages: PlatformPages | None) -> FastAPI:
             "status": "ok",
             "version": __version__,
             "sandbox": settings.sandbox,
-            "jobs": {"held": house.jobs.held},
-            "records": {"lost": house.recorder.lost, "waiting": house.recorder.waiting},
+            "jobs": {"held": core.jobs.held},
+            "records": {"lost": core.recorder.lost, "waiting": core.recorder.waiting},
         },
         pages=pages,
-        bodies=house.bodies,
+        bodies=core.bodies,
     )

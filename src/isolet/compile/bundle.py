@@ -172,12 +172,12 @@ class Compiler:
             raise BuildFailed(_TOO_LONG) from None
         if ended.status == 0:
             return ""
-        complaint = ended.stderr.decode(errors="replace")
-        if _STACK_IS_FULL in complaint:
+        stderr_tail = ended.stderr.decode(errors="replace")
+        if _STACK_IS_FULL in stderr_tail:
             raise BuildFailed("the code is nested too deeply to compile")
-        if "[ERROR]" in complaint:
-            return complaint
-        if _NO_MEMORY.search(complaint):
+        if "[ERROR]" in stderr_tail:
+            return stderr_tail
+        if _NO_MEMORY.search(stderr_tail):
             raise BuildFailed(f"the code takes more than {MEMORY_MAX_MB} MB of memory to compile")
         if ended.status in _KILLED:
             raise BuildFailed(_TOO_LONG)

@@ -12,11 +12,11 @@ _PLACE = re.compile(r"^\s+function\.\w+:(?P<line>\d+):(?P<column>\d+):$", re.MUL
 _TEXT_MAX_CHARS = 200
 
 
-def read_diagnostic(complaint: str, code: str) -> BuildFailed:
+def read_diagnostic(stderr_tail: str, code: str) -> BuildFailed:
     """The first error in esbuild's output, its line and column counted from 1 in characters of `code`."""
-    found = _MESSAGE.search(complaint)
+    found = _MESSAGE.search(stderr_tail)
     message = found["message"].strip() if found else "the code does not compile"
-    place = _PLACE.search(complaint)
+    place = _PLACE.search(stderr_tail)
     if place is None:
         return BuildFailed(message)
     lines = lines_of(code)

@@ -24,8 +24,8 @@ from isolet.domain.functions import DeployError, Function, FunctionStatus, Funct
 from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
 from isolet.functions.events import FunctionEvents
+from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import Releases, release_of
-from isolet.functions.settling import Settling
 from isolet.ids import DeploymentId, FunctionId, new_id
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
@@ -71,7 +71,7 @@ class Deployer:
         releases: Releases,
         events: FunctionEvents,
         clock: Clock,
-        settling: Settling,
+        settling: PendingChanges,
     ) -> None:
         self._settling = settling
         self._database = database

@@ -1,4 +1,4 @@
-"""What the use cases tell the rest of the house, so that memory follows the database."""
+"""What the use cases tell the other services, so that memory follows the database."""
 
 from __future__ import annotations
 

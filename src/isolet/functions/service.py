@@ -16,8 +16,8 @@ from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
 from isolet.functions.events import FunctionEvents
+from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import release_of
-from isolet.functions.settling import Settling
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.runtime.pool import Pool
@@ -28,7 +28,7 @@ _BATCH = 4
 
 
 class Functions:
-    """Every change is on disk, and known to the rest of the house, before a method returns."""
+    """Every change is on disk, and known to every listener, before a method returns."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Functions:
         pool: Pool,
         events: FunctionEvents,
         clock: Clock,
-        settling: Settling,
+        settling: PendingChanges,
         vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
     ) -> None:

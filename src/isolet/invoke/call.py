@@ -31,10 +31,10 @@ from isolet.invoke.request import CallRequest
 from isolet.invoke.spool import Spooled
 from isolet.invoke.watch import WATCH_AFTER_S, Watch
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Kept, Recording
+from isolet.observe.redaction import Kept, Redaction
 from isolet.routing.routes import Route
 from isolet.runtime.config import InstanceSpec
-from isolet.runtime.instance import Instance, InstanceEnded, NeverSeen
+from isolet.runtime.instance import Instance, InstanceEnded, NotDelivered
 from isolet.runtime.lifecycle import State
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
@@ -52,7 +52,7 @@ _BROKEN_OFF = "The function broke its reply off before it was complete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class CallServices:
     """What every call works with. `on_call` hears that one begins to run on an instance."""
 
     loop: asyncio.AbstractEventLoop
@@ -63,7 +63,7 @@ class Means:
     on_call: Callable[[], None]
     watch: Watch
     recorder: Recorder
-    recording: Recording
+    recording: Redaction
 
 
 class Call:
@@ -86,7 +86,7 @@ class Call:
         "invocation",
     )
 
-    def __init__(self, means: Means, route: Route, request: CallRequest, invocation: Invocation) -> None:
+    def __init__(self, means: CallServices, route: Route, request: CallRequest, invocation: Invocation) -> None:
         self._means = means
         self._route = route
         self._request = request
@@ -154,7 +154,7 @@ class Call:
                 if connection.status == 500:
                     await check_reply(instance, connection)
                 return
-            except NeverSeen as exc:
+            except NotDelivered as exc:
                 self._give_back()
                 if run == _RUNS_MAX or not self._is_whole:
                     raise FunctionCrashed("The function's process ended before it took this call") from exc
@@ -188,7 +188,7 @@ class Call:
                 connection = self.connection = await instance.channel.connect(fresh=fresh)
             except FunctionCrashed as exc:
                 await instance.ends_within(_EXIT_SHOWS_S)
-                raise NeverSeen from exc
+                raise NotDelivered from exc
             if self._aborted is not None:
                 raise self._aborted
             instance.calls.add(connection)
@@ -204,7 +204,7 @@ class Call:
                 if not isinstance(exc, Unread):
                     raise
                 if ends:
-                    raise NeverSeen from exc
+                    raise NotDelivered from exc
                 if connection.uses == 1:
                     raise
                 instance.calls.discard(connection)
@@ -331,7 +331,7 @@ class Call:
     # Ending.
 
     async def fail(self, exc: BaseException) -> None:
-        """End the call with an error in the house's words, and raise it."""
+        """End the call with an error as one of our error classes, and raise it."""
         error: BaseException = exc
         if isinstance(exc, OSError):
             report = self.invocation.kill_report = await self._explain(exc)

@@ -16,12 +16,12 @@ from isolet.domain.own_keys import OwnKeys
 from isolet.domain.shared_origin import tamed
 from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
-from isolet.invoke.call import Call, Means
+from isolet.invoke.call import Call, CallServices
 from isolet.invoke.request import CallRequest
 from isolet.invoke.watch import Watch
 from isolet.invoke.websocket import splice
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Recording
+from isolet.observe.redaction import Redaction
 from isolet.routing.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
@@ -44,13 +44,13 @@ class Invoker:
         clock: Clock,
         load_spec: Callable[[Route], Awaitable[InstanceSpec]],
         on_call: Callable[[], None],
-        recording: Recording,
+        recording: Redaction,
         own_keys: OwnKeys,
         sandbox_pages: bool = True,
     ) -> None:
         self.own_keys = own_keys
         self._sandbox_pages = sandbox_pages
-        self._means = Means(
+        self._means = CallServices(
             loop=asyncio.get_running_loop(),
             tasks=Tasks(),
             clock=clock,

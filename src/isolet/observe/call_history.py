@@ -12,7 +12,7 @@ from isolet.ids import FunctionId, InvocationId
 from isolet.observe.recorder import Recorder
 
 
-class Records:
+class CallHistory:
     def __init__(self, database: Database, recorder: Recorder) -> None:
         self._database = database
         self._recorder = recorder

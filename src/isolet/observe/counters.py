@@ -34,7 +34,7 @@ class Histogram:
 _DURATION_US = tuple(bound * 1_000_000 for bound in DURATION_BOUNDS_S)
 
 
-class Figures:
+class Counters:
     """By project id and function id; `calls` by door and outcome as well.
 
     `exists` tells whether a function is still there: calls are counted a moment after they ended, and those of one that

@@ -18,7 +18,7 @@ from isolet.database.metrics import insert_ended
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.errors import StoreError, StoreRefused
 from isolet.ids import FunctionId, InvocationId, ProjectId
-from isolet.observe.counters import Figures
+from isolet.observe.counters import Counters
 from isolet.observe.redaction import Kept
 from isolet.observe.tail import Owner, Tail
 from isolet.telemetry import get_logger
@@ -60,7 +60,7 @@ class Recorder:
         self._tail = tail or Tail()
         self._on_ended = on_ended
         self._on_written = on_written
-        self.figures = Figures()
+        self.figures = Counters()
         self._queued_bytes = 0
         self._recent: dict[str, Owner] = {}
         self._open: dict[str, Invocation] = {}

@@ -30,7 +30,7 @@ class Kept:
     call that is not `whole` broke off.
     """
 
-    recording: Recording
+    recording: Redaction
     headers: Headers
     query: bytes
     response: bytes
@@ -43,7 +43,7 @@ class Kept:
         return min(redactor.longest if redactor is not None else 0, _MORE_MAX_BYTES) + 1
 
 
-class Recording:
+class Redaction:
     """Knows how our keys look, the root key included."""
 
     def __init__(self, root_key: str) -> None:

@@ -24,7 +24,7 @@ WINDOWS_MS = {"1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS
 _EXACT_CALLS = 10_000
 
 
-class Metrics:
+class UsageStats:
     """`folder` is where each project has a folder of its stores."""
 
     def __init__(self, database: Database, recorder: Recorder, clock: Clock, folder: Path) -> None:

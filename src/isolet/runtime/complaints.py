@@ -14,16 +14,16 @@ _IN_NAME = re.compile(r"[\w$#]")
 _MESSAGE_MAX_CHARS = 2_000
 
 
-def load_failure(complaint: str, module: str, code: str | None = None) -> BuildFailed | None:
+def load_failure(stderr_tail: str, module: str, code: str | None = None) -> BuildFailed | None:
     """Why the module did not load; None when the complaint is not about the module.
 
     The place is one in `code`, the author's text, where the module was compiled from it.
     """
-    found = _UNCAUGHT.search(complaint)
+    found = _UNCAUGHT.search(stderr_tail)
     if found is None:
         return None
     message = found["message"][:_MESSAGE_MAX_CHARS]
-    told = _PLACE.search(complaint)
+    told = _PLACE.search(stderr_tail)
     place = authored_place(module, int(told["line"]), int(told["column"])) if told is not None else None
     lines = lines_of(module if code is None else code)
     if place is None or not 0 < place[0] <= len(lines):

@@ -131,7 +131,7 @@ class OnDemand:
                 f"{self._kind} process ended; it starts again when it is needed",
                 project=self._project_id,
                 status=child.exited.result(),
-                complaint=child.complaint[-500:],
+                stderr_tail=child.stderr_tail[-500:],
             )
             self._watch_later()
 

@@ -168,7 +168,7 @@ class Egresses:
                 listener.close()
             shutil.rmtree(folder)
         if not listening:
-            said = child.complaint.strip()[-500:] or "it ended, or did not listen in time, without a word"
+            said = child.stderr_tail.strip()[-500:] or "it ended, or did not listen in time, without a word"
             raise PlatformError(f"cannot start the egress process: {said}")
 
     def hold(self, project_id: ProjectId) -> Egress:

@@ -66,7 +66,7 @@ class InstanceEnded(ConnectionError):
         self.report = report
 
 
-class NeverSeen(ConnectionError):
+class NotDelivered(ConnectionError):
     """The process ended, or could not be reached, before it read the first byte of the call."""
 
 
@@ -218,9 +218,9 @@ class Instance:
         return self._child.pid
 
     @property
-    def complaint(self) -> str:
+    def stderr_tail(self) -> str:
         """The end of what it wrote to standard error, without the values of secrets."""
-        return self.redactor.text(self._child.complaint)
+        return self.redactor.text(self._child.stderr_tail)
 
     def redact(self, text: str) -> str:
         """What the wrapper reports, without the values of secrets; a long text may have been cut there."""
@@ -259,7 +259,7 @@ class Instance:
             raise self._unloadable
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
-        raise load_failure(self.complaint, self.spec.module, self.spec.code) or self._start_failure()
+        raise load_failure(self.stderr_tail, self.spec.module, self.spec.code) or self._start_failure()
 
     async def _watch_loading(self, timeout_s: float) -> None:
         """End a module that takes all memory or processor time as it loads, or that waits without end.
@@ -339,7 +339,7 @@ class Instance:
             function_id=self.spec.function_id,
             release=self.spec.release,
             status=self._child.exited.result(),
-            complaint=self.complaint[-2000:],
+            stderr_tail=self.stderr_tail[-2000:],
         )
         return FunctionCrashed(f"the instance ended with {describe_exit(self._child.exited.result())} as it started")
 
@@ -390,7 +390,7 @@ class Instance:
             "instance killed", function_id=self.spec.function_id, release=self.spec.release, **self.ended.to_json()
         )
         for connection in list(self.calls):
-            connection.abort(NeverSeen() if connection in unseen else InstanceEnded(self.ended))
+            connection.abort(NotDelivered() if connection in unseen else InstanceEnded(self.ended))
         self.happened(Event.KILLED)
 
     async def ends_within(self, timeout_s: float) -> bool:
@@ -411,7 +411,7 @@ class Instance:
     def _out_of_memory(self) -> bool:
         """Whether the process that is gone went for want of memory."""
         by_kernel = self.cgroup is not None and self.cgroup.killed
-        return by_kernel or _OUT_OF_MEMORY.search(self._child.complaint) is not None
+        return by_kernel or _OUT_OF_MEMORY.search(self._child.stderr_tail) is not None
 
     def _explain_exit(self, at_ms: int) -> KillReport:
         hit = max(self.active - 1, 0)

@@ -96,7 +96,7 @@ class Child:
         self._spawn(spec, sandbox)
 
     @property
-    def complaint(self) -> str:
+    def stderr_tail(self) -> str:
         """The end of what it wrote to standard error, in whole lines."""
         kept = self._err if len(self._err) < _STDERR_KEPT else self._err.partition(b"\n")[2]
         return kept.decode(errors="replace")

@@ -11,7 +11,7 @@ from isolet.database import versions as stored
 from isolet.database.connection import Database
 from isolet.errors import NotFound
 from isolet.functions.deploy import Deployer
-from isolet.functions.settling import Settling
+from isolet.functions.pending_changes import PendingChanges
 from tests.integration.database.rows import a_function, a_project
 
 
@@ -24,7 +24,7 @@ async def test_a_function_that_was_deleted_meanwhile_is_not_found(database: Data
         releases=nothing,
         events=nothing,
         clock=SystemClock(),
-        settling=Settling(),
+        settling=PendingChanges(),
     )
 
     with pytest.raises(NotFound, match=r"^Function not found$"):

@@ -23,9 +23,9 @@ from isolet.database.connection import Database
 from isolet.database.engine import open_engines
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
+from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.private_settings import altair_env, seal, seal_stored
 from isolet.functions.service import Functions
-from isolet.functions.settling import Settling
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, ProjectId, new_id
 
@@ -76,7 +76,7 @@ def assert_private(content: bytes) -> None:
 def functions_of(database: Database, vault: Vault) -> Functions:
     nothing: Any = None
     return Functions(
-        database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=Settling(), vault=vault
+        database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=PendingChanges(), vault=vault
     )
 
 

@@ -34,7 +34,7 @@ from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.request import CallRequest
 from isolet.invoke.spool import Spooled
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Recording
+from isolet.observe.redaction import Redaction
 from isolet.routing.routes import Route
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
@@ -142,7 +142,7 @@ async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> Async
         clock=SystemClock(),
         load_spec=load,
         on_call=lambda: None,
-        recording=Recording("root-key-of-the-tests"),
+        recording=Redaction("root-key-of-the-tests"),
         own_keys=OwnKeys("root-key-of-the-tests"),
     )
     harness = Harness(invoker, recorder, database, pool)

@@ -11,9 +11,9 @@ from isolet.database.connection import Connection, Database
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.redaction import Redactor
 from isolet.ids import InvocationId, new_id
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Kept, Recording
+from isolet.observe.redaction import Kept, Redaction
 from isolet.tasks import Tasks
 from tests.integration.database.rows import a_function, a_project, an_invocation
 
@@ -174,7 +174,7 @@ async def test_a_store_that_fails_costs_its_batch_and_no_more(recorder: Recorder
 
 
 async def test_reading_sees_calls_that_have_just_ended(recorder: Recorder, database: Database) -> None:
-    records = Records(database, recorder)
+    records = CallHistory(database, recorder)
     made = [record(recorder) for _ in range(3)]
     found = await records.latest(FUNCTION.id, limit=2)
     assert [invocation.id for invocation in found] == [made[2].id, made[1].id]
@@ -184,7 +184,7 @@ async def test_reading_does_not_wait_long_for_a_store_that_stalls(database: Data
     recorder = Recorder(database)
     record(recorder)
     async with asyncio.timeout(60):
-        assert await Records(database, recorder).latest(FUNCTION.id, limit=2) == []
+        assert await CallHistory(database, recorder).latest(FUNCTION.id, limit=2) == []
 
 
 async def test_a_record_that_the_store_refuses_costs_no_other_one(database: Database) -> None:
@@ -214,7 +214,7 @@ async def test_what_is_kept_of_a_call_is_redacted_before_anybody_is_told(databas
     invocation = an_invocation(FUNCTION)
     recorder.begin(invocation)
     kept = Kept(
-        recording=Recording("root-key"),
+        recording=Redaction("root-key"),
         headers=[],
         query=b"",
         response=b"a s3cret-value",
@@ -239,7 +239,7 @@ async def test_what_cannot_be_prepared_is_not_shown_as_it_came(database: Databas
     invocation = an_invocation(FUNCTION, request_body=b"s3cret-value", path="/s3cret-value")
     other = an_invocation(FUNCTION)
     kept = Kept(
-        recording=Recording("root-key"),
+        recording=Redaction("root-key"),
         headers=[],
         query=b"",
         response=b"s3cret-value",

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.observe import recorder as recorder_module
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.recorder import Recorder
 from isolet.observe.retention import Retention
-from isolet.observe.usage_stats import Metrics
+from isolet.observe.usage_stats import UsageStats
 from isolet.tasks import Tasks
 from tests.integration.database.rows import a_function, a_project, an_invocation
 
@@ -56,7 +56,7 @@ async def test_calls_go_on_while_the_disk_stalls_and_are_written_after(
         with pytest.raises(TimeoutError):
             await recorder.flush(0.2)
         stalled.execute("ROLLBACK")
-        assert len(await Records(database, recorder).latest(function.id, limit=1000)) == 700
+        assert len(await CallHistory(database, recorder).latest(function.id, limit=1000)) == 700
         assert recorder.lost == 0
         assert recorder.waiting == 0
     finally:
@@ -91,7 +91,7 @@ async def test_stores_that_come_and_go_do_not_break_the_figures_of_usage(
     thread = threading.Thread(target=churn)
     thread.start()
     try:
-        metrics = Metrics(database, Recorder(database), Now(), tmp_path)
+        metrics = UsageStats(database, Recorder(database), Now(), tmp_path)
         for _ in range(300):
             (found,) = await metrics.usage([function.project_id], 0)
             assert found.storage_bytes == 0
@@ -144,8 +144,8 @@ async def test_a_sweep_leaves_the_newest_records_and_every_count(
         retention = Retention(database, Now(), days=30, rows=4)
         await retention.sweep()
         assert retention.deleted == 5
-        assert len(await Records(database, recorder).latest(function.id, limit=20)) == 4
-        found = await Metrics(database, recorder, Now(), tmp_path).function(function.id, "all")
+        assert len(await CallHistory(database, recorder).latest(function.id, limit=20)) == 4
+        found = await UsageStats(database, recorder, Now(), tmp_path).function(function.id, "all")
         assert found.sums.total == 9
     finally:
         await tasks.close()

@@ -115,7 +115,7 @@ async def test_a_module_that_does_not_load_is_complained_of(spawn: Spawn, either
     child = spawn("throw new Error('on purpose');", within=either)
     assert await child.started(60) is False
     assert await ended(child) > 0
-    assert "Uncaught Error: on purpose" in child.complaint
+    assert "Uncaught Error: on purpose" in child.stderr_tail
 
 
 async def test_a_killed_child_ends_by_the_signal(spawn: Spawn, either: Sandbox) -> None:
@@ -248,7 +248,7 @@ async def test_only_the_end_of_endless_complaints_is_kept(spawn: Spawn, scripted
     child = spawn(within=scripted(source))
     await ended(child)
     # As many whole lines of 100 bytes as 16 KiB hold.
-    assert child.complaint == "".join(f"{number:9} {'x' * 89}\n" for number in range(18_000 - 163, 18_000))
+    assert child.stderr_tail == "".join(f"{number:9} {'x' * 89}\n" for number in range(18_000 - 163, 18_000))
 
 
 async def test_a_report_of_bubblewrap_that_comes_in_parts_is_read_to_its_end(

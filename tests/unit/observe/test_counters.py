@@ -2,7 +2,7 @@
 
 from isolet.domain.invocations import Door, Invocation, Kind
 from isolet.ids import FunctionId, InvocationId, ProjectId
-from isolet.observe.counters import OTHER, Figures
+from isolet.observe.counters import OTHER, Counters
 
 
 def call_of(function_id: str) -> Invocation:
@@ -21,7 +21,7 @@ def call_of(function_id: str) -> Invocation:
 
 
 def test_calls_that_are_counted_after_their_function_is_gone_take_no_place() -> None:
-    figures, there = Figures(), {"a"}
+    figures, there = Counters(), {"a"}
     figures.exists = there.__contains__
     figures.add([call_of("a"), call_of("b")])
     assert set(figures.durations) == {("p", "a"), (OTHER, OTHER)}
@@ -33,7 +33,7 @@ def test_calls_that_are_counted_after_their_function_is_gone_take_no_place() -> 
 
 
 def test_beyond_five_hundred_functions_share_a_place() -> None:
-    figures = Figures()
+    figures = Counters()
     figures.add(call_of(str(number)) for number in range(600))
     assert len(figures.durations) == 501
     assert figures.calls[OTHER, OTHER, "kapso", "ok"] == 100

@@ -23,8 +23,8 @@ from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauth
 from isolet.functions.deploy import Deployer
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
-from isolet.observe.call_history import Records
-from isolet.observe.usage_stats import Metrics
+from isolet.observe.call_history import CallHistory
+from isolet.observe.usage_stats import UsageStats
 from isolet.projects.tokens import EXPIRES_S, Tokens
 from isolet.routing.routes import Routes
 from isolet.settings import Settings
@@ -45,8 +45,8 @@ class AltairFunctions:
     tokens: Tokens
     functions: Functions
     deployer: Deployer
-    records: Records
-    metrics: Metrics
+    records: CallHistory
+    metrics: UsageStats
     settings: Settings
 
     def router(self) -> APIRouter:

@@ -45,7 +45,7 @@ _INTERNAL = ("INTERNAL_ERROR", "Try again; if it stays, look the id up in the se
 
 
 class Refusal(Exception):
-    """A refusal that only this dialect tells apart, so it is none of the house's errors."""
+    """A refusal that only this dialect tells apart, so it is not in `isolet.errors`."""
 
     def __init__(
         self, status: int, code: str, message: str, remediation: str, headers: Mapping[str, str] | None = None

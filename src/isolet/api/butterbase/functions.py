@@ -29,9 +29,9 @@ from isolet.functions.environment import Environments
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.tail import Tail
-from isolet.observe.usage_stats import Metrics
+from isolet.observe.usage_stats import UsageStats
 from isolet.routing.routes import Routes
 from isolet.settings import Settings
 
@@ -46,8 +46,8 @@ class ButterbaseDoor:
     functions: Functions
     publisher: Publisher
     environments: Environments
-    records: Records
-    metrics: Metrics
+    records: CallHistory
+    metrics: UsageStats
     tail: Tail
     settings: Settings
     clock: Clock

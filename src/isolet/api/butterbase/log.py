@@ -12,7 +12,7 @@ from isolet.clock import Clock, iso
 from isolet.domain.limits import BOUNDS
 from isolet.errors import StoreError
 from isolet.ids import FunctionId, InvocationId
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.tail import Tail
 from isolet.routing.routes import Routes
 from isolet.telemetry import get_logger
@@ -33,7 +33,7 @@ _WRITTEN_MS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogStream:
-    records: Records
+    records: CallHistory
     routes: Routes
     tail: Tail
     clock: Clock

@@ -21,7 +21,7 @@ from isolet.functions.deploy import Deployer
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.routing.routes import Routes
 from isolet.settings import Settings
 
@@ -40,7 +40,7 @@ class KapsoFunctions:
     functions: Functions
     deployer: Deployer
     secrets: Secrets
-    records: Records
+    records: CallHistory
     settings: Settings
 
     def router(self, prefix: str) -> APIRouter:

@@ -22,7 +22,7 @@ from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.ids import FunctionId, is_uuid
 from isolet.jobs.queue import Jobs, Status
 from isolet.jobs.webhook_secrets import WebhookSecrets
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 
 
 class DeliveryFilter(BaseModel):
@@ -40,7 +40,7 @@ class DeliveryFilter(BaseModel):
 class NativeJobs:
     access: NativeAccess
     jobs: Jobs
-    records: Records
+    records: CallHistory
     secrets: WebhookSecrets
 
     def router(self) -> APIRouter:

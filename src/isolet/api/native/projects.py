@@ -16,7 +16,7 @@ from isolet.domain.access import Role
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.functions.deploy import Deployer
-from isolet.functions.masters import Masters
+from isolet.functions.master_keys import MasterKeys
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, KeyId
 from isolet.projects import Projects
@@ -28,7 +28,7 @@ class NativeDoor:
     projects: Projects
     functions: Functions
     deployer: Deployer
-    masters: Masters
+    masters: MasterKeys
 
     def router(self) -> APIRouter:
         router = self.access.router()

@@ -26,9 +26,9 @@ from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.functions.service import Functions
 from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.invoke.replay import Replays
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.tail import Event, Tail
-from isolet.observe.usage_stats import Metrics
+from isolet.observe.usage_stats import UsageStats
 
 _KEEP_ALIVE_S = 15.0
 _NOT_FOUND = "Invocation not found"
@@ -44,11 +44,11 @@ class RecordsDoor:
 
     access: NativeAccess
     functions: Functions
-    records: Records
+    records: CallHistory
     jobs: NativeJobs
     replays: Replays
     tail: Tail
-    metrics: Metrics
+    metrics: UsageStats
 
     def router(self) -> APIRouter:
         router = self.access.router()

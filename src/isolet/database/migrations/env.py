@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `isolet.store.migrate` hands over."""
+"""Runs migrations on the connection that `isolet.database.migrate` hands over."""
 
 from alembic import context
 

@@ -15,7 +15,7 @@ from isolet.api.butterbase.log import LogStream
 from isolet.database.connection import Connection, Database
 from isolet.database.metrics import insert_ended
 from isolet.ids import InvocationId, first_of_ms
-from isolet.observe.call_history import Records
+from isolet.observe.call_history import CallHistory
 from isolet.observe.recorder import Recorder
 from isolet.observe.tail import Tail
 from isolet.routing.routes import Routes
@@ -37,7 +37,7 @@ class World:
         self.routes, self.clock, self.tail, self.allowed = Routes("root"), Now(), Tail(), True
         self._database, self._made = database, 0
         self.put_timeout(1_000)
-        records = Records(database, Recorder(database))
+        records = CallHistory(database, Recorder(database))
         stream = LogStream(records=records, routes=self.routes, tail=self.tail, clock=self.clock)
         self.events = stream.events(self.function.id, start_ms=AT_MS - 1, failed=None, allowed=lambda: self.allowed)
 

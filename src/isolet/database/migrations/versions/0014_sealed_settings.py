@@ -14,5 +14,5 @@ def upgrade() -> None:
     op.add_column("functions", sa.Column("sealed_env", sa.LargeBinary))
     bind = op.get_bind()
     if bind.dialect.name == "sqlite" and bind.execute(sa.text("SELECT count(*) FROM projects")).scalar() == 0:
-        # A new file never held anything in clear: see `isolet.store.scrubbing`.
+        # A new file never held anything in clear: see `isolet.database.scrubbing`.
         op.execute("PRAGMA user_version = 1")

@@ -1,4 +1,4 @@
-"""Changes that are on disk, perhaps, and not yet known to the rest of the house."""
+"""Changes that are on disk, perhaps, and not yet known to the other services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from isolet.ids import FunctionId
 
 
-class Settling:
+class PendingChanges:
     """Who reads a function waits until the change it may have seen holds everywhere: a status is no promise else."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Settling:
 
     @contextmanager
     def change(self, function_id: FunctionId) -> Iterator[None]:
-        """To be held from before a change is written until all of the house knows of it; one at a time for each."""
+        """To be held from before a change is written until every listener knows of it; one at a time for each."""
         ended = self._open[function_id] = asyncio.Event()
         try:
             yield

@@ -12,7 +12,7 @@ import pytest
 from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
 from isolet.errors import SettingsError
-from isolet.functions.masters import Masters, open_vault
+from isolet.functions.master_keys import MasterKeys, open_vault
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
 from isolet.settings import load
@@ -38,7 +38,7 @@ class Sealed:
     def next(self) -> Path:
         return self.folder / "master-key.next"
 
-    async def open(self, **variables: str) -> tuple[Vault, Masters]:
+    async def open(self, **variables: str) -> tuple[Vault, MasterKeys]:
         """As a server does at its start."""
         return await open_vault(load(variables, {}), self.database, self.folder)
 

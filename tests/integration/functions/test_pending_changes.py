@@ -11,8 +11,8 @@ from isolet.clock import SystemClock
 from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
 from isolet.domain.projects import Project
+from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.service import Functions
-from isolet.functions.settling import Settling
 from isolet.ids import FunctionId, ProjectId, new_id
 
 
@@ -26,7 +26,7 @@ class Unheard:
 
 @pytest.mark.parametrize("read", ["get", "list"])
 async def test_who_reads_a_function_waits_for_the_change_that_is_under_way(database: Database, read: str) -> None:
-    settling = Settling()
+    settling = PendingChanges()
     nothing: Any = None
     functions = Functions(
         database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=settling, vault=nothing

@@ -21,7 +21,7 @@ log = get_logger("secrets")
 _VARIABLE = "ISOLET_MASTER_KEY"
 
 
-class Masters:
+class MasterKeys:
     """Rotates the master key of a running server. `file` is None when a variable gives the key."""
 
     def __init__(self, vault: Vault, file: Path | None) -> None:
@@ -59,12 +59,12 @@ class Masters:
         return master.id, count
 
 
-async def open_vault(settings: Settings, database: Database, folder: Path) -> tuple[Vault, Masters]:
+async def open_vault(settings: Settings, database: Database, folder: Path) -> tuple[Vault, MasterKeys]:
     """Raises SettingsError for a master key that is none, or that does not open what is stored."""
     if settings.master_key is not None:
         given = MasterKey.parse(settings.master_key.reveal(), source=_VARIABLE)
         vault, _ = await Vault.open(database, [given])
-        return vault, Masters(vault, None)
+        return vault, MasterKeys(vault, None)
     file = folder / "master-key"
     text, _ = keyfile.load_or_create(file, MasterKey.generate)
     masters = [MasterKey.parse(text, source=str(file))]
@@ -77,7 +77,7 @@ async def open_vault(settings: Settings, database: Database, folder: Path) -> tu
             _next(file).rename(file)
         else:
             _next(file).unlink()
-    return vault, Masters(vault, file)
+    return vault, MasterKeys(vault, file)
 
 
 def _next(file: Path) -> Path:
