@@ -1,4 +1,4 @@
-"""The composition root: settings to running services, built from the lowest layer up. What is opened first is closed last."""
+"""The composition root: settings to services, from the lowest layer up. What is opened first is closed last."""
 
 from __future__ import annotations
 

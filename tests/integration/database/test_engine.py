@@ -11,10 +11,10 @@ from isolet.errors import SettingsError
         ("mysql://u:hidden@db/isolet", "cannot use ISOLET_DATABASE_URL: mysql is neither sqlite nor postgresql"),
     ],
 )
-def test_another_kind_of_database_is_refused_without_showing_the_url(url: str, stderr_tail: str) -> None:
+def test_another_kind_of_database_is_refused_without_showing_the_url(url: str, complaint: str) -> None:
     with pytest.raises(SettingsError) as told:
         open_engines(url)
-    assert told.value.message == stderr_tail
+    assert told.value.message == complaint
 
 
 @pytest.mark.parametrize("url", ["postgresql+pg8000://u:hidden@db/isolet", "sqlite+none:///file"])

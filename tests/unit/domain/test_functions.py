@@ -85,10 +85,10 @@ def test_a_good_value_is_taken(name: str, value: object, kept: object) -> None:
         ("limits", {"concurrency": 0}, "concurrency must be a whole number from 1 to 1000"),
     ],
 )
-def test_a_bad_value_is_told(name: str, value: object, stderr_tail: str) -> None:
+def test_a_bad_value_is_told(name: str, value: object, complaint: str) -> None:
     with pytest.raises(InvalidInput) as told:
         changed(FUNCTION, {name: value})
-    assert told.value.message == stderr_tail
+    assert told.value.message == complaint
 
 
 def test_one_bad_value_refuses_all_changes() -> None:

@@ -87,7 +87,7 @@ def test_a_runtime_config_names_limits(config: dict[str, Any] | None, changes: d
         ({"memory_limit_mb": 2048}, "runtime_config.memory_limit_mb must be a whole number from 64 to 1024"),
     ],
 )
-def test_a_limit_out_of_bounds_in_a_runtime_config_is_told(config: dict[str, Any], stderr_tail: str) -> None:
+def test_a_limit_out_of_bounds_in_a_runtime_config_is_told(config: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidInput) as told:
         from_runtime_config(config)
-    assert told.value.message == stderr_tail
+    assert told.value.message == complaint

@@ -6,11 +6,11 @@ MODULE = "const a = 1;\nconst b = missing;\nexport default { fetch() {} };\n"
 
 
 def test_a_throwing_module_is_told_with_its_place() -> None:
-    stderr_tail = (
+    complaint = (
         "service function: Uncaught ReferenceError: missing is not defined\n"
         "  at function.js:2:11\n  at isolet/entry.js:5:1\n"
     )
-    failure = load_failure(stderr_tail, MODULE)
+    failure = load_failure(complaint, MODULE)
     assert failure is not None
     assert failure.message == "ReferenceError: missing is not defined"
     assert failure.details == {"line": 2, "column": 11, "text": "const b = missing;"}
@@ -28,8 +28,8 @@ def test_a_throwing_module_is_told_with_its_place() -> None:
 )
 def test_a_syntax_error_that_v8_alone_sees_is_told_at_its_column(module: str, told: int, column: int) -> None:
     """Decorators in JavaScript are compiled by nobody, and V8 has none yet."""
-    stderr_tail = f"service function: Uncaught SyntaxError: Invalid or unexpected token\n  at function.js:1:{told}\n"
-    failure = load_failure(stderr_tail, module)
+    complaint = f"service function: Uncaught SyntaxError: Invalid or unexpected token\n  at function.js:1:{told}\n"
+    failure = load_failure(complaint, module)
     assert failure is not None
     assert failure.details == {"line": 1, "column": column, "text": module}
 
@@ -56,8 +56,8 @@ def test_lines_are_counted_as_javascript_counts_them() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    stderr_tail = f"service function: Uncaught Error: {'m' * 5_000}\n  at function.js:1:1\n"
-    failure = load_failure(stderr_tail, "x" * 5_000)
+    complaint = f"service function: Uncaught Error: {'m' * 5_000}\n  at function.js:1:1\n"
+    failure = load_failure(complaint, "x" * 5_000)
     assert failure is not None
     assert (len(failure.message), failure.text) == (2_000, "x" * 200)
 
@@ -66,5 +66,5 @@ def test_long_texts_are_cut() -> None:
     "complaint",
     ["", "*** Fatal uncaught kj::Exception: no memory\n", "other service function: Uncaught Error: no\n"],
 )
-def test_other_complaints_are_not_about_the_module(stderr_tail: str) -> None:
-    assert load_failure(stderr_tail, MODULE) is None
+def test_other_complaints_are_not_about_the_module(complaint: str) -> None:
+    assert load_failure(complaint, MODULE) is None
