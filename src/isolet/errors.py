@@ -8,6 +8,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     │   ├── Unauthenticated          no credentials, or credentials nobody issued
     │   ├── Forbidden                known caller, not allowed to do this
     │   ├── NotFound                 no such thing, or none that this caller may see
+    │   │   └── NoHandler            the function's code has no handler for this event
     │   ├── MethodNotAllowed         the path exists, not with this method
     │   ├── Conflict                 the thing exists, or changed since the caller read it
     │   ├── NotDeployed              the function has no live version
@@ -67,6 +68,10 @@ class NotFound(RequestError):
     code = "not_found"
 
 
+class NoHandler(NotFound):
+    """It was asked on an instance, so there is a record of it; `details` have its id."""
+
+
 class MethodNotAllowed(RequestError):
     code = "method_not_allowed"
 
@@ -108,14 +113,20 @@ class ExecutionError(IsoletError):
 
 
 class HandlerFailed(ExecutionError):
-    """The handler threw; `stack` names the user's own lines only, `said` is the error's message without its name."""
+    """The handler threw; `stack` names the user's own lines only, `said` is the error's message without its name.
+
+    `no_retry`: the handler asked that nobody tries again.
+    """
 
     code = "handler_failed"
 
-    def __init__(self, message: str, *, said: str | None = None, stack: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, said: str | None = None, stack: str | None = None, no_retry: bool = False
+    ) -> None:
         super().__init__(message)
         self.said = message if said is None else said
         self.stack = stack
+        self.no_retry = no_retry
 
 
 class FunctionTimeout(ExecutionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,12 +14,14 @@ from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.runtime.addresses import Addresses
 from isolet.runtime.config import ConfigBuilder, InstanceSpec
 from isolet.runtime.egress import Egresses
+from isolet.runtime.envelope import FETCH, Event
 from isolet.runtime.instance import Instance, Launcher
 from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import Storages
+from isolet.wire import heads
 
 START_TIMEOUT_S = 60.0
 
@@ -133,15 +134,15 @@ class Runtime:
             await egresses.close()
 
 
-async def fetch(instance: Instance, target: str = "/", *, call: str = "{}") -> tuple[int, bytes]:
-    """One exchange with an instance, as the invoker does it; `call` is what the host says of it."""
+async def fetch(instance: Instance, target: str = "/", *, call: str = "", event: Event = FETCH) -> tuple[int, bytes]:
+    """One exchange with an instance, as the invoker does it; `call` is the call's id."""
     instance.begin_call()
-    invocation_id = InvocationId(json.loads(call).get("id", ""))
+    invocation_id = InvocationId(call)
     instance.console.begin(invocation_id)
     connection = await instance.channel.connect()
     try:
-        head = f"GET {target} HTTP/1.1\r\nhost: test\r\nx-isolet-call: {call}\r\n\r\n"
-        connection.begin(head.encode())
+        lines = [heads.line(b"host", b"test"), event.line(call.encode())]
+        connection.begin(heads.request(b"GET", target.encode(), lines))
         await connection.head()
         body = b""
         while chunk := await connection.chunk():

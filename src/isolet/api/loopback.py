@@ -28,7 +28,7 @@ from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.invoke.spool import Spooled
 from isolet.routing.routes import Route, Routes
-from isolet.runtime.config import CALL_HEADER
+from isolet.runtime.envelope import CALL_HEADER
 from isolet.runtime.instance import Instance
 from isolet.settings import Settings
 from isolet.wire.headers import get
@@ -105,7 +105,7 @@ class Loopback:
             scheme=origin.scheme,
             gone=body.gone,
             origin=origin,
-            context=identity.context(function_name=route.name, ip=origin.address, request_id=new_id()),
+            event=identity.event(function_name=route.name, ip=origin.address, request_id=new_id()),
         )
 
 

@@ -152,7 +152,7 @@ class Call:
             try:
                 connection = await self._exchange(instance)
                 if connection.status == 500:
-                    await check_reply(instance, connection)
+                    await check_reply(instance, connection, self._request.event.name)
                 return
             except NotDelivered as exc:
                 self._give_back()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 
 from isolet.domain.invocations import Invocation, Outcome, cut_error, storable
 from isolet.domain.limits import STACK_MAX_CHARS
-from isolet.errors import ClientDisconnected, FunctionCrashed, FunctionTimeout, HandlerFailed
+from isolet.errors import ClientDisconnected, FunctionCrashed, FunctionTimeout, HandlerFailed, NoHandler
+from isolet.runtime.envelope import EventName
 from isolet.runtime.instance import Instance
 from isolet.wire.channel import Connection
 from isolet.wire.headers import get
 
 _ERROR_HEADER = b"x-isolet-error"
+_NO_HANDLER = b"no-handler"
+_NO_HANDLER_TEXTS = {EventName.FETCH: "This function has no HTTP handler"}
 _IMITATED = "The reply has a header that is reserved: x-isolet-error"
 _REPORT_MAX_BYTES = 262_144
 _SMALL_MODULE_CHARS = 16_384
@@ -29,15 +33,19 @@ _STATUS = {
 }
 
 
-async def check_reply(instance: Instance, connection: Connection) -> None:
-    """Tell a reply of 500 from our wrapper's report, and from workerd's bare one. Raises HandlerFailed."""
+async def check_reply(instance: Instance, connection: Connection, event: EventName) -> None:
+    """Tell a reply of 500 from our wrapper's report, and from workerd's bare one. Raises HandlerFailed, NoHandler."""
     headers = connection.headers
-    if get(headers, _ERROR_HEADER) is not None:
-        message, said, stack = await _read_report(connection)
+    kind = get(headers, _ERROR_HEADER)
+    if kind == _NO_HANDLER:
+        raise NoHandler(_NO_HANDLER_TEXTS.get(event, f"This function has no {event} handler"))
+    if kind is not None:
+        report = await _read_report(connection)
         raise HandlerFailed(
-            instance.redact(message),
-            said=instance.redact(said),
-            stack=await _told_stack(instance, stack) if stack else None,
+            instance.redact(report.message),
+            said=instance.redact(report.said),
+            stack=await _told_stack(instance, report.stack) if report.stack else None,
+            no_retry=report.no_retry,
         )
     if (
         get(headers, b"connection") == b"close"
@@ -55,22 +63,30 @@ async def _told_stack(instance: Instance, stack: str) -> str:
     return await asyncio.to_thread(instance.redact_stack, stack)
 
 
-async def _read_report(connection: Connection) -> tuple[str, str, str | None]:
-    """Message, what the error itself says, and stack of our wrapper's report.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """What our wrapper says of an error: message, what the error itself says, stack."""
 
-    A function that imitates one has failed as well.
-    """
+    message: str = _IMITATED
+    said: str = _IMITATED
+    stack: str | None = None
+    no_retry: bool = False
+
+
+async def _read_report(connection: Connection) -> _Report:
+    """A function that imitates a report has failed as well."""
     body = b""
     while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
         body += chunk
     try:
         report = json.loads(body)
         message, said, stack = report["message"], report["said"], report["stack"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        message = said = stack = None
+        no_retry = report.get("no_retry") is True
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _Report()
     if not isinstance(message, str) or not isinstance(said, str) or not isinstance(stack, str | None):
-        return _IMITATED, _IMITATED, None
-    return message, said, stack
+        return _Report()
+    return _Report(message=message, said=said, stack=stack, no_retry=no_retry)
 
 
 def record_error(call: Invocation, error: BaseException) -> None:
@@ -78,13 +94,15 @@ def record_error(call: Invocation, error: BaseException) -> None:
     call.outcome = _outcome(error)
     call.status = _STATUS[call.outcome]
     call.error = cut_error(str(error))
+    if isinstance(error, NoHandler):
+        call.status = 404
     if isinstance(error, HandlerFailed) and error.stack:
         call.stack = storable(error.stack)
 
 
 def _outcome(error: BaseException) -> Outcome:
     match error:
-        case HandlerFailed():
+        case HandlerFailed() | NoHandler():
             return Outcome.HANDLER_FAILED
         case FunctionTimeout():
             return Outcome.TIMEOUT

@@ -11,7 +11,8 @@ from isolet.domain.invocations import Door, Kind
 from isolet.domain.origins import NOBODY, Origin
 from isolet.ids import InvocationId
 from isolet.invoke.spool import Spooled
-from isolet.runtime.config import CALL_HEADER, PROTO_HEADER
+from isolet.runtime.config import PROTO_HEADER
+from isolet.runtime.envelope import FETCH, Event
 from isolet.wire import heads
 from isolet.wire.callers import CLAIMS
 from isolet.wire.channel import Headers
@@ -22,8 +23,6 @@ _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _NOT_IN_TARGET = re.compile(rb'["<>]')
 _UPGRADE_LINES = heads.lines([(b"connection", b"Upgrade"), (b"upgrade", b"websocket")])
 _HTTPS_LINE = heads.line(PROTO_HEADER.encode(), b"https")
-_ID_LINE = heads.line(CALL_HEADER.encode(), b'{"id":"%b"}')
-_CONTEXT_LINE = heads.line(CALL_HEADER.encode(), b'{"id":"%b","context":%b}')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,11 +31,10 @@ class CallRequest:
 
     `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is
     for calls that had an id before they ran.
-    `upgrade`: the function may answer 101 and go on as a WebSocket.
     `own` are the platform's own headers, which nothing that the caller says takes away.
     `passed` are those of the headers that may reach a function, where they are not all of them.
     `origin` is what functions are told that this one calls.
-    `context` is a JSON object in ASCII that the function's context is made of; empty where a dialect has none.
+    `event` is what the wrapper is to do with it.
     """
 
     door: Door
@@ -48,10 +46,9 @@ class CallRequest:
     body: bytes | Spooled | AsyncIterator[bytes]
     scheme: str = "http"
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
-    context: bytes = b""
+    event: Event = FETCH
     kind: Kind = Kind.SYNC
     invocation_id: InvocationId | None = None
-    upgrade: bool = False
     passed: Headers | None = None
     origin: Origin = NOBODY
 
@@ -62,7 +59,7 @@ class CallRequest:
         """
         lines = to_function(self.headers if self.passed is None else self.passed)
         lines.extend(heads.lines(self.own))
-        if self.upgrade:
+        if self.event.upgrade:
             lines.extend(_UPGRADE_LINES)
         if length is not None:
             if length or self.method not in _BODYLESS:
@@ -73,8 +70,7 @@ class CallRequest:
             lines.append(b"transfer-encoding: chunked\r\n")
         if self.scheme == "https":
             lines.append(_HTTPS_LINE)
-        call_id = invocation_id.encode()
-        lines.append(_CONTEXT_LINE % (call_id, self.context) if self.context else _ID_LINE % call_id)
+        lines.append(self.event.line(invocation_id.encode()))
         return heads.request(self.method, _NOT_IN_TARGET.sub(_percent, self.target), lines)
 
 

@@ -14,9 +14,9 @@ import capnp
 from isolet.domain.limits import Limits
 from isolet.domain.redaction import Redactor
 from isolet.ids import FunctionId, ProjectId
+from isolet.runtime.envelope import CALL_HEADER
 
 COMPATIBILITY_DATE = "2026-11-01"
-CALL_HEADER = "x-isolet-call"
 PROTO_HEADER = "x-isolet-proto"
 SOCKET_NAME = "http"
 GATE_SOCKET = "gate"
@@ -29,13 +29,17 @@ BINDING_NAMES = ("KV", "DB")
 _OURS = "__isolet"
 _LOOPBACK = "__isolet_loopback"
 _PRIVATE_MIN_CHARS = 8
-# The first is the main module of an instance.
+# The first is the main module of an instance. All of `js/events/` belongs to it as well.
 _WRAPPER = (
     "entry.js",
     "console.js",
     "context.js",
     "errors.js",
+    "events.js",
+    "execution.js",
+    "failure.js",
     "format.js",
+    "handlers.js",
     "sockets.js",
     "stores.js",
 )
@@ -100,7 +104,10 @@ class ConfigBuilder:
         capnp.remove_import_hook()
         root = Path(capnp.__file__).parent.parent
         self._schema: Any = capnp.load(str(schema), imports=[str(root)])
-        self._js = {name: resources.files("isolet.runtime").joinpath("js", name).read_text() for name in _MODULES}
+        js = resources.files("isolet.runtime").joinpath("js")
+        events = [f"events/{file.name}" for file in js.joinpath("events").iterdir() if file.name.endswith(".js")]
+        self._wrapper = (*_WRAPPER, *sorted(events))
+        self._js = {name: js.joinpath(name).read_text() for name in (*_MODULES, *events)}
 
     def instance(
         self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None, token: str = ""
@@ -118,7 +125,7 @@ class ConfigBuilder:
         self._add_modules(
             worker,
             {
-                **{f"isolet/{name}": self._js[name] for name in _WRAPPER},
+                **{f"isolet/{name}": self._js[name] for name in self._wrapper},
                 # In place of the runtime's own.
                 "cloudflare:sockets": self._js["connect.js"],
                 "function.js": spec.module,

@@ -13,9 +13,10 @@ from isolet.domain.redaction import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
 from isolet.runtime.cgroups import Cgroup, Cgroups
 from isolet.runtime.complaints import load_failure
-from isolet.runtime.config import CALL_HEADER, SOCKET_NAME, ConfigBuilder, InstanceSpec
+from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.console import Console, LineSink, OwnLineSink
 from isolet.runtime.egress import Egress, Egresses
+from isolet.runtime.envelope import COLLECT, PROBE
 from isolet.runtime.lifecycle import Action, Event, State, transition
 from isolet.runtime.origins import Origins
 from isolet.runtime.priority import Priority
@@ -37,8 +38,7 @@ _LOOPBACK_INSIDE = "/loopback"
 # The kernel's own limit stands behind the one that is watched: it counts address space, so it leaves more room.
 _MEMORY_SLACK_BYTES = 256 * 1024 * 1024
 _PROBE, _COLLECT = (
-    heads.request(b"GET", b"/", heads.lines([(b"host", b"probe"), (CALL_HEADER.encode(), asked)]))
-    for asked in (b'{"probe":true}', b'{"probe":true,"collect":true}')
+    heads.request(b"GET", b"/", [heads.line(b"host", b"probe"), event.line(b"")]) for event in (PROBE, COLLECT)
 )
 # A cgroup counts what the program itself takes, too, and pages of files that it was the first to read.
 _CGROUP_SLACK_BYTES = 192 * 1024 * 1024

@@ -1,23 +1,16 @@
 import asyncio
-import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from isolet.clock import SystemClock
 from isolet.database import invocations as stored
 from isolet.database.connection import Database
-from isolet.domain.functions import ResponseMode
-from isolet.domain.invocations import Door, Invocation, Outcome
-from isolet.domain.limits import Limits
-from isolet.domain.own_keys import OwnKeys
+from isolet.domain.invocations import Door, Outcome
 from isolet.errors import (
     ClientDisconnected,
     ExecutionError,
@@ -30,19 +23,13 @@ from isolet.errors import (
 )
 from isolet.ids import ProjectId
 from isolet.invoke.bodies import Bodies, Hold
-from isolet.invoke.invoker import Invoker, Reply
-from isolet.invoke.request import CallRequest
 from isolet.invoke.spool import Spooled
 from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Redaction
-from isolet.routing.routes import Route
-from isolet.runtime.config import InstanceSpec
-from isolet.runtime.pool import Pool
 from isolet.runtime.sandbox import Sandbox
-from isolet.tasks import Tasks
 from isolet.toolchain import Toolchain
+from tests.support.calling import Harness, a_harness
 from tests.support.programs import script
-from tests.support.runtime import Runtime, a_spec
+from tests.support.runtime import Runtime
 
 ECHO = """
 export default async (request) => Response.json({
@@ -81,83 +68,6 @@ while True:
         connection.recv(65536)
     connection.close()
 """
-
-
-@dataclass(slots=True)
-class Harness:
-    """Calls functions by the text of their module."""
-
-    invoker: Invoker
-    recorder: Recorder
-    database: Database
-    pool: Pool
-    specs: dict[str, InstanceSpec] = field(default_factory=dict)
-
-    def route(self, module: str, **limits: int) -> Route:
-        spec = a_spec(module, limits=Limits(**limits))
-        self.specs[spec.release] = spec
-        return Route(
-            function_id=spec.function_id,
-            project_id=spec.project_id,
-            name="Test",
-            slug="test",
-            version=1,
-            release=spec.release,
-            public=False,
-            response_mode=ResponseMode.PASSTHROUGH,
-            limits=spec.limits,
-        )
-
-    async def call(self, route: Route, body: bytes | AsyncIterator[bytes] = b"", **values: Any) -> Reply:
-        known = {"door": Door.KAPSO, "method": b"POST", "target": b"/invoke?a=1", "path": "/invoke"}
-        values["headers"] = [(b"host", b"isolet.example"), *values.get("headers", [])]
-        async with asyncio.timeout(60):
-            return await self.invoker.call(route, CallRequest(**{**known, "body": body, **values}))
-
-    async def json(self, route: Route, body: bytes | AsyncIterator[bytes] = b"", **values: Any) -> Any:
-        return json.loads(await (await self.call(route, body, **values)).read(1_000_000))
-
-    async def record(self, route: Route) -> Invocation:
-        """The record of the only call of a function."""
-        found: list[Invocation] = []
-        async with asyncio.timeout(60):
-            while not found:
-                await self.recorder.flush(10)
-                found = await self.database.read(stored.list_invocations, route.function_id, limit=10)
-        (invocation,) = found
-        return invocation
-
-
-@asynccontextmanager
-async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> AsyncIterator[Harness]:
-    tasks = Tasks()
-    tasks.loop(recorder.run(), name="recorder")
-
-    async def load(route: Route) -> InstanceSpec:
-        return harness.specs[route.release]
-
-    invoker = Invoker(
-        pool=pool,
-        recorder=recorder,
-        clock=SystemClock(),
-        load_spec=load,
-        on_call=lambda: None,
-        recording=Redaction("root-key-of-the-tests"),
-        own_keys=OwnKeys("root-key-of-the-tests"),
-    )
-    harness = Harness(invoker, recorder, database, pool)
-    try:
-        yield harness
-    finally:
-        await invoker.close()
-        await tasks.close()
-
-
-@pytest.fixture
-async def harness(runtime: Runtime, database: Database) -> AsyncIterator[Harness]:
-    recorder = Recorder(database)
-    async with runtime.pool(recorder.print) as pool, a_harness(pool, database, recorder) as made:
-        yield made
 
 
 async def test_a_function_sees_its_callers_request(harness: Harness) -> None:

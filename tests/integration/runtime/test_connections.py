@@ -14,8 +14,10 @@ import pytest
 
 from isolet.ids import ProjectId
 from isolet.runtime.egress import Egresses
+from isolet.runtime.envelope import FETCH
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
+from isolet.wire import heads
 from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch
 
 # `/?kind=fetch&count=N&to=ADDRESS` opens N connections, tells how each went and closes them, or keeps them (`keep`).
@@ -143,7 +145,8 @@ class Holding:
     async def __aenter__(self) -> Holding:
         async with asyncio.timeout(30):
             self._connection = await self._instance.channel.connect(fresh=True)
-            self._connection.begin(f"GET {self._target} HTTP/1.1\r\nhost: test\r\nx-isolet-call: {{}}\r\n\r\n".encode())
+            lines = [heads.line(b"host", b"test"), FETCH.line(b"")]
+            self._connection.begin(heads.request(b"GET", self._target.encode(), lines))
             await self._connection.head()
             self.told = list(json.loads(await self._connection.chunk()))
         return self

@@ -283,7 +283,7 @@ async def test_instances_over_a_lowered_number_take_no_calls(pool: Pool) -> None
 async def test_a_retired_instance_finishes_its_calls_and_takes_no_new_ones(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE)
     old = await acquire(pool, spec)
-    waiting = asyncio.ensure_future(fetch(old, "/wait", call='{"id":"c1"}'))
+    waiting = asyncio.ensure_future(fetch(old, "/wait", call="c1"))
     await until(lambda: lines.messages == ["waiting"], "the call")
 
     pool.retire(spec.release)
@@ -316,7 +316,7 @@ async def test_every_release_of_a_function_that_is_gone_retires(pool: Pool) -> N
 async def test_work_left_to_wait_until_is_finished_before_the_old_instance_stops(pool: Pool, lines: Lines) -> None:
     spec = a_spec(GATE)
     instance = await acquire(pool, spec)
-    assert await fetch(instance, "/later", call='{"id":"c1"}') == (200, b"now")
+    assert await fetch(instance, "/later", call="c1") == (200, b"now")
     assert lines.messages == []
 
     pool.retire(spec.release)
@@ -402,7 +402,7 @@ async def test_an_instance_with_a_call_is_not_idle(runtime: Runtime, lines: Line
     spec = a_spec(GATE)
     async with runtime.pool(lines, idle_timeout_s=0.05) as pool:
         instance = await acquire(pool, spec)
-        waiting = asyncio.ensure_future(fetch(instance, "/wait", call='{"id":"c1"}'))
+        waiting = asyncio.ensure_future(fetch(instance, "/wait", call="c1"))
         await until(lambda: lines.messages == ["waiting"], "the call")
         loop = asyncio.get_running_loop()
         await until(lambda: loop.time() > instance.last_used + 0.2, "some time")
@@ -418,7 +418,7 @@ async def test_closing_lets_calls_finish_and_leaves_no_process(runtime: Runtime,
         busy, idle = [await acquire(pool, spec) for spec in specs]
         proven = await pool.prove(a_spec(HELLO))
         pids = [instance.pid for instance in (busy, idle, proven)]
-        waiting = asyncio.ensure_future(fetch(busy, "/wait", call='{"id":"c1"}'))
+        waiting = asyncio.ensure_future(fetch(busy, "/wait", call="c1"))
         await until(lambda: lines.messages == ["waiting"], "the call")
         pool.discard(proven)
 
@@ -460,7 +460,7 @@ async def test_console_lines_come_with_their_call(pool: Pool, lines: Lines) -> N
     """
     spec = a_spec(module)
     instance = await acquire(pool, spec)
-    await fetch(instance, call='{"id":"c1"}')
+    await fetch(instance, call="c1")
     await until(lambda: len(lines.printed) == 2, "the lines")
 
     (call, second), (_, third) = lines.printed
@@ -482,7 +482,7 @@ async def test_what_is_written_to_standard_output_cannot_imitate_a_line_of_ours(
     """
     spec = a_spec(module)
     instance = await acquire(pool, spec)
-    await fetch(instance, call='{"id":"c1"}')
+    await fetch(instance, call="c1")
     await until(lambda: len(lines.printed) == 2, "the lines")
     assert {(call, line.level) for call, line in lines.printed} == {("c1", "log")}
 
@@ -490,7 +490,7 @@ async def test_what_is_written_to_standard_output_cannot_imitate_a_line_of_ours(
 async def test_lone_surrogates_are_printed_as_what_can_be_stored(pool: Pool, lines: Lines) -> None:
     spec = a_spec(r"export default () => { console.log('a\ud800b\u0000c 😀'); return new Response(); }")
     instance = await acquire(pool, spec)
-    await fetch(instance, call='{"id":"c1"}')
+    await fetch(instance, call="c1")
     await until(lambda: lines.printed, "the line")
     assert lines.messages == ["a\ufffdb\ufffdc 😀"]
 

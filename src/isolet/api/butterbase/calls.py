@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 from urllib.parse import unquote
@@ -44,6 +43,7 @@ from isolet.errors import (
     ExecutionError,
     IsoletError,
     MethodNotAllowed,
+    NoHandler,
     NotFound,
     TooManyRequests,
     Unauthenticated,
@@ -55,6 +55,7 @@ from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.request import CallRequest
 from isolet.routing.own_cors import OwnCors
 from isolet.routing.routes import Route, Routes
+from isolet.runtime.envelope import Event, EventName
 from isolet.settings import Settings
 from isolet.wire.headers import get
 
@@ -88,15 +89,15 @@ class Identity:
             told.append((b"x-butterbase-loop-depth", str(self.depth)))
         return [(name, value.encode()) for name, value in told]
 
-    def context(self, *, function_name: str, ip: str | None, request_id: str) -> bytes:
-        """What `ctx` is made of, as JSON in ASCII."""
-        value = {
+    def event(self, *, function_name: str, ip: str | None, request_id: str) -> Event:
+        """A call over HTTP with what `ctx` is made of."""
+        context = {
             "user": {"id": self.user_id} if self.user_id is not None else None,
             "caller": {"type": self.caller, "keyId": self.key_id, "scope": self.scope, "userId": self.user_id},
             "request": {"id": request_id, "ip": ip, "country": None, "functionName": function_name},
             "depth": self.depth,
         }
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return Event.of(EventName.FETCH, context)
 
     def as_user(self, user_id: str) -> Self:
         return type(self)(caller=self.caller, user_id=user_id, key_id=self.key_id, scope=self.scope)
@@ -157,7 +158,7 @@ class ButterbaseCalls:
                 if (upgrade := websocket.wanted(scope)) is not None:
                     websocket.check(scope)
                     request.headers = websocket.admitted(request.headers, project.allowed_origins)
-                    request.kind, request.upgrade = Kind.WEBSOCKET, True
+                    request.kind, request.event = Kind.WEBSOCKET, replace(request.event, upgrade=True)
                 reply = await self.invoker.call(route, request)
                 if upgrade is not None and reply.status == SWITCHED:
                     reply.headers = rates.told(scope, reply.headers)
@@ -260,7 +261,7 @@ class ButterbaseCalls:
             scheme=scope["scheme"],
             origin=origin_of(scope, user_id=identity.user_id),
             gone=body.gone,
-            context=identity.context(
+            event=identity.event(
                 function_name=route.name,
                 ip=client[0] if client else None,
                 request_id=request_id.decode("latin-1") if request_id else new_id(),
@@ -339,4 +340,4 @@ def _of_test_call(reply: Reply) -> Headers:
 
 
 def _ran(error: Exception) -> bool:
-    return isinstance(error, ExecutionError | TooManyRequests)
+    return isinstance(error, ExecutionError | NoHandler | TooManyRequests)

@@ -13,6 +13,7 @@ from isolet.errors import (
     FunctionTimeout,
     HandlerFailed,
     IsoletError,
+    NoHandler,
     NotDeployed,
     NotFound,
     RateExceeded,
@@ -129,6 +130,8 @@ def call_error_reply(error: Exception, *, with_stack: bool) -> ErrorReply:
             headers["retry-after"] = str(_BUSY_RETRY_S)
             body = {"error": "Concurrency limit reached", "message": told.message}
             return ErrorReply(status=429, body=body, headers=headers)
+        case NoHandler():
+            return ErrorReply(status=404, body={"error": told.message}, headers=headers)
         case NotFound() | NotDeployed():
             return ErrorReply(status=404, body={"error": "Function not found"}, headers=headers)
         case _:
