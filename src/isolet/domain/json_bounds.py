@@ -12,18 +12,18 @@ SETTING_MAX_BYTES = 65_536
 SETTING_MAX_DEPTH = 64
 
 
-def bounded_json(label: str, value: Any) -> Any:
+def bounded_json(label: str, value: Any, *, most: int = SETTING_MAX_BYTES) -> Any:
     """The value itself, which came from JSON. Raises InvalidInput when it is too large, or nested too deeply.
 
     Its size is that of JSON in ASCII, without spaces. What is far too large is not looked at to its end.
     """
-    _check_depth(label, value)
-    if len(json.dumps(value, separators=(",", ":"))) > SETTING_MAX_BYTES:
-        raise _too_large(label)
+    _check_depth(label, value, most)
+    if len(json.dumps(value, separators=(",", ":"))) > most:
+        raise _too_large(label, most)
     return value
 
 
-def _check_depth(label: str, value: Any) -> None:
+def _check_depth(label: str, value: Any, most: int) -> None:
     """Level by level, since Python's own recursion ends somewhere; and no further than the size may be."""
     size, level = 0, [value]
     for _ in range(SETTING_MAX_DEPTH + 1):
@@ -37,13 +37,13 @@ def _check_depth(label: str, value: Any) -> None:
                 below.extend(one)
             elif isinstance(one, str):
                 size += len(one)
-            if size > SETTING_MAX_BYTES:
-                raise _too_large(label)
+            if size > most:
+                raise _too_large(label, most)
         if not below:
             return
         level = below
     raise InvalidInput(f"{label} is nested too deeply (maximum is {SETTING_MAX_DEPTH} levels)")
 
 
-def _too_large(label: str) -> InvalidInput:
-    return InvalidInput(f"{label} is too large (maximum is {SETTING_MAX_BYTES} bytes of JSON)")
+def _too_large(label: str, most: int) -> InvalidInput:
+    return InvalidInput(f"{label} is too large (maximum is {most} bytes of JSON)")

@@ -1,0 +1,105 @@
+"""Templates in the settings of nodes: `${ENV:NAME}`, `{{vars.path}}`, `{{system.path}}`, `{{context.path}}`.
+
+A template is a lookup by path. It calls nothing, and what it finds is not read for templates again. `\\{{` and `\\${`
+stand for `{{` and `${` themselves. `{{name}}` alone is `{{vars.name}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from isolet.errors import InvalidInput
+
+RENDERED_MAX_CHARS = 1_048_576
+SPACES = ("vars", "system", "context", "metadata")
+_TEMPLATE = re.compile(
+    r"(?P<escaped>\\(?:\{\{|\$\{))|\$\{ENV:(?P<env>[A-Za-z_][A-Za-z0-9_]{0,127})\}|\{\{\s*(?P<path>[^{}\s]{1,512})\s*\}\}"
+)
+_MISSING = object()
+
+
+@dataclass(slots=True)
+class Rendering:
+    """Renders values of one step. `missing` collects the templates that point nowhere, in order.
+
+    `spaces` has the members of `SPACES`; `env` the project's variables and secrets by name.
+    """
+
+    spaces: Mapping[str, Any]
+    env: Mapping[str, str]
+    missing: list[str] = field(default_factory=list)
+    _left: int = RENDERED_MAX_CHARS
+
+    def value(self, value: Any) -> Any:
+        """JSON with its texts rendered; names of members stay. Raises InvalidInput when it becomes too large."""
+        if isinstance(value, str):
+            return self.lone(value)
+        if isinstance(value, Mapping):
+            return {name: self.value(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self.value(member) for member in value]
+        return value
+
+    def lone(self, text: str) -> Any:
+        """Text; but what is one template and nothing else keeps the type of its value, null when there is none."""
+        found = _TEMPLATE.fullmatch(text.strip())
+        if found is None or found["escaped"]:
+            return self.text(text)
+        value = self._find(found)
+        return None if value is _MISSING else value
+
+    def text(self, text: str) -> str:
+        """Text with its templates replaced: by nothing where they point nowhere, by JSON for objects and lists."""
+        parts: list[str] = []
+        end = 0
+        for found in _TEMPLATE.finditer(text):
+            parts += text[end : found.start()], found["escaped"][1:] if found["escaped"] else as_text(self._find(found))
+            end = found.end()
+            self._spend(len(parts[-1]))
+        parts.append(text[end:])
+        return "".join(parts)
+
+    def _find(self, found: re.Match[str]) -> Any:
+        value = self.env.get(found["env"], _MISSING) if found["env"] else look_up(self.spaces, found["path"])
+        if value is _MISSING:
+            self.missing.append(found[0])
+        return value
+
+    def _spend(self, chars: int) -> None:
+        self._left -= chars
+        if self._left < 0:
+            raise InvalidInput(f"the templates of this node make more than {RENDERED_MAX_CHARS} characters")
+
+
+def look_up(spaces: Mapping[str, Any], path: str) -> Any:
+    """What a path such as `vars.order.items.0` leads to; `_MISSING` when it leads nowhere."""
+    names = path.split(".")
+    if names[0] not in SPACES:
+        names = ["vars", *names]
+    value: Any = spaces
+    for name in names:
+        if isinstance(value, Mapping):
+            value = value.get(name, _MISSING)
+        elif isinstance(value, list) and name.isascii() and name.isdecimal() and len(name) < 10:
+            value = value[int(name)] if int(name) < len(value) else _MISSING
+        else:
+            return _MISSING
+    return value
+
+
+def is_found(value: Any) -> bool:
+    """Whether a path led somewhere, for callers of `look_up`."""
+    return value is not _MISSING
+
+
+def as_text(value: Any) -> str:
+    """A value within a longer text."""
+    if value is _MISSING or value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
