@@ -21,6 +21,7 @@ from isolet.database import functions as stored_functions
 from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
+from isolet.domain.changes import Change
 from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.own_keys import OwnKeys
@@ -44,6 +45,7 @@ from isolet.jobs.calls import Calls
 from isolet.jobs.deliveries import Deliveries
 from isolet.jobs.queue import Jobs
 from isolet.jobs.webhook_secrets import WebhookSecrets
+from isolet.listeners import Listeners
 from isolet.observe.recorder import Recorder
 from isolet.observe.redaction import Redaction
 from isolet.observe.retention import Retention
@@ -104,6 +106,8 @@ class Core:
 
     async def build(self, root_key: str) -> None:
         self.routes = Routes(root_key, _project_limits(self.settings))
+        # The routes first, so that the others find in them what changed.
+        self.changes: Listeners[Change] = Listeners(self.routes.follow)
         self._own_keys = OwnKeys(root_key)
         self._recording = Redaction(root_key)
         self.bodies = Bodies(
@@ -277,7 +281,7 @@ class Core:
                 raise FunctionCrashed("the function has no live version")
             return await releases.load(route.function_id, route.version)
 
-        self.projects = Projects(database=database, events=routes, clock=clock, on_delete=forget, empty=empty)
+        self.projects = Projects(database=database, events=self.changes, clock=clock, on_delete=forget, empty=empty)
         await self.projects.ensure_default()
         self.tokens = Tokens(database=database, clock=clock)
         self.credentials = Credentials(routes, self.tokens)
@@ -285,6 +289,7 @@ class Core:
         self._follower = Follower(
             database=database,
             routes=routes,
+            events=self.changes,
             pool=pool,
             vault=self._vault,
             identities=self.identities,
@@ -313,25 +318,27 @@ class Core:
         self.functions = Functions(
             database=database,
             pool=pool,
-            events=routes,
+            events=self.changes,
             clock=clock,
             settling=settling,
             vault=self._vault,
             most=lambda project_id: routes.limits_of(project_id).functions,
         )
-        self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=self.changes, clock=clock)
         compiler = Compiler(self.toolchain.esbuild, wrap=self._sandbox.tool)
         self.deployer = Deployer(
             database=database,
             compiler=compiler,
             pool=pool,
             releases=releases,
-            events=routes,
+            events=self.changes,
             clock=clock,
             settling=settling,
         )
         self._stack.push_async_callback(self.deployer.close)
-        self.environments = Environments(database=database, vault=self._vault, pool=pool, events=routes, clock=clock)
+        self.environments = Environments(
+            database=database, vault=self._vault, pool=pool, events=self.changes, clock=clock
+        )
         self.publisher = Publisher(
             database=database,
             compiler=compiler,

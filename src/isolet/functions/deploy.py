@@ -20,13 +20,14 @@ from isolet.compile import Compiler
 from isolet.database import functions as stored_functions
 from isolet.database import versions as stored
 from isolet.database.connection import Connection, Database
+from isolet.domain.changes import Change, FunctionChanged, FunctionDeployed
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
 from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
-from isolet.functions.events import FunctionEvents
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import Releases, release_of
 from isolet.ids import DeploymentId, FunctionId, new_id
+from isolet.listeners import Listeners
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
 from isolet.tasks import Tasks
@@ -69,7 +70,7 @@ class Deployer:
         compiler: Compiler,
         pool: Pool,
         releases: Releases,
-        events: FunctionEvents,
+        events: Listeners[Change],
         clock: Clock,
         settling: PendingChanges,
     ) -> None:
@@ -98,7 +99,7 @@ class Deployer:
         # One at a time, so that the newest in the store is the newest here.
         async with self._accepting.setdefault(function.id, asyncio.Lock()):
             pending = await self._database.write(accepted)
-            self._events.put_function(pending)
+            self._events.publish(FunctionChanged(function=pending))
             # Who gives up waiting ends nothing.
             return asyncio.shield(self._schedule(deployment))
 
@@ -187,7 +188,7 @@ class Deployer:
                 self._pool.discard(instance)
                 raise
             self._pool.adopt(instance)
-            self._events.put_function(after)
+            self._events.publish(FunctionDeployed(function=after))
         if before.version is not None and before.version != after.version:
             self._pool.retire(release_of(before))
         log.info("deployed", function_id=after.id, version=after.version)
@@ -206,7 +207,7 @@ class Deployer:
             function = await self._database.write(partial(_fail, deployment=deployment, failure=failure))
         except NotFound:
             return
-        self._events.put_function(function)
+        self._events.publish(FunctionChanged(function=function))
         log.info("deploy failed", function_id=function.id, error=failure.message)
 
 

@@ -12,12 +12,13 @@ from isolet.clock import Clock
 from isolet.database import environment as stored
 from isolet.database import functions as stored_functions
 from isolet.database.connection import Connection, Database
+from isolet.domain.changes import Change, FunctionChanged
 from isolet.domain.environment import merged
 from isolet.domain.functions import Function
-from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import environment_purpose, release_of
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
+from isolet.listeners import Listeners
 from isolet.runtime.pool import Pool
 
 
@@ -30,7 +31,9 @@ class Environment:
 
 
 class Environments:
-    def __init__(self, *, database: Database, vault: Vault, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, vault: Vault, pool: Pool, events: Listeners[Change], clock: Clock
+    ) -> None:
         self._database = database
         self._vault = vault
         self._pool = pool
@@ -87,7 +90,7 @@ class Environments:
     def _switch(self, switched: Sequence[tuple[Function, Function]]) -> None:
         """The next call runs on an instance with the new values; the one before drains."""
         for before, after in switched:
-            self._events.put_function(after)
+            self._events.publish(FunctionChanged(function=after))
             if before.version is not None:
                 self._pool.retire(release_of(before))
 

@@ -13,13 +13,14 @@ from isolet.clock import Clock
 from isolet.database import functions as stored_functions
 from isolet.database import secrets as stored
 from isolet.database.connection import Connection, Database
+from isolet.domain.changes import Change, FunctionChanged
 from isolet.domain.functions import Function
 from isolet.domain.secrets import SECRETS_MAX, StoredSecret, check_name, check_together, decode_value, encode_value
 from isolet.errors import InvalidInput, NotFound, PlatformError, SecretsFailed
-from isolet.functions.events import FunctionEvents
 from isolet.functions.releases import purpose, release_of
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
+from isolet.listeners import Listeners
 from isolet.runtime.pool import Pool
 from isolet.telemetry import get_logger
 
@@ -29,7 +30,9 @@ log = get_logger("secrets")
 class Secrets:
     """Each change is one transaction. Raises SecretsFailed when the store, or the vault, is in trouble."""
 
-    def __init__(self, *, database: Database, vault: Vault, pool: Pool, events: FunctionEvents, clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, vault: Vault, pool: Pool, events: Listeners[Change], clock: Clock
+    ) -> None:
         self._database = database
         self._vault = vault
         self._pool = pool
@@ -89,7 +92,7 @@ class Secrets:
 
     def _switch(self, before: Function, after: Function) -> None:
         """The next call runs on an instance with the new values; the one before drains."""
-        self._events.put_function(after)
+        self._events.publish(FunctionChanged(function=after))
         self._pool.retire(release_of(before))
 
 

@@ -11,15 +11,16 @@ from isolet.clock import Clock
 from isolet.database import functions as stored
 from isolet.database import versions as stored_versions
 from isolet.database.connection import Connection, Database
+from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
 from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
-from isolet.functions.events import FunctionEvents
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import release_of
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId, new_id
+from isolet.listeners import Listeners
 from isolet.runtime.pool import Pool
 
 _REQUIRED = ("name", "code")
@@ -35,7 +36,7 @@ class Functions:
         *,
         database: Database,
         pool: Pool,
-        events: FunctionEvents,
+        events: Listeners[Change],
         clock: Clock,
         settling: PendingChanges,
         vault: Vault,
@@ -83,7 +84,7 @@ class Functions:
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
         function = await self._database.write(partial(_insert, draft=draft, most=self._most(project_id)))
-        self._events.put_function(function)
+        self._events.publish(FunctionChanged(function=function))
         return function
 
     async def get(self, project_id: ProjectId | None, function_id: str, *, with_code: bool = False) -> Function:
@@ -186,7 +187,7 @@ class Functions:
 
         write = partial(stored.modify_function, function_id=before.id, modify=modify, with_code=with_code)
         function = await self._database.write(write)
-        self._events.put_function(function)
+        self._events.publish(FunctionChanged(function=function))
         if function.limits.memory_limit_mb != before.limits.memory_limit_mb:
             # The heap's limit is set as an instance starts: the next call starts one, the running ones finish.
             self._pool.retire(release_of(function))
@@ -205,14 +206,14 @@ class Functions:
             function = await self._database.write(stored.modify_function, function_id, modify)
         except NotFound:
             return
-        self._events.put_function(function)
+        self._events.publish(FunctionChanged(function=function))
 
     async def delete(self, project_id: ProjectId | None, function_id: str) -> None:
         """The function with its versions; running calls finish, records of calls stay. Raises NotFound."""
         function = await self.get(project_id, function_id)
         if not await self._database.write(stored.delete_function, function.id):
             raise NotFound("Function not found")
-        self._events.drop_function(function.id)
+        self._events.publish(FunctionDeleted(function_id=function.id, project_id=function.project_id))
         # Not only what was live as it was read: a deploy may have ended since.
         self._pool.retire_function(function.id)
 

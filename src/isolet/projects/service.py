@@ -5,33 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from isolet.clock import Clock
 from isolet.database import access as stored_keys
 from isolet.database import projects as stored
 from isolet.database.connection import Database
 from isolet.domain.access import Key, check_role, digest, new_key
+from isolet.domain.changes import Change, KeyCreated, KeyDeleted, ProjectChanged, ProjectDeleted
 from isolet.domain.functions import check_text
 from isolet.domain.project_limits import check_overrides, overridden
 from isolet.domain.projects import DEFAULT_SLUG, Project, check_origins, check_plan, check_slug
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.ids import KeyId, ProjectId, new_id
+from isolet.listeners import Listeners
 
 NAME_MAX_CHARS = 255
 _CHANGES = frozenset({"name", "plan", "allowed_origins", "limits"})
-
-
-class ProjectEvents(Protocol):
-    """Called after the change is on disk."""
-
-    def put_project(self, project: Project) -> None: ...
-
-    def drop_project(self, project: Project) -> None: ...
-
-    def put_key(self, key: Key) -> None: ...
-
-    def drop_key(self, key_id: str) -> None: ...
 
 
 class Projects:
@@ -41,7 +31,7 @@ class Projects:
         self,
         *,
         database: Database,
-        events: ProjectEvents,
+        events: Listeners[Change],
         clock: Clock,
         on_delete: Callable[[ProjectId], Awaitable[None]],
         empty: Callable[[ProjectId], Awaitable[None]],
@@ -72,7 +62,7 @@ class Projects:
         project = Project(id=ProjectId(new_id()), slug=slug, name=slug, created_at_ms=self._clock.now_ms())
         project = _changed(project, {name: value for name, value in values.items() if name != "slug"})
         await self._database.write(stored.insert_project, project)
-        self._events.put_project(project)
+        self._events.publish(ProjectChanged(project=project))
         return project
 
     async def list(self, *, limit: int, after: str | None = None) -> Sequence[Project]:
@@ -83,7 +73,7 @@ class Projects:
         """Raises InvalidInput, and NotFound for a project that was deleted meanwhile."""
         after = _changed(project, changes)
         await self._database.write(stored.update_project, after)
-        self._events.put_project(after)
+        self._events.publish(ProjectChanged(project=after))
         return after
 
     async def delete(self, project: Project) -> None:
@@ -93,7 +83,7 @@ class Projects:
         # Before the project, so that no transaction takes long.
         await self._empty(project.id)
         await self._database.write(stored.delete_project, project.id)
-        self._events.drop_project(project)
+        self._events.publish(ProjectDeleted(project=project))
         await self._on_delete(project.id)
 
     async def create_key(self, project: Project, values: Mapping[str, Any]) -> tuple[Key, str]:
@@ -108,7 +98,7 @@ class Projects:
             created_at_ms=self._clock.now_ms(),
         )
         await self._database.write(stored_keys.insert_key, key)
-        self._events.put_key(key)
+        self._events.publish(KeyCreated(key=key))
         return key, text
 
     async def list_keys(self, project: Project, *, limit: int, after: KeyId | None = None) -> Sequence[Key]:
@@ -120,7 +110,7 @@ class Projects:
         """The key is refused from now on. Raises NotFound."""
         if not await self._database.write(stored_keys.delete_key, project.id, KeyId(key_id)):
             raise NotFound("Key not found")
-        self._events.drop_key(key_id)
+        self._events.publish(KeyDeleted(key_id=KeyId(key_id)))
 
 
 def _changed(project: Project, changes: Mapping[str, Any]) -> Project:

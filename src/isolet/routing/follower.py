@@ -11,11 +11,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from isolet.database import functions as stored_functions
 from isolet.database.changes import Marks, read_marks
 from isolet.database.connection import Database
+from isolet.domain.changes import (
+    Change,
+    FunctionChanged,
+    FunctionDeleted,
+    FunctionDeployed,
+    KeyCreated,
+    KeyDeleted,
+    ProjectChanged,
+    ProjectDeleted,
+)
+from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.errors import IsoletError, NotFound
 from isolet.functions.vault import Vault
 from isolet.identity.identity import Identities
 from isolet.ids import FunctionId, ProjectId
+from isolet.listeners import Listeners
 from isolet.projects.tokens import Tokens
 from isolet.routing.routes import Route, Routes
 from isolet.runtime.pool import Pool
@@ -27,13 +39,17 @@ _EVERY_S = 1.0
 
 
 class Follower:
-    """`on_project_gone` drops what this server holds of a project."""
+    """`events` are told of what other servers changed, the routes among them.
+
+    `on_project_gone` drops what this server holds of a project.
+    """
 
     def __init__(
         self,
         *,
         database: Database,
         routes: Routes,
+        events: Listeners[Change],
         pool: Pool,
         vault: Vault,
         identities: Identities,
@@ -42,6 +58,7 @@ class Follower:
     ) -> None:
         self._database = database
         self._routes = routes
+        self._events = events
         self._pool = pool
         self._vault = vault
         self._identities = identities
@@ -77,10 +94,10 @@ class Follower:
         await self._follow_projects(marks, projects)
         for key in marks.keys.values():
             if key.digest not in keys:
-                self._routes.put_key(key)
+                self._events.publish(KeyCreated(key=key))
         for digest, key in keys.items():
             if digest not in marks.keys:
-                self._routes.drop_key(key.id)
+                self._events.publish(KeyDeleted(key_id=key.id))
         for function_id, mark in marks.functions.items():
             if before is None or before.functions.get(function_id) != mark:
                 await self._load(function_id, functions.get(function_id))
@@ -99,7 +116,7 @@ class Follower:
             if before != project and self._routes.project(slug) is before:
                 if before is not None and before.id != project.id:
                     await self._drop_project(before)
-                self._routes.put_project(project)
+                self._events.publish(ProjectChanged(project=project))
         for slug in known.keys() - marks.projects.keys():
             gone = self._routes.project(slug)
             if gone is not None and gone is known[slug]:
@@ -107,7 +124,7 @@ class Follower:
 
     async def _drop_project(self, project: Project) -> None:
         log.info("another server deleted a project", project=project.slug)
-        self._routes.drop_project(project)
+        self._events.publish(ProjectDeleted(project=project))
         await self._on_project_gone(project.id)
 
     async def _load(self, function_id: FunctionId, before: Route | None) -> None:
@@ -118,7 +135,7 @@ class Follower:
             return
         if self._routes.function(function_id) is not before:
             return
-        self._routes.put_function(function)
+        self._events.publish(_change(before, function))
         after = self._routes.function(function_id)
         if before is None or before == after or after is None:
             return
@@ -129,5 +146,12 @@ class Follower:
     def _drop(self, route: Route) -> None:
         if self._routes.function(route.function_id) is route:
             log.info("another server deleted a function", function_id=route.function_id)
-            self._routes.drop_function(route.function_id)
+            self._events.publish(FunctionDeleted(function_id=route.function_id, project_id=route.project_id))
             self._pool.retire(route.release)
+
+
+def _change(before: Route | None, function: Function) -> FunctionChanged:
+    was = None if before is None else before.version
+    if function.version is not None and function.version != was:
+        return FunctionDeployed(function=function)
+    return FunctionChanged(function=function)

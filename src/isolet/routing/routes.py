@@ -9,8 +9,18 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import assert_never
 
 from isolet.domain.access import Key, Principal, Role, digest
+from isolet.domain.changes import (
+    Change,
+    FunctionChanged,
+    FunctionDeleted,
+    KeyCreated,
+    KeyDeleted,
+    ProjectChanged,
+    ProjectDeleted,
+)
 from isolet.domain.functions import Function, FunctionType, ResponseMode, triggers_of
 from isolet.domain.limits import Limits
 from isolet.domain.project_limits import ProjectLimits
@@ -159,6 +169,24 @@ class Routes:
         return Principal(role=known.role, key_id=known.id, project_id=known.project_id)
 
     # Changes.
+
+    def follow(self, change: Change) -> None:
+        """A listener of all that changes."""
+        match change:
+            case FunctionChanged():
+                self.put_function(change.function)
+            case FunctionDeleted():
+                self.drop_function(change.function_id)
+            case ProjectChanged():
+                self.put_project(change.project)
+            case ProjectDeleted():
+                self.drop_project(change.project)
+            case KeyCreated():
+                self.put_key(change.key)
+            case KeyDeleted():
+                self.drop_key(change.key_id)
+            case _:
+                assert_never(change)
 
     def put_function(self, function: Function) -> None:
         self._replace(functions={**self._now.functions, function.id: route_of(function)})

@@ -13,15 +13,8 @@ from isolet.database.connection import Database
 from isolet.domain.projects import Project
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId, ProjectId, new_id
-
-
-class Unheard:
-    """Hears of changes, and tells nobody."""
-
-    def put_function(self, function: object) -> None: ...
-
-    def drop_function(self, function_id: FunctionId) -> None: ...
+from isolet.ids import ProjectId, new_id
+from isolet.listeners import Listeners
 
 
 @pytest.mark.parametrize("read", ["get", "list"])
@@ -29,7 +22,7 @@ async def test_who_reads_a_function_waits_for_the_change_that_is_under_way(datab
     settling = PendingChanges()
     nothing: Any = None
     functions = Functions(
-        database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=settling, vault=nothing
+        database=database, pool=nothing, events=Listeners(), clock=SystemClock(), settling=settling, vault=nothing
     )
     project = Project(id=ProjectId(new_id()), slug="one", name="One", created_at_ms=0)
     await database.write(stored_projects.insert_project, project)

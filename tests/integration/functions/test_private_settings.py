@@ -28,6 +28,7 @@ from isolet.functions.private_settings import altair_env, seal, seal_stored
 from isolet.functions.service import Functions
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, ProjectId, new_id
+from isolet.listeners import Listeners
 
 CODE = "export default () => new Response()"
 ENV = {"TOKEN": "variable-in-altair", "ODD": 'quote " and \ud800'}
@@ -39,14 +40,6 @@ TRIGGERS = [
 ]
 OVERWRITTEN = "variable-that-was-overwritten"
 PRIVATE = (ENV["TOKEN"], *SECRETS, OVERWRITTEN)
-
-
-class Unheard:
-    """Hears of changes, and tells nobody."""
-
-    def put_function(self, function: object) -> None: ...
-
-    def drop_function(self, function_id: FunctionId) -> None: ...
 
 
 def master_key(text: str = "m") -> MasterKey:
@@ -76,7 +69,7 @@ def assert_private(content: bytes) -> None:
 def functions_of(database: Database, vault: Vault) -> Functions:
     nothing: Any = None
     return Functions(
-        database=database, pool=nothing, events=Unheard(), clock=SystemClock(), settling=PendingChanges(), vault=vault
+        database=database, pool=nothing, events=Listeners(), clock=SystemClock(), settling=PendingChanges(), vault=vault
     )
 
 

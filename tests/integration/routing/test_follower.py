@@ -13,11 +13,13 @@ from isolet.database import access as stored_access
 from isolet.database import functions as stored_functions
 from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
+from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted, FunctionDeployed, ProjectDeleted
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.functions.vault import KEY_BYTES, MasterKey, Vault
 from isolet.identity.identity import Identities
 from isolet.ids import ProjectId
+from isolet.listeners import Listeners
 from isolet.projects.tokens import Tokens
 from isolet.routing.follower import Follower
 from isolet.routing.routes import Routes
@@ -35,6 +37,7 @@ class Followed:
         self.routes = routes
         self.project = project
         self.gone: list[ProjectId] = []
+        self.heard: list[Change] = []
 
     async def add(self, function: Function) -> Function:
         await self.database.write(stored_functions.insert_function, function)
@@ -56,6 +59,7 @@ async def followed(database: Database, runtime: Runtime, pool: Pool) -> AsyncIte
     follower = Follower(
         database=database,
         routes=routes,
+        events=Listeners(routes.follow, lambda change: made[0].heard.append(change)),
         pool=pool,
         vault=vault,
         identities=identities,
@@ -84,6 +88,28 @@ async def test_functions_that_another_server_makes_changes_and_deletes_are_follo
     await followed.database.write(stored_functions.delete_function, function.id)
     await followed.follower.look()
     assert followed.routes.function(function.id) is None
+
+
+async def test_listeners_hear_of_what_another_server_changed(followed: Followed) -> None:
+    function = await followed.add(a_function(followed.project))
+    await followed.follower.look()
+    deployed = replace(function, version=3)
+    for written in (deployed, replace(deployed, env_revision=1)):
+        await followed.database.write(stored_functions.replace_function, written)
+        await followed.follower.look()
+    await followed.database.write(stored_functions.delete_function, function.id)
+    await followed.follower.look()
+    await followed.database.write(stored_projects.delete_project, followed.project.id)
+    await followed.follower.look()
+
+    assert [type(change) for change in followed.heard] == [
+        FunctionChanged,
+        FunctionDeployed,
+        FunctionChanged,
+        FunctionDeleted,
+        ProjectDeleted,
+    ]
+    assert FunctionDeleted(function_id=function.id, project_id=followed.project.id) in followed.heard
 
 
 async def test_what_did_not_change_stays_the_very_same(followed: Followed) -> None:

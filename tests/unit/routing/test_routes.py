@@ -3,6 +3,16 @@ from dataclasses import replace
 import pytest
 
 from isolet.domain.access import Key, Principal, Role, digest
+from isolet.domain.changes import (
+    Change,
+    FunctionChanged,
+    FunctionDeleted,
+    FunctionDeployed,
+    KeyCreated,
+    KeyDeleted,
+    ProjectChanged,
+    ProjectDeleted,
+)
 from isolet.domain.functions import Function, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
 from isolet.domain.project_limits import ProjectLimits
@@ -149,3 +159,26 @@ def test_who_listens_hears_of_every_function_that_is_gone(routes: Routes) -> Non
     routes.drop_function(HELLO.id)
     routes.drop_project(SHOP)
     assert gone == [("f0", False), ("f1", False)]
+
+
+def test_every_change_is_followed(routes: Routes) -> None:
+    key = replace(SHOP_KEY, id=KeyId("k2"), digest=digest("isk_new"))
+    changes: list[Change] = [
+        ProjectChanged(project=replace(SHOP, name="Renamed")),
+        KeyCreated(key=key),
+        FunctionDeployed(function=replace(ORDER, version=9)),
+    ]
+    for change in changes:
+        routes.follow(change)
+
+    route, project = routes.function(ORDER.id), routes.project(SHOP.slug)
+    assert (route and route.version, project and project.name) == (9, "Renamed")
+    assert routes.principal("isk_new") is not None
+
+    routes.follow(KeyDeleted(key_id=key.id))
+    routes.follow(FunctionDeleted(function_id=ORDER.id, project_id=ORDER.project_id))
+    assert (routes.principal("isk_new"), routes.function(ORDER.id)) == (None, None)
+
+    routes.follow(FunctionChanged(function=ORDER))
+    routes.follow(ProjectDeleted(project=SHOP))
+    assert (routes.project(SHOP.slug), routes.function(ORDER.id)) == (None, None)
