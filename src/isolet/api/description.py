@@ -10,7 +10,7 @@ from typing import Any
 from isolet.api.altair.calls import PREFIX as ALTAIR
 from isolet.api.butterbase.calls import PREFIX as BUTTERBASE
 from isolet.api.kapso.calls import OLDER, PLATFORM, TAGS
-from isolet.api.native.access import PREFIX as NATIVE
+from isolet.api.native import PREFIX as NATIVE
 
 _WITH_BODY = ("post", "put", "patch")
 _EVERY = ("get", *_WITH_BODY, "delete")

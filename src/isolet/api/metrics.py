@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from isolet.api.native.access import NativeAccess
+from isolet.access.authorization import Authorizer
+from isolet.access.rules import Access, OfKey
+from isolet.api.rows import Row, add_route
+from isolet.domain.access import Role
 from isolet.domain.jobs import JobKind, JobState
 from isolet.jobs.queue import Jobs
 from isolet.observe.counters import Counters, Histogram
@@ -22,12 +26,14 @@ from isolet.routing.routes import Routes
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import State
 
+_ROOT = Access(Role.ADMIN, OfKey(), root=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsDoor:
     """`public` lets everybody in; else it takes the root key."""
 
-    access: NativeAccess
+    authorizer: Authorizer
     routes: Routes
     recorder: Recorder
     tail: Tail
@@ -44,13 +50,16 @@ class MetricsDoor:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
-        @router.get("/metrics", tags=["operation"], response_class=Response)
-        async def metrics(request: Request) -> Response:
-            if not self.public:
-                self.access.root(request)
+        async def metrics() -> Response:
             queue.counts = await self.jobs.counts()
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
+        options: dict[str, Any] = {"tags": ["operation"], "response_class": Response}
+        if self.public:
+            router.add_api_route("/metrics", metrics, **options)
+        else:
+            row = Row(method="GET", path="/metrics", access=_ROOT, options=options)
+            add_route(router, row, metrics, self.authorizer)
         return router
 
 

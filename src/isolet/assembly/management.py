@@ -8,19 +8,23 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from isolet import __version__
+from isolet.access.authorization import Authorizer
+from isolet.access.credentials import Source
 from isolet.api import management
 from isolet.api.altair.functions import AltairFunctions
 from isolet.api.butterbase.functions import ButterbaseDoor
 from isolet.api.kapso.calls import OLDER, PLATFORM
 from isolet.api.kapso.functions import KapsoFunctions
 from isolet.api.metrics import MetricsDoor
-from isolet.api.native.access import NativeAccess
+from isolet.api.native import PREFIX as NATIVE
+from isolet.api.native.functions import FunctionsDoor
 from isolet.api.native.jobs import NativeJobs
 from isolet.api.native.limits import LimitsDoor
 from isolet.api.native.project_data import StorageDoor
-from isolet.api.native.projects import NativeDoor
+from isolet.api.native.projects import ProjectsDoor
 from isolet.api.native.records import RecordsDoor
 from isolet.api.native.tokens import TokenDoor
+from isolet.api.rows import router_of
 from isolet.assembly.core import Core
 from isolet.domain.platform_pages import PlatformPages
 from isolet.invoke.replay import Replays
@@ -32,7 +36,8 @@ from isolet.project_data.sql import Sql
 
 def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
     """`pages` says where the platform's own pages are, if it shows any."""
-    settings, access = core.settings, NativeAccess(core.routes, core.credentials)
+    settings = core.settings
+    access = Authorizer(core.credentials, (Source.API_KEY, Source.BEARER), core.routes, core.functions)
     records = CallHistory(core.database, core.recorder)
     figures = UsageStats(core.database, core.recorder, core.clock, core.storages.data)
     kapso = KapsoFunctions(
@@ -56,21 +61,6 @@ def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
         settings=settings,
         clock=core.clock,
     )
-    tokens = TokenDoor(access=access, identities=core.identities)
-    native = NativeDoor(
-        access=access,
-        projects=core.projects,
-        functions=core.functions,
-        deployer=core.deployer,
-        masters=core.masters,
-    )
-    storage = StorageDoor(
-        access=access,
-        kv=Kv(core.storages),
-        sql=Sql(core.storages),
-        backups=core.backups,
-        settings=settings,
-    )
     spaces = AltairFunctions(
         routes=core.routes,
         credentials=core.credentials,
@@ -81,18 +71,26 @@ def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
         metrics=figures,
         settings=settings,
     )
-    jobs = NativeJobs(access=access, jobs=core.jobs, records=records, secrets=core.webhook_secrets)
-    watched = RecordsDoor(
-        access=access,
-        functions=core.functions,
-        records=records,
-        jobs=jobs,
-        replays=Replays(core.routes, core.invoker),
-        tail=core.tail,
-        metrics=figures,
+    jobs = NativeJobs(routes=core.routes, jobs=core.jobs, records=records, secrets=core.webhook_secrets)
+    native = (
+        ProjectsDoor(routes=core.routes, projects=core.projects, masters=core.masters),
+        FunctionsDoor(functions=core.functions, deployer=core.deployer),
+        StorageDoor(kv=Kv(core.storages), sql=Sql(core.storages), backups=core.backups, settings=settings),
+        TokenDoor(identities=core.identities),
+        LimitsDoor(routes=core.routes, settings=settings),
+        RecordsDoor(
+            authorizer=access,
+            routes=core.routes,
+            records=records,
+            jobs=jobs,
+            replays=Replays(core.routes, core.invoker),
+            tail=core.tail,
+            usage_stats=figures,
+        ),
+        jobs,
     )
     metrics = MetricsDoor(
-        access=access,
+        authorizer=access,
         routes=core.routes,
         recorder=core.recorder,
         tail=core.tail,
@@ -100,16 +98,13 @@ def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
         instances=lambda: core.pool.instances,
         public=settings.metrics_public,
     )
-    routers = [kapso.router(PLATFORM), kapso.router(OLDER), native.router(), storage.router()]
     return management.build(
         [
-            *routers,
+            kapso.router(PLATFORM),
+            kapso.router(OLDER),
+            *(router_of(door, access, NATIVE) for door in native),
             butterbase.router(),
             spaces.router(),
-            tokens.router(),
-            LimitsDoor(access=access, settings=settings).router(),
-            watched.router(),
-            jobs.router(),
             metrics.router(),
         ],
         health=lambda: {

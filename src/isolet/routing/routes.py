@@ -74,6 +74,7 @@ class _Snapshot:
     functions: Mapping[str, Route] = field(default_factory=dict)
     named: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
     projects: Mapping[str, Project] = field(default_factory=dict)
+    projects_by_id: Mapping[str, Project] = field(default_factory=dict)
     keys: Mapping[bytes, Key] = field(default_factory=dict)
     plans: Mapping[ProjectId, Plan] = field(default_factory=dict)
     limits: Mapping[ProjectId, ProjectLimits] = field(default_factory=dict)
@@ -145,11 +146,11 @@ class Routes:
 
     def project_of(self, project_id: str) -> Project | None:
         """A project by its id."""
-        return next((project for project in self._now.projects.values() if project.id == project_id), None)
+        return self._now.projects_by_id.get(project_id)
 
     def slug_of(self, project_id: ProjectId) -> str:
         """The slug of a project that exists."""
-        return next(slug for slug, project in self._now.projects.items() if project.id == project_id)
+        return self._now.projects_by_id[project_id].slug
 
     @property
     def default_project(self) -> Project:
@@ -226,6 +227,7 @@ class Routes:
             functions=now.functions if functions is None else MappingProxyType(functions),
             named=now.named if functions is None else _by_name(functions.values()),
             projects=now.projects if projects is None else MappingProxyType(projects),
+            projects_by_id=now.projects_by_id if projects is None else _by_id(projects.values()),
             keys=now.keys if keys is None else MappingProxyType(keys),
             plans=now.plans if projects is None else _limited(projects),
             limits=now.limits if projects is None else self._own_limits(projects),
@@ -234,6 +236,10 @@ class Routes:
     def _own_limits(self, projects: Mapping[str, Project]) -> Mapping[ProjectId, ProjectLimits]:
         own = {project.id: self._limits.changed(project.limits) for project in projects.values() if project.limits}
         return MappingProxyType(own)
+
+
+def _by_id(projects: Iterable[Project]) -> Mapping[str, Project]:
+    return MappingProxyType({project.id: project for project in projects})
 
 
 def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:

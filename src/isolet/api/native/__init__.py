@@ -1,1 +1,3 @@
 """Isolet's own API under `/isolet/v1`."""
+
+PREFIX = "/isolet/v1"

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 
+from isolet.access.rules import Access, Grant, OfKey, PathSlug
 from isolet.api.job_results import status_reply
-from isolet.api.native.access import PREFIX, Limit, NativeAccess, time_ms
+from isolet.api.native import PREFIX
+from isolet.api.native.parameters import Limit, function_id, time_ms
+from isolet.api.rows import Granted, GrantedProject, route
 from isolet.clock import iso
 from isolet.database.webhook_secrets import WebhookSecret
-from isolet.domain.access import Principal, Role
+from isolet.domain.access import Role
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import Attempt, Job, JobState
 from isolet.domain.search import CallFilter
@@ -23,6 +26,11 @@ from isolet.ids import FunctionId, is_uuid
 from isolet.jobs.queue import Jobs, Status
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.observe.call_history import CallHistory
+from isolet.routing.routes import Routes
+
+_INVOKE = Access(Role.INVOKE, OfKey())
+_DEPLOY = Access(Role.DEPLOY, OfKey())
+_ADMIN = Access(Role.ADMIN, PathSlug())
 
 
 class DeliveryFilter(BaseModel):
@@ -38,23 +46,15 @@ class DeliveryFilter(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeJobs:
-    access: NativeAccess
+    routes: Routes
     jobs: Jobs
     records: CallHistory
     secrets: WebhookSecrets
 
-    def router(self) -> APIRouter:
-        router = self.access.router()
-        self._add_calls(router)
-        self._add_deliveries(router)
-        self._add_secrets(router)
-        return router
-
-    async def find(self, request: Request, invocation_id: str) -> Status | None:
+    async def find(self, grant: Grant, invocation_id: str) -> Status | None:
         """The state of an asynchronous call; None when there is none of that id."""
-        principal = self._principal(request, Role.INVOKE)
         try:
-            return await self.jobs.status(invocation_id.lower(), principal.project_id)
+            return await self.jobs.status(invocation_id.lower(), grant.principal.project_id)
         except NotFound:
             return None
 
@@ -69,108 +69,94 @@ class NativeJobs:
         found, following = await self.jobs.find(wanted, state)
         return {"data": [call_summary(job) for job in found], "next_cursor": following}
 
-    async def replay(self, request: Request, invocation_id: str) -> Response:
+    async def replay(self, grant: Grant, invocation_id: str) -> Response:
         """Accept an asynchronous call once more, under a new id. Raises NotFound."""
-        principal = self._principal(request, Role.INVOKE)
-        new = await self.jobs.replay(invocation_id.lower(), principal.project_id)
-        status = await self.jobs.status(new, principal.project_id)
+        project_id = grant.principal.project_id
+        new = await self.jobs.replay(invocation_id.lower(), project_id)
+        status = await self.jobs.status(new, project_id)
         headers = {"location": f"{PREFIX}/invocations/{new}"}
         return await status_reply(self.jobs, status, status_object(status), status_code=202, headers=headers)
 
-    def _add_calls(self, router: APIRouter) -> None:
-        @router.post("/invocations/{invocation_id}/cancel", tags=["invocations"])
-        async def cancel(request: Request, invocation_id: str) -> Response:
-            principal = self._principal(request, Role.INVOKE)
-            try:
-                status = await self.jobs.cancel(invocation_id.lower(), principal.project_id)
-                return await status_reply(self.jobs, status, status_object(status))
-            except NotFound:
-                await self._find_record(principal, Role.INVOKE, invocation_id)
-                raise Conflict("The invocation has ended already") from None
+    @route("POST", "/invocations/{invocation_id}/cancel", _INVOKE, tags=["invocations"])
+    async def cancel(self, grant: Granted, invocation_id: str) -> Response:
+        try:
+            status = await self.jobs.cancel(invocation_id.lower(), grant.principal.project_id)
+            return await status_reply(self.jobs, status, status_object(status))
+        except NotFound:
+            await self._find_record(grant, invocation_id)
+            raise Conflict("The invocation has ended already") from None
 
-        @router.post("/invocations/{invocation_id}/redeliver", status_code=202, tags=["invocations"])
-        async def redeliver(request: Request, invocation_id: str) -> Response:
-            principal = self._principal(request, Role.DEPLOY)
-            try:
-                status = await self.jobs.redeliver(invocation_id.lower(), principal.project_id)
-                return await status_reply(self.jobs, status, status_object(status), status_code=202)
-            except NotFound:
-                await self._find_record(principal, Role.DEPLOY, invocation_id)
-                raise Conflict("The invocation has no callback to deliver") from None
+    @route("POST", "/invocations/{invocation_id}/redeliver", _DEPLOY, status_code=202, tags=["invocations"])
+    async def redeliver(self, grant: Granted, invocation_id: str) -> Response:
+        try:
+            status = await self.jobs.redeliver(invocation_id.lower(), grant.principal.project_id)
+            return await status_reply(self.jobs, status, status_object(status), status_code=202)
+        except NotFound:
+            await self._find_record(grant, invocation_id)
+            raise Conflict("The invocation has no callback to deliver") from None
 
-    async def _find_record(self, principal: Principal, role: Role, invocation_id: str) -> None:
+    async def _find_record(self, grant: Grant, invocation_id: str) -> None:
         """See that there was such a call, though none that waits or runs here. Raises NotFound."""
         call = await self.records.get(invocation_id.lower())
-        principal.require(role, call.project_id, missing="Invocation not found")
+        if not grant.principal.sees(call.project_id):
+            raise NotFound("Invocation not found")
 
-    def _add_deliveries(self, router: APIRouter) -> None:
-        @router.get("/deliveries", tags=["deliveries"])
-        async def list_deliveries(
-            request: Request,
-            status: str | None = None,
-            function: str | None = None,
-            since: str | None = None,
-            until: str | None = None,
-            limit: Limit = 50,
-            cursor: str | None = None,
-        ) -> dict[str, Any]:
-            principal = self._principal(request, Role.DEPLOY)
-            if cursor is not None and not is_uuid(cursor):
-                raise InvalidInput("cursor is not one that this API gave")
-            found = await self.jobs.deliveries(
-                principal.project_id,
-                state=_state(status),
-                function_id=self._function(principal, function),
-                since_ms=time_ms("since", since),
-                until_ms=time_ms("until", until),
-                before=cursor,
-                limit=limit + 1,
-            )
-            shown = found[:limit]
-            return {
-                "data": [delivery_object(job) for job in shown],
-                "next_cursor": shown[-1].id if len(found) > limit else None,
-            }
+    @route("GET", "/deliveries", _DEPLOY, tags=["deliveries"])
+    async def list_deliveries(
+        self,
+        grant: Granted,
+        status: str | None = None,
+        function: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: Limit = 50,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        if cursor is not None and not is_uuid(cursor):
+            raise InvalidInput("cursor is not one that this API gave")
+        found = await self.jobs.deliveries(
+            grant.principal.project_id,
+            state=_state(status),
+            function_id=self._function(grant, function),
+            since_ms=time_ms("since", since),
+            until_ms=time_ms("until", until),
+            before=cursor,
+            limit=limit + 1,
+        )
+        shown = found[:limit]
+        return {
+            "data": [delivery_object(job) for job in shown],
+            "next_cursor": shown[-1].id if len(found) > limit else None,
+        }
 
-        @router.post("/deliveries/redeliver", status_code=202, tags=["deliveries"])
-        async def redeliver_all(request: Request, body: DeliveryFilter) -> dict[str, Any]:
-            principal = self._principal(request, Role.DEPLOY)
-            count = await self.jobs.redeliver_all(
-                principal.project_id,
-                function_id=self._function(principal, body.function),
-                host=body.host,
-                since_ms=time_ms("since", body.since),
-                until_ms=time_ms("until", body.until),
-            )
-            return {"redelivered": count}
+    @route("POST", "/deliveries/redeliver", _DEPLOY, status_code=202, tags=["deliveries"])
+    async def redeliver_all(self, grant: Granted, body: DeliveryFilter) -> dict[str, Any]:
+        count = await self.jobs.redeliver_all(
+            grant.principal.project_id,
+            function_id=self._function(grant, body.function),
+            host=body.host,
+            since_ms=time_ms("since", body.since),
+            until_ms=time_ms("until", body.until),
+        )
+        return {"redelivered": count}
 
-    def _add_secrets(self, router: APIRouter) -> None:
-        @router.post("/projects/{slug}/webhook-secrets", status_code=201, tags=["webhook secrets"])
-        async def create_secret(request: Request, slug: str) -> dict[str, Any]:
-            project = self.access.project(request, slug, Role.ADMIN)
-            secret, text = await self.secrets.create(project.id)
-            return {**secret_object(secret), "secret": text}
+    @route("POST", "/projects/{slug}/webhook-secrets", _ADMIN, status_code=201, tags=["webhook secrets"])
+    async def create_secret(self, project: GrantedProject) -> dict[str, Any]:
+        secret, text = await self.secrets.create(project.id)
+        return {**secret_object(secret), "secret": text}
 
-        @router.get("/projects/{slug}/webhook-secrets", tags=["webhook secrets"])
-        async def list_secrets(request: Request, slug: str) -> dict[str, Any]:
-            project = self.access.project(request, slug, Role.ADMIN)
-            found = await self.secrets.list(project.id)
-            return {"data": [secret_object(secret) for secret in found], "next_cursor": None}
+    @route("GET", "/projects/{slug}/webhook-secrets", _ADMIN, tags=["webhook secrets"])
+    async def list_secrets(self, project: GrantedProject) -> dict[str, Any]:
+        found = await self.secrets.list(project.id)
+        return {"data": [secret_object(secret) for secret in found], "next_cursor": None}
 
-        @router.delete("/projects/{slug}/webhook-secrets/{secret_id}", status_code=204, tags=["webhook secrets"])
-        async def delete_secret(request: Request, slug: str, secret_id: str) -> Response:
-            project = self.access.project(request, slug, Role.ADMIN)
-            await self.secrets.delete(project.id, secret_id)
-            return Response(status_code=204)
+    @route("DELETE", "/projects/{slug}/webhook-secrets/{secret_id}", _ADMIN, status_code=204, tags=["webhook secrets"])
+    async def delete_secret(self, project: GrantedProject, secret_id: str) -> Response:
+        await self.secrets.delete(project.id, secret_id)
+        return Response(status_code=204)
 
-    def _function(self, principal: Principal, text: str | None) -> FunctionId | None:
-        project_id = principal.project_id or self.access.default_project_id
-        return None if text is None else self.access.function_id(project_id, text)
-
-    def _principal(self, request: Request, role: Role) -> Principal:
-        principal = self.access.principal(request)
-        principal.require(role, principal.project_id or self.access.default_project_id)
-        return principal
+    def _function(self, grant: Grant, text: str | None) -> FunctionId | None:
+        return None if text is None else function_id(self.routes, grant.project.id, text)
 
 
 def call_summary(call: Job) -> dict[str, Any]:

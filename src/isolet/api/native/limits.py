@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request
-
+from isolet.access.rules import Access, OfKey
 from isolet.api.body import SMALL_BYTES
-from isolet.api.native.access import NativeAccess
+from isolet.api.rows import GrantedProject, route
 from isolet.compile.bundle import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.domain import environment, json_bounds, limits, secrets
+from isolet.domain.access import Role
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.project_data import kv, sql
+from isolet.routing.routes import Routes
 from isolet.runtime.pool import PROJECT_WAITING_MAX
 from isolet.runtime.pool import WAITING_MAX as WAITING_MAX_CALLERS
 from isolet.settings import Settings
@@ -26,27 +27,21 @@ _MB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsDoor:
-    access: NativeAccess
+    routes: Routes
     settings: Settings
 
-    def router(self) -> APIRouter:
-        router = self.access.router()
+    @route("GET", "/limits", Access(Role.INVOKE, OfKey()), tags=["operation"])
+    async def get_limits(self, project: GrantedProject) -> dict[str, Any]:
+        """Any key may ask. Units are in the names; null: no limit.
 
-        @router.get("/limits", tags=["operation"])
-        async def get_limits(request: Request) -> dict[str, Any]:
-            """Any key may ask. Units are in the names; null: no limit.
-
-            - `call`: `body_window_s` of waiting for a body must bring `body_least_bytes_s` a second.
-            - `private`: of a function; `variables` as well of a project. Each string in a secret of JSON is a value.
-            - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
-            - `setting`: of each that is JSON of its owner's choice, such as `runtime_config`.
-            - `project`: what the caller's project may take of the server; for the root key the default project.
-            - `requests_a_minute`: of a project together, whoever makes them, by its plan.
-            """
-            project_id = self.access.principal(request).project_id or self.access.default_project_id
-            return {**_limits_of(self.settings), "project": self.access.limits_of(project_id).to_json()}
-
-        return router
+        - `call`: `body_window_s` of waiting for a body must bring `body_least_bytes_s` a second.
+        - `private`: of a function; `variables` as well of a project. Each string in a secret of JSON is a value.
+        - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
+        - `setting`: of each that is JSON of its owner's choice, such as `runtime_config`.
+        - `project`: what the caller's project may take of the server; for the root key the default project.
+        - `requests_a_minute`: of a project together, whoever makes them, by its plan.
+        """
+        return {**_limits_of(self.settings), "project": self.routes.limits_of(project.id).to_json()}
 
 
 def _limits_of(settings: Settings) -> dict[str, Any]:

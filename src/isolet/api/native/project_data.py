@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.convertors import register_url_convertor
 
+from isolet.access.rules import Access, PathSlug
 from isolet.api.body import Body
-from isolet.api.native.access import Limit, NativeAccess
+from isolet.api.native.parameters import Limit
 from isolet.api.native.shapes import SqlQuery
 from isolet.api.reply import page_reply
 from isolet.api.request import Parts, open_body
+from isolet.api.rows import GrantedProject, route
 from isolet.domain.access import Role
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
@@ -31,6 +33,8 @@ from isolet.settings import Settings
 
 _CHUNK = 1024 * 1024
 _METADATA_HEADER = "x-kv-metadata"
+_DEPLOY = Access(Role.DEPLOY, PathSlug())
+_ADMIN = Access(Role.ADMIN, PathSlug())
 
 
 class _KeyConvertor(Parts):
@@ -46,103 +50,84 @@ register_url_convertor("kv_key", _KeyConvertor())
 class StorageDoor:
     """Reading and writing data needs the role `deploy`; a backup holds everything, and it and a restore `admin`."""
 
-    access: NativeAccess
     kv: Kv
     sql: Sql
     backups: Backups
     settings: Settings
 
-    def router(self) -> APIRouter:
-        router = self.access.router("/projects/{slug}")
-        self._add_kv(router)
-        self._add_sql(router)
-        self._add_backups(router)
-        return router
+    @route("GET", "/projects/{slug}/kv", _DEPLOY, tags=["kv"])
+    async def list_keys(
+        self, project: GrantedProject, prefix: str = "", limit: Limit = 50, cursor: str | None = None
+    ) -> Response:
+        keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
+        # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
+        return await page_reply(_key, keys, following)
 
-    def _add_kv(self, router: APIRouter) -> None:
-        @router.get("/kv", tags=["kv"])
-        async def list_keys(
-            request: Request, slug: str, prefix: str = "", limit: Limit = 50, cursor: str | None = None
-        ) -> Response:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
-            # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
-            return await page_reply(_key, keys, following)
+    @route("GET", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, tags=["kv"])
+    async def get_value(self, request: Request, project: GrantedProject, key: str) -> Response:
+        _check_path(request)
+        found = await self.kv.get(project.id, key)
+        headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
+        return Response(found.data, media_type="application/octet-stream", headers=headers)
 
-        @router.get("/kv/{key:kv_key}", tags=["kv"])
-        async def get_value(request: Request, slug: str, key: str) -> Response:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            _check_path(request)
-            found = await self.kv.get(project.id, key)
-            headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
-            return Response(found.data, media_type="application/octet-stream", headers=headers)
+    @route("PUT", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
+    async def put_value(
+        self, request: Request, project: GrantedProject, key: str, expiration_ttl: int | None = None
+    ) -> Response:
+        _check_path(request)
+        metadata = request.headers.get(_METADATA_HEADER)
+        with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
+            value = await body.whole()
+            await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
+        return Response(status_code=204)
 
-        @router.put("/kv/{key:kv_key}", status_code=204, tags=["kv"])
-        async def put_value(request: Request, slug: str, key: str, expiration_ttl: int | None = None) -> Response:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            _check_path(request)
-            metadata = request.headers.get(_METADATA_HEADER)
-            with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
-                value = await body.whole()
-                await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
-            return Response(status_code=204)
+    @route("DELETE", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
+    async def delete_value(self, request: Request, project: GrantedProject, key: str) -> Response:
+        _check_path(request)
+        await self.kv.delete(project.id, key)
+        return Response(status_code=204)
 
-        @router.delete("/kv/{key:kv_key}", status_code=204, tags=["kv"])
-        async def delete_value(request: Request, slug: str, key: str) -> Response:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            _check_path(request)
-            await self.kv.delete(project.id, key)
-            return Response(status_code=204)
+    @route("GET", "/projects/{slug}/database", _DEPLOY, tags=["database"])
+    async def figures(self, project: GrantedProject) -> dict[str, Any]:
+        found = await self.sql.figures(project.id)
+        tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
+        return {"size_bytes": found.size_bytes, "tables": tables}
 
-    def _add_sql(self, router: APIRouter) -> None:
-        @router.get("/database", tags=["database"])
-        async def figures(request: Request, slug: str) -> dict[str, Any]:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            found = await self.sql.figures(project.id)
-            tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
-            return {"size_bytes": found.size_bytes, "tables": tables}
+    @route("POST", "/projects/{slug}/database/query", _DEPLOY, tags=["database"])
+    async def query(self, project: GrantedProject, body: SqlQuery) -> Response:
+        parts = await self.sql.answer(project.id, body.sql, body.params, arrays=body.rows == "arrays")
+        return StreamingResponse(parts, media_type="application/json")
 
-        @router.post("/database/query", tags=["database"])
-        async def query(request: Request, slug: str, body: SqlQuery) -> Response:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            parts = await self.sql.answer(project.id, body.sql, body.params, arrays=body.rows == "arrays")
-            return StreamingResponse(parts, media_type="application/json")
+    @route("GET", "/projects/{slug}/database/export", _DEPLOY, tags=["database"])
+    async def export(self, project: GrantedProject) -> Response:
+        text = await self.sql.export(project.id, self.settings.max_body_bytes)
+        return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")
 
-        @router.get("/database/export", tags=["database"])
-        async def export(request: Request, slug: str) -> Response:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            text = await self.sql.export(project.id, self.settings.max_body_bytes)
-            return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")
+    @route("POST", "/projects/{slug}/database/import", _DEPLOY, tags=["database"])
+    async def import_text(self, request: Request, project: GrantedProject, replace: bool = False) -> dict[str, Any]:
+        with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
+            text = await asyncio.to_thread(_text, await body.whole())
+            return {"statements": await self.sql.import_text(project.id, text, replace=replace)}
 
-        @router.post("/database/import", tags=["database"])
-        async def import_text(request: Request, slug: str, replace: bool = False) -> dict[str, Any]:
-            project = self.access.project(request, slug, Role.DEPLOY)
-            with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
-                text = await asyncio.to_thread(_text, await body.whole())
-                return {"statements": await self.sql.import_text(project.id, text, replace=replace)}
+    @route("GET", "/projects/{slug}/backup", _ADMIN, tags=["backup"])
+    async def backup(self, project: GrantedProject) -> Response:
+        stack = AsyncExitStack()
+        file = await stack.enter_async_context(self.backups.create(project.id))
+        headers = {
+            "content-disposition": f'attachment; filename="{project.slug}.backup.tar"',
+            "content-length": str(file.stat().st_size),
+        }
+        return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
 
-    def _add_backups(self, router: APIRouter) -> None:
-        @router.get("/backup", tags=["backup"])
-        async def backup(request: Request, slug: str) -> Response:
-            project = self.access.project(request, slug, Role.ADMIN)
-            stack = AsyncExitStack()
-            file = await stack.enter_async_context(self.backups.create(project.id))
-            headers = {
-                "content-disposition": f'attachment; filename="{slug}.backup.tar"',
-                "content-length": str(file.stat().st_size),
-            }
-            return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
-
-        @router.post("/restore", status_code=204, tags=["backup"])
-        async def restore(request: Request, slug: str) -> Response:
-            project = self.access.project(request, slug, Role.ADMIN)
-            # A backup may be as large as the stores are: it goes to disk as it comes.
-            with self.backups.upload(project.id) as upload:
-                with open_body(request, project.id, limit=upload.max_bytes) as body:
-                    async for part in body.parts():
-                        await self.backups.write(upload, part)
-                await self.backups.restore(upload)
-            return Response(status_code=204)
+    @route("POST", "/projects/{slug}/restore", _ADMIN, status_code=204, tags=["backup"])
+    async def restore(self, request: Request, project: GrantedProject) -> Response:
+        # A backup may be as large as the stores are: it goes to disk as it comes.
+        with self.backups.upload(project.id) as upload:
+            with open_body(request, project.id, limit=upload.max_bytes) as body:
+                async for part in body.parts():
+                    await self.backups.write(upload, part)
+            await self.backups.restore(upload)
+        return Response(status_code=204)
 
     def _body(self, request: Request, project_id: ProjectId, most: int, too_large: str) -> Body:
         """Bounded by what the store takes, unless this server takes less."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from isolet.api.native.access import NativeAccess
+from isolet.access.rules import Access, PathSlug
+from isolet.api.rows import GrantedProject, route
 from isolet.domain.access import Role
 from isolet.domain.tokens import TokenSettings
 from isolet.identity.identity import Identities
+
+_ADMIN = Access(Role.ADMIN, PathSlug())
 
 
 class TokenRules(BaseModel):
@@ -29,24 +31,16 @@ class TokenRules(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDoor:
-    access: NativeAccess
     identities: Identities
 
-    def router(self) -> APIRouter:
-        router = self.access.router("/projects/{slug}/auth")
+    @route("PUT", "/projects/{slug}/auth", _ADMIN, tags=["projects"])
+    async def set_token_rules(self, project: GrantedProject, body: TokenRules) -> dict[str, Any]:
+        await self.identities.set(project.id, body.model_dump())
+        return _shown(self.identities.settings(project.id))
 
-        @router.put("", tags=["projects"])
-        async def set_token_rules(request: Request, slug: str, body: TokenRules) -> dict[str, Any]:
-            project = self.access.project(request, slug, Role.ADMIN)
-            await self.identities.set(project.id, body.model_dump())
-            return _shown(self.identities.settings(project.id))
-
-        @router.get("", tags=["projects"])
-        async def get_token_rules(request: Request, slug: str) -> dict[str, Any]:
-            project = self.access.project(request, slug, Role.ADMIN)
-            return _shown(self.identities.settings(project.id))
-
-        return router
+    @route("GET", "/projects/{slug}/auth", _ADMIN, tags=["projects"])
+    async def get_token_rules(self, project: GrantedProject) -> dict[str, Any]:
+        return _shown(self.identities.settings(project.id))
 
 
 def _shown(settings: TokenSettings | None) -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""Tables of routes: a method of a door is a route when a row says its path and who may call it.
+
+`route` makes the row, `router_of` registers the rows of a door. A row cannot be without an `Access`, and its check runs
+before anything of the request's body is read. The handler gets the outcome by parameters of the types `Granted`,
+`GrantedProject` and `GrantedFunction`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+
+from isolet.access.authorization import Authorizer
+from isolet.access.rules import Access, Grant
+from isolet.api.request import BoundedRoute
+from isolet.domain.functions import Function
+from isolet.domain.projects import Project
+from isolet.ids import ProjectId
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+_ROW = "__row__"
+_PLACE = "isolet.grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """`path` is below the prefix of the table; `options` are those of the framework's `add_api_route`."""
+
+    method: str
+    path: str
+    access: Access
+    options: Mapping[str, Any]
+
+
+def route(method: str, path: str, access: Access, **options: Any) -> Callable[[Handler], Handler]:
+    """Make a method of a door a route."""
+
+    def mark(handler: Handler) -> Handler:
+        setattr(handler, _ROW, Row(method=method, path=path, access=access, options=options))
+        return handler
+
+    return mark
+
+
+def rows_of(door: type) -> Iterator[tuple[str, Row]]:
+    """The names of methods with their rows, in the order in which they are written."""
+    for name, member in vars(door).items():
+        if (row := getattr(member, _ROW, None)) is not None:
+            yield name, row
+
+
+def router_of(door: object, authorizer: Authorizer, prefix: str = "") -> APIRouter:
+    """Every row of a door, below a prefix."""
+    router = APIRouter(prefix=prefix)
+    for name, row in rows_of(type(door)):
+        add_route(router, row, getattr(door, name), authorizer)
+    return router
+
+
+def add_route(router: APIRouter, row: Row, handler: Callable[..., Any], authorizer: Authorizer) -> None:
+    router.add_api_route(
+        row.path,
+        handler,
+        methods=[row.method],
+        dependencies=[Depends(_described(row.access))],
+        route_class_override=_checked(row.access, authorizer),
+        **row.options,
+    )
+
+
+def _checked(access: Access, authorizer: Authorizer) -> type[APIRoute]:
+    class Checked(BoundedRoute):
+        @staticmethod
+        def account(request: Request) -> ProjectId:
+            return authorizer.account(grant_of(request).principal)
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_checked(request: Request) -> Response:
+                request.scope[_PLACE] = await authorizer.check(
+                    access, request.scope, path=request.path_params, query=request.query_params
+                )
+                return await handle(request)
+
+            return handle_checked
+
+    return Checked
+
+
+def _described(access: Access) -> Callable[..., Any]:
+    """A dependency that reads nothing: the API's description names the parameters that the check reads."""
+
+    async def described(**_: Any) -> None:
+        pass
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    path = [inspect.Parameter(name, kind, annotation=str) for name in access.project.path]
+    query = [inspect.Parameter(name, kind, annotation=str | None, default=None) for name in access.project.query]
+    described.__signature__ = inspect.Signature([*path, *query])  # type: ignore[attr-defined]
+    return described
+
+
+def grant_of(request: Request) -> Grant:
+    grant: Grant = request.scope[_PLACE]
+    return grant
+
+
+async def _grant(request: Request) -> Grant:
+    return grant_of(request)
+
+
+async def _project(request: Request) -> Project:
+    return grant_of(request).project
+
+
+async def _function(request: Request) -> Function:
+    return grant_of(request).function
+
+
+Granted = Annotated[Grant, Depends(_grant)]
+GrantedProject = Annotated[Project, Depends(_project)]
+GrantedFunction = Annotated[Function, Depends(_function)]

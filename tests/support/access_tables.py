@@ -1,0 +1,62 @@
+"""The tables of routes, read from the code: every method of a package's doors that has a row."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from isolet.access.rules import Access
+from isolet.api.rows import rows_of
+from isolet.domain.access import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    method: str
+    path: str
+    access: Access
+    code: Callable[[httpx.Response], str]
+
+    @property
+    def template(self) -> str:
+        """As the API's description has it."""
+        return re.sub(r":\w+}", "}", self.path)
+
+    @property
+    def names(self) -> set[str]:
+        return set(re.findall(r"{(\w+)", self.path))
+
+    def url(self, values: Mapping[str, str]) -> str:
+        """With the project in the query where the row looks for it there."""
+        path = re.sub(r"{(\w+)[^}]*}", lambda found: values[found[1]], self.path)
+        names = [name for name in self.access.project.query if name in values]
+        return path + ("?" + "&".join(f"{name}={values[name]}" for name in names) if names else "")
+
+    @property
+    def smaller(self) -> list[Role]:
+        return [role for role in Role if role.rank < self.access.role.rank and role not in self.access.also]
+
+
+def read_table(prefix: str, package: str, code: Callable[[httpx.Response], str]) -> list[Row]:
+    """`code` reads the code of an error in the dialect of the table."""
+    folder = importlib.import_module(package).__path__
+    modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(folder)]
+    doors = [member for module in modules for member in vars(module).values() if isinstance(member, type)]
+    return [
+        Row(method=row.method, path=prefix + row.path, access=row.access, code=code)
+        for door in dict.fromkeys(doors)
+        for _, row in rows_of(door)
+    ]
+
+
+def _native(reply: httpx.Response) -> str:
+    return str(reply.json()["error"]["code"])
+
+
+NATIVE = read_table("/isolet/v1", "isolet.api.native", _native)
+ROWS = [*NATIVE]
