@@ -4,6 +4,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
 
     IsoletError
     ├── RequestError                 the caller's request cannot be served as it stands
+    │   ├── UpgradeRequired          another version of the WebSocket protocol is needed
     │   ├── InvalidInput             a value breaks a rule; `details` may name the field
     │   ├── Unauthenticated          no credentials, or credentials nobody issued
     │   ├── Forbidden                known caller, not allowed to do this
@@ -50,6 +51,12 @@ class IsoletError(Exception):
 
 class RequestError(IsoletError):
     code = "invalid_request"
+
+
+class UpgradeRequired(RequestError):
+    """Another version of the WebSocket protocol is needed than the one that was asked for."""
+
+    code = "upgrade_required"
 
 
 class InvalidInput(RequestError):

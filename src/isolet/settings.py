@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import math
+import re
 import types
 import typing
 import urllib.parse
@@ -26,6 +27,7 @@ _OTHER_VARIABLES = frozenset({"ISOLET_URL", "ISOLET_PROJECT", "ISOLET_PROFILE", 
 _MOST = 2**31 - 1
 _PORT_MAX = 65_535
 _OFF = "off"
+_DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _LIMITED_PLANS = ("free", "pro", "enterprise", "platform")
 
 
@@ -72,6 +74,11 @@ class Settings:
     )
     public_url: str | None = _setting(
         None, "Base URL that clients use, shown in `endpoint_url`. Without it the request's own base."
+    )
+    functions_domain: str | None = _setting(
+        None,
+        "Domain below which each function has a host of its own, such as `fn.example.com`; `off` for none. Without it "
+        "`localhost` while the server listens on a loopback address.",
     )
     trusted_proxies: str = _setting(
         "", "Networks of the proxies that may say for whom they ask (`X-Forwarded-For`): CIDRs, comma separated."
@@ -191,6 +198,21 @@ class Settings:
         return self.dashboard_port.strip().lower() != _OFF
 
     @property
+    def domain_of_functions(self) -> str | None:
+        """In lower case; None for none. Raises SettingsError."""
+        text = (self.functions_domain or "").strip().lower().strip(".")
+        if text == _OFF:
+            return None
+        if not text:
+            return "localhost" if self.host in ("localhost", "::1") or self.host.startswith("127.") else None
+        if not _DOMAIN.fullmatch(text) or len(text) > 190:
+            raise SettingsError(
+                f"cannot read {PREFIX}FUNCTIONS_DOMAIN: {self.functions_domain!r} is not a domain such as "
+                f"fn.example.com, or {_OFF!r}"
+            )
+        return text
+
+    @property
     def callback_schedule(self) -> tuple[float, ...]:
         """The waits before each attempt, in seconds. Raises SettingsError."""
         try:
@@ -290,6 +312,7 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
     _check_url(settings.dashboard_url, "DASHBOARD_URL", path=False)
     _ = (
         settings.pages_port,
+        settings.domain_of_functions,
         settings.egress_networks,
         settings.trusted_networks,
         settings.requests_a_minute,

@@ -77,3 +77,11 @@ def add(reply: Headers, granted: Headers) -> Headers:
 def _differs_by_origin(reply: Headers) -> bool:
     values = b",".join(value for name, value in reply if name == b"vary").lower()
     return b"origin" in [name.strip() for name in values.split(b",")]
+
+
+def streaming(headers: Headers) -> Headers:
+    """Events must reach the client as they are written: proxies on the way are told so."""
+    if not (get(headers, b"content-type") or b"").startswith(b"text/event-stream"):
+        return headers
+    kept = [(name, value) for name, value in headers if name not in (b"cache-control", b"x-accel-buffering")]
+    return [*kept, (b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isolet.errors import IsoletError, MethodNotAllowed, PlatformError, SecretsFailed, TooManyRequests, Unavailable
+from isolet.errors import (
+    IsoletError,
+    MethodNotAllowed,
+    PlatformError,
+    SecretsFailed,
+    TooManyRequests,
+    Unavailable,
+    UpgradeRequired,
+)
 from isolet.ids import new_id
 from isolet.telemetry import get_logger
 
@@ -15,6 +23,7 @@ log = get_logger("doors")
 STATUS = {
     "invalid_request": 400,
     "invalid_input": 422,
+    "upgrade_required": 426,
     "unauthenticated": 401,
     "forbidden": 403,
     "not_found": 404,
@@ -48,12 +57,14 @@ def status_of(error: IsoletError, table: dict[str, int]) -> int:
 
 
 def headers_of(error: IsoletError) -> dict[str, str]:
-    """`Allow`, `Retry-After` and `X-Invocation-Id`, where the error has them."""
+    """`Allow`, `Retry-After`, `Upgrade` and `X-Invocation-Id`, where the error has them."""
     headers = {}
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
     if isinstance(error, TooManyRequests):
         headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, UpgradeRequired):
+        headers |= {"upgrade": "websocket", "sec-websocket-version": "13"}
     if "invocation_id" in error.details:
         headers["x-invocation-id"] = str(error.details["invocation_id"])
     return headers

@@ -12,6 +12,8 @@ from isolet.api.asgi import Receive, Scope, Send
 from isolet.api.butterbase.calls import PREFIX, ButterbaseCalls
 from isolet.api.kapso.calls import OLDER, PLATFORM, KapsoDoor
 from isolet.api.paths import mark_slashes
+from isolet.api.public.calls import PREFIX as PUBLIC
+from isolet.api.public.calls import PublicCalls
 
 _KAPSO = {prefix.encode() + b"/functions": prefix for prefix in (PLATFORM, OLDER)}
 _BUTTERBASE = PREFIX.encode() + b"/"
@@ -22,15 +24,28 @@ _INVOKE = b"/invoke"
 class Gateway:
     """Plain ASGI. It only chooses who serves, so that nothing of it is left while a call runs."""
 
-    def __init__(self, *, kapso: KapsoDoor, butterbase: ButterbaseCalls, altair: AltairDoor, management: Any) -> None:
+    def __init__(
+        self,
+        *,
+        kapso: KapsoDoor,
+        butterbase: ButterbaseCalls,
+        altair: AltairDoor,
+        public: PublicCalls,
+        management: Any,
+    ) -> None:
         self._kapso = kapso
         self._butterbase = butterbase
         self._altair = altair
+        self._public = public
         self._management = management
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             path: bytes = scope["raw_path"]
+            if self._public.is_own_host(scope["headers"]):
+                return self._public.at_host(scope, receive, send)
+            if path.startswith(PUBLIC):
+                return self._public.below_prefix(scope, receive, send)
             if path.endswith(_INVOKE):
                 place, _, function_id = path[: -len(_INVOKE)].rpartition(b"/")
                 if (prefix := _KAPSO.get(place)) is not None:

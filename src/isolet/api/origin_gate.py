@@ -6,7 +6,7 @@ another origin, may call the API from there: without the credentials that browse
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from isolet.api import cors
@@ -23,19 +23,20 @@ _EXPOSED = (b"access-control-expose-headers", b"*")
 
 
 class OriginGate:
-    """Plain ASGI around all doors. `pages` is None when the platform shows none."""
+    """Plain ASGI around all doors. `pages` is None when the platform shows none; hosts that `is_own` are not shared."""
 
-    def __init__(self, app: Any, *, pages: PlatformPages | None) -> None:
+    def __init__(self, app: Any, *, pages: PlatformPages | None, is_own: Callable[[Headers], bool]) -> None:
         self._app = app
+        self._is_own = is_own
         self._pages = pages
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             headers: Headers = scope["headers"]
-            if asks_for_worker(headers):
+            if asks_for_worker(headers) and not self._is_own(headers):
                 return _refuse(scope, send)
             origin = get(headers, b"origin")
-            if origin is not None and self._is_ours(headers, origin):
+            if origin is not None and self._is_ours(headers, origin) and not self._is_own(headers):
                 if (answer := cors.preflight(headers, [origin.decode("latin-1")], credentials=False)) is not None:
                     return send_bytes(send, 204, b"", answer)
                 send = _granting(cors.grant(headers, [origin.decode("latin-1")], credentials=False), send)

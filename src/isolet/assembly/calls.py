@@ -13,8 +13,9 @@ from isolet.api.deferred import Asgi, Deferred
 from isolet.api.gateway import Gateway
 from isolet.api.kapso.calls import KapsoDoor
 from isolet.api.origin_gate import OriginGate
+from isolet.api.public.calls import PublicCalls
 from isolet.api.rate_gate import RateGate
-from isolet.assembly.core import Core
+from isolet.assembly.core import Core, host_names
 from isolet.domain.platform_pages import PlatformPages
 from isolet.domain.projects import Plan
 from isolet.routing.own_cors import OwnCors
@@ -53,10 +54,21 @@ def build_calls(core: Core, management: Deferred[FastAPI], pages: PlatformPages 
         settings=settings,
         addresses=core.addresses,
     )
+    public = PublicCalls(
+        routes=routes,
+        credentials=credentials,
+        invoker=core.invoker,
+        identities=core.identities,
+        bodies=core.bodies,
+        recorder=core.recorder,
+        clock=core.clock,
+        hosts=host_names(settings),
+        settings=settings,
+    )
     limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
     rates = Rates(routes, limits, clock=time.monotonic)
-    gateway = Gateway(kapso=kapso, butterbase=calls, altair=altair, management=management)
-    return OriginGate(RateGate(gateway, rates=rates), pages=pages)
+    gateway = Gateway(kapso=kapso, butterbase=calls, altair=altair, public=public, management=management)
+    return OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
 
 
 def management_of(core: Core, pages: PlatformPages | None) -> Deferred[FastAPI]:

@@ -26,6 +26,7 @@ from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.own_keys import OwnKeys
 from isolet.domain.project_limits import NAMES, ProjectLimits
+from isolet.domain.public_routes import HostNames, host_of
 from isolet.errors import FunctionCrashed, NotFound
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
@@ -78,6 +79,12 @@ log = get_logger("core")
 
 _FLUSH_TIMEOUT_S = 10.0
 _MB = 1024 * 1024
+
+
+def host_names(settings: Settings) -> HostNames:
+    """Which host names are functions', and which are the server's own."""
+    own = {host_of(settings.public_url), host_of(settings.dashboard_url)}
+    return HostNames(domain=settings.domain_of_functions, reserved=frozenset(host for host in own if host is not None))
 
 
 class Core:
@@ -323,6 +330,7 @@ class Core:
             settling=settling,
             vault=self._vault,
             most=lambda project_id: routes.limits_of(project_id).functions,
+            hosts=host_names(self.settings),
         )
         self.secrets = Secrets(database=database, vault=self._vault, pool=pool, events=self.changes, clock=clock)
         compiler = Compiler(self.toolchain.esbuild, wrap=self._sandbox.tool)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, case, delete, func, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schema import function_sources, functions, projects
+from isolet.database.schema import function_hosts, function_sources, functions, projects
 from isolet.domain.functions import (
     DeployError,
     Function,
@@ -23,6 +23,7 @@ from isolet.domain.functions import (
     free_slug,
 )
 from isolet.domain.limits import Limits
+from isolet.domain.public_routes import Access, CorsRules
 from isolet.domain.retries import check_retry
 from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, ProjectId
@@ -43,6 +44,7 @@ def insert_function(connection: Connection, function: Function, *, most: int | N
             raise
         raise InvalidInput("slug has already been taken") from exc
     connection.execute(insert(function_sources).values(function_id=function.id, code=function.code or ""))
+    _claim_hosts(connection, function)
 
 
 def _check_room(connection: Connection, project_id: ProjectId, most: int) -> None:
@@ -71,9 +73,25 @@ def replace_function(connection: Connection, function: Function) -> None:
         raise InvalidInput("slug has already been taken") from exc
     if found.rowcount == 0:
         raise NotFound("Function not found")
+    _claim_hosts(connection, function)
     if function.code is not None:
         here = function_sources.c.function_id == function.id
         connection.execute(update(function_sources).where(here).values(code=function.code))
+
+
+def _claim_hosts(connection: Connection, function: Function) -> None:
+    """Raises InvalidInput for a host that another function has."""
+    connection.execute(delete(function_hosts).where(function_hosts.c.function_id == function.id))
+    if not function.hosts:
+        return
+    query = select(function_hosts.c.host).where(function_hosts.c.host.in_(function.hosts)).limit(1)
+    if (taken := connection.execute(query).scalar_one_or_none()) is not None:
+        raise InvalidInput(f"hosts: {taken} is another function's")
+    rows = [{"host": host, "function_id": function.id} for host in function.hosts]
+    try:
+        connection.execute(insert(function_hosts), rows)
+    except IntegrityError as exc:
+        raise InvalidInput("hosts: one of them has just become another function's") from exc
 
 
 def modify_function(
@@ -181,6 +199,8 @@ def _values(function: Function) -> dict[str, Any]:
     values["function_type"] = function.function_type.value
     values["response_mode"] = function.response_mode.value
     values["status"] = function.status.value
+    values["access"] = function.access.value
+    values["cors"] = function.cors.value
     values["limits"] = function.limits.to_json()
     values["deploy_error"] = asdict(function.deploy_error) if function.deploy_error else None
     values["retry"] = function.retry.to_json()
@@ -192,6 +212,8 @@ def _function(row: Row[Any]) -> Function:
     values["function_type"] = FunctionType(row.function_type)
     values["response_mode"] = ResponseMode(row.response_mode)
     values["status"] = FunctionStatus(row.status)
+    values["access"] = Access(row.access)
+    values["cors"] = CorsRules(row.cors)
     values["limits"] = Limits.from_json(row.limits)
     values["retry"] = check_retry(row.retry)
     if error := values.get("deploy_error"):

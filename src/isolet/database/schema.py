@@ -88,7 +88,19 @@ functions = Table(
     Column("altair", JSON(none_as_null=True)),
     Column("sealed_triggers", LargeBinary),
     Column("sealed_env", LargeBinary),
+    Column("access", String(10), nullable=False, server_default="key"),
+    Column("cors", String(10), nullable=False, server_default="platform"),
+    Column("hosts", JSON(none_as_null=True)),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
+)
+
+# So that two functions never have one name. `functions.hosts` says the same, in the order of its owner.
+function_hosts = Table(
+    "function_hosts",
+    metadata,
+    Column("host", String(253), primary_key=True),
+    _owner("function_id", "functions.id"),
+    Index("function_hosts_function", "function_id"),
 )
 
 # Apart from the functions, so that who reads those does not walk over megabytes of text.

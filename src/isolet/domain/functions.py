@@ -11,6 +11,7 @@ from typing import Any
 
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
+from isolet.domain.public_routes import Access, CorsRules, check_access, check_cors, check_hosts
 from isolet.domain.retries import Retry, check_retry
 from isolet.domain.triggers import check_agent, check_triggers, default_triggers
 from isolet.errors import InvalidInput
@@ -59,7 +60,7 @@ class Function:
     `env_revision` grows with each change of its variables. `triggers` and `agent` are what `domain.triggers` checked;
     None where nobody set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
     large. What `domain.private_settings` parts from `triggers` and `altair` is sealed, in `sealed_triggers` and
-    `sealed_env`.
+    `sealed_env`. `access`, `cors` and `hosts` are of its public address.
     """
 
     id: FunctionId
@@ -88,6 +89,9 @@ class Function:
     altair: dict[str, Any] | None = None
     sealed_triggers: bytes | None = None
     sealed_env: bytes | None = None
+    access: Access = Access.KEY
+    cors: CorsRules = CorsRules.PLATFORM
+    hosts: list[str] | None = None
 
 
 def triggers_of(function: Function) -> list[dict[str, Any]]:
@@ -162,8 +166,8 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent, retry, altair, what is sealed of these, and limits (a mapping of the limits to
-    change).
+    runtime_config, triggers, agent, retry, altair, access, cors, hosts, what is sealed of these, and limits (a mapping
+    of the limits to change).
     """
     # A function may keep the name that it has, by whatever rule it was made.
     kept = {"limits", *(["name"] if changes.get("name") == function.name else [])}
@@ -227,6 +231,9 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "agent": check_agent,
     "retry": lambda value: check_retry(bounded_json("retry", value)),
     "altair": _check_altair,
+    "access": check_access,
+    "cors": check_cors,
+    "hosts": check_hosts,
     # Bytes that only the vault reads.
     "sealed_triggers": lambda sealed: sealed,
     "sealed_env": lambda sealed: sealed,

@@ -23,6 +23,7 @@ class Door(StrEnum):
     BUTTERBASE = "butterbase"
     ALTAIR = "altair"
     NATIVE = "native"
+    PUBLIC = "public"
 
 
 class Kind(StrEnum):

@@ -81,6 +81,11 @@ def tamed(headers: Headers, *, sandboxed: bool) -> Headers:
     return kept
 
 
+def without_session(headers: Headers) -> Headers:
+    """A function's reply as it may leave on an origin of its own."""
+    return [pair for pair in headers if pair[0] != b"set-cookie" or not is_session_cookie(pair[1])]
+
+
 def asks_for_worker(headers: Headers) -> bool:
     """Whether a browser asks for the script of a service worker, which would rule every path below it."""
     return any(

@@ -76,25 +76,27 @@ def is_user_id(text: str) -> bool:
     return 1 <= len(text) <= SUBJECT_MAX_CHARS and text.isprintable()
 
 
-def subject_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float) -> str | None:
-    """Who the token stands for, when its claims hold: `sub` and `exp` must be there. None otherwise."""
+def refusal_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float) -> str | None:
+    """Why a token with these claims stands for nobody; None when it stands for its `sub`."""
     subject, leeway = claims.get("sub"), settings.leeway_s
     if not isinstance(subject, str) or not is_user_id(subject):
-        return None
+        return "its sub is missing or not a user id"
     expires = _time(claims.get("exp"))
-    if expires is None or expires + leeway <= now_s:
-        return None
+    if expires is None:
+        return "its exp is missing"
+    if expires + leeway <= now_s:
+        return "it has expired"
     for name in ("nbf", "iat"):
         begins = _time(claims.get(name)) if name in claims else None
         if name in claims and (begins is None or begins - leeway > now_s):
-            return None
+            return f"its {name} is in the future"
     if settings.issuer is not None and claims.get("iss") != settings.issuer:
-        return None
+        return "its issuer is another one"
     if settings.audience is not None:
         audience = claims.get("aud")
         if settings.audience not in (audience if isinstance(audience, list) else [audience]):
-            return None
-    return subject
+            return "its audience is another one"
+    return None
 
 
 def _time(value: object) -> float | None:

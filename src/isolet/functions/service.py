@@ -13,6 +13,7 @@ from isolet.database import versions as stored_versions
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
+from isolet.domain.public_routes import HostNames
 from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
@@ -41,8 +42,10 @@ class Functions:
         settling: PendingChanges,
         vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
+        hosts: HostNames | None = None,
     ) -> None:
-        """`most` tells how many functions a project may have."""
+        """`most` tells how many functions a project may have; `hosts` which names a function may claim."""
+        self._hosts = hosts or HostNames()
         self._most = most
         self._settling = settling
         self._vault = vault
@@ -83,6 +86,7 @@ class Functions:
         values = await private_settings.seal(self._vault, empty, values)
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
+        self._hosts.check_free(draft.hosts or ())
         function = await self._database.write(partial(_insert, draft=draft, most=self._most(project_id)))
         self._events.publish(FunctionChanged(function=function))
         return function
@@ -183,6 +187,8 @@ class Functions:
                     f"The function was changed meanwhile: lock_version is {before.lock_version}, not {lock_version}"
                 )
             after = changed(before, sealed)
+            if "hosts" in sealed:
+                self._hosts.check_free(after.hosts or ())
             return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
 
         write = partial(stored.modify_function, function_id=before.id, modify=modify, with_code=with_code)

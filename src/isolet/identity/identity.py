@@ -1,9 +1,10 @@
-"""Who an end user's token stands for. A bad token is nobody's, never an error."""
+"""Who an end user's token stands for."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isolet.clock import Clock
@@ -13,7 +14,7 @@ from isolet.domain.tokens import (
     TOKEN_MAX_BYTES,
     TokenSettings,
     check_settings,
-    subject_of,
+    refusal_of,
 )
 from isolet.errors import InvalidInput
 from isolet.functions.vault import Vault
@@ -23,6 +24,22 @@ from isolet.runtime.egress import Egresses
 
 if TYPE_CHECKING:
     from isolet.identity.jose import KeySet, OctKey
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An end user, with all that the token claims."""
+
+    id: str
+    claims: Mapping[str, Any]
+
+
+class TokenRefused(Exception):
+    """`reason` is for the operator, not for the caller."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Identities:
@@ -79,9 +96,18 @@ class Identities:
 
     async def user(self, project_id: ProjectId, token: str) -> str | None:
         """The subject of a good token; None for every other text."""
-        settings = self._settings.get(project_id)
-        if settings is None or len(token) > TOKEN_MAX_BYTES or token.count(".") != 2:
+        try:
+            return (await self.verify(project_id, token)).id
+        except TokenRefused:
             return None
+
+    async def verify(self, project_id: ProjectId, token: str) -> User:
+        """The user of a good token. Raises TokenRefused."""
+        settings = self._settings.get(project_id)
+        if settings is None:
+            raise TokenRefused("the project has no settings for tokens")
+        if len(token) > TOKEN_MAX_BYTES or token.count(".") != 2:
+            raise TokenRefused("it is not a signed JSON Web Token")
         from isolet.identity import jose  # noqa: PLC0415  # Loaded by then: there are keys.
 
         keys = self._keys[project_id]
@@ -92,11 +118,13 @@ class Identities:
             else:
                 found = keys
             if found is None:
-                return None
+                raise TokenRefused("its key is not among the project's keys, or they could not be fetched")
             claims = jose.verified(token, found)
-        except (jose.JoseError, ValueError, TypeError, KeyError, RecursionError):
-            return None
-        return subject_of(claims, settings, self._clock.now_ms() / 1000)
+        except (jose.JoseError, ValueError, TypeError, KeyError, RecursionError) as exc:
+            raise TokenRefused("its signature is not good, or it is not a signed JSON Web Token") from exc
+        if (refusal := refusal_of(claims, settings, self._clock.now_ms() / 1000)) is not None:
+            raise TokenRefused(refusal)
+        return User(claims["sub"], claims)
 
     def _take(self, project_id: ProjectId, settings: TokenSettings, keys: OctKey | KeySet | RemoteKeys) -> None:
         self.forget(project_id)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from isolet.clock import Clock
 from isolet.domain.invocations import Invocation
 from isolet.domain.own_keys import OwnKeys
-from isolet.domain.shared_origin import tamed
+from isolet.domain.shared_origin import tamed, without_session
 from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
 from isolet.ids import InvocationId, new_id
 from isolet.invoke.call import Call, CallServices
@@ -92,7 +92,7 @@ class Invoker:
         request.target = self.own_keys.without_in_query(request.target)
         call = Call(self._means, route, request, invocation)
         await call.start()
-        return Reply(call, sandboxed=self._sandbox_pages)
+        return Reply(call, sandboxed=self._sandbox_pages, own_origin=request.own_origin)
 
     async def close(self) -> None:
         self._means.watch.close()
@@ -104,13 +104,13 @@ class Reply:
 
     __slots__ = ("_call", "_connection", "headers", "invocation_id", "status")
 
-    def __init__(self, call: Call, *, sandboxed: bool) -> None:
+    def __init__(self, call: Call, *, sandboxed: bool, own_origin: bool) -> None:
         self._call = call
         self._connection = call.live_connection
         self.invocation_id = call.invocation.id
         self.status = self._connection.status
         told = header_rules.to_caller(self._connection.headers, call.invocation.id)
-        self.headers = tamed(told, sandboxed=sandboxed)
+        self.headers = without_session(told) if own_origin else tamed(told, sandboxed=sandboxed)
 
     def take_whole(self) -> bytes | None:
         """The whole body, when all of it has come; the call is over then."""

@@ -25,6 +25,7 @@ from isolet.domain.functions import Function, FunctionType, ResponseMode, trigge
 from isolet.domain.limits import Limits
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
+from isolet.domain.public_routes import Access, CorsRules
 from isolet.domain.retries import Retry
 from isolet.domain.triggers import AGENT_DEFAULTS, HttpAuth, http_auth
 from isolet.functions.releases import release_of
@@ -36,6 +37,7 @@ class Route:
     """A function as a door sees it. `version` is None while nothing is live.
 
     `http_auth` says who may call it by its name; None when nobody may. `impersonation` lets keys act as a user there.
+    `access`, `cors` and `hosts` are of its public address.
     """
 
     function_id: FunctionId
@@ -50,6 +52,9 @@ class Route:
     http_auth: HttpAuth | None = None
     impersonation: bool = True
     retry: Retry = field(default_factory=Retry)
+    access: Access = Access.KEY
+    cors: CorsRules = CorsRules.PLATFORM
+    hosts: tuple[str, ...] = ()
 
 
 def route_of(function: Function) -> Route:
@@ -66,6 +71,9 @@ def route_of(function: Function) -> Route:
         http_auth=http_auth(triggers_of(function)),
         impersonation=(function.agent or AGENT_DEFAULTS)["allow_service_key_impersonation"],
         retry=function.retry,
+        access=function.access,
+        cors=function.cors,
+        hosts=tuple(function.hosts or ()),
     )
 
 
@@ -73,6 +81,7 @@ def route_of(function: Function) -> Route:
 class _Snapshot:
     functions: Mapping[str, Route] = field(default_factory=dict)
     named: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
+    hosts: Mapping[str, Route] = field(default_factory=dict)
     projects: Mapping[str, Project] = field(default_factory=dict)
     projects_by_id: Mapping[str, Project] = field(default_factory=dict)
     keys: Mapping[bytes, Key] = field(default_factory=dict)
@@ -98,6 +107,7 @@ class Routes:
         self._now = _Snapshot(
             functions=MappingProxyType(routes),
             named=_by_name(routes.values()),
+            hosts=_by_host(routes.values()),
             projects=MappingProxyType({project.slug: project for project in projects}),
             keys=MappingProxyType({key.digest: key for key in keys}),
         )
@@ -137,6 +147,10 @@ class Routes:
     def named(self, project_id: ProjectId, name: str) -> Route | None:
         """A function of a project by its slug, else by its name; of several the oldest."""
         return self._now.named.get((project_id, name))
+
+    def at_host(self, host: str) -> Route | None:
+        """The function that claimed a host; `host` is in lower case, without a port."""
+        return self._now.hosts.get(host)
 
     def project(self, slug: str) -> Project | None:
         return self._now.projects.get(slug)
@@ -226,6 +240,7 @@ class Routes:
         self._now = _Snapshot(
             functions=now.functions if functions is None else MappingProxyType(functions),
             named=now.named if functions is None else _by_name(functions.values()),
+            hosts=now.hosts if functions is None else _by_host(functions.values()),
             projects=now.projects if projects is None else MappingProxyType(projects),
             projects_by_id=now.projects_by_id if projects is None else _by_id(projects.values()),
             keys=now.keys if keys is None else MappingProxyType(keys),
@@ -245,6 +260,10 @@ def _by_id(projects: Iterable[Project]) -> Mapping[str, Project]:
 def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:
     limited = {project.id: project.plan for project in projects.values() if project.plan is not Plan.UNLIMITED}
     return MappingProxyType(limited)
+
+
+def _by_host(routes: Iterable[Route]) -> Mapping[str, Route]:
+    return MappingProxyType({host: route for route in routes for host in route.hosts})
 
 
 def _by_name(routes: Iterable[Route]) -> Mapping[tuple[ProjectId, str], Route]:

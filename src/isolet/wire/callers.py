@@ -34,6 +34,7 @@ CLAIMS = frozenset(
         *(b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-envoy-external-address", b"incap-client-ip"),
         *(b"proxy-client-ip", b"wl-proxy-client-ip", b"ali-cdn-real-ip", b"cdn-src-ip", b"x-cdn-src-ip"),
         *(b"x-scheme", b"x-url-scheme", b"front-end-https", b"x-arr-ssl", b"x-original-host", b"x-host"),
+        *(b"x-forwarded-prefix", b"x-forwarded-path", b"x-forwarded-uri", b"x-original-url", b"x-rewrite-url"),
     }
 )
 _SCHEMES = frozenset({"http", "https"})

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from isolet.access import rates
 from isolet.access.credentials import Credentials, Source, api_key, bearer
-from isolet.api import cors
+from isolet.api import cors, websocket
 from isolet.api.asgi import (
     Headers,
     Receive,
@@ -23,7 +23,6 @@ from isolet.api.asgi import (
     with_query,
 )
 from isolet.api.body import SMALL_BYTES, Body, Form, JsonForm, TextAsJsonForm
-from isolet.api.butterbase import websocket
 from isolet.api.butterbase.errors import (
     Refusal,
     call_error_reply,
@@ -164,7 +163,7 @@ class ButterbaseCalls:
                     reply.headers = rates.told(scope, reply.headers)
                     await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
                     return
-                reply.headers = cors.add(_streaming(reply.headers), granted)
+                reply.headers = cors.add(cors.streaming(reply.headers), granted)
                 await send_reply(send, reply)
         except (IsoletError, Refusal) as exc:
             render = partial(call_error_reply, with_stack=identity.caller == "service_key")
@@ -312,14 +311,6 @@ def _passed(headers: Headers) -> Headers:
     ]
 
 
-def _streaming(headers: Headers) -> Headers:
-    """Events must reach the client as they are written: proxies on the way are told so."""
-    if not (get(headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        return headers
-    kept = [(name, value) for name, value in headers if name not in (b"cache-control", b"x-accel-buffering")]
-    return [*kept, (b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
-
-
 def _test_form(headers: Headers) -> Form:
     """The test call's body: JSON as it came, other text as a JSON string."""
     return TextAsJsonForm() if (get(headers, b"content-type") or b"").startswith(b"text/plain") else JsonForm()
@@ -336,7 +327,7 @@ def _of_test_call(reply: Reply) -> Headers:
             b"x-invocation-id",
         }
     )
-    return _streaming([(name, value) for name, value in reply.headers if name in kept])
+    return cors.streaming([(name, value) for name, value in reply.headers if name in kept])
 
 
 def _ran(error: Exception) -> bool:

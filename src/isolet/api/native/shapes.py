@@ -53,6 +53,9 @@ class FunctionUpdate(_Body):
     concurrency: StrictInt | None = None
     max_instances: StrictInt | None = None
     retry: dict[str, Any] | None = None
+    access: str | None = None
+    cors: str | None = None
+    hosts: list[str] | None = None
 
     def changes(self) -> dict[str, Any]:
         sent = self.model_dump(exclude_unset=True)
@@ -117,6 +120,9 @@ def function_object(function: Function, project_slug: str) -> dict[str, Any]:
         "status": function.status.value,
         "version": function.version,
         "public_endpoint": function.public_endpoint,
+        "access": function.access.value,
+        "cors": function.cors.value,
+        "hosts": function.hosts or [],
         "deploy_error": error
         and {
             "message": error.message,

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from isolet.api import cors
 from isolet.api.asgi import Headers, Scope
-from isolet.api.butterbase.errors import Refusal
-from isolet.errors import Forbidden, RequestError
+from isolet.errors import Forbidden, RequestError, UpgradeRequired
 from isolet.wire.headers import get
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
@@ -24,16 +23,14 @@ def wanted(scope: Scope) -> Upgrade | None:
 
 
 def check(scope: Scope) -> None:
-    """RFC 6455, section 4.2.1. Raises RequestError, and Refusal (426) for another version of the protocol."""
+    """RFC 6455, section 4.2.1. Raises RequestError, and UpgradeRequired for another version of the protocol."""
     headers = scope["headers"]
     if scope["method"] != "GET":
         raise RequestError("A WebSocket is asked for with GET")
     if get(headers, b"transfer-encoding") is not None or get(headers, b"content-length") not in (None, b"0"):
         raise RequestError("A request for a WebSocket has no body")
     if get(headers, b"sec-websocket-version") != _VERSION:
-        message = "Sec-WebSocket-Version must be 13"
-        hints = {"upgrade": "websocket", "sec-websocket-version": "13"}
-        raise Refusal(426, "REQUEST_ERROR", message, "Use a client of RFC 6455.", headers=hints)
+        raise UpgradeRequired("Sec-WebSocket-Version must be 13")
     if not _is_key(get(headers, b"sec-websocket-key") or b""):
         raise RequestError("Sec-WebSocket-Key must be 16 bytes in base64")
 
