@@ -17,8 +17,9 @@ from isolet.api.kapso.calls import OLDER, PLATFORM
 from isolet.api.kapso.functions import KapsoFunctions
 from isolet.api.metrics import MetricsDoor
 from isolet.api.native import PREFIX as NATIVE
+from isolet.api.native.deliveries import DeliveriesDoor
 from isolet.api.native.functions import FunctionsDoor
-from isolet.api.native.jobs import NativeJobs
+from isolet.api.native.invocations import InvocationsDoor
 from isolet.api.native.limits import LimitsDoor
 from isolet.api.native.project_data import StorageDoor
 from isolet.api.native.projects import ProjectsDoor
@@ -27,6 +28,7 @@ from isolet.api.native.tokens import TokenDoor
 from isolet.api.rows import router_of
 from isolet.assembly.core import Core
 from isolet.domain.platform_pages import PlatformPages
+from isolet.invocations import Invocations
 from isolet.invoke.replay import Replays
 from isolet.observe.call_history import CallHistory
 from isolet.observe.usage_stats import UsageStats
@@ -71,7 +73,7 @@ def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
         metrics=figures,
         settings=settings,
     )
-    jobs = NativeJobs(routes=core.routes, jobs=core.jobs, records=records, secrets=core.webhook_secrets)
+    invocations = Invocations(records=records, jobs=core.jobs, replays=Replays(core.routes, core.invoker))
     native = (
         ProjectsDoor(routes=core.routes, projects=core.projects, masters=core.masters),
         FunctionsDoor(functions=core.functions, deployer=core.deployer),
@@ -82,12 +84,11 @@ def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
             authorizer=access,
             routes=core.routes,
             records=records,
-            jobs=jobs,
-            replays=Replays(core.routes, core.invoker),
             tail=core.tail,
             usage_stats=figures,
         ),
-        jobs,
+        InvocationsDoor(routes=core.routes, invocations=invocations, jobs=core.jobs),
+        DeliveriesDoor(routes=core.routes, jobs=core.jobs, secrets=core.webhook_secrets),
     )
     metrics = MetricsDoor(
         authorizer=access,

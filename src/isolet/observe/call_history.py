@@ -1,4 +1,4 @@
-"""Reads the records of calls, those not written yet included, and runs stored calls again."""
+"""Reads the records of calls, those included that are not written yet."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from isolet.ids import FunctionId, ProjectId, is_uuid
 from isolet.routing.routes import Routes
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+# PostgreSQL takes no NUL.
+Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 _BAD_CURSOR = "cursor is not one that this API gave"
 _CURSOR_DIGITS = 9
 

@@ -1,4 +1,4 @@
-"""The native API of what functions did: invocations, replay, log streams, metrics, usage."""
+"""The native API of what functions did: log streams, metrics, usage. `invocations.py` has the calls."""
 
 from __future__ import annotations
 
@@ -6,42 +6,29 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import Request
+from fastapi.responses import Response
 
 from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, Grant, OfKey, PathFunction
 from isolet.api.log_streams import LogStreamResponse
 from isolet.api.native import record_shapes as shapes
-from isolet.api.native.jobs import NativeJobs
-from isolet.api.native.parameters import Limit, function_id, time_ms
-from isolet.api.reply import large
+from isolet.api.native.parameters import Text, function_id
 from isolet.api.rows import Granted, GrantedFunction, route
 from isolet.domain.access import Role
-from isolet.domain.invocations import Door, Invocation, Kind
-from isolet.domain.jobs import JobState
 from isolet.domain.metrics import Step, start_of
-from isolet.domain.search import CallFilter, Status
-from isolet.errors import Forbidden, InvalidInput, NotFound
-from isolet.ids import FunctionId, ProjectId, is_uuid
-from isolet.invoke.replay import Replays
+from isolet.errors import InvalidInput
+from isolet.ids import FunctionId, ProjectId
 from isolet.observe.call_history import CallHistory
 from isolet.observe.tail import Event, Tail
 from isolet.observe.usage_stats import UsageStats
 from isolet.routing.routes import Routes
 
 _KEEP_ALIVE_S = 15.0
-_NOT_FOUND = "Invocation not found"
 _NAMED = Access(Role.DEPLOY, OfKey(slug="project", function="function"))
-# Who may call a function may know what became of an asynchronous call, but not its record.
-_RECORD = Access(Role.INVOKE, OfKey(), wider=Role.DEPLOY)
 _FUNCTION = Access(Role.DEPLOY, PathFunction())
-# PostgreSQL takes no NUL.
-Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
-_STATUSES: dict[str, JobState | Status] = {value: kind(value) for kind in (JobState, Status) for value in kind}
-StatusText = Annotated[str | None, Query(json_schema_extra={"enum": list(_STATUSES)})]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,66 +36,8 @@ class RecordsDoor:
     authorizer: Authorizer
     routes: Routes
     records: CallHistory
-    jobs: NativeJobs
-    replays: Replays
     tail: Tail
     usage_stats: UsageStats
-
-    @route("GET", "/invocations", _NAMED, tags=["invocations"])
-    async def list_invocations(
-        self,
-        grant: Granted,
-        function: str | None = None,
-        door: Door | None = None,
-        status: StatusText = None,
-        kind: Kind | None = None,
-        q: Text = None,
-        since: str | None = None,
-        until: str | None = None,
-        limit: Limit = 50,
-        cursor: str | None = None,
-    ) -> dict[str, Any]:
-        state = _status(status)
-        wanted_function = self._function(grant, function)
-        if cursor is not None and not is_uuid(cursor):
-            raise InvalidInput("cursor is not one that this API gave")
-        wanted = CallFilter(
-            project_id=grant.project.id,
-            function_id=wanted_function,
-            door=door,
-            status=state if isinstance(state, Status) else None,
-            kind=kind,
-            text=q,
-            since_ms=time_ms("since", since),
-            until_ms=time_ms("until", until),
-            before=cursor,
-            limit=limit,
-        )
-        if isinstance(state, JobState):
-            return await self.jobs.list(wanted, state)
-        page = await self.records.find(wanted)
-        return {"data": [shapes.summary(call) for call in page.calls], "next_cursor": page.following}
-
-    @route("GET", "/invocations/{invocation_id}", _RECORD, tags=["invocations"])
-    async def get_invocation(self, grant: Granted, invocation_id: str) -> Response:
-        status = await self.jobs.find(grant, invocation_id)
-        if status is None:
-            call = await self._invocation(grant, invocation_id)
-            return await large(lambda: shapes.detail(call))
-        try:
-            record = shapes.detail(await self._invocation(grant, invocation_id))
-        except (NotFound, Forbidden):
-            # It has not run yet, or the caller may know its result but not its record.
-            record = {}
-        return await self.jobs.shown(status, record)
-
-    @route("POST", "/invocations/{invocation_id}/replay", _RECORD, status_code=201, tags=["invocations"])
-    async def replay(self, grant: Granted, invocation_id: str) -> Response:
-        if await self.jobs.find(grant, invocation_id) is not None:
-            return await self.jobs.replay(grant, invocation_id)
-        replayed = await self.replays.run(await self._invocation(grant, invocation_id))
-        shown = shapes.detail(await self.records.get(replayed))
-        return JSONResponse(shown, status_code=201, headers={"x-invocation-id": replayed})
 
     @route("GET", "/logs/stream", _NAMED, tags=["logs"])
     async def stream(
@@ -193,14 +122,6 @@ class RecordsDoor:
     def _function(self, grant: Grant, text: str | None) -> FunctionId | None:
         return None if text is None else function_id(self.routes, grant.project.id, text)
 
-    async def _invocation(self, grant: Grant, invocation_id: str) -> Invocation:
-        """Raises NotFound, Forbidden."""
-        call = await self.records.get(invocation_id.lower())
-        if not grant.principal.sees(call.project_id):
-            raise NotFound(_NOT_FOUND)
-        grant.require_wide()
-        return call
-
 
 def _month(text: str | None) -> int:
     """The beginning of a month `2026-01`; of this one without."""
@@ -213,9 +134,3 @@ def _month(text: str | None) -> int:
     if start_ms < 0:
         raise InvalidInput("month must be 1970-01 or later")
     return start_ms
-
-
-def _status(text: str | None) -> Status | JobState | None:
-    if text is not None and text not in _STATUSES:
-        raise InvalidInput(f"status must be one of {', '.join(_STATUSES)}")
-    return None if text is None else _STATUSES[text]
