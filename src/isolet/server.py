@@ -22,7 +22,10 @@ from typing import Any
 from isolet import datadir, keyfile
 from isolet.api.deferred import Deferred
 from isolet.assembly.calls import build_calls, management_of, pages_of
-from isolet.assembly.core import Core
+from isolet.assembly.core import Core, cut, make_example, open_core, start_core
+from isolet.assembly.features import FEATURES
+from isolet.assembly.host import Host, serve_beside
+from isolet.clock import SystemClock
 from isolet.domain.access import new_key
 from isolet.domain.functions import Function
 from isolet.domain.platform_pages import PlatformPages
@@ -50,6 +53,17 @@ class Started:
     example: Function | None
 
 
+class StopRequests:
+    """Signals, and loops that failed, ask the server to stop."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+
+    def add(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
 async def serve(
     settings: Settings, *, example: bool = False, on_started: Callable[[Started], None] = lambda _: None
 ) -> None:
@@ -58,56 +72,100 @@ async def serve(
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(datadir.locked(settings.data_dir))
-        toolchain = find(workerd=settings.workerd, esbuild=settings.esbuild)
-        sandbox = Sandbox(toolchain, enabled=settings.sandbox == "on")
-        sandbox.check()
-        bound = stack.enter_context(bind(settings.host, settings.port))
-        pages_bound = stack.enter_context(_bind_pages(settings, bound)) if settings.shows_pages else None
-        root_key, made, key_file = _root_key(settings, folder)
-        pages = _pages(settings, bound, pages_bound) if pages_bound is not None else None
-        host, port = _address(bound)
-        url = (settings.public_url or "").rstrip("/") or f"http://{host}:{port}"
-        core = Core(settings, toolchain, sandbox, folder, stack, url)
-        await core.build(root_key)
-        await core.start_jobs()
-        management = management_of(core, pages)
-        if pages is not None and pages_bound is not None:
-            await _serve_pages(pages_of(core, pages, management), pages_bound, stack)
+        stopping = StopRequests()
+        machine = _take_machine(settings, stack, stopping)
+        host = machine.host
+        core = await open_core(host)
+        features = [open_feature(core) for open_feature in FEATURES]
+        await start_core(core)
+        management = management_of(core, features, machine.pages)
+        if machine.pages is not None and machine.pages_port is not None:
+            app = pages_of(core, machine.pages, management)
+            serve_beside(app, machine.pages_port, name="pages", stack=stack, connections_max=_PAGES_CONNECTIONS)
+        started = Started(
+            url=host.url,
+            pages_url=machine.pages.base("") if machine.pages is not None else None,
+            root_key_file=machine.root_key_file,
+            new_key=host.root_key if machine.root_key_is_new else None,
+            example=await make_example(core) if example else None,
+        )
+
+        def serving() -> None:
+            on_started(started)
+            host.loops.loop(_complete(management), name="management")
+
         listener = Listener(
-            build_calls(core, management, pages),
-            bound,
+            build_calls(core, management, machine.pages),
+            machine.port,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,
             trusted_proxies=settings.trusted_networks,
+            on_started=serving,
         )
-
-        def stop() -> None:
-            core.tail.close()
-            if listener.should_exit:
-                core.cut()
-            listener.stop()
-
-        core.stop = stop
-        started = Started(
-            url=url,
-            pages_url=pages.base("") if pages is not None else None,
-            root_key_file=key_file,
-            new_key=root_key if made else None,
-            example=await core.example() if example else None,
-        )
-
-        def tell() -> None:
-            on_started(started)
-            core.run(_complete(management), name="management")
-
-        listener.on_started = tell
+        machine.tasks.spawn(_stop_when_asked(stopping, core, listener), name="stop")
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             # Until the loop ends: the second one counts while running calls are waited for, too.
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, stopping.add)
         await listener.run_until_stopped()
         log.info("draining")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a server takes of the machine. `port` and `pages_port` are bound; `tasks` ends last of all."""
+
+    host: Host
+    port: socket.socket
+    pages_port: socket.socket | None
+    pages: PlatformPages | None
+    root_key_file: Path | None
+    root_key_is_new: bool
+    tasks: Tasks
+
+
+def _take_machine(settings: Settings, stack: AsyncExitStack, stopping: StopRequests) -> Machine:
+    """Raises SettingsError for what cannot be had."""
+    tasks = Tasks()
+    stack.push_async_callback(tasks.close)
+    folder = stack.enter_context(datadir.locked(settings.data_dir))
+    toolchain = find(workerd=settings.workerd, esbuild=settings.esbuild)
+    sandbox = Sandbox(toolchain, enabled=settings.sandbox == "on")
+    sandbox.check()
+    port = stack.enter_context(bind(settings.host, settings.port))
+    pages_port = stack.enter_context(_bind_pages(settings, port)) if settings.shows_pages else None
+    root_key, is_new, key_file = _root_key(settings, folder)
+    address, number = _address(port)
+    host = Host(
+        settings=settings,
+        toolchain=toolchain,
+        sandbox=sandbox,
+        folder=folder,
+        url=(settings.public_url or "").rstrip("/") or f"http://{address}:{number}",
+        root_key=root_key,
+        clock=SystemClock(),
+        stack=stack,
+        loops=Tasks(on_fatal=stopping.add),
+    )
+    return Machine(
+        host=host,
+        port=port,
+        pages_port=pages_port,
+        pages=_pages(settings, port, pages_port) if pages_port is not None else None,
+        root_key_file=key_file,
+        root_key_is_new=is_new,
+        tasks=tasks,
+    )
+
+
+async def _stop_when_asked(requests: StopRequests, core: Core, listener: Listener) -> None:
+    """The first request drains; the second ends what is waited for."""
+    await requests.first.wait()
+    core.observation.tail.close()
+    listener.stop()
+    await requests.second.wait()
+    cut(core)
+    listener.stop()
 
 
 def _bind_pages(settings: Settings, api: socket.socket) -> socket.socket:
@@ -139,20 +197,6 @@ def _address(bound: socket.socket) -> tuple[str, int]:
     """Host, as it stands in a URL, and port."""
     host, port = bound.getsockname()[:2]
     return f"[{host}]" if ":" in host else host, port
-
-
-async def _serve_pages(app: Any, bound: socket.socket, stack: AsyncExitStack) -> None:
-    """Until the stack closes. Nothing that takes long happens there, so nothing is waited for."""
-    tasks = Tasks()
-    listener = Listener(app, bound, drain_timeout_s=1, connections_max=_PAGES_CONNECTIONS)
-    task = tasks.spawn(listener.run_until_stopped(), name="pages")
-
-    async def stop() -> None:
-        listener.stop()
-        listener.stop()
-        await task
-
-    stack.push_async_callback(stop)
 
 
 def _raise_open_files() -> int:

@@ -1,4 +1,4 @@
-"""The whole house in one walk: create, deploy, call."""
+"""The whole server in one walk: create, deploy, call."""
 
 from tests.support.kapso import Kapso
 

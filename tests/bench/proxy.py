@@ -47,9 +47,13 @@ async def serve() -> None:
     with tempfile.TemporaryDirectory(prefix="isolet-bench-") as folder:
         path = Path(folder, "socket")
         with BareWorkerd(listen(path)), bind("127.0.0.1", 0) as bound:
-            listener = Listener(Proxy(Channel(str(path))), bound, drain_timeout_s=1)
+            listener = Listener(
+                Proxy(Channel(str(path))),
+                bound,
+                drain_timeout_s=1,
+                on_started=lambda: print(f"http://127.0.0.1:{bound.getsockname()[1]}/", flush=True),
+            )
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, listener.stop)
-            listener.on_started = lambda: print(f"http://127.0.0.1:{bound.getsockname()[1]}/", flush=True)
             await listener.run_until_stopped()
 
 

@@ -1,4 +1,4 @@
-"""The runtime around the real workerd, put together as the server does it, without the rest of the house."""
+"""The runtime around the real workerd, put together as the server does it, without the rest of the server."""
 
 from __future__ import annotations
 

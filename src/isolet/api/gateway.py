@@ -1,4 +1,4 @@
-"""The front door: calls of functions take the short way, everything else goes to the management application."""
+"""Chooses who answers: calls of functions take the short way, everything else goes to the management application."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from isolet.access.rates import Rates
@@ -15,7 +16,8 @@ from isolet.api.kapso.calls import KapsoDoor
 from isolet.api.origin_gate import OriginGate
 from isolet.api.public.calls import PublicCalls
 from isolet.api.rate_gate import RateGate
-from isolet.assembly.core import Core, host_names
+from isolet.assembly.core import Core
+from isolet.assembly.feature import Feature
 from isolet.domain.platform_pages import PlatformPages
 from isolet.domain.projects import Plan
 from isolet.routing.own_cors import OwnCors
@@ -26,58 +28,76 @@ if TYPE_CHECKING:
 
 def build_calls(core: Core, management: Deferred[FastAPI], pages: PlatformPages | None) -> OriginGate:
     """The application that serves every request. `pages` says where the platform's own pages are, if it shows any."""
-    settings, routes, credentials = core.settings, core.routes, core.credentials
-    own_cors = OwnCors(core.database)
-    kapso = KapsoDoor(
-        routes=routes,
-        credentials=credentials,
-        invoker=core.invoker,
-        own_cors=own_cors,
-        bodies=core.bodies,
-        settings=settings,
+    own_cors = OwnCors(core.persistence.database)
+    public = _public(core)
+    gateway = Gateway(
+        kapso=_kapso(core, own_cors),
+        butterbase=_butterbase(core, own_cors),
+        altair=_altair(core),
+        public=public,
+        management=management,
     )
-    calls = ButterbaseCalls(
-        routes=routes,
-        credentials=credentials,
-        invoker=core.invoker,
-        identities=core.identities,
-        own_cors=own_cors,
-        bodies=core.bodies,
-        settings=settings,
-    )
-    altair = AltairDoor(
-        routes=routes,
-        credentials=credentials,
-        invoker=core.invoker,
-        jobs=core.jobs,
-        bodies=core.bodies,
-        settings=settings,
-        addresses=core.addresses,
-    )
-    public = PublicCalls(
-        routes=routes,
-        credentials=credentials,
-        invoker=core.invoker,
-        identities=core.identities,
-        bodies=core.bodies,
-        recorder=core.recorder,
-        clock=core.clock,
-        hosts=host_names(settings),
-        settings=settings,
-    )
-    limits = {Plan(name): limit for name, limit in settings.requests_a_minute.items()}
-    rates = Rates(routes, limits, clock=time.monotonic)
-    gateway = Gateway(kapso=kapso, butterbase=calls, altair=altair, public=public, management=management)
+    limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
+    rates = Rates(core.registry.routes, limits, clock=time.monotonic)
     return OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
 
 
-def management_of(core: Core, pages: PlatformPages | None) -> Deferred[FastAPI]:
+def _kapso(core: Core, own_cors: OwnCors) -> KapsoDoor:
+    return KapsoDoor(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        invoker=core.invoker,
+        own_cors=own_cors,
+        bodies=core.bodies,
+        settings=core.host.settings,
+    )
+
+
+def _butterbase(core: Core, own_cors: OwnCors) -> ButterbaseCalls:
+    return ButterbaseCalls(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        invoker=core.invoker,
+        identities=core.projects.identities,
+        own_cors=own_cors,
+        bodies=core.bodies,
+        settings=core.host.settings,
+    )
+
+
+def _altair(core: Core) -> AltairDoor:
+    return AltairDoor(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        invoker=core.invoker,
+        jobs=core.jobs.queue,
+        bodies=core.bodies,
+        settings=core.host.settings,
+        addresses=core.runtime.addresses,
+    )
+
+
+def _public(core: Core) -> PublicCalls:
+    return PublicCalls(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        invoker=core.invoker,
+        identities=core.projects.identities,
+        bodies=core.bodies,
+        recorder=core.observation.recorder,
+        clock=core.host.clock,
+        hosts=core.registry.hosts,
+        settings=core.host.settings,
+    )
+
+
+def management_of(core: Core, features: Sequence[Feature], pages: PlatformPages | None) -> Deferred[FastAPI]:
     """Everything that is not a call of a function."""
 
     def make() -> FastAPI:
         from isolet.assembly.management import build_management  # noqa: PLC0415  # It takes half a second.
 
-        return build_management(core, pages)
+        return build_management(core, features, pages)
 
     return Deferred(make)
 
@@ -91,7 +111,7 @@ def pages_of(core: Core, pages: PlatformPages, management: Deferred[FastAPI]) ->
     def make() -> Asgi:
         from isolet.dashboard.app import build  # noqa: PLC0415  # So does this.
 
-        application: Asgi = build(pages, describe=describe, docs_assets=core.toolchain.docs_assets)
+        application: Asgi = build(pages, describe=describe, docs_assets=core.host.toolchain.docs_assets)
         return application
 
     return Deferred(make)

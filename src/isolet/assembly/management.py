@@ -5,7 +5,10 @@ Its web framework takes half a second to load, so nothing that the server starts
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI
 
 from isolet import __version__
 from isolet.access.authorization import Authorizer
@@ -21,100 +24,132 @@ from isolet.api.native.deliveries import DeliveriesDoor
 from isolet.api.native.functions import FunctionsDoor
 from isolet.api.native.invocations import InvocationsDoor
 from isolet.api.native.limits import LimitsDoor
-from isolet.api.native.project_data import StorageDoor
 from isolet.api.native.projects import ProjectsDoor
 from isolet.api.native.records import RecordsDoor
 from isolet.api.native.tokens import TokenDoor
 from isolet.api.rows import router_of
 from isolet.assembly.core import Core
+from isolet.assembly.feature import Feature
 from isolet.domain.platform_pages import PlatformPages
 from isolet.invocations import Invocations
 from isolet.invoke.replay import Replays
 from isolet.observe.call_history import CallHistory
 from isolet.observe.usage_stats import UsageStats
-from isolet.project_data.kv import Kv
-from isolet.project_data.sql import Sql
 
 
-def build_management(core: Core, pages: PlatformPages | None) -> FastAPI:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What only management routes need, beside the core."""
+
+    authorizer: Authorizer
+    records: CallHistory
+    usage: UsageStats
+
+
+def build_management(core: Core, features: Sequence[Feature], pages: PlatformPages | None) -> FastAPI:
     """`pages` says where the platform's own pages are, if it shows any."""
-    settings = core.settings
-    access = Authorizer(core.credentials, (Source.API_KEY, Source.BEARER), core.routes, core.functions)
-    records = CallHistory(core.database, core.recorder)
-    figures = UsageStats(core.database, core.recorder, core.clock, core.storages.data)
-    kapso = KapsoFunctions(
-        routes=core.routes,
-        credentials=core.credentials,
-        functions=core.functions,
-        deployer=core.deployer,
-        secrets=core.secrets,
-        records=records,
-        settings=settings,
-    )
-    butterbase = ButterbaseDoor(
-        routes=core.routes,
-        credentials=core.credentials,
-        functions=core.functions,
-        publisher=core.publisher,
-        environments=core.environments,
-        records=records,
-        metrics=figures,
-        tail=core.tail,
-        settings=settings,
-        clock=core.clock,
-    )
-    spaces = AltairFunctions(
-        routes=core.routes,
-        credentials=core.credentials,
-        tokens=core.tokens,
-        functions=core.functions,
-        deployer=core.deployer,
-        records=records,
-        metrics=figures,
-        settings=settings,
-    )
-    invocations = Invocations(records=records, jobs=core.jobs, replays=Replays(core.routes, core.invoker))
-    native = (
-        ProjectsDoor(routes=core.routes, projects=core.projects, masters=core.masters),
-        FunctionsDoor(functions=core.functions, deployer=core.deployer),
-        StorageDoor(kv=Kv(core.storages), sql=Sql(core.storages), backups=core.backups, settings=settings),
-        TokenDoor(identities=core.identities),
-        LimitsDoor(routes=core.routes, settings=settings),
-        RecordsDoor(
-            authorizer=access,
-            routes=core.routes,
-            records=records,
-            tail=core.tail,
-            usage_stats=figures,
+    database, observation = core.persistence.database, core.observation
+    services = Services(
+        authorizer=Authorizer(
+            core.projects.credentials,
+            (Source.API_KEY, Source.BEARER),
+            core.registry.routes,
+            core.functions.service,
         ),
-        InvocationsDoor(routes=core.routes, invocations=invocations, jobs=core.jobs),
-        DeliveriesDoor(routes=core.routes, jobs=core.jobs, secrets=core.webhook_secrets),
+        records=CallHistory(database, observation.recorder),
+        usage=UsageStats(database, observation.recorder, core.host.clock, core.runtime.storages.data),
     )
-    metrics = MetricsDoor(
-        authorizer=access,
-        routes=core.routes,
-        recorder=core.recorder,
-        tail=core.tail,
-        jobs=core.jobs,
-        instances=lambda: core.pool.instances,
-        public=settings.metrics_public,
-    )
+    doors = [*_native(core, services), *(door for feature in features for door in feature.doors())]
     return management.build(
         [
-            kapso.router(PLATFORM),
-            kapso.router(OLDER),
-            *(router_of(door, access, NATIVE) for door in native),
-            butterbase.router(),
-            spaces.router(),
-            metrics.router(),
+            *_kapso(core, services),
+            *(router_of(door, services.authorizer, NATIVE) for door in doors),
+            _butterbase(core, services),
+            _altair(core, services),
+            _metrics(core, services),
         ],
         health=lambda: {
             "status": "ok",
             "version": __version__,
-            "sandbox": settings.sandbox,
-            "jobs": {"held": core.jobs.held},
-            "records": {"lost": core.recorder.lost, "waiting": core.recorder.waiting},
+            "sandbox": core.host.settings.sandbox,
+            "jobs": {"held": core.jobs.queue.held},
+            "records": {"lost": observation.recorder.lost, "waiting": observation.recorder.waiting},
         },
         pages=pages,
         bodies=core.bodies,
     )
+
+
+def _kapso(core: Core, services: Services) -> list[APIRouter]:
+    door = KapsoFunctions(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        functions=core.functions.service,
+        deployer=core.functions.deployer,
+        secrets=core.functions.secrets,
+        records=services.records,
+        settings=core.host.settings,
+    )
+    return [door.router(PLATFORM), door.router(OLDER)]
+
+
+def _butterbase(core: Core, services: Services) -> APIRouter:
+    return ButterbaseDoor(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        functions=core.functions.service,
+        publisher=core.functions.publisher,
+        environments=core.functions.environments,
+        records=services.records,
+        metrics=services.usage,
+        tail=core.observation.tail,
+        settings=core.host.settings,
+        clock=core.host.clock,
+    ).router()
+
+
+def _altair(core: Core, services: Services) -> APIRouter:
+    return AltairFunctions(
+        routes=core.registry.routes,
+        credentials=core.projects.credentials,
+        tokens=core.projects.tokens,
+        functions=core.functions.service,
+        deployer=core.functions.deployer,
+        records=services.records,
+        metrics=services.usage,
+        settings=core.host.settings,
+    ).router()
+
+
+def _native(core: Core, services: Services) -> list[object]:
+    """Doors whose methods have rows."""
+    routes, settings = core.registry.routes, core.host.settings
+    jobs = core.jobs.queue
+    invocations = Invocations(records=services.records, jobs=jobs, replays=Replays(routes, core.invoker))
+    return [
+        ProjectsDoor(routes=routes, projects=core.projects.service, masters=core.persistence.master_keys),
+        FunctionsDoor(functions=core.functions.service, deployer=core.functions.deployer),
+        TokenDoor(identities=core.projects.identities),
+        LimitsDoor(routes=routes, settings=settings),
+        RecordsDoor(
+            authorizer=services.authorizer,
+            routes=routes,
+            records=services.records,
+            tail=core.observation.tail,
+            usage_stats=services.usage,
+        ),
+        InvocationsDoor(routes=routes, invocations=invocations, jobs=jobs),
+        DeliveriesDoor(routes=routes, jobs=jobs, secrets=core.jobs.webhook_secrets),
+    ]
+
+
+def _metrics(core: Core, services: Services) -> APIRouter:
+    return MetricsDoor(
+        authorizer=services.authorizer,
+        routes=core.registry.routes,
+        recorder=core.observation.recorder,
+        tail=core.observation.tail,
+        jobs=core.jobs.queue,
+        instances=lambda: core.runtime.pool.instances,
+        public=core.host.settings.metrics_public,
+    ).router()

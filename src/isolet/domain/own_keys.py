@@ -35,7 +35,7 @@ class OwnKeys:
     """Knows the root key. `is_known` tells whether a text is a key or a token that was issued."""
 
     def __init__(self, root_key: str, *, is_known: Callable[[str], bool] = lambda _: False) -> None:
-        self.is_known = is_known
+        self._is_known = is_known
         spelled = {root_key.encode("utf-8", "surrogateescape"), quote(root_key, safe="", errors="replace").encode()}
         self._roots = tuple(root.decode("latin-1") for root in spelled if root)
         words = b"|".join(re.escape(root) for root in spelled if root)
@@ -90,7 +90,7 @@ class OwnKeys:
         if _LOOKS_OWN.search(value) or (self._root is not None and self._root.search(value)):
             return True
         whole = islice(_WHOLE.finditer(value), _LOOKED_UP_MAX)
-        return any(self.is_known(found[1].decode("ascii")) for found in whole)
+        return any(self._is_known(found[1].decode("ascii")) for found in whole)
 
     def _cookies(self, value: bytes) -> bytes:
         pairs = [pair.strip() for pair in value.split(b";")]

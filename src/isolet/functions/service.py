@@ -12,7 +12,7 @@ from isolet.database import functions as stored
 from isolet.database import versions as stored_versions
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
-from isolet.domain.functions import DeployError, Function, FunctionStatus, ResponseMode, changed, slug_from
+from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.public_routes import HostNames
 from isolet.domain.versions import Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
@@ -198,21 +198,6 @@ class Functions:
             # The heap's limit is set as an instance starts: the next call starts one, the running ones finish.
             self._pool.retire(release_of(function))
         return function
-
-    async def set_health(self, function_id: FunctionId, reason: str | None) -> None:
-        """A live version does not start any more, or (None) does again; `status` says so until a deploy ends."""
-
-        def modify(before: Function) -> Function:
-            if reason is None:
-                return replace(before, status=FunctionStatus.DEPLOYED, deploy_error=None)
-            error = DeployError(message=f"The live version does not start: {reason}", at_ms=self._clock.now_ms())
-            return replace(before, status=FunctionStatus.ERROR, deploy_error=error)
-
-        try:
-            function = await self._database.write(stored.modify_function, function_id, modify)
-        except NotFound:
-            return
-        self._events.publish(FunctionChanged(function=function))
 
     async def delete(self, project_id: ProjectId | None, function_id: str) -> None:
         """The function with its versions; running calls finish, records of calls stay. Raises NotFound."""

@@ -35,25 +35,25 @@ _DURATION_US = tuple(bound * 1_000_000 for bound in DURATION_BOUNDS_S)
 
 
 class Counters:
-    """By project id and function id; `calls` by door and outcome as well.
-
-    `exists` tells whether a function is still there: calls are counted a moment after they ended, and those of one that
-    was deleted meanwhile would keep its place for ever.
-    """
+    """By project id and function id; `calls` by door and outcome as well."""
 
     def __init__(self) -> None:
-        self.exists: Callable[[str], bool] = lambda _: True
         self.calls: dict[tuple[str, str, str, str], int] = {}
         self.durations: dict[FunctionKey, Histogram] = {}
         self.cold_starts = Histogram(tuple(bound * 1_000_000 for bound in COLD_START_BOUNDS_S))
 
-    def add(self, batch: Iterable[Invocation]) -> None:
+    def add(self, batch: Iterable[Invocation], exists: Callable[[str], bool] = lambda _: True) -> None:
+        """`exists` tells whether a function is still there.
+
+        Calls are counted a moment after they ended, and those of a function that was deleted meanwhile would keep its
+        place for ever.
+        """
         calls, durations = self.calls, self.durations
         for call in batch:
             place: FunctionKey = (call.project_id, call.function_id)
             histogram = durations.get(place)
             if histogram is None:
-                if len(durations) >= _FUNCTIONS or not self.exists(call.function_id):
+                if len(durations) >= _FUNCTIONS or not exists(call.function_id):
                     place = (OTHER, OTHER)
                 histogram = durations.setdefault(place, Histogram(_DURATION_US))
             histogram.add(call.duration_us)

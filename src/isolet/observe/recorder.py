@@ -45,7 +45,7 @@ class Recorder:
     """Holds every call until its record is written, so that console lines find theirs.
 
     `on_ended` gets what has ended, in batches, whether or not it can be written; `on_written` hears how many bytes of
-    records a project wrote.
+    records a project wrote. `exists` tells whether a function is still there.
     """
 
     def __init__(
@@ -55,12 +55,15 @@ class Recorder:
         on_ended: Callable[[Sequence[Invocation]], None] | None = None,
         *,
         on_written: Callable[[ProjectId, int], None] = lambda _project_id, _size_bytes: None,
+        figures: Counters | None = None,
+        exists: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._database = database
         self._tail = tail or Tail()
         self._on_ended = on_ended
         self._on_written = on_written
-        self.figures = Counters()
+        self.figures = figures or Counters()
+        self._exists = exists
         self._queued_bytes = 0
         self._recent: dict[str, Owner] = {}
         self._open: dict[str, Invocation] = {}
@@ -183,7 +186,7 @@ class Recorder:
 
     def _tell(self, batch: Sequence[Invocation]) -> None:
         """Let those know who look at calls as they end: all that is off the path of calls."""
-        self.figures.add(batch)
+        self.figures.add(batch, self._exists)
         self._tail.ended(batch)
         if self._on_ended is not None:
             self._on_ended(batch)

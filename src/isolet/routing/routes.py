@@ -95,12 +95,18 @@ class Routes:
     `limits` are those of a project without its own.
     """
 
-    def __init__(self, root_key: str, limits: ProjectLimits | None = None) -> None:
+    def __init__(
+        self,
+        root_key: str,
+        limits: ProjectLimits | None = None,
+        *,
+        on_drop: Callable[[FunctionId], None] = lambda _: None,
+    ) -> None:
         self._limits = limits or ProjectLimits()
         self._root_digest = digest(root_key)
         self._root = Principal(role=Role.ADMIN)
         self._now = _Snapshot()
-        self.on_drop: Callable[[FunctionId], None] = lambda _: None
+        self._on_drop = on_drop
 
     def load(self, *, functions: Iterable[Function], projects: Iterable[Project], keys: Iterable[Key]) -> None:
         routes: dict[str, Route] = {function.id: route_of(function) for function in functions}
@@ -208,7 +214,7 @@ class Routes:
 
     def drop_function(self, function_id: FunctionId) -> None:
         self._replace(functions={id_: route for id_, route in self._now.functions.items() if id_ != function_id})
-        self.on_drop(function_id)
+        self._on_drop(function_id)
 
     def put_project(self, project: Project) -> None:
         self._replace(projects={**self._now.projects, project.slug: project})
@@ -221,7 +227,7 @@ class Routes:
             keys={digest_: key for digest_, key in self._now.keys.items() if key.project_id != project.id},
         )
         for function_id in dropped:
-            self.on_drop(function_id)
+            self._on_drop(function_id)
 
     def put_key(self, key: Key) -> None:
         self._replace(keys={**self._now.keys, key.digest: key})

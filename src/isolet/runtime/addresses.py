@@ -38,14 +38,18 @@ _SETTLE_S = 0.2
 
 
 class Addresses:
-    """`current` are the networks that lead here, loopback left out; `on_change` hears when that has changed."""
+    """`current` are the networks that lead here, loopback left out; listeners hear when that has changed."""
 
     def __init__(self) -> None:
         self.current: frozenset[Network] = frozenset()
-        self.on_change: Callable[[], None] = lambda: None
+        self._listeners: list[Callable[[], None]] = []
         self._events: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call it after each change."""
+        self._listeners.append(listener)
 
     def start(self) -> None:
         self.current = own_networks()
@@ -91,7 +95,8 @@ class Addresses:
         if found != self.current:
             log.info("the machine's addresses have changed", added=sorted(map(str, found - self.current)))
             self.current = found
-            self.on_change()
+            for listener in self._listeners:
+                listener()
 
 
 def own_networks() -> frozenset[Network]:

@@ -135,7 +135,7 @@ class Egresses:
             log.warning("no CA certificates on this machine: functions cannot fetch https")
         self.allowed = allowed
         self._addresses = addresses
-        addresses.on_change = self._restart
+        addresses.on_change(self._restart)
         self._configs = configs
         self._sandbox = sandbox
         self._pid_files = pid_files

@@ -25,6 +25,7 @@ class Listener(uvicorn.Server):
     """Serves `app` on a socket that was bound before, so that a taken port is told before anything starts.
 
     Connections over `connections_max` are refused. `trusted_proxies` are networks whose proxies say for whom they ask.
+    `on_started` is called once connections are accepted.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Listener(uvicorn.Server):
         drain_timeout_s: float,
         connections_max: int | None = None,
         trusted_proxies: Sequence[str] = (),
+        on_started: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -55,7 +57,7 @@ class Listener(uvicorn.Server):
             )
         )
         self._bound = bound
-        self.on_started: Callable[[], None] = lambda: None
+        self._on_started = on_started
         logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     @contextlib.contextmanager
@@ -64,7 +66,7 @@ class Listener(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.on_started()
+        self._on_started()
 
     async def run_until_stopped(self) -> None:
         await self.serve(sockets=[self._bound])

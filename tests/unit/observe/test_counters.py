@@ -22,12 +22,11 @@ def call_of(function_id: str) -> Invocation:
 
 def test_calls_that_are_counted_after_their_function_is_gone_take_no_place() -> None:
     figures, there = Counters(), {"a"}
-    figures.exists = there.__contains__
-    figures.add([call_of("a"), call_of("b")])
+    figures.add([call_of("a"), call_of("b")], there.__contains__)
     assert set(figures.durations) == {("p", "a"), (OTHER, OTHER)}
     there.clear()
     figures.forget("a")
-    figures.add([call_of("a")])
+    figures.add([call_of("a")], there.__contains__)
     assert set(figures.durations) == {(OTHER, OTHER)}
     assert sum(figures.durations[OTHER, OTHER].counts) == 2
 

@@ -153,9 +153,12 @@ def test_a_dropped_key_is_refused_at_once(routes: Routes) -> None:
     assert routes.principal("root-key") is not None
 
 
-def test_who_listens_hears_of_every_function_that_is_gone(routes: Routes) -> None:
+def test_who_listens_hears_of_every_function_that_is_gone() -> None:
     gone: list[tuple[str, bool]] = []
-    routes.on_drop = lambda function_id: gone.append((function_id, routes.has_function(function_id)))
+    routes = Routes(
+        "root-key", on_drop=lambda function_id: gone.append((function_id, routes.has_function(function_id)))
+    )
+    routes.load(functions=[HELLO, ORDER], projects=[DEFAULT, SHOP], keys=[])
     routes.drop_function(HELLO.id)
     routes.drop_project(SHOP)
     assert gone == [("f0", False), ("f1", False)]

@@ -1,0 +1,15 @@
+"""Features that stand beside the core: a package each, with a module here that opens it.
+
+A feature is added by its module and a line in `FEATURES`. Nothing of the core knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from isolet.assembly.core import Core
+from isolet.assembly.feature import Feature
+from isolet.assembly.project_data import open_project_data
+
+# They are opened in this order, after the core and before anything runs, and closed in reverse.
+FEATURES: tuple[Callable[[Core], Feature], ...] = (open_project_data,)

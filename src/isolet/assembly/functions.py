@@ -1,0 +1,73 @@
+"""Functions: their code, secrets and variables, and how they are deployed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isolet.assembly.host import Host
+from isolet.assembly.persistence import Persistence
+from isolet.assembly.registry import Registry
+from isolet.assembly.runtime import Runtime
+from isolet.compile import Compiler
+from isolet.functions.deploy import Deployer
+from isolet.functions.environment import Environments
+from isolet.functions.pending_changes import PendingChanges
+from isolet.functions.publisher import Publisher
+from isolet.functions.releases import Releases
+from isolet.functions.secrets import Secrets
+from isolet.functions.service import Functions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionServices:
+    service: Functions
+    secrets: Secrets
+    environments: Environments
+    deployer: Deployer
+    publisher: Publisher
+    releases: Releases
+
+
+def open_functions(host: Host, persistence: Persistence, registry: Registry, runtime: Runtime) -> FunctionServices:
+    database, vault, pool, clock = persistence.database, persistence.vault, runtime.pool, host.clock
+    releases = Releases(database, vault, api_url=host.url)
+    settling = PendingChanges()
+    service = Functions(
+        database=database,
+        pool=pool,
+        events=registry.changes,
+        clock=clock,
+        settling=settling,
+        vault=vault,
+        most=lambda project_id: registry.routes.limits_of(project_id).functions,
+        hosts=registry.hosts,
+    )
+    compiler = Compiler(host.toolchain.esbuild, wrap=host.sandbox.tool)
+    deployer = Deployer(
+        database=database,
+        compiler=compiler,
+        pool=pool,
+        releases=releases,
+        events=registry.changes,
+        clock=clock,
+        settling=settling,
+    )
+    host.stack.push_async_callback(deployer.close)
+    environments = Environments(database=database, vault=vault, pool=pool, events=registry.changes, clock=clock)
+    publisher = Publisher(
+        database=database,
+        compiler=compiler,
+        functions=service,
+        deployer=deployer,
+        environments=environments,
+        clock=clock,
+    )
+    registry.cleanup.add(vault.forget)
+    return FunctionServices(
+        service=service,
+        secrets=Secrets(database=database, vault=vault, pool=pool, events=registry.changes, clock=clock),
+        environments=environments,
+        deployer=deployer,
+        publisher=publisher,
+        releases=releases,
+    )

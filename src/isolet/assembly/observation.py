@@ -1,0 +1,54 @@
+"""What is recorded and counted of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+from isolet.assembly.host import Host
+from isolet.assembly.persistence import Persistence
+from isolet.observe.counters import Counters
+from isolet.observe.recorder import Recorder
+from isolet.observe.redaction import Redaction
+from isolet.observe.retention import Retention
+from isolet.observe.tail import Tail
+from isolet.observe.traces import Traces
+from isolet.routing.routes import Routes
+from isolet.telemetry import open_tracing
+
+_FLUSH_TIMEOUT_S = 10.0
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    recorder: Recorder
+    tail: Tail
+    redaction: Redaction
+
+
+def open_observation(host: Host, persistence: Persistence, routes: Routes, counters: Counters) -> Observation:
+    tracing = open_tracing(os.environ)
+    if tracing is not None:
+        host.stack.push_async_callback(asyncio.to_thread, tracing.close)
+    retention = Retention(
+        persistence.database,
+        host.clock,
+        days=host.settings.retention_days,
+        rows=host.settings.retention_rows,
+        max_bytes=lambda project_id: routes.limits_of(project_id).records_mb * _MB,
+    )
+    tail = Tail()
+    recorder = Recorder(
+        persistence.database,
+        tail,
+        Traces(tracing).add if tracing is not None else None,
+        on_written=retention.written,
+        figures=counters,
+        exists=routes.has_function,
+    )
+    host.loops.loop(retention.run(), name="retention")
+    host.loops.loop(recorder.run(), name="recorder")
+    host.stack.push_async_callback(recorder.drain, _FLUSH_TIMEOUT_S)
+    return Observation(recorder=recorder, tail=tail, redaction=Redaction(host.root_key))

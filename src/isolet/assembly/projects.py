@@ -1,0 +1,86 @@
+"""Projects, who may do what in them, and what other servers on the same database change."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from isolet.access.credentials import Credentials
+from isolet.assembly.functions import FunctionServices
+from isolet.assembly.host import Host
+from isolet.assembly.persistence import Persistence
+from isolet.assembly.registry import Registry
+from isolet.assembly.runtime import Runtime
+from isolet.database import access as stored_access
+from isolet.database import functions as stored_functions
+from isolet.database import projects as stored_projects
+from isolet.errors import NotFound
+from isolet.functions.service import Functions
+from isolet.identity.identity import Identities
+from isolet.ids import ProjectId
+from isolet.projects import Projects
+from isolet.projects.tokens import Tokens
+from isolet.routing.follower import Follower
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectServices:
+    """`credentials` knows who holds API keys and OAuth tokens, `identities` knows the end users of projects."""
+
+    service: Projects
+    tokens: Tokens
+    credentials: Credentials
+    identities: Identities
+    follower: Follower
+
+
+async def open_projects(
+    host: Host,
+    persistence: Persistence,
+    registry: Registry,
+    runtime: Runtime,
+    functions: FunctionServices,
+) -> ProjectServices:
+    """Loads the routes."""
+    database, vault, routes, cleanup = persistence.database, persistence.vault, registry.routes, registry.cleanup
+    identities = Identities(database=database, vault=vault, clock=host.clock, egresses=runtime.egresses)
+    host.stack.callback(identities.close)
+    await identities.load()
+    cleanup.add(identities.forget)
+
+    async def empty(project_id: ProjectId) -> None:
+        await _delete_functions(functions.service, project_id)
+
+    service = Projects(database=database, events=registry.changes, clock=host.clock, on_delete=cleanup.run, empty=empty)
+    await service.ensure_default()
+    tokens = Tokens(database=database, clock=host.clock)
+    await tokens.load()
+    follower = Follower(
+        database=database,
+        routes=routes,
+        events=registry.changes,
+        pool=runtime.pool,
+        vault=vault,
+        identities=identities,
+        tokens=tokens,
+        on_project_gone=cleanup.run,
+    )
+    await follower.begin()
+    routes.load(
+        functions=await database.read(stored_functions.list_for_routes),
+        projects=await database.read(stored_projects.list_projects),
+        keys=await database.read(stored_access.list_keys),
+    )
+    return ProjectServices(
+        service=service,
+        tokens=tokens,
+        credentials=Credentials(routes, tokens),
+        identities=identities,
+        follower=follower,
+    )
+
+
+async def _delete_functions(functions: Functions, project_id: ProjectId) -> None:
+    for _, function_id in await functions.names(project_id):
+        with contextlib.suppress(NotFound):
+            await functions.delete(project_id, function_id)

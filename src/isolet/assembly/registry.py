@@ -1,0 +1,41 @@
+"""What the server knows of functions, projects and keys in memory, and who follows their changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isolet.assembly.host import Host
+from isolet.assembly.limits import project_limits
+from isolet.domain.changes import Change
+from isolet.domain.public_routes import HostNames, host_of
+from isolet.listeners import Listeners
+from isolet.observe.counters import Counters
+from isolet.projects.cleanup import Cleanup
+from isolet.routing.routes import Routes
+from isolet.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """`changes` tells its listeners of each change; `cleanup` has what is dropped with a project, and may wait.
+
+    `hosts` says which host names are functions', and which are the server's own.
+    """
+
+    routes: Routes
+    hosts: HostNames
+    changes: Listeners[Change]
+    cleanup: Cleanup
+
+
+def make_registry(host: Host, counters: Counters) -> Registry:
+    routes = Routes(host.root_key, project_limits(host.settings), on_drop=counters.forget)
+    # The routes first, so that the others find in them what changed.
+    return Registry(
+        routes=routes, hosts=_host_names(host.settings), changes=Listeners(routes.follow), cleanup=Cleanup()
+    )
+
+
+def _host_names(settings: Settings) -> HostNames:
+    own = {host_of(settings.public_url), host_of(settings.dashboard_url)}
+    return HostNames(domain=settings.domain_of_functions, reserved=frozenset(host for host in own if host is not None))
