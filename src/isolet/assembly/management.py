@@ -114,7 +114,7 @@ def _altair(core: Core, services: Services) -> APIRouter:
         credentials=core.projects.credentials,
         tokens=core.projects.tokens,
         functions=core.functions.service,
-        deployer=core.functions.deployer,
+        publisher=core.functions.publisher,
         records=services.records,
         metrics=services.usage,
         settings=core.host.settings,

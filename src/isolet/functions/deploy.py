@@ -26,7 +26,7 @@ from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import Releases, release_of
-from isolet.ids import DeploymentId, FunctionId, new_id
+from isolet.ids import DeploymentId, FunctionId, ProjectId, new_id
 from isolet.listeners import Listeners
 from isolet.runtime.instance import Instance
 from isolet.runtime.pool import Pool
@@ -94,7 +94,7 @@ class Deployer:
         """
         if function.function_type is FunctionType.SUPABASE_FUNCTION:
             raise InvalidInput("Supabase project required for Supabase functions")
-        deployment = Deployment(id=DeploymentId(new_id()), function_id=function.id, project_id=function.project_id)
+        deployment = new_deployment(function.project_id, function.id)
         accepted = partial(_accept, deployment=deployment, now_ms=self._clock.now_ms())
         # One at a time, so that the newest in the store is the newest here.
         async with self._accepting.setdefault(function.id, asyncio.Lock()):
@@ -102,6 +102,10 @@ class Deployer:
             self._events.publish(FunctionChanged(function=pending))
             # Who gives up waiting ends nothing.
             return asyncio.shield(self._schedule(deployment))
+
+    def start(self, deployment: Deployment) -> None:
+        """Do a deploy that is in the store already, in the background."""
+        self._schedule(deployment)
 
     async def rollback(self, function: Function, number: int) -> Function:
         """Make an earlier version live again, proven like a new one. Raises NotFound, BuildFailed."""
@@ -119,7 +123,7 @@ class Deployer:
                 await self._database.write(stored.delete_deployment, older.id)
             newest[deployment.function_id] = deployment
         for deployment in newest.values():
-            self._schedule(deployment)
+            self.start(deployment)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -209,6 +213,10 @@ class Deployer:
             return
         self._events.publish(FunctionChanged(function=function))
         log.info("deploy failed", function_id=function.id, error=failure.message)
+
+
+def new_deployment(project_id: ProjectId, function_id: FunctionId) -> Deployment:
+    return Deployment(id=DeploymentId(new_id()), function_id=function_id, project_id=project_id)
 
 
 def _accept(connection: Connection, deployment: Deployment, now_ms: int) -> Function:

@@ -1,4 +1,4 @@
-"""Deploy by name: make or change a function, and answer once the new version does."""
+"""Make or change functions and deploy them: `publish` waits for the new version, `create` and `change` do not."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from isolet.database import deleted
 from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.domain.triggers import check_agent, default_triggers
-from isolet.errors import BuildFailed, NotFound
-from isolet.functions.deploy import Deployer
+from isolet.errors import BuildFailed, Conflict, NotFound
+from isolet.functions.deploy import Deployer, new_deployment
 from isolet.functions.environment import Environments
 from isolet.functions.service import Functions
-from isolet.ids import FunctionId, ProjectId
+from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.turns import Turns
 
 _RESTORED = ("code", "description", "triggers", "agent")
@@ -43,7 +43,7 @@ class Release:
 
 
 class Publisher:
-    """Deploys of one name happen one after the other."""
+    """Functions of one name are made and deployed one after the other."""
 
     def __init__(
         self,
@@ -74,8 +74,7 @@ class Publisher:
         Raises InvalidInput, BuildFailed, LimitReached, and TooManyRequests when too many of the project's deploys wait;
         then what was live is as before.
         """
-        lock = self._locks.setdefault((project_id, release.name), asyncio.Lock())
-        async with self._turns.take(project_id), lock:
+        async with self._turns.take(project_id), self._lock(project_id, release.name):
             await self._compiler.compile(release.code, project_id)
             try:
                 before: Function | None = await self.find(project_id, release.name, with_code=True)
@@ -85,8 +84,31 @@ class Publisher:
                 return await self._create(project_id, release, created_by_id)
             return await self._update(before, release)
 
+    async def create(self, project_id: ProjectId, values: Mapping[str, Any]) -> Function:
+        """A new function, whose first deploy goes on in the background. Both are on disk, or neither is.
+
+        `values` is what `domain.functions.changed` takes, with a slug. Raises InvalidInput, LimitReached, and Conflict
+        when a function of the project has that slug or name.
+        """
+        slug = values["slug"]
+        async with self._lock(project_id, slug):
+            if await self._is_taken(project_id, slug):
+                raise Conflict("This function already exists")
+            deployment = new_deployment(project_id, FunctionId(new_id()))
+            function = await self._functions.create(
+                project_id, values, function_id=deployment.function_id, deployment=deployment
+            )
+            self._deployer.start(deployment)
+            return function
+
+    async def change(self, before: Function, changes: Mapping[str, Any]) -> Function:
+        """A function with other values, whose deploy goes on in the background. Raises InvalidInput, NotFound."""
+        function = await self._functions.update(before.project_id, before.id, changes)
+        await self._deployer.accept(function)
+        return function
+
     async def delete(self, project_id: ProjectId, name: str) -> None:
-        """Delete by name; once more is no error. Raises NotFound for a name that never was."""
+        """Delete by name. A second deletion succeeds too. Raises NotFound for a name that no function had."""
         try:
             function = await self.find(project_id, name)
         except NotFound:
@@ -100,6 +122,16 @@ class Publisher:
     async def deleted_id(self, project_id: ProjectId, name: str) -> FunctionId | None:
         """The id of the function that had this name before it was deleted."""
         return await self._database.read(deleted.get_deleted, project_id, name)
+
+    def _lock(self, project_id: ProjectId, name: str) -> asyncio.Lock:
+        return self._locks.setdefault((project_id, name), asyncio.Lock())
+
+    async def _is_taken(self, project_id: ProjectId, name: str) -> bool:
+        try:
+            await self.find(project_id, name)
+        except NotFound:
+            return False
+        return True
 
     async def _create(self, project_id: ProjectId, release: Release, created_by_id: str | None) -> Function:
         values = {"name": release.name, **_values(release, None)}

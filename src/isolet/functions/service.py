@@ -14,7 +14,7 @@ from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.public_routes import HostNames
-from isolet.domain.versions import Version, VersionSummary
+from isolet.domain.versions import Deployment, Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
 from isolet.functions.pending_changes import PendingChanges
@@ -62,11 +62,12 @@ class Functions:
         created_by_id: str | None = None,
         may_be_wrapped: bool = False,
         function_id: FunctionId | None = None,
+        deployment: Deployment | None = None,
     ) -> Function:
         """A draft from `values`, which hold what `domain.functions.changed` takes. Raises InvalidInput, LimitReached.
 
-        Only a door that still makes them passes `may_be_wrapped`; `function_id` is that of a function that was deleted
-        and comes back.
+        Only an API that still makes them passes `may_be_wrapped`. `function_id` is that of a function that was deleted
+        and comes back. `deployment` is kept in the same transaction; then `function_id` is the one that it names.
         """
         for name in _REQUIRED:
             if values.get(name) is None:
@@ -87,7 +88,8 @@ class Functions:
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
         self._hosts.check_free(draft.hosts or ())
-        function = await self._database.write(partial(_insert, draft=draft, most=self._most(project_id)))
+        insert = partial(_insert, draft=draft, most=self._most(project_id), deployment=deployment, now_ms=now)
+        function = await self._database.write(insert)
         self._events.publish(FunctionChanged(function=function))
         return function
 
@@ -209,8 +211,12 @@ class Functions:
         self._pool.retire_function(function.id)
 
 
-def _insert(connection: Connection, draft: Function, most: int | None) -> Function:
+def _insert(
+    connection: Connection, draft: Function, most: int | None, deployment: Deployment | None, now_ms: int
+) -> Function:
     slug = draft.slug or stored.pick_slug(connection, draft.project_id, slug_from(draft.name))
     function = replace(draft, slug=slug)
     stored.insert_function(connection, function, most=most)
+    if deployment is not None:
+        stored_versions.put_deployment(connection, deployment, now_ms)
     return function

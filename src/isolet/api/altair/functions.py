@@ -19,8 +19,8 @@ from isolet.api.request import json_body, open_body
 from isolet.clock import iso, parse_iso
 from isolet.domain.access import Role
 from isolet.domain.functions import Function
-from isolet.errors import Conflict, InvalidInput, NotFound, RequestError, Unauthenticated
-from isolet.functions.deploy import Deployer
+from isolet.errors import InvalidInput, NotFound, RequestError, Unauthenticated
+from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
 from isolet.observe.call_history import CallHistory
@@ -44,7 +44,7 @@ class AltairFunctions:
     credentials: Credentials
     tokens: Tokens
     functions: Functions
-    deployer: Deployer
+    publisher: Publisher
     records: CallHistory
     metrics: UsageStats
     settings: Settings
@@ -85,10 +85,7 @@ class AltairFunctions:
         async def create(request: Request, space: str) -> Response:
             project_id = self._project(request, space)
             values = shapes.creation(await json_body(request, self.settings, project_id))
-            if self.routes.named(project_id, values["slug"]) is not None:
-                raise Conflict("This function already exists")
-            function = await self.functions.create(project_id, values)
-            await self.deployer.accept(function)
+            function = await self.publisher.create(project_id, values)
             return await self._reply(function, space, 0, status_code=201)
 
         @router.get("/spaces/{space}/functions")
@@ -124,8 +121,7 @@ class AltairFunctions:
         async def replace(request: Request, space: str, name: str) -> Response:
             before = await self._function(request, space, name)
             changes = shapes.replacement(await json_body(request, self.settings, before.project_id), before)
-            function = await self.functions.update(before.project_id, before.id, changes)
-            await self.deployer.accept(function)
+            function = await self.publisher.change(before, changes)
             totals = await self.metrics.totals([function.id])
             return await self._reply(function, space, totals[function.id])
 
