@@ -25,6 +25,7 @@ from isolet.domain.functions import (
 from isolet.domain.limits import Limits
 from isolet.domain.public_routes import Access, CorsRules
 from isolet.domain.retries import check_retry
+from isolet.domain.triggers import stored_triggers
 from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, ProjectId
 
@@ -204,6 +205,8 @@ def _values(function: Function) -> dict[str, Any]:
     values["limits"] = function.limits.to_json()
     values["deploy_error"] = asdict(function.deploy_error) if function.deploy_error else None
     values["retry"] = function.retry.to_json()
+    if function.triggers is not None:
+        values["triggers"] = [trigger.to_json() for trigger in function.triggers]
     return values
 
 
@@ -216,6 +219,8 @@ def _function(row: Row[Any]) -> Function:
     values["cors"] = CorsRules(row.cors)
     values["limits"] = Limits.from_json(row.limits)
     values["retry"] = check_retry(row.retry)
+    if row.triggers is not None:
+        values["triggers"] = stored_triggers(row.triggers)
     if error := values.get("deploy_error"):
         values["deploy_error"] = DeployError(**error)
     return Function(**values)

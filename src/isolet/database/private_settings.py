@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, func, select, update
+from sqlalchemy import Connection, Text, cast, func, select
 
-from isolet.database.functions import get_function
+from isolet.database.functions import get_function, replace_function
 from isolet.database.schema import functions
 from isolet.domain.functions import Function
 from isolet.domain.triggers import SECRET_SHOWN
@@ -32,5 +33,5 @@ def seal_function(connection: Connection, read: Function, values: Mapping[str, A
         return False
     if (now.triggers, now.altair) != (read.triggers, read.altair):
         return False
-    connection.execute(update(functions).where(functions.c.id == read.id).values(**values))
+    replace_function(connection, replace(now, **values))
     return True

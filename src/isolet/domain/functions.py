@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.agents import check_agent
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.domain.public_routes import Access, CorsRules, check_access, check_cors, check_hosts
 from isolet.domain.retries import Retry, check_retry
-from isolet.domain.triggers import check_agent, check_triggers, default_triggers
+from isolet.domain.triggers import Trigger, check_triggers, default_triggers
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 
@@ -57,8 +58,8 @@ class DeployError:
 class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
-    `env_revision` grows with each change of its variables. `triggers` and `agent` are what `domain.triggers` checked;
-    None where nobody set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
+    `env_revision` grows with each change of its variables. `triggers` and `agent` are None where nobody
+    set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
     large. What `domain.private_settings` parts from `triggers` and `altair` is sealed, in `sealed_triggers` and
     `sealed_env`. `access`, `cors` and `hosts` are of its public address.
     """
@@ -73,7 +74,7 @@ class Function:
     response_mode: ResponseMode = ResponseMode.PASSTHROUGH
     public_endpoint: bool = False
     runtime_config: dict[str, Any] | None = None
-    triggers: list[dict[str, Any]] | None = None
+    triggers: tuple[Trigger, ...] | None = None
     agent: dict[str, Any] | None = None
     limits: Limits = field(default_factory=Limits)
     status: FunctionStatus = FunctionStatus.DRAFT
@@ -94,7 +95,7 @@ class Function:
     hosts: list[str] | None = None
 
 
-def triggers_of(function: Function) -> list[dict[str, Any]]:
+def triggers_of(function: Function) -> tuple[Trigger, ...]:
     """Its triggers; where nobody set any, one for HTTP that is as open as the function is."""
     return function.triggers or default_triggers(public=function.public_endpoint)
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isolet.domain.triggers import SECRET_SHOWN
+from isolet.domain.triggers import Trigger
 
 
-def part_triggers(triggers: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def part_triggers(triggers: Sequence[Trigger]) -> tuple[tuple[Trigger, ...], dict[str, Any]]:
     """Triggers as they are stored, what is shown in the place of each secret; and the secrets, by type of trigger."""
-    parted, secrets = [], {}
-    for trigger in triggers:
-        config = dict(trigger["config"])
-        if config.get("secret", SECRET_SHOWN) != SECRET_SHOWN:
-            secrets[trigger["type"]] = config["secret"]
-            config["secret"] = SECRET_SHOWN
-        parted.append({**trigger, "config": config})
-    return parted, secrets
+    secrets = {trigger.type.value: trigger.private for trigger in triggers if trigger.private is not None}
+    return tuple(trigger.masked() for trigger in triggers), secrets
 
 
 def part_altair(altair: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

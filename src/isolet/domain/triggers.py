@@ -1,11 +1,15 @@
-"""What calls a function besides its owner, and the rules of its triggers."""
+"""What calls a function besides its owner: a class for each type of trigger, read from JSON and written to it here.
+
+As JSON a trigger is `{type, config, enabled}`. A new type is a class here and a line in `_CLASSES`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -13,20 +17,9 @@ from cronsim import CronSim, CronSimError
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 
-AGENT_DESCRIPTION_MAX_CHARS = 500
 SECRET_SHOWN = "***"  # noqa: S105 – what is shown in a secret's place
-AGENT_DEFAULTS: Mapping[str, Any] = {
-    "agent_tool": False,
-    "agent_tool_description": None,
-    "agent_tool_mode": "read_only",
-    "agent_tool_exposed_to": "developer_only",
-    "allow_service_key_impersonation": True,
-}
-_CHOICES = {
-    "agent_tool_mode": ("read_only", "read_write"),
-    "agent_tool_exposed_to": ("developer_only", "end_user"),
-}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECRET = "secret"  # noqa: S105 – the name of a member
 _WEBHOOK_PROVIDERS = ("stripe", "github", "custom")
 
 
@@ -55,19 +48,152 @@ NOT_FIRED: Mapping[TriggerType, str] = {
 }
 
 
-def check_triggers(value: object) -> list[dict[str, Any]]:
-    """The triggers in full, `{type, config, enabled}`, at most one of a type. Raises InvalidInput."""
-    if not isinstance(value, list) or not value:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """`more` are the members of its config that have no meaning here; they are kept as they were sent.
+
+    The fields named in `members` are the others; None stands for a member that is not there.
+    """
+
+    type: ClassVar[TriggerType]
+    members: ClassVar[tuple[str, ...]] = ()
+
+    enabled: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], *, enabled: bool) -> Self:
+        """From a config that keeps the rules."""
+        known = {name: config[name] for name in cls.members if name in config}
+        more = {name: value for name, value in config.items() if name not in cls.members}
+        return cls(enabled=enabled, more=more, **known)
+
+    @classmethod
+    def check(cls, label: str, config: Mapping[str, Any]) -> None:
+        """Raises InvalidInput for a config that breaks a rule of this type."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        known = {name: getattr(self, name) for name in self.members}
+        return {**{name: value for name, value in known.items() if value is not None}, **self.more}
+
+    @property
+    def fires(self) -> bool:
+        return self.enabled and self.type not in NOT_FIRED
+
+    @property
+    def private(self) -> Any:
+        """Its secret, whatever the type; None where it has none, and where it was taken out."""
+        found = self.config.get(_SECRET, SECRET_SHOWN)
+        return None if found == SECRET_SHOWN else found
+
+    def masked(self) -> Self:
+        """With `***` in the place of its secret, where it has one."""
+        config = self.config
+        return self.of({**config, _SECRET: SECRET_SHOWN}, enabled=self.enabled) if _SECRET in config else self
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": self.type.value, "config": self.config, "enabled": self.enabled}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTrigger(Trigger):
+    """Calls through the public route."""
+
+    type = TriggerType.HTTP
+    members = ("auth",)
+
+    auth: HttpAuth = HttpAuth.REQUIRED
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], *, enabled: bool) -> Self:
+        more = {name: value for name, value in config.items() if name != "auth"}
+        return cls(enabled=enabled, more=more, auth=HttpAuth(config.get("auth", HttpAuth.REQUIRED)))
+
+    @classmethod
+    def check(cls, label: str, config: Mapping[str, Any]) -> None:
+        auth = config.get("auth", HttpAuth.REQUIRED)
+        if not isinstance(auth, str) or auth not in list(HttpAuth):
+            raise InvalidInput(f"{label}.auth: must be one of {', '.join(HttpAuth)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronTrigger(Trigger):
+    """`timezone` is None where none was sent: then it is UTC."""
+
+    type = TriggerType.CRON
+    members = ("schedule", "timezone")
+
+    schedule: str
+    timezone: str | None = None
+
+    @classmethod
+    def check(cls, label: str, config: Mapping[str, Any]) -> None:
+        schedule, zone = config.get("schedule"), config.get("timezone", "UTC")
+        try:
+            if not isinstance(schedule, str) or len(schedule.split()) != 5:
+                raise CronSimError("it has not five fields")
+            CronSim(schedule, _EPOCH)
+        except CronSimError as exc:
+            raise InvalidInput(f"{label}.schedule: {schedule!r} is no cron expression: {exc}") from exc
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as exc:
+            raise InvalidInput(f"{label}.timezone: {zone!r} is no time zone") from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTrigger(Trigger):
+    """`secret` is `***` where it was taken out, to be sealed."""
+
+    type = TriggerType.WEBHOOK
+    members = ("provider", "secret")
+
+    provider: str
+    secret: str
+
+    @classmethod
+    def check(cls, label: str, config: Mapping[str, Any]) -> None:
+        if config.get("provider") not in _WEBHOOK_PROVIDERS:
+            raise InvalidInput(f"{label}.provider: must be one of {', '.join(_WEBHOOK_PROVIDERS)}")
+        if not isinstance(config.get(_SECRET), str) or not config[_SECRET]:
+            raise InvalidInput(f"{label}.secret: is required")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketTrigger(Trigger):
+    type = TriggerType.WEBSOCKET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3UploadTrigger(Trigger):
+    type = TriggerType.S3_UPLOAD
+
+
+_CLASSES: Mapping[str, type[Trigger]] = {
+    cls.type: cls for cls in (HttpTrigger, CronTrigger, WebhookTrigger, WebSocketTrigger, S3UploadTrigger)
+}
+
+
+# Reading.
+
+
+def check_triggers(value: object) -> tuple[Trigger, ...]:
+    """Triggers from JSON, or as they are, at most one of a type. Raises InvalidInput."""
+    if not isinstance(value, list | tuple) or not value:
         raise InvalidInput("triggers: must be a list of at least one trigger")
-    checked = [_check(place, trigger) for place, trigger in enumerate(value)]
-    types = [trigger["type"] for trigger in checked]
+    checked = tuple(
+        trigger if isinstance(trigger, Trigger) else _check(f"triggers.{place}", trigger)
+        for place, trigger in enumerate(value)
+    )
+    types = [trigger.type for trigger in checked]
     for kind in types:
         if types.count(kind) > 1:
             raise InvalidInput(f"triggers: there may be only one {kind} trigger")
     return checked
 
 
-def check_sent_triggers(value: object) -> list[dict[str, Any]]:
+def check_sent_triggers(value: object) -> tuple[Trigger, ...]:
     """The same of what a caller sent: bounded before it is looked at closely. What is stored may be larger."""
     if isinstance(value, list):
         if len(value) > len(TriggerType):
@@ -77,106 +203,50 @@ def check_sent_triggers(value: object) -> list[dict[str, Any]]:
     return check_triggers(value)
 
 
-def check_agent(value: object) -> dict[str, Any]:
-    """All members of `AGENT_DEFAULTS`. Raises InvalidInput."""
-    if not isinstance(value, Mapping):
-        raise InvalidInput("agent: must be an object")
-    settings = {**AGENT_DEFAULTS, **value}
-    for name in ("agent_tool", "allow_service_key_impersonation"):
-        if not isinstance(settings[name], bool):
-            raise InvalidInput(f"{name}: must be true or false")
-    for name, choices in _CHOICES.items():
-        if settings[name] not in choices:
-            raise InvalidInput(f"{name}: must be one of {', '.join(choices)}")
-    text = settings["agent_tool_description"]
-    if text is not None and (not isinstance(text, str) or len(text) > AGENT_DESCRIPTION_MAX_CHARS):
-        raise InvalidInput(f"agent_tool_description: must be at most {AGENT_DESCRIPTION_MAX_CHARS} characters")
-    return settings
+def stored_triggers(value: Sequence[Mapping[str, Any]]) -> tuple[Trigger, ...]:
+    """Triggers from JSON that was checked before it was stored."""
+    return tuple(_CLASSES[one["type"]].of(one["config"], enabled=one["enabled"]) for one in value)
 
 
-def default_triggers(*, public: bool) -> list[dict[str, Any]]:
-    """Those of a function for which nobody named any."""
-    auth = HttpAuth.NONE if public else HttpAuth.REQUIRED
-    return [{"type": TriggerType.HTTP.value, "config": {"auth": auth.value}, "enabled": True}]
-
-
-def shown_triggers(triggers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """By type, without the secrets of webhooks; what is never fired is not enabled."""
-    shown = [dict(trigger) for trigger in sorted(triggers, key=lambda trigger: str(trigger["type"]))]
-    for trigger in shown:
-        trigger["enabled"] = trigger["enabled"] and trigger["type"] not in NOT_FIRED
-        if "secret" in trigger["config"]:
-            trigger["config"] = {**trigger["config"], "secret": SECRET_SHOWN}
-    return shown
-
-
-def trigger_warnings(triggers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A text for each trigger that is never fired, though it was sent to be."""
-    kinds = sorted(trigger["type"] for trigger in triggers if trigger["enabled"] and trigger["type"] in NOT_FIRED)
-    return [not_fired(TriggerType(kind)) for kind in kinds]
-
-
-def not_fired(kind: TriggerType) -> str:
-    return f"the {kind.value} trigger is kept, and never fires: {NOT_FIRED[kind]}"
-
-
-def http_auth(triggers: Sequence[Mapping[str, Any]]) -> HttpAuth | None:
-    """Who may call through the public route; None when the function is not to be called there."""
-    for trigger in triggers:
-        if trigger["type"] == TriggerType.HTTP and trigger["enabled"]:
-            return HttpAuth(trigger["config"]["auth"])
-    return None
-
-
-def _check(place: int, value: object) -> dict[str, Any]:
-    label = f"triggers.{place}"
+def _check(label: str, value: object) -> Trigger:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{label}: must be an object")
     kind = value.get("type")
-    if not isinstance(kind, str) or kind not in list(TriggerType):
+    if not isinstance(kind, str) or kind not in _CLASSES:
         raise InvalidInput(f"{label}.type: must be one of {', '.join(TriggerType)}")
     config, enabled = value.get("config", {}), value.get("enabled", True)
     if not isinstance(config, Mapping):
         raise InvalidInput(f"{label}.config: must be an object")
     if not isinstance(enabled, bool):
         raise InvalidInput(f"{label}.enabled: must be true or false")
-    rule = _RULES.get(TriggerType(kind))
-    checked = rule(label, dict(config)) if rule is not None else dict(config)
-    return {"type": kind, "config": checked, "enabled": enabled}
+    _CLASSES[kind].check(f"{label}.config", config)
+    return _CLASSES[kind].of(config, enabled=enabled)
 
 
-def _check_http(label: str, config: dict[str, Any]) -> dict[str, Any]:
-    auth = config.setdefault("auth", HttpAuth.REQUIRED.value)
-    if not isinstance(auth, str) or auth not in list(HttpAuth):
-        raise InvalidInput(f"{label}.config.auth: must be one of {', '.join(HttpAuth)}")
-    return config
+# Those of a function.
 
 
-def _check_cron(label: str, config: dict[str, Any]) -> dict[str, Any]:
-    schedule, zone = config.get("schedule"), config.get("timezone", "UTC")
-    try:
-        if not isinstance(schedule, str) or len(schedule.split()) != 5:
-            raise CronSimError("it has not five fields")
-        CronSim(schedule, _EPOCH)
-    except CronSimError as exc:
-        raise InvalidInput(f"{label}.config.schedule: {schedule!r} is no cron expression: {exc}") from exc
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as exc:
-        raise InvalidInput(f"{label}.config.timezone: {zone!r} is no time zone") from exc
-    return config
+def default_triggers(*, public: bool) -> tuple[Trigger, ...]:
+    """Those of a function for which nobody named any."""
+    return (HttpTrigger(auth=HttpAuth.NONE if public else HttpAuth.REQUIRED),)
 
 
-def _check_webhook(label: str, config: dict[str, Any]) -> dict[str, Any]:
-    if config.get("provider") not in _WEBHOOK_PROVIDERS:
-        raise InvalidInput(f"{label}.config.provider: must be one of {', '.join(_WEBHOOK_PROVIDERS)}")
-    if not isinstance(config.get("secret"), str) or not config["secret"]:
-        raise InvalidInput(f"{label}.config.secret: is required")
-    return config
+def http_auth(triggers: Sequence[Trigger]) -> HttpAuth | None:
+    """Who may call through the public route; None when the function is not to be called there."""
+    return next((one.auth for one in triggers if isinstance(one, HttpTrigger) and one.enabled), None)
 
 
-_RULES = {
-    TriggerType.HTTP: _check_http,
-    TriggerType.CRON: _check_cron,
-    TriggerType.WEBHOOK: _check_webhook,
-}
+def shown_triggers(triggers: Sequence[Trigger]) -> list[dict[str, Any]]:
+    """As JSON by type, without secrets; what is never fired is not enabled."""
+    by_type = sorted(triggers, key=lambda trigger: trigger.type.value)
+    return [replace(trigger.masked(), enabled=trigger.fires).to_json() for trigger in by_type]
+
+
+def trigger_warnings(triggers: Sequence[Trigger]) -> list[str]:
+    """A text for each trigger that is never fired, though it was sent to be."""
+    kinds = sorted(trigger.type for trigger in triggers if trigger.enabled and not trigger.fires)
+    return [not_fired(kind) for kind in kinds]
+
+
+def not_fired(kind: TriggerType) -> str:
+    return f"the {kind.value} trigger is kept, and never fires: {NOT_FIRED[kind]}"

@@ -14,7 +14,7 @@ from isolet.database import private_settings as stored
 from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.domain.private_settings import part_altair, part_triggers
-from isolet.domain.triggers import check_triggers
+from isolet.domain.triggers import Trigger, check_triggers
 from isolet.errors import NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
@@ -86,7 +86,7 @@ async def _seal_one(database: Database, vault: Vault, function_id: FunctionId) -
     return False
 
 
-async def _seal_triggers(vault: Vault, function: Function, triggers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+async def _seal_triggers(vault: Vault, function: Function, triggers: Sequence[Trigger]) -> dict[str, Any]:
     parted, secrets = part_triggers(triggers)
     sealed = await _sealed(vault, function, secrets, f"secrets of the triggers of {function.id}")
     return {"triggers": parted, "sealed_triggers": sealed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ from isolet.clock import Clock
 from isolet.compile import Compiler
 from isolet.database import deleted
 from isolet.database.connection import Database
+from isolet.domain.agents import check_agent
 from isolet.domain.functions import Function
-from isolet.domain.triggers import check_agent, default_triggers
+from isolet.domain.triggers import Trigger, default_triggers
 from isolet.errors import BuildFailed, Conflict, NotFound
 from isolet.functions.deploy import Deployer, new_deployment
 from isolet.functions.environment import Environments
@@ -31,13 +32,13 @@ _WAITING_MAX = 32
 class Release:
     """What a deploy asks for. `values` is what `domain.functions.changed` takes; `environment` the whole, or None.
 
-    `triggers` are the whole, checked; without any those of before stay. `agent` are members to change.
+    `triggers` are the whole; without any those of before stay. `agent` are members to change.
     """
 
     name: str
     code: str
     values: Mapping[str, Any]
-    triggers: list[dict[str, Any]] | None = None
+    triggers: Sequence[Trigger] | None = None
     agent: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
 
@@ -177,7 +178,7 @@ def _values(release: Release, before: Function | None) -> dict[str, Any]:
     """What to change: members that the release leaves out stay as they are, or are the default where nothing is."""
     values: dict[str, Any] = {"code": release.code, **release.values}
     if release.triggers is not None:
-        values["triggers"] = release.triggers
+        values["triggers"] = tuple(release.triggers)
     elif before is None or before.triggers is None:
         values["triggers"] = default_triggers(public=False)
     values["agent"] = check_agent({**((before and before.agent) or {}), **release.agent})

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from isolet.domain.access import Key, Principal, Role, digest
+from isolet.domain.agents import AGENT_DEFAULTS
 from isolet.domain.changes import (
     Change,
     FunctionChanged,
@@ -27,7 +28,7 @@ from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
 from isolet.domain.public_routes import Access, CorsRules
 from isolet.domain.retries import Retry
-from isolet.domain.triggers import AGENT_DEFAULTS, HttpAuth, http_auth
+from isolet.domain.triggers import HttpAuth, http_auth
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
 

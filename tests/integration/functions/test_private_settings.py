@@ -99,7 +99,7 @@ async def test_what_is_written_is_sealed(database: Database, database_url: str, 
     assert function.altair == {"options": {"topics": "a"}}
     assert trigger_secrets(vault, function) == {"webhook": SECRETS[0], "s3_upload": SECRETS[1]}
     assert function.triggers is not None
-    assert [trigger["config"] for trigger in function.triggers] == [
+    assert [trigger.config for trigger in function.triggers] == [
         {"auth": "none"},
         {"provider": "github", "secret": "***", "header": "x-sig"},
         {"secret": "***"},

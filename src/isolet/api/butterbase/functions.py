@@ -20,10 +20,10 @@ from isolet.api.reply import large, streamed
 from isolet.api.request import json_body, public_base
 from isolet.clock import Clock, iso, parse_iso
 from isolet.domain.access import Principal, Role
+from isolet.domain.agents import AGENT_DEFAULTS
 from isolet.domain.functions import Function
 from isolet.domain.metrics import Summary
 from isolet.domain.projects import Project
-from isolet.domain.triggers import AGENT_DEFAULTS
 from isolet.errors import InvalidInput, IsoletError, NotFound
 from isolet.functions.environment import Environments
 from isolet.functions.publisher import Publisher

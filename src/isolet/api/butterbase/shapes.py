@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isolet.clock import iso
+from isolet.domain.agents import AGENT_DEFAULTS, check_agent
 from isolet.domain.environment import check_changes, check_values
 from isolet.domain.functions import Function, triggers_of
 from isolet.domain.invocations import Invocation
 from isolet.domain.limits import check_bound
 from isolet.domain.metrics import Summary, Sums
 from isolet.domain.triggers import (
-    AGENT_DEFAULTS,
-    TriggerType,
-    check_agent,
+    HttpTrigger,
     check_sent_triggers,
     shown_triggers,
     trigger_warnings,
@@ -75,8 +74,7 @@ def impersonation(body: object) -> bool:
 
 
 def deployed_object(function: Function, base: str, app: str) -> dict[str, Any]:
-    shown = {item["type"]: item["enabled"] for item in shown_triggers(triggers_of(function))}
-    triggers = [{"type": item["type"], "enabled": shown[item["type"]]} for item in triggers_of(function)]
+    triggers = [{"type": trigger.type, "enabled": trigger.fires} for trigger in triggers_of(function)]
     return {
         "id": function.id,
         "name": function.name,
@@ -210,7 +208,7 @@ def log_entry(call: Invocation) -> dict[str, Any]:
 
 def public_url(function: Function, base: str, app: str) -> str | None:
     """Where it can be called; None when it has no http trigger."""
-    if any(trigger["type"] == TriggerType.HTTP for trigger in triggers_of(function)):
+    if any(isinstance(trigger, HttpTrigger) for trigger in triggers_of(function)):
         return f"{base}/v1/{app}/fn/{function.name}"
     return None
 
