@@ -43,7 +43,7 @@ async def _run() -> Sequence[Figure]:
         await database.open()
         try:
             rates = await _fill(database)
-            return [*rates, *await _ask(database, Path(folder))]
+            return [*rates, *await _ask(database)]
         finally:
             await database.close()
 
@@ -92,9 +92,12 @@ def _calls() -> Iterator[Invocation]:
         )
 
 
-async def _ask(database: Database, folder: Path) -> list[Figure]:
+async def _ask(database: Database) -> list[Figure]:
+    async def no_sizes(projects: Sequence[ProjectId]) -> Sequence[int]:
+        return [0 for _ in projects]
+
     recorder = Recorder(database)
-    records, metrics = CallHistory(database, recorder), UsageStats(database, recorder, SystemClock(), folder)
+    records, metrics = CallHistory(database, recorder), UsageStats(database, recorder, SystemClock(), no_sizes)
     log = {"limit": 100, "after_ms": time.time_ns() // 1_000_000 - 60_000}
     month = start_of(Step.MONTH, time.time_ns() // 1_000_000)
     middle = time.time_ns() // 1_000_000 - _SPAN_MS // 2

@@ -20,7 +20,7 @@ from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
-from isolet.runtime.storage import Storages
+from isolet.runtime.storage.local import LocalStorages
 from isolet.wire import heads
 
 START_TIMEOUT_S = 60.0
@@ -90,9 +90,9 @@ class Runtime:
             start_timeout_s=START_TIMEOUT_S,
         )
 
-    def storages(self) -> Storages:
+    def storages(self) -> LocalStorages:
         """To be closed by the caller."""
-        return Storages(
+        return LocalStorages(
             configs=self.configs,
             sandbox=self.sandbox,
             pid_files=self.pid_files,

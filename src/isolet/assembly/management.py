@@ -57,7 +57,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
             core.functions.service,
         ),
         records=CallHistory(database, observation.recorder),
-        usage=UsageStats(database, observation.recorder, core.host.clock, core.runtime.storages.data),
+        usage=UsageStats(database, observation.recorder, core.host.clock, core.runtime.storages.sizes),
     )
     doors = [*_native(core, services), *(door for feature in features for door in feature.doors())]
     return management.build(

@@ -18,6 +18,7 @@ def open_project_data(core: Core) -> Feature:
     backups = Backups(
         storages,
         Soundness(core.host.sandbox),
+        folder=core.host.folder / "projects",
         room=lambda project_id: routes.limits_of(project_id).storage_mb * _MB,
     )
 

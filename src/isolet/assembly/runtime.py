@@ -26,7 +26,8 @@ from isolet.runtime.instance import Instance, Launcher
 from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
 from isolet.runtime.process import PidFiles
-from isolet.runtime.storage import Storages
+from isolet.runtime.storage.local import LocalStorages
+from isolet.runtime.storage.port import ProjectStorages
 from isolet.settings import Settings
 from isolet.telemetry import get_logger
 
@@ -45,7 +46,7 @@ class Runtime:
     pool: Pool
     guard: Guard
     egresses: Egresses
-    storages: Storages
+    storages: ProjectStorages
     addresses: Addresses
     loopback: socket
     instance_of: Callable[[str], Instance | None]
@@ -121,8 +122,10 @@ async def _open_egresses(
     return egresses
 
 
-def _open_storages(host: Host, routes: Routes, configs: ConfigBuilder, pid_files: PidFiles, run: Path) -> Storages:
-    storages = Storages(
+def _open_storages(
+    host: Host, routes: Routes, configs: ConfigBuilder, pid_files: PidFiles, run: Path
+) -> ProjectStorages:
+    storages = LocalStorages(
         configs=configs,
         sandbox=host.sandbox,
         pid_files=pid_files,

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from isolet.clock import Clock
 from isolet.database import metrics as stored
@@ -25,13 +21,19 @@ _EXACT_CALLS = 10_000
 
 
 class UsageStats:
-    """`folder` is where each project has a folder of its stores."""
+    """`sizes` tells how many bytes each of some projects stores."""
 
-    def __init__(self, database: Database, recorder: Recorder, clock: Clock, folder: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder,
+        clock: Clock,
+        sizes: Callable[[Sequence[ProjectId]], Awaitable[Sequence[int]]],
+    ) -> None:
         self._database = database
         self._recorder = recorder
         self._clock = clock
-        self._folder = folder
+        self._sizes = sizes
 
     async def function(self, function_id: FunctionId, window: str) -> FunctionMetrics:
         """Over one of WINDOWS_MS, or `all`. Raises InvalidInput for another.
@@ -65,7 +67,7 @@ class UsageStats:
         """What each of these projects used in the month; its stores' size is that of now."""
         await self._recorder.catch_up()
         found = await self._database.read(stored.sum_projects, month_ms)
-        sizes = await asyncio.to_thread(lambda: [_size(self._folder / project_id) for project_id in projects])
+        sizes = await self._sizes(projects)
         return [
             Usage(project_id=project_id, month_ms=month_ms, sums=found.get(project_id, Sums()), storage_bytes=size)
             for project_id, size in zip(projects, sizes, strict=True)
@@ -128,14 +130,3 @@ def _rolled_with_edge(
         sums=rolled.plus(edge),
         percentiles_us={percent: percentile(counts, percent) for percent in PERCENTILES},
     )
-
-
-def _size(folder: Path) -> int:
-    """Bytes of all files below a folder; 0 when there is none."""
-    total = 0
-    # Unlike `rglob` it passes over folders that vanish meanwhile.
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(os.path.join(parent, name)).st_size
-    return total

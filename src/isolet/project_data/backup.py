@@ -1,8 +1,8 @@
 """Backup of a project's stores to one file, and restore from it, while functions run.
 
 The storage process stands still while its files are copied, so what is copied is one moment of all of them. The copy is
-then opened and checked like after a power cut, and packed. Neither the folder, which a sandboxed process writes, nor a
-file that is to be restored is believed: no link is followed, and databases are opened in a process of their own.
+then opened and checked like after a power cut, and packed. A file that is to be
+restored is not believed, and databases are opened in a process of their own.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import contextlib
 import errno
 import io
 import json
-import os
 import shutil
-import stat
 import tarfile
 import tempfile
 import zlib
@@ -25,24 +23,22 @@ from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
-from isolet.errors import InvalidInput, PlatformError, TooLarge, TooManyRequests, Unavailable
+from isolet.errors import InvalidInput, TooLarge, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.archive import NO_BACKUP, Member, members
 from isolet.project_data.soundness import Soundness
-from isolet.runtime.storage import Storages
+from isolet.runtime.storage.port import PARTS, ProjectStorages
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_FOLDERS = ("objects", "blobs")
 _MARK = "isolet-backup-1"
-_BACKUP, _RESTORE, UPLOAD = ".backup-", ".restore-", ".upload-"
+_BACKUP, UPLOAD = ".backup-", ".upload-"
 _CHUNK = 1024 * 1024
 _DEPTH_MAX = 8
 _MANIFEST_MAX_BYTES = 4096
 _ROOM_BYTES = 20 * 1024**3
 _RETRY_AFTER_S = 10
 _THREADS = 2
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # What is no fault of the file.
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS)
 
@@ -63,15 +59,20 @@ class Backups:
     """
 
     def __init__(
-        self, storages: Storages, soundness: Soundness, *, room: Callable[[ProjectId], int] = lambda _: _ROOM_BYTES
+        self,
+        storages: ProjectStorages,
+        soundness: Soundness,
+        *,
+        folder: Path,
+        room: Callable[[ProjectId], int] = lambda _: _ROOM_BYTES,
     ) -> None:
         self._storages = storages
         self._soundness = soundness
         self._room = room
         self._busy: set[ProjectId] = set()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="isolet-backup")
-        self.folder = storages.data
-        tidy(self.folder)
+        self._folder = folder
+        tidy(folder)
 
     @contextlib.asynccontextmanager
     async def create(self, project_id: ProjectId) -> AsyncIterator[Path]:
@@ -82,11 +83,11 @@ class Backups:
         with (
             self._alone(project_id),
             _room("back up"),
-            tempfile.TemporaryDirectory(dir=self._storages.data, prefix=_BACKUP) as scratch,
+            tempfile.TemporaryDirectory(dir=self._folder, prefix=_BACKUP) as scratch,
         ):
             copy = Path(scratch) / "copy"
-            async with self._storages.use(project_id) as storage, storage.paused() as folder:
-                await self._in_thread(_copy, folder, copy)
+            async with self._storages.use(project_id) as storage, storage.paused() as copy_to:
+                await self._in_thread(copy_to, copy)
             await self._soundness.settle(copy)
             file = Path(scratch) / "backup.tar"
             await self._in_thread(_pack, copy, file)
@@ -101,7 +102,7 @@ class Backups:
         with (
             self._alone(project_id),
             _room("restore"),
-            tempfile.NamedTemporaryFile(dir=self.folder, prefix=UPLOAD) as file,
+            tempfile.NamedTemporaryFile(dir=self._folder, prefix=UPLOAD) as file,
         ):
             yield Upload(project_id=project_id, file=file, max_bytes=2 * self._room(project_id))
 
@@ -110,17 +111,15 @@ class Backups:
 
         Calls to the stores wait meanwhile; those under way fail.
         """
-        prefix = f"{_RESTORE}{upload.project_id}."
-        with _room("restore"), tempfile.TemporaryDirectory(dir=self._storages.data, prefix=prefix) as scratch:
-            fresh = Path(scratch) / "fresh"
+        with _room("restore"), self._storages.staging(upload.project_id) as fresh:
             room = self._room(upload.project_id)
             await self._in_thread(_unpack, upload.file, fresh, room)
             try:
                 await self._soundness.check(fresh)
             except InvalidInput as exc:
                 raise InvalidInput(f"{NO_BACKUP}: {exc.message}") from exc
-            async with self._storages.use(upload.project_id) as storage, storage.stopped() as folder:
-                await self._in_thread(_swap, fresh, folder, Path(scratch) / "old")
+            async with self._storages.use(upload.project_id) as storage, storage.stopped() as replace:
+                await self._in_thread(replace, fresh)
 
     async def write(self, upload: Upload, part: bytes) -> None:
         """The next part of a file that comes in."""
@@ -150,74 +149,11 @@ def _room(work: str) -> Iterator[None]:
         raise Unavailable(f"cannot {work} the stores: {exc.strerror or 'a file cannot be copied'}") from exc
 
 
-def tidy(data: Path) -> None:
-    """Remove what backups and restores that were cut off left; a restore that was in the midst is undone."""
-    for scratch in data.glob(f"{_RESTORE}*"):
-        if any((scratch / "fresh" / name).exists() for name in _FOLDERS):
-            _swap_back(scratch, data / scratch.name.removeprefix(_RESTORE).split(".")[0])
-    for prefix in (_BACKUP, _RESTORE, UPLOAD):
-        for left in data.glob(f"{prefix}*"):
+def tidy(folder: Path) -> None:
+    """Remove what backups and restores that were cut off left."""
+    for prefix in (_BACKUP, UPLOAD):
+        for left in folder.glob(f"{prefix}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _swap_back(scratch: Path, folder: Path) -> None:
-    for name in _FOLDERS:
-        if (scratch / "old" / name).exists():
-            if (folder / name).exists():
-                (folder / name).rename(scratch / f"undone-{name}")
-            (scratch / "old" / name).rename(folder / name)
-
-
-def _copy(folder: Path, target: Path) -> None:
-    """Raises PlatformError for what is no plain file or folder of its own: a link may lead anywhere."""
-    target.mkdir()
-    at = os.open(folder, _FOLDER_FLAGS)
-    try:
-        for name in _FOLDERS:
-            _copy_folder(name, at, target / name, 0)
-    finally:
-        os.close(at)
-
-
-def _copy_folder(name: str, at: int, target: Path, depth: int) -> None:
-    if depth > _DEPTH_MAX:
-        raise _strange(name)
-    try:
-        here = os.open(name, _FOLDER_FLAGS, dir_fd=at)
-    except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise _strange(name) from exc
-        raise
-    try:
-        target.mkdir()
-        with os.scandir(here) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    _copy_folder(entry.name, here, target / entry.name, depth + 1)
-                else:
-                    _copy_file(entry.name, here, target / entry.name)
-    finally:
-        os.close(here)
-
-
-def _copy_file(name: str, at: int, target: Path) -> None:
-    try:
-        # Without waiting: a pipe would wait for its other end.
-        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
-    except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.ENXIO):
-            raise _strange(name) from exc
-        raise
-    with open(source, "rb") as file:
-        found = os.fstat(source)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise _strange(name)
-        with target.open("xb") as written:
-            shutil.copyfileobj(file, written, _CHUNK)
-
-
-def _strange(name: str) -> PlatformError:
-    return PlatformError(f"cannot back up the stores: {name!r} is no plain file of theirs")
 
 
 def _pack(copy: Path, file: Path) -> None:
@@ -251,7 +187,7 @@ def _checksum(folder: Path) -> int:
 
 def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> None:
     """Unpack what `_pack` made, and nothing else: it may come from anywhere, cut off or changed."""
-    for name in _FOLDERS:
+    for name in PARTS:
         (target / name).mkdir(parents=True)
     file.seek(0)
     try:
@@ -322,13 +258,6 @@ def _write(member: Member, target: Path) -> int:
 def _is_ours(member: Member) -> bool:
     """A plain file in a namespace of the stores, or a folder."""
     first, *below = member.name.split("/")
-    if first not in _FOLDERS or len(below) > _DEPTH_MAX or any(part in ("", ".", "..") for part in below):
+    if first not in PARTS or len(below) > _DEPTH_MAX or any(part in ("", ".", "..") for part in below):
         return False
     return member.is_folder or len(below) > 1
-
-
-def _swap(fresh: Path, folder: Path, old: Path) -> None:
-    old.mkdir()
-    for name in _FOLDERS:
-        (folder / name).rename(old / name)
-        (fresh / name).rename(folder / name)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from isolet.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.exchange import Answer, ask
-from isolet.runtime.storage import Storages
+from isolet.runtime.storage.port import ProjectStorages
 
 KEY_MAX_BYTES = 512
 VALUE_MAX_BYTES = 25 * 1024 * 1024
@@ -40,7 +40,7 @@ class KvValue:
 
 
 class Kv:
-    def __init__(self, storages: Storages) -> None:
+    def __init__(self, storages: ProjectStorages) -> None:
         self._storages = storages
 
     async def list(
@@ -93,7 +93,7 @@ class Kv:
     ) -> Answer:
         """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk."""
         async with self._storages.use(project_id) as storage:
-            answer = await ask(storage.kv, method, target, headers=headers, body=body)
+            answer = await ask(storage.kv(), method, target, headers=headers, body=body)
         if answer.status == 404:
             raise NotFound("Key not found")
         if answer.status == 413:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from isolet.ids import ProjectId
 from isolet.project_data import dump
 from isolet.project_data.exchange import ask, parts_of
 from isolet.project_data.passing import is_rows, meta_of, passed_on
-from isolet.runtime.storage import Storages
+from isolet.runtime.storage.port import ProjectStorages
 
 STATEMENT_MAX_BYTES = 100_000
 # What workerd passes on at once, statements or rows; text that is not plain takes two bytes a character there.
@@ -68,7 +68,7 @@ class SqlFigures:
 
 
 class Sql:
-    def __init__(self, storages: Storages) -> None:
+    def __init__(self, storages: ProjectStorages) -> None:
         self._storages = storages
 
     async def query(self, project_id: ProjectId, sql: str, params: Sequence[Any]) -> SqlResult:
@@ -120,7 +120,7 @@ class Sql:
         headers = {"content-type": "application/json"}
         async with (
             self._storages.use(project_id) as storage,
-            aclosing(parts_of(storage.database, "POST", target, headers=headers, body=body)) as parts,
+            aclosing(parts_of(storage.database(), "POST", target, headers=headers, body=body)) as parts,
         ):
             async for part in parts:
                 yield part
@@ -205,10 +205,9 @@ class Sql:
         target: str = "/query",
     ) -> list[dict[str, Any]]:
         async with self._storages.use(project_id) as storage:
-            storage.patient += bulk
-            try:
+            with storage.long_work() if bulk else nullcontext():
                 answer = await ask(
-                    storage.database,
+                    storage.database(),
                     "POST",
                     target,
                     headers={"content-type": "application/json"},
@@ -216,8 +215,6 @@ class Sql:
                     timeout_s=_BULK_TIMEOUT_S if bulk else 20.0,
                     max_bytes=max_bytes,
                 )
-            finally:
-                storage.patient -= bulk
         parsed = await asyncio.to_thread(json.loads, answer.body)
         if isinstance(parsed, dict):
             raise _failure(parsed)

@@ -1,6 +1,6 @@
 """A project's way out: a workerd process that resolves names and refuses addresses that are not allowed.
 
-Each project in use has its own, started by its first connection (`demand.py`), so that no two share connections,
+Each project in use has its own, started by its first connection (`supervised.py`), so that no two share connections,
 look-ups of names, or sessions of TLS. What the host itself sends for a project, callbacks and questions for keys,
 leaves by the same process, through a socket of the host's own that counts towards no limit.
 """
@@ -22,10 +22,11 @@ from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
 from isolet.runtime.answers import Answers
 from isolet.runtime.config import DENIED_NETWORKS, GATE_SOCKET, HOST_SOCKET, SOCKET_NAME, ConfigBuilder
-from isolet.runtime.demand import InUse, NotNow, OnDemand
+from isolet.runtime.in_use import InUse
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.reasons import Reasons
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.supervised import SupervisedChild
 from isolet.runtime.usage import anonymous_bytes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -64,18 +65,13 @@ class Egress:
         self.channel = Channel(str(self.inside / SOCKET_NAME))
         reasons = Reasons(allowed=owner.allowed, denied=owner.denied, limit=lambda: owner.connections_max(project_id))
         self._answers = Answers(self.inside / HOST_SOCKET, reasons.answer)
-        self.users = 0
-        self.idle_timer: asyncio.TimerHandle | None = None
         listeners = {GATE_SOCKET: listen(self.socket), SOCKET_NAME: listen(self.inside / SOCKET_NAME)}
-        self._process = OnDemand(
-            "egress", project_id, listeners, self._start, tasks=owner.tasks, on_started=self._started
-        )
+        self._process = SupervisedChild("egress", project_id, listeners, self._start, self._guard, tasks=owner.tasks)
 
     @property
     def pid(self) -> int | None:
         """The pid of the running process."""
-        child = self._process.child
-        return child.pid if child is not None else None
+        return self._process.pid
 
     def restart(self) -> None:
         """End the process, which starts anew with the rules of that time."""
@@ -85,12 +81,8 @@ class Egress:
 
     async def _start(self, listeners: Mapping[str, socket]) -> Child:
         await self._answers.start()
-        if self._process.closed:
-            raise NotNow
+        self._process.check_wanted()
         return self._owner.spawn(listeners, self.inside, self._owner.connections_max(self.project_id))
-
-    def _started(self, child: Child) -> None:
-        self._owner.tasks.spawn(self._guard(child), name=f"guard egress {self.project_id}")
 
     async def _guard(self, child: Child) -> None:
         """End a process that grows too large; the next connection starts another."""
@@ -102,14 +94,14 @@ class Egress:
 
     def detach(self) -> None:
         """Give the sockets up at once, so that the next use of the project makes new ones."""
-        self._process.detach()
+        self._process.close()
         self.channel.close()
         self._answers.detach()
         for folder in (self.folder, self.inside):
             shutil.rmtree(folder, ignore_errors=True)
 
     async def close(self) -> None:
-        if not self._process.closed:
+        if not self._process.is_closed:
             self.detach()
         await self._process.kill()
 
@@ -148,7 +140,7 @@ class Egresses:
             made.mkdir(parents=True)
         self.tasks = Tasks()
         self._in_use = InUse(
-            lambda project_id: Egress(self, project_id), idle_timeout_s=idle_timeout_s, tasks=self.tasks
+            "egress", lambda project_id: Egress(self, project_id), idle_timeout_s=idle_timeout_s, tasks=self.tasks
         )
 
     async def check(self) -> None:

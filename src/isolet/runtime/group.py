@@ -8,12 +8,10 @@ from itertools import islice
 from isolet.domain.limits import Limits
 from isolet.errors import TooManyRequests
 from isolet.ids import FunctionId, ProjectId
+from isolet.runtime.backoff import BackOff
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import State
 
-# The first crash costs nothing; a release that goes on crashing waits longer and longer, up to a minute.
-_START_PAUSE_S = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
-_CRASH_PAUSE_S = (0.0, 0.0, 0.1, 0.5, 1.0)
 QUARANTINE_AFTER = 3
 _RETRY_AFTER_S = 1
 # Each looks for its place, and waits again when there is none.
@@ -120,17 +118,17 @@ class Group:
     def count_start_failure(self, reason: str) -> None:
         self.start_failures += 1
         self.reason = reason
-        self._pause(_START_PAUSE_S, self.start_failures)
+        self._pause(BackOff.START, self.start_failures)
 
     def count_crash(self) -> None:
         self.crashes += 1
-        self._pause(_CRASH_PAUSE_S, self.crashes)
+        self._pause(BackOff.CRASH, self.crashes)
 
     def count_success(self) -> None:
         self.crashes = 0
 
-    def _pause(self, pauses: tuple[float, ...], failures: int) -> None:
-        self.not_before = self._loop.time() + pauses[min(failures, len(pauses)) - 1]
+    def _pause(self, pauses: BackOff, failures: int) -> None:
+        self.not_before = self._loop.time() + pauses.pause_s(failures)
 
     @property
     def pause_s(self) -> float:

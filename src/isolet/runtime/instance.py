@@ -22,7 +22,7 @@ from isolet.runtime.origins import Origins
 from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
 from isolet.runtime.sandbox import Sandbox
-from isolet.runtime.storage import Storage, Storages
+from isolet.runtime.storage.port import ProjectStorage, ProjectStorages
 from isolet.runtime.usage import MemoryGauge, anonymous_bytes, busy_seconds, cpu_seconds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -81,7 +81,7 @@ class Launcher:
         pid_files: PidFiles,
         sockets: Path,
         egresses: Egresses,
-        storages: Storages,
+        storages: ProjectStorages,
         loopback_socket: Path | None = None,
         cgroups: Cgroups | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class Launcher:
             config = self._configs.instance(
                 spec,
                 egress=f"{self._sandbox.path(egress.folder, _EGRESS_INSIDE)}/{egress.socket.name}",
-                storage=self._sandbox.path(storage.sockets, _STORAGE_INSIDE),
+                storage=self._sandbox.path(storage.mount, _STORAGE_INSIDE),
                 loopback=self._loopback_address(),
                 token=token,
             )
@@ -118,7 +118,7 @@ class Launcher:
                 name=f"function {spec.release}",
                 config=config,
                 listeners={SOCKET_NAME: listen(path)},
-                folders=self._folders(egress.folder, storage.sockets),
+                folders=self._folders(egress.folder, storage.mount),
                 memory_max_bytes=2 * spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES,
             )
             instance = Instance(
@@ -143,11 +143,11 @@ class Launcher:
         """The instance that shows this token when it calls other functions."""
         return self._by_token.get(token)
 
-    def _ended(self, token: str, egress: Egress, storage: Storage) -> None:
+    def _ended(self, token: str, egress: Egress, storage: ProjectStorage) -> None:
         del self._by_token[token]
         self._let_go(egress, storage)
 
-    def _let_go(self, egress: Egress, storage: Storage) -> None:
+    def _let_go(self, egress: Egress, storage: ProjectStorage) -> None:
         self._egresses.release(egress)
         self._storages.release(storage)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from isolet.observe.call_history import CallHistory
 from isolet.observe.recorder import Recorder
 from isolet.observe.retention import Retention
 from isolet.observe.usage_stats import UsageStats
+from isolet.runtime.storage.files import sizes
 from isolet.tasks import Tasks
 from tests.integration.database.rows import a_function, a_project, an_invocation
 
@@ -91,7 +94,7 @@ async def test_stores_that_come_and_go_do_not_break_the_figures_of_usage(
     thread = threading.Thread(target=churn)
     thread.start()
     try:
-        metrics = UsageStats(database, Recorder(database), Now(), tmp_path)
+        metrics = UsageStats(database, Recorder(database), Now(), partial(asyncio.to_thread, sizes, tmp_path))
         for _ in range(300):
             (found,) = await metrics.usage([function.project_id], 0)
             assert found.storage_bytes == 0
@@ -145,7 +148,9 @@ async def test_a_sweep_leaves_the_newest_records_and_every_count(
         await retention.sweep()
         assert retention.deleted == 5
         assert len(await CallHistory(database, recorder).latest(function.id, limit=20)) == 4
-        found = await UsageStats(database, recorder, Now(), tmp_path).function(function.id, "all")
+        found = await UsageStats(database, recorder, Now(), partial(asyncio.to_thread, sizes, tmp_path)).function(
+            function.id, "all"
+        )
         assert found.sums.total == 9
     finally:
         await tasks.close()

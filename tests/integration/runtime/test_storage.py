@@ -9,7 +9,7 @@ import pytest
 from isolet.errors import NotFound, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.exchange import Answer, ask
-from isolet.runtime.storage import Storage, Storages
+from isolet.runtime.storage.local import LocalStorage, LocalStorages
 from tests.support.runtime import Runtime
 
 pytestmark = pytest.mark.anyio
@@ -17,20 +17,20 @@ PROJECT = ProjectId("0198c1de-0000-7000-8000-000000000001")
 
 
 @pytest.fixture
-async def storages(runtime: Runtime) -> AsyncIterator[Storages]:
+async def storages(runtime: Runtime) -> AsyncIterator[LocalStorages]:
     storages = runtime.storages()
     yield storages
     await storages.close()
 
 
 @pytest.fixture
-async def storage(storages: Storages) -> AsyncIterator[Storage]:
+async def storage(storages: LocalStorages) -> AsyncIterator[LocalStorage]:
     async with storages.use(PROJECT) as storage:
         yield storage
 
 
-async def put(storage: Storage) -> Answer:
-    return await ask(storage.kv, "PUT", "/key", body=b"value")
+async def put(storage: LocalStorage) -> Answer:
+    return await ask(storage.kv(), "PUT", "/key", body=b"value")
 
 
 def stands_still(pid: int) -> bool:
@@ -38,7 +38,7 @@ def stands_still(pid: int) -> bool:
     return inner[-1].status() == psutil.STATUS_STOPPED
 
 
-async def test_two_copies_at_once_each_have_files_that_nobody_writes(storage: Storage) -> None:
+async def test_two_copies_at_once_each_have_files_that_nobody_writes(storage: LocalStorage) -> None:
     assert (await put(storage)).status == 200
     seen: list[bool] = []
 
@@ -54,7 +54,7 @@ async def test_two_copies_at_once_each_have_files_that_nobody_writes(storage: St
     assert (await put(storage)).status == 200
 
 
-async def test_a_process_that_starts_stands_still_too(storage: Storage) -> None:
+async def test_a_process_that_starts_stands_still_too(storage: LocalStorage) -> None:
     call = asyncio.create_task(put(storage))
     while storage.pid is None:
         await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def test_a_process_that_starts_stands_still_too(storage: Storage) -> None:
 
 
 async def test_a_deletion_waits_for_the_copy_under_way_and_refuses_those_that_wait(
-    storages: Storages, storage: Storage
+    storages: LocalStorages, storage: LocalStorage
 ) -> None:
     assert (await put(storage)).status == 200
 
@@ -75,7 +75,8 @@ async def test_a_deletion_waits_for_the_copy_under_way_and_refuses_those_that_wa
         async with storage.paused():
             pass
 
-    async with storage.paused() as folder:
+    folder = storage.folder
+    async with storage.paused():
         deletion = asyncio.create_task(storages.delete(storage.project_id))
         late = asyncio.create_task(copy())
         await asyncio.wait({deletion}, timeout=0.2)
@@ -87,7 +88,9 @@ async def test_a_deletion_waits_for_the_copy_under_way_and_refuses_those_that_wa
     assert not folder.exists()
 
 
-async def test_what_arrives_for_a_deleted_project_makes_no_files(storages: Storages, storage: Storage) -> None:
+async def test_what_arrives_for_a_deleted_project_makes_no_files(
+    storages: LocalStorages, storage: LocalStorage
+) -> None:
     await storages.delete(storage.project_id)
 
     with pytest.raises(NotFound):
@@ -96,7 +99,7 @@ async def test_what_arrives_for_a_deleted_project_makes_no_files(storages: Stora
     assert not storage.folder.exists()
 
 
-async def test_a_process_that_is_not_there_does_not_start_while_files_are_copied(storage: Storage) -> None:
+async def test_a_process_that_is_not_there_does_not_start_while_files_are_copied(storage: LocalStorage) -> None:
     async with storage.paused():
         call = asyncio.create_task(put(storage))
         await asyncio.wait({call}, timeout=0.3)
@@ -105,7 +108,7 @@ async def test_a_process_that_is_not_there_does_not_start_while_files_are_copied
     assert (await call).status == 200
 
 
-async def test_files_are_replaced_by_one_at_a_time_and_with_no_process_on_them(storage: Storage) -> None:
+async def test_files_are_replaced_by_one_at_a_time_and_with_no_process_on_them(storage: LocalStorage) -> None:
     assert (await put(storage)).status == 200
     at_once = [0]
     calls = []

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from isolet.project_data.backup import tidy
+from isolet.runtime.storage.files import undo_replacements
 
 PROJECT = "0198c1de-0000-7000-8000-000000000001"
 
@@ -61,7 +62,7 @@ SCRATCH = f".restore-{PROJECT}.abc"
 def test_a_restore_that_was_cut_off_is_undone(tmp_path: Path, files: tuple[str, ...]) -> None:
     lay(tmp_path, *files)
 
-    tidy(tmp_path)
+    undo_replacements(tmp_path)
 
     assert found(tmp_path) == {f"{PROJECT}/objects/old", f"{PROJECT}/blobs/old"}
 
@@ -70,6 +71,6 @@ def test_a_restore_that_was_done_stays_done(tmp_path: Path) -> None:
     lay(tmp_path, f"{PROJECT}/objects/new", f"{PROJECT}/blobs/new", f"{SCRATCH}/old/blobs/old")
     (tmp_path / SCRATCH / "fresh").mkdir()
 
-    tidy(tmp_path)
+    undo_replacements(tmp_path)
 
     assert found(tmp_path) == {f"{PROJECT}/objects/new", f"{PROJECT}/blobs/new"}

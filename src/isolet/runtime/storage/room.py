@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from isolet.runtime.storage.files import bytes_below
 
 _MB = 1024 * 1024
 _STORES = ("kv", "sql")
@@ -55,7 +56,7 @@ class Room:
     def started(self) -> None:
         """A process starts on the files, and has said nothing yet: its databases count as large as their files are."""
         for store, name in zip(_STORES, ("isolet-kv", "isolet-d1"), strict=True):
-            self._used[store] = _bytes_below(self._folder / "objects" / name)
+            self._used[store] = bytes_below(self._folder / "objects" / name)
         self._written = self._written_at_scan = 0
         self._scanned_at = -_SCAN_EVERY_S
 
@@ -65,30 +66,6 @@ class Room:
             if began - self._scanned_at < max(every_s, _SCAN_SHARE * self._took_s):
                 return
             written = self._written
-            self._files = await asyncio.to_thread(_bytes_below, self._folder / "blobs")
+            self._files = await asyncio.to_thread(bytes_below, self._folder / "blobs")
             self._written_at_scan = written
             self._scanned_at, self._took_s = began, time.monotonic() - began
-
-
-def _bytes_below(folder: Path) -> int:
-    """The size of all files below a folder, which a process changes meanwhile; links are not followed."""
-    total, folders = 0, [str(folder)]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    else:
-                        total += _size(entry)
-        except OSError:
-            continue
-    return total
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_size
-    except OSError:
-        # It was deleted since.
-        return 0

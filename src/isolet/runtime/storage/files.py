@@ -1,0 +1,138 @@
+"""The files of a project's stores: how they are copied, replaced whole, and counted.
+
+A sandboxed process writes them, so no link is followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from isolet.errors import PlatformError
+from isolet.ids import ProjectId
+from isolet.runtime.storage.port import PARTS
+
+_RESTORE = ".restore-"
+_FRESH, _OLD = "fresh", "old"
+_CHUNK = 1024 * 1024
+_DEPTH_MAX = 8
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def staging(data: Path, project_id: ProjectId) -> Iterator[Path]:
+    """On the file system of the stores, so that files are moved from there and not copied."""
+    with tempfile.TemporaryDirectory(dir=data, prefix=f"{_RESTORE}{project_id}.") as scratch:
+        yield Path(scratch) / _FRESH
+
+
+def replace(folder: Path, fresh: Path) -> None:
+    """Put the parts in `fresh`, which `staging` gave, in the place of those in `folder`."""
+    old = fresh.with_name(_OLD)
+    old.mkdir()
+    for name in PARTS:
+        (folder / name).rename(old / name)
+        (fresh / name).rename(folder / name)
+
+
+def undo_replacements(data: Path) -> None:
+    """Undo each replacement in `data` that was in the midst when the server was killed, and remove what all left."""
+    for scratch in data.glob(f"{_RESTORE}*"):
+        if any((scratch / _FRESH / name).exists() for name in PARTS):
+            _swap_back(scratch, data / scratch.name.removeprefix(_RESTORE).split(".")[0])
+        shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+
+
+def _swap_back(scratch: Path, folder: Path) -> None:
+    for name in PARTS:
+        if (scratch / _OLD / name).exists():
+            if (folder / name).exists():
+                (folder / name).rename(scratch / f"undone-{name}")
+            (scratch / _OLD / name).rename(folder / name)
+
+
+def copy(folder: Path, target: Path) -> None:
+    """Raises PlatformError for what is no plain file or folder of its own: a link may lead anywhere."""
+    target.mkdir()
+    at = os.open(folder, _FOLDER_FLAGS)
+    try:
+        for name in PARTS:
+            _copy_folder(name, at, target / name, 0)
+    finally:
+        os.close(at)
+
+
+def _copy_folder(name: str, at: int, target: Path, depth: int) -> None:
+    if depth > _DEPTH_MAX:
+        raise _strange(name)
+    try:
+        here = os.open(name, _FOLDER_FLAGS, dir_fd=at)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise _strange(name) from exc
+        raise
+    try:
+        target.mkdir()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _copy_folder(entry.name, here, target / entry.name, depth + 1)
+                else:
+                    _copy_file(entry.name, here, target / entry.name)
+    finally:
+        os.close(here)
+
+
+def _copy_file(name: str, at: int, target: Path) -> None:
+    try:
+        # Without waiting: a pipe would wait for its other end.
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENXIO):
+            raise _strange(name) from exc
+        raise
+    with open(source, "rb") as file:
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise _strange(name)
+        with target.open("xb") as written:
+            shutil.copyfileobj(file, written, _CHUNK)
+
+
+def _strange(name: str) -> PlatformError:
+    return PlatformError(f"cannot back up the stores: {name!r} is no plain file of theirs")
+
+
+def sizes(data: Path, project_ids: Sequence[ProjectId]) -> list[int]:
+    """In bytes, of each project's files in `data`; 0 for one that has none."""
+    return [bytes_below(data / project_id) for project_id in project_ids]
+
+
+def bytes_below(folder: Path) -> int:
+    """The size of all files below a folder, which a process changes meanwhile; links are not followed."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += _size(entry)
+        except OSError:
+            continue
+    return total
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        # It was deleted since.
+        return 0

@@ -1,0 +1,85 @@
+"""What the server asks of the storage of projects, wherever it keeps what they store.
+
+Names of files, and folders that are not for temporary files, are matters of an implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from isolet.ids import ProjectId
+from isolet.wire.channel import Channel
+
+# The namespace that functions see as `KV`, and the database that they see as `DB`.
+DEFAULT = "default"
+# The folders of a copy of all that a project stored: SQLite databases, and the values of keys.
+PARTS = ("objects", "blobs")
+
+# Both block, so they are for a thread. `Copy` writes `PARTS` into a folder that it makes; `Replace` takes them from a
+# folder that `ProjectStorages.staging` gave. Both raise OSError for a disk in trouble, PlatformError for strange files.
+Copy = Callable[[Path], None]
+Replace = Callable[[Path], None]
+
+
+class ProjectStorage(Protocol):
+    """One project's stores, while they are held. `mount` is the folder that its instances see, with the sockets."""
+
+    @property
+    def project_id(self) -> ProjectId: ...
+
+    @property
+    def mount(self) -> Path: ...
+
+    def kv(self, name: str = DEFAULT) -> Channel:
+        """The way to a namespace. Raises NotFound."""
+        ...
+
+    def database(self, name: str = DEFAULT) -> Channel:
+        """The way to a database. Raises NotFound."""
+        ...
+
+    def long_work(self) -> AbstractContextManager[None]:
+        """Statements of the host's own may take longer meanwhile than those of functions."""
+        ...
+
+    def paused(self) -> AbstractAsyncContextManager[Copy]:
+        """Nothing is written meanwhile, and calls wait; one at a time. Raises Unavailable when it was closed."""
+        ...
+
+    def stopped(self) -> AbstractAsyncContextManager[Replace]:
+        """Nothing is in use meanwhile: calls wait, and those under way fail. Raises like `paused`."""
+        ...
+
+
+class ProjectStorages(Protocol):
+    """The storage of every project."""
+
+    def hold(self, project_id: ProjectId) -> ProjectStorage:
+        """A project's storage, kept working until `release`. Raises NotFound for a project that was deleted."""
+        ...
+
+    def release(self, storage: ProjectStorage) -> None: ...
+
+    def use(self, project_id: ProjectId) -> AbstractAsyncContextManager[ProjectStorage]:
+        """A project's storage, for a request of the host's own. Raises like `hold`."""
+        ...
+
+    async def sizes(self, project_ids: Sequence[ProjectId]) -> Sequence[int]:
+        """How many bytes each project stores now; 0 for one that stores nothing."""
+        ...
+
+    def staging(self, project_id: ProjectId) -> AbstractContextManager[Path]:
+        """A folder, to be made by the caller, from which `Replace` takes. It goes with the context.
+
+        Raises OSError when there is no room for it.
+        """
+        ...
+
+    async def delete(self, project_id: ProjectId) -> None:
+        """Everything the project stored, for good: what still arrives for it makes nothing anew."""
+        ...
+
+    async def close(self) -> None: ...
