@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
@@ -75,6 +75,7 @@ class Pool:
         self._callers: Counter[ProjectId] = Counter()
         self._groups: dict[str, Group] = {}
         self._all: set[Instance] = set()
+        self._proving: set[Instance] = set()
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
         # Deploys that wait for room, in the order that they came.
@@ -182,12 +183,15 @@ class Pool:
         """
         await self._wait_for_room(spec.project_id)
         instance = self._launch(spec)
+        self._proving.add(instance)
         try:
             await instance.started(self._start_timeout_s)
         except FunctionCrashed as exc:
             if self._closing:
                 raise Unavailable("the server is stopping") from exc
             raise BuildFailed(exc.message) from exc
+        finally:
+            self._proving.discard(instance)
         return instance
 
     def adopt(self, instance: Instance) -> None:
@@ -226,15 +230,22 @@ class Pool:
         self._forget_if_empty(group)
 
     def retire_function(self, function_id: FunctionId) -> None:
-        """Retire every release of a function that is gone."""
+        """Retire every release of a function that is gone, and end what is being proven of it."""
         # One that has no process may have failures that slow its starts, and callers that wait.
         for group in [group for group in self._groups.values() if group.function_id == function_id]:
             self.retire(group.release)
+        self._give_up([instance for instance in self._proving if instance.spec.function_id == function_id])
 
     def retire_project(self, project_id: ProjectId) -> None:
-        """Retire every release of a project that is gone."""
+        """Retire every release of a project that is gone, and end what is being proven of it."""
         for group in [group for group in self._groups.values() if group.project_id == project_id]:
             self.retire(group.release)
+        self._give_up([instance for instance in self._proving if instance.spec.project_id == project_id])
+
+    def _give_up(self, proving: Iterable[Instance]) -> None:
+        """A module that does not end by itself would use its CPU limit up for nothing."""
+        for instance in proving:
+            self.discard(instance)
 
     def cut(self) -> None:
         """Refuse new starts, and kill what runs."""

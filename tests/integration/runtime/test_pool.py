@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, TooManyRequests, Unavailable
+from isolet.ids import FunctionId, ProjectId
 from isolet.runtime.config import InstanceSpec
 from isolet.runtime.lifecycle import State
 from isolet.runtime.places import Budget
@@ -197,6 +198,25 @@ async def test_proving_tells_what_is_wrong_with_the_code(pool: Pool) -> None:
         await pool.prove(a_spec("const a = 1;\nconst b = missing;\nexport default () => {};"))
     assert told.value.message == "ReferenceError: missing is not defined"
     assert (told.value.line, told.value.column, told.value.text) == (2, 11, "const b = missing;")
+
+
+@pytest.mark.parametrize("whole", ["function", "project"])
+async def test_what_is_proven_for_one_that_is_gone_ends_at_once(pool: Pool, whole: str) -> None:
+    spec = a_spec("for (;;) {}")
+    proving = asyncio.ensure_future(pool.prove(spec))
+    await until(lambda: pool.instances, "the start")
+    (instance,) = pool.instances
+    pool.retire_function(FunctionId("another"))
+    pool.retire_project(ProjectId("another"))
+    assert instance.state is State.STARTING
+    if whole == "function":
+        pool.retire_function(spec.function_id)
+    else:
+        pool.retire_project(spec.project_id)
+    with pytest.raises(BuildFailed):
+        await proving
+    await asyncio.wait_for(asyncio.shield(instance.exited), 60)
+    assert pool.instances == frozenset()
 
 
 async def test_a_proven_instance_takes_over_its_release(pool: Pool) -> None:
