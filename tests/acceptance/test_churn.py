@@ -11,8 +11,8 @@ from tests.support.server import Server
 
 def test_functions_that_come_and_go_leave_neither_processes_nor_descriptors(tmp_path: Path) -> None:
     with Server(tmp_path / "data") as server, server.client() as client:
-        # The caches of SQLite grow for some ninety cycles.
-        leak = churn(server, Kapso(client), 25, warm_up=90)
+        # What the first cycles load stays.
+        leak = churn(server, Kapso(client), 30, warm_up=15)
     assert leak.processes <= 0
     # Connections of the client and the store may differ by one or two.
     assert leak.descriptors <= 3

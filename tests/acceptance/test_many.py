@@ -15,7 +15,9 @@ from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 CODE = "async function handler(request) { return Response.json([NUMBER, (await request.json()).n]); }"
-FUNCTIONS = 200
+# Fewer may run than there are: some make room for others.
+FUNCTIONS = 60
+INSTANCES = 50
 BUSY = 20
 CALLS = 1_000
 CONNECTIONS = 50
@@ -29,14 +31,14 @@ def create_deployed(kapso: Kapso, number: int) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_two_hundred_functions_and_a_thousand_calls(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", idle_timeout_s=1.5) as server, server.client() as client:
+def test_more_functions_than_may_run_and_a_thousand_calls(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", idle_timeout_s=1.5, max_instances=INSTANCES) as server, server.client() as client:
         kapso = Kapso(client)
         itself = psutil.Process(server.process.pid)
         base_descriptors, base_children = itself.num_fds(), len(server.children())
 
         ids = [create_deployed(kapso, number) for number in range(FUNCTIONS)]
-        functions = wait_until(lambda: settled(kapso), timeout_s=180, what="two hundred deploys")
+        functions = wait_until(lambda: settled(kapso), timeout_s=180, what="all deploys")
         assert {function["status"] for function in functions} == {"deployed"}
         assert [kapso.invoke(function_id, {"n": -1}).json() for function_id in ids] == [
             [number, -1] for number in range(FUNCTIONS)

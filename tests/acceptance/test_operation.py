@@ -52,7 +52,7 @@ def run_printed_curl(server: Server, **variables: str) -> str:
 
 def refusal(data_dir: Path, *arguments: str, **settings: Any) -> str:
     """What a server says that does not start."""
-    server = Server(data_dir, *arguments, forked=False, **settings)
+    server = Server(data_dir, *arguments, **settings)
     assert server.wait(60) == 1, server.log
     assert "Traceback" not in server.log
     (said,) = [line for line in server.log.splitlines() if line.startswith("isolet: ")]
@@ -61,15 +61,15 @@ def refusal(data_dir: Path, *arguments: str, **settings: Any) -> str:
 
 @pytest.mark.parametrize("folder", ["data", "data of a person's own"])
 def test_the_first_start_prints_a_key_and_a_line_that_works_and_the_second_no_key(tmp_path: Path, folder: str) -> None:
-    data_dir = tmp_path / folder
-    with Server(data_dir, "--example", root_key=None, forked=False) as first:
+    data_dir, by_command = tmp_path / folder, folder == "data"
+    with Server(data_dir, "--example", root_key=None, forked=not by_command) as first:
         key = re.search(r"API key: (isk_\S+)", first.output)
         assert key is not None
         assert "Hello, world!" in run_printed_curl(first)
         assert stat.S_IMODE((data_dir / "root-key").stat().st_mode) == 0o600
         assert (data_dir / "root-key").read_text().strip() == key[1]
 
-    with Server(data_dir, "--example", root_key=None, forked=False) as second:
+    with Server(data_dir, "--example", root_key=None) as second:
         assert key[1] not in second.output + second.log
         assert f"API key: in {data_dir / 'root-key'}" in second.output
         assert "Hello, world!" in run_printed_curl(second)
@@ -78,7 +78,7 @@ def test_the_first_start_prints_a_key_and_a_line_that_works_and_the_second_no_ke
 
 
 def test_a_root_key_given_by_variable_is_never_printed(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", "--example", forked=False) as server:
+    with Server(tmp_path / "data", "--example") as server:
         assert "Hello, world!" in run_printed_curl(server, ISOLET_API_KEY=ROOT_KEY)
 
     assert ROOT_KEY not in server.output + server.log

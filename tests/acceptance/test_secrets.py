@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, SharedKapso
 from tests.support.projects import Project, new_project
 from tests.support.server import ROOT_KEY, Server
 from tests.support.waiting import wait_until
@@ -80,10 +80,17 @@ def both(request: pytest.FixtureRequest, home: Project) -> Kapso:
     return Kapso(home.client, request.param)
 
 
+@pytest.fixture(scope="module")
+def secrets_of_all(common: SharedKapso) -> Secrets:
+    return Secrets(common, common.deployed(SHOW))
+
+
 @pytest.fixture
-def secrets(both: Kapso) -> Secrets:
-    """Of a deployed function."""
-    return Secrets(both, both.deployed(SHOW))
+def secrets(secrets_of_all: Secrets) -> Iterator[Secrets]:
+    """Of a deployed function that has none, on each base in turn. What a test adds leaves with it."""
+    yield secrets_of_all
+    for item in secrets_of_all.list()["data"]:
+        assert secrets_of_all.delete(item["name"]).status_code == 204
 
 
 # The endpoints.
@@ -113,11 +120,11 @@ def test_objects_and_arrays_arrive_parsed_and_text_stays_text(secrets: Secrets) 
     assert types == {name: "json" if name in ("OBJECT", "LIST") else "text" for name in values}
 
 
-def test_the_list_is_by_name_and_empty_while_nothing_is_deployed(both: Kapso, secrets: Secrets) -> None:
+def test_the_list_is_by_name_and_empty_while_nothing_is_deployed(secrets: Secrets) -> None:
     for name in ("B", "A", "C_2"):
         secrets.create(name, "value")
     assert [item["name"] for item in secrets.list()["data"]] == ["A", "B", "C_2"]
-    draft = Secrets(both, both.create(SHOW, "Draft")["id"])
+    draft = Secrets(secrets.kapso, secrets.kapso.create(SHOW, "Draft")["id"])
     assert draft.list() == {"data": []}
 
 
@@ -134,17 +141,17 @@ def test_a_name_that_is_not_upper_case_is_refused(secrets: Secrets, name: object
 
 
 @pytest.mark.parametrize("name", ["KV", "DB"])
-def test_a_secret_cannot_take_the_place_of_a_binding(both: Kapso, name: str) -> None:
+def test_a_secret_cannot_take_the_place_of_a_binding(common: SharedKapso, name: str) -> None:
     secrets = Secrets(
-        both,
-        both.deployed(
+        common,
+        common.deployed(
             "async function handler(r, env) { return Response.json(typeof env.KV.get + typeof env.DB.prepare) }"
         ),
     )
     status, message = told(secrets.create(name, "v"))
     assert status == 422
     assert name in message
-    assert both.invoke(secrets.function_id, {}).json() == "functionfunction"
+    assert common.invoke(secrets.function_id, {}).json() == "functionfunction"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,7 @@ def test_a_deleted_secret_is_undefined_at_once_and_can_be_made_anew(secrets: Sec
 
 
 def test_secrets_want_a_key_and_a_function_of_its_project(
-    server: Server, root: httpx.Client, home: Project, secrets: Secrets
+    server: Server, root: httpx.Client, common_home: Project, secrets: Secrets
 ) -> None:
     secrets.create("API_KEY", "s3cret-text")
     requests = [("GET", ""), ("POST", ""), ("DELETE", "/API_KEY")]
@@ -190,7 +197,7 @@ def test_secrets_want_a_key_and_a_function_of_its_project(
     with (
         new_project(server, root) as stranger,
         server.client("") as nobody,
-        server.client(home.key("invoke")) as caller,
+        server.client(common_home.key("invoke")) as caller,
     ):
         for client, status in ((stranger.client, 404), (nobody, 401), (caller, 403)):
             for method, path in requests:

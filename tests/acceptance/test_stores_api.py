@@ -92,6 +92,18 @@ def cases(home: Project) -> Cases:
     return Cases(Kapso(home.client), CASES)
 
 
+@pytest.fixture(scope="module")
+def common_home(server: Server, root: httpx.Client) -> Iterator[Project]:
+    """A project that tests share that leave it as they found it."""
+    with new_project(server, root) as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def common_cases(common_home: Project) -> Cases:
+    return Cases(Kapso(common_home.client), CASES)
+
+
 # KV.
 
 
@@ -117,9 +129,10 @@ def test_metadata_that_is_no_text_elsewhere_is_shown_as_json_writes_it(stores: S
 @pytest.mark.parametrize(
     "key", ["a/b/c", "with space", "100%", "%2F", "q?x=1#y", "ключ-☃", "a+b&c=d", "/x", "x/", "a\r\nb\n"]
 )
-def test_a_key_may_hold_any_character(stores: Stores, cases: Cases, key: str) -> None:
+def test_a_key_may_hold_any_character(common_home: Project, common_cases: Cases, key: str) -> None:
+    stores = Stores(common_home)
     assert stores.put(key, key.encode()).status_code == 204
-    assert cases.run("get", key) == key
+    assert common_cases.run("get", key) == key
     assert stores.get(key).text == key
     assert [item["name"] for item in stores.request("GET", "/kv").json()["data"]] == [key]
     assert stores.request("DELETE", "/kv/" + quote(key, safe="")).status_code == 204
@@ -156,7 +169,8 @@ def test_a_put_with_a_ttl_of_over_a_hundred_years_is_refused(stores: Stores) -> 
 
 @pytest.mark.parametrize("key", ["%FF", "a%C3", "%ED%A0%80"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_a_key_that_is_not_utf_8_is_refused(stores: Stores, method: str, key: str) -> None:
+def test_a_key_that_is_not_utf_8_is_refused(common_home: Project, method: str, key: str) -> None:
+    stores = Stores(common_home)
     assert told(stores.request(method, f"/kv/{key}")) == (422, "the key is not UTF-8")
     assert stores.request("GET", "/kv").json()["data"] == []
 
@@ -173,7 +187,8 @@ def test_a_key_that_is_not_utf_8_is_refused(stores: Stores, method: str, key: st
         ("ok", "[" * 20_000, "metadata is not JSON"),
     ],
 )
-def test_a_put_beyond_a_limit_is_refused(stores: Stores, key: str, metadata: str | None, message: str) -> None:
+def test_a_put_beyond_a_limit_is_refused(common_home: Project, key: str, metadata: str | None, message: str) -> None:
+    stores = Stores(common_home)
     headers = {} if metadata is None else {"x-kv-metadata": metadata}
     assert told(stores.put(key, headers=headers)) == (422, message)
     assert stores.request("GET", "/kv").json()["data"] == []
@@ -218,8 +233,8 @@ def test_a_boolean_parameter_is_a_number_as_in_functions(stores: Stores) -> None
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, ["a"], [256], [-1], [True], [[1]]])
-def test_a_parameter_that_is_no_value_is_refused(stores: Stores, value: object) -> None:
-    status, message = told(stores.query("SELECT ?, ?", 1, value))
+def test_a_parameter_that_is_no_value_is_refused(common_home: Project, value: object) -> None:
+    status, message = told(Stores(common_home).query("SELECT ?, ?", 1, value))
     assert status == 422
     assert message.startswith("params: number 2 is an ")
 
@@ -329,7 +344,8 @@ def test_an_import_of_many_statements_minds_semicolons_in_text_and_triggers(stor
         (b"CREATE TABLE a (n); \xff", "not UTF-8"),
     ],
 )
-def test_an_import_that_fails_changes_nothing(stores: Stores, text: str | bytes, message: str) -> None:
+def test_an_import_that_fails_changes_nothing(common_home: Project, text: str | bytes, message: str) -> None:
+    stores = Stores(common_home)
     status, said = told(stores.import_text(text))
     assert status == 422
     assert message in said
@@ -645,13 +661,24 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def backed_up(server: Server, root: httpx.Client) -> Iterator[tuple[Stores, bytes]]:
+    """The stores of a project that have changed since a backup, and the backup."""
+    with new_project(server, root) as project:
+        stores = Stores(project)
+        stores.put("k", b"backed up" * 10_000)
+        stores.query("CREATE TABLE t (n); INSERT INTO t VALUES (1)")
+        backup = stores.request("GET", "/backup").content
+        stores.put("k", b"kept")
+        yield stores, backup
+
+
 @pytest.mark.parametrize("make", GARBAGE.values(), ids=GARBAGE.keys())
-def test_what_is_no_backup_is_refused_and_changes_nothing(stores: Stores, make: Callable[[bytes], bytes]) -> None:
-    stores.put("k", b"backed up" * 10_000)
-    stores.query("CREATE TABLE t (n); INSERT INTO t VALUES (1)")
-    garbage = make(stores.request("GET", "/backup").content)
-    stores.put("k", b"kept")
-    status, message = told(stores.request("POST", "/restore", content=garbage))
+def test_what_is_no_backup_is_refused_and_changes_nothing(
+    backed_up: tuple[Stores, bytes], make: Callable[[bytes], bytes]
+) -> None:
+    stores, backup = backed_up
+    status, message = told(stores.request("POST", "/restore", content=make(backup)))
     assert status == 422
     assert message.startswith("the file is not a backup that Isolet made")
     assert "/projects/" not in message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,13 +15,22 @@ import psutil
 import pytest
 
 from tests.support.altair import Altair
+from tests.support.projects import new_project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 PART = 524_288
 _MB = 1024 * 1024
 BACK = "export default async (request) => new Response(await request.arrayBuffer(), { headers: { 'x-a': 'b' } });"
-CONTROL = "export default () => new Response('\\u0001'.repeat(15 * 1024 * 1024));"
+CONTROL = "export default () => new Response('\\u0001'.repeat(6 * 1024 * 1024));"
+
+
+@pytest.fixture(scope="module")
+def back(server: Server, root: httpx.Client) -> Iterator[tuple[Altair, str]]:
+    """A function that sends back what it gets, which tests only call."""
+    with new_project(server, root) as project:
+        altair = Altair(project.client, project.slug)
+        yield altair, altair.running("back", BACK)
 
 
 def shown(altair: Altair, invocation_id: str) -> dict[str, object]:
@@ -40,8 +50,8 @@ def shown(altair: Altair, invocation_id: str) -> dict[str, object]:
     ],
     ids=["none", "small", "part", "two-bytes", "four-bytes", "escapes"],
 )
-def test_a_text_is_shown_as_it_is(altair: Altair, text: str) -> None:
-    name = altair.running("back", BACK)
+def test_a_text_is_shown_as_it_is(back: tuple[Altair, str], text: str) -> None:
+    altair, name = back
 
     result = shown(altair, altair.start(name, text.encode()))
 
@@ -54,8 +64,8 @@ def test_a_text_is_shown_as_it_is(altair: Altair, text: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 100, PART - 1, PART, PART + 1, 3 * PART + 2])
 @pytest.mark.parametrize("where", ["first", "last"])
-def test_what_is_no_text_is_shown_in_base64(altair: Altair, size: int, where: str) -> None:
-    name = altair.running("back", BACK)
+def test_what_is_no_text_is_shown_in_base64(back: tuple[Altair, str], size: int, where: str) -> None:
+    altair, name = back
     content = b"\xff" + b"a" * (size - 1) if where == "first" else b"a" * (size - 1) + b"\xc3"
 
     result = shown(altair, altair.start(name, content))
@@ -64,8 +74,8 @@ def test_what_is_no_text_is_shown_in_base64(altair: Altair, size: int, where: st
     assert base64.b64decode(str(result["body"]), validate=True) == content
 
 
-def test_what_is_shown_has_all_that_is_known_of_the_call(altair: Altair) -> None:
-    name = altair.running("back", BACK)
+def test_what_is_shown_has_all_that_is_known_of_the_call(back: tuple[Altair, str]) -> None:
+    altair, name = back
     small, large = (altair.start(name, b"x" * size) for size in (10, PART + 1))
     for invocation_id in (small, large):
         altair.ended(invocation_id)
@@ -92,15 +102,15 @@ def test_many_who_ask_for_a_large_result_and_take_none_of_it_cost_little(tmp_pat
         with ExitStack() as stack:
             asked = [
                 stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=120))
-                for _ in range(20)
+                for _ in range(10)
             ]
             for connection in asked:
                 connection.sendall(head.encode())
             for connection in asked:
                 assert connection.recv(12) == b"HTTP/1.1 200"
             held = process.memory_info().rss - before
-            # All of them at once were 20 texts of 90 MB.
-            assert held < 400 * _MB, held
+            # All of them at once were 10 texts of 36 MB.
+            assert held < 200 * _MB, held
             assert httpx.get(f"{server.url}/healthz", timeout=60, trust_env=False).status_code == 200
         body = json.loads(client.get(f"/isolet/v1/invocations/{invocation_id}").content)["result"]["body"]
-        assert (len(body), set(body)) == (15 * _MB, {"\x01"})
+        assert (len(body), set(body)) == (6 * _MB, {"\x01"})

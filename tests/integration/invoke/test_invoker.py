@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from isolet.database import invocations as stored
 from isolet.database.connection import Database
-from isolet.domain.invocations import Door, Outcome
+from isolet.domain.invocations import Outcome
 from isolet.errors import (
     ClientDisconnected,
     ExecutionError,
@@ -30,6 +30,9 @@ from isolet.toolchain import Toolchain
 from tests.support.calling import Harness, a_harness
 from tests.support.programs import script
 from tests.support.runtime import Runtime
+
+# What calls write is tested on each database in test_recorded_call.py; the rest is the same on each.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 ECHO = """
 export default async (request) => Response.json({
@@ -81,20 +84,6 @@ async def test_a_function_sees_its_callers_request(harness: Harness) -> None:
         "headers": {"content-length": "5", "host": "isolet.example", "x-custom": "v"},
         "body": "hello",
     }
-
-
-async def test_a_call_is_recorded_with_all_that_is_known_of_it(harness: Harness) -> None:
-    route = harness.route("export default () => { console.log('hi'); return new Response('made', { status: 201 }); }")
-    reply = await harness.call(route, b"sent")
-    assert (reply.status, await reply.read(100)) == (201, b"made")
-    assert (b"x-invocation-id", reply.invocation_id.encode()) in reply.headers
-
-    record = await harness.record(route)
-    assert (record.id, record.status, record.outcome, record.error) == (reply.invocation_id, 201, Outcome.OK, None)
-    assert (record.door, record.method, record.path, record.version) == (Door.KAPSO, "POST", "/invoke", 1)
-    assert (record.request_body, record.response_body) == (b"sent", b"made")
-    assert [line.message for line in record.console] == ["hi"]
-    assert record.duration_us >= record.cold_start_us > 0
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 3_000_000])
