@@ -1,6 +1,7 @@
 """A project's storage while its files are copied or replaced."""
 
 import asyncio
+import fcntl
 from collections.abc import AsyncIterator
 
 import psutil
@@ -9,6 +10,7 @@ import pytest
 from isolet.errors import NotFound, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.exchange import Answer, ask
+from isolet.runtime.config import HOST_SOCKET
 from isolet.runtime.storage.local import LocalStorage, LocalStorages
 from tests.support.runtime import Runtime
 
@@ -125,3 +127,24 @@ async def test_files_are_replaced_by_one_at_a_time_and_with_no_process_on_them(s
     await asyncio.gather(replace(True), replace(True), replace(False))
 
     assert [(await call).status for call in calls] == [200] * 3
+
+
+async def test_a_copy_that_begins_while_a_process_starts_keeps_it_from_starting(storage: LocalStorage) -> None:
+    with (storage.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        call = asyncio.create_task(put(storage))
+        # The start has begun, and waits for the lock.
+        while not (storage.inside / HOST_SOCKET).exists():
+            await asyncio.sleep(0)
+        async with storage.paused():
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            await asyncio.wait({call}, timeout=0.3)
+            assert (storage.pid, call.done()) == (None, False)
+
+    assert (await asyncio.wait_for(call, 60)).status == 200
+
+
+async def test_a_store_that_a_project_does_not_have_is_not_found(storage: LocalStorage) -> None:
+    for find in (storage.kv, storage.database):
+        with pytest.raises(NotFound, match="'other'"):
+            find("other")
