@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +13,13 @@ import httpx
 import pytest
 
 from isolet.domain.access import Role
-from tests.support.access_tables import NATIVE, ROWS, Row
+from tests.support.access_tables import ROWS, TABLES, Row
 from tests.support.kapso import Kapso
 from tests.support.server import Server
 
 V1 = "/isolet/v1"
+CODE = "export default { fetch: () => new Response('hello') }"
+SOURCE = {"code": base64.b64encode(CODE.encode()).decode()}
 # What each row takes, so that nothing but the check of the row is in the way of a change.
 _BODIES: dict[tuple[str, str], Any] = {
     ("POST", f"{V1}/projects"): {"slug": "stolen"},
@@ -25,7 +29,25 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", f"{V1}/functions/{{function_id}}"): {"name": "stolen"},
     ("POST", f"{V1}/functions/{{function_id}}/rollback"): {"version": 1},
     ("POST", f"{V1}/projects/{{slug}}/database/query"): {"sql": "CREATE TABLE stolen (a)"},
+    **{
+        (method, base + path): body
+        for base in ("/platform/v1/functions", "/api/v1/functions")
+        for method, path, body in (
+            ("POST", "", {"function": {"name": "stolen", "code": CODE}}),
+            ("PATCH", "/{function_id}", {"function": {"name": "stolen"}}),
+            ("PUT", "/{function_id}", {"function": {"name": "stolen"}}),
+            ("POST", "/{function_id}/secrets", {"secret": {"name": "STOLEN", "value": "a"}}),
+        )
+    },
+    ("POST", "/v1/{app_id}/functions"): {"name": "stolen", "code": CODE},
+    ("PATCH", "/v1/{app_id}/env"): {"envVars": {"STOLEN": "a"}},
+    ("PATCH", "/v1/{app_id}/functions/{name:path}/env"): {"envVars": {"STOLEN": "a"}},
+    ("PATCH", "/v1/{app_id}/functions/{name:path}/settings"): {"allow_service_key_impersonation": True},
+    ("POST", "/spaces/{space}/functions"): {"name": "stolen", "source": SOURCE},
+    ("PUT", "/spaces/{space}/functions/{name}"): {"description": "stolen", "source": SOURCE},
 }
+# Calls of functions are not management, and OAuth has its credentials in a form.
+_WITHOUT_ROW = re.compile(r"/fn/\{name}$|/invoke$|/async-invoke$|^/oauth2/")
 
 
 def _id(row: Row) -> str:
@@ -53,7 +75,9 @@ class Victim:
         function = f"{V1}/functions/{self.values['function_id']}"
         paths = [V1 + "/projects?limit=500", project, project + "/keys", project + "/auth", project + "/kv"]
         paths += [project + "/webhook-secrets", project + "/database", function, function + "/versions"]
-        paths += [f"{V1}/invocations?project={self.values['slug']}"]
+        paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
+        app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
+        paths += [app + "/env", f"{app}/functions/{self.values['name']}", kapso, kapso + "/secrets"]
         return [self.root.get(path).json() for path in paths]
 
 
@@ -70,8 +94,8 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         assert admin.put(f"{V1}/projects/{slug}/kv/key", content=b"value").status_code == 204
         secret_id = admin.post(f"{V1}/projects/{slug}/webhook-secrets").json()["id"]
         values = {
-            "slug": slug,
-            "project": slug,
+            **dict.fromkeys(("slug", "project", "app_id", "space"), slug),
+            "name": kapso.get(function_id)["slug"],
             "function_id": function_id,
             "invocation_id": invocation_id,
             "key_id": made_keys[Role.DEPLOY]["id"],
@@ -95,10 +119,19 @@ def _key(root: httpx.Client, slug: str, role: Role) -> dict[str, str]:
     return made
 
 
-def test_every_native_route_has_a_row(root: httpx.Client) -> None:
+@pytest.mark.parametrize("prefix", TABLES)
+def test_every_management_route_has_a_row(root: httpx.Client, prefix: str) -> None:
     paths = root.get("/openapi.json").json()["paths"]
-    described = {(method.upper(), path) for path in paths if path.startswith(V1) for method in paths[path]}
-    assert described == {(row.method, row.template) for row in NATIVE}
+    own = [path for path in paths if path.startswith(prefix + "/") and not _WITHOUT_ROW.search(path)]
+    assert {(method.upper(), path) for path in own for method in paths[path]} == {
+        (row.method, row.template) for row in TABLES[prefix]
+    }
+
+
+def test_no_management_route_is_in_no_table(root: httpx.Client) -> None:
+    prefixes = tuple(prefix + "/" for prefix in TABLES)
+    paths = [path for path in root.get("/openapi.json").json()["paths"] if not path.startswith(prefixes)]
+    assert [path for path in paths if not _WITHOUT_ROW.search(path)] == ["/metrics", "/healthz"]
 
 
 def test_refused_requests_change_nothing(victim: Victim) -> None:

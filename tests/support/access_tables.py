@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -42,14 +42,17 @@ class Row:
         return [role for role in Role if role.rank < self.access.role.rank and role not in self.access.also]
 
 
-def read_table(prefix: str, package: str, code: Callable[[httpx.Response], str]) -> list[Row]:
-    """`code` reads the code of an error in the dialect of the table."""
+def read_table(
+    prefix: str, package: str, code: Callable[[httpx.Response], str], *, without: Collection[str] = ()
+) -> list[Row]:
+    """`code` reads the code of an error in the dialect of the table; `without` are names of classes to leave out."""
     folder = importlib.import_module(package).__path__
     modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(folder)]
     doors = [member for module in modules for member in vars(module).values() if isinstance(member, type)]
     return [
         Row(method=row.method, path=prefix + row.path, access=row.access, code=code)
         for door in dict.fromkeys(doors)
+        if door.__name__ not in without
         for _, row in rows_of(door)
     ]
 
@@ -58,5 +61,32 @@ def _native(reply: httpx.Response) -> str:
     return str(reply.json()["error"]["code"])
 
 
-NATIVE = read_table("/isolet/v1", "isolet.api.native", _native)
-ROWS = [*NATIVE]
+def _kapso(reply: httpx.Response) -> str:
+    assert isinstance(reply.json()["error"], str)
+    return _BY_STATUS.get(reply.status_code, reply.text)
+
+
+def _butterbase(reply: httpx.Response) -> str:
+    code = str(reply.json()["error"]["code"])
+    return _BUTTERBASE_CODES.get(code, code)
+
+
+def _altair(reply: httpx.Response) -> str:
+    return _BY_STATUS.get(reply.json()["error"]["status"], reply.text)
+
+
+_BY_STATUS = {401: "unauthenticated", 403: "forbidden", 404: "not_found"}
+_BUTTERBASE_CODES = {
+    "AUTH_REQUIRED": "unauthenticated",
+    "AUTH_INVALID_API_KEY": "unauthenticated",
+    "AUTH_INSUFFICIENT_PERMISSIONS": "forbidden",
+    "RESOURCE_NOT_FOUND": "not_found",
+}
+TABLES = {
+    "/isolet/v1": read_table("/isolet/v1", "isolet.api.native", _native),
+    "/platform/v1": read_table("/platform/v1", "isolet.api.kapso", _kapso, without=("OlderKapsoFunctions",)),
+    "/api/v1": read_table("/api/v1", "isolet.api.kapso", _kapso),
+    "/v1": read_table("/v1/{app_id}", "isolet.api.butterbase", _butterbase),
+    "/spaces": read_table("/spaces/{space}", "isolet.api.altair", _altair),
+}
+ROWS = [row for table in TABLES.values() for row in table]

@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from isolet.access import rates
-from isolet.access.credentials import Credentials, Sources
+from isolet.access.callers import Callers, admitted, check_role
 from isolet.access.rules import Access, Asked, Grant
 from isolet.domain.access import Principal
-from isolet.errors import Forbidden, NotFound, Unauthenticated
+from isolet.errors import Forbidden
 from isolet.functions.service import Functions
 from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
 
 
 class Authorizer:
-    """For the routes of a dialect, whose credentials may be in `sources`."""
+    """For the routes of a dialect."""
 
-    def __init__(self, credentials: Credentials, sources: Sources, routes: Routes, functions: Functions) -> None:
-        self._credentials = credentials
-        self._sources = sources
+    def __init__(self, callers: Callers, routes: Routes, functions: Functions) -> None:
+        self._callers = callers
         self._routes = routes
         self._functions = functions
 
@@ -32,21 +30,19 @@ class Authorizer:
     ) -> Grant:
         """A request may go on. `scope` is an ASGI scope; the request is counted for its project's rate.
 
-        Raises Unauthenticated, RateExceeded, NotFound for a project that the caller does not see, Forbidden.
+        Raises what `Callers.require` does, NotFound for a project that the caller does not see, Forbidden.
         """
-        principal = self._credentials.require(scope["headers"], self._sources)
-        rates.count(scope, principal.project_id)
+        principal = self._callers.require(scope)
         if access.root and not principal.is_root:
             # Without a look at the project: who lacks the root key does not learn whether there is one.
             raise Forbidden(access.refusal(principal) or "")
         found = await access.project.find(
             Asked(principal=principal, path=path, query=query, routes=self._routes, functions=self._functions)
         )
-        if found.project is not None and not principal.sees(found.project.id):
-            raise NotFound(access.project.missing)
-        refusal = access.refusal(principal)
-        if refusal is not None:
-            raise Forbidden(refusal)
+        if found.project is None:
+            check_role(principal, access)
+        else:
+            admitted(principal, found.project, access)
         return Grant(principal=principal, access=access, found=found)
 
     def account(self, principal: Principal) -> ProjectId:
@@ -54,10 +50,9 @@ class Authorizer:
         return principal.project_id or self._routes.default_project.id
 
     def still(self, grant: Grant, scope: Mapping[str, Any]) -> bool:
-        """Whether the key of a request that goes on is still good for its row."""
-        try:
-            principal = self._credentials.require(scope["headers"], self._sources)
-        except Unauthenticated:
+        """Whether the key of a request that goes on is still good for its row, and its project still exists."""
+        principal = self._callers.find(scope["headers"])
+        if principal is None or grant.access.refusal(principal) is not None:
             return False
-        sees = grant.found.project is None or principal.sees(grant.found.project.id)
-        return sees and grant.access.refusal(principal) is None
+        project = grant.found.project
+        return project is None or (principal.sees(project.id) and self._routes.project_of(project.id) is not None)

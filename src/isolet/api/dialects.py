@@ -10,11 +10,12 @@ from isolet.api.butterbase import calls as butterbase_call
 from isolet.api.butterbase import errors as butterbase_errors
 from isolet.api.errors import ErrorReply
 from isolet.api.kapso import calls as kapso
+from isolet.api.kapso import errors as kapso_errors
 from isolet.api.native import errors as native_errors
 
 _DIALECTS: tuple[tuple[str, Callable[[Exception], ErrorReply]], ...] = (
-    (kapso.PLATFORM, kapso.error_reply),
-    (kapso.OLDER, kapso.error_reply),
+    (kapso.PLATFORM, kapso_errors.error_reply),
+    (kapso.OLDER, kapso_errors.error_reply),
     (butterbase_call.PREFIX, butterbase_errors.error_reply),
     (altair.PREFIX.rstrip("/"), altair_errors.error_reply),
     ("/oauth2", altair_errors.error_reply),

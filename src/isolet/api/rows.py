@@ -8,8 +8,9 @@ before anything of the request's body is read. The handler gets the outcome by p
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -54,9 +55,9 @@ def rows_of(door: type) -> Iterator[tuple[str, Row]]:
             yield name, row
 
 
-def router_of(door: object, authorizer: Authorizer, prefix: str = "") -> APIRouter:
-    """Every row of a door, below a prefix."""
-    router = APIRouter(prefix=prefix)
+def router_of(door: object, authorizer: Authorizer, prefix: str = "", *, tags: Sequence[str | Enum] = ()) -> APIRouter:
+    """Every row of a door, below a prefix. `tags` are those of all its rows."""
+    router = APIRouter(prefix=prefix, tags=list(tags))
     for name, row in rows_of(type(door)):
         add_route(router, row, getattr(door, name), authorizer)
     return router

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from isolet.access.rates import Rates
+from isolet.api.altair import access as altair_access
 from isolet.api.altair.calls import AltairDoor
+from isolet.api.butterbase import access as butterbase_access
 from isolet.api.butterbase.calls import ButterbaseCalls
 from isolet.api.deferred import Asgi, Deferred
 from isolet.api.gateway import Gateway
+from isolet.api.kapso import access as kapso_access
 from isolet.api.kapso.calls import KapsoDoor
 from isolet.api.origin_gate import OriginGate
 from isolet.api.public.calls import PublicCalls
@@ -45,7 +48,7 @@ def build_calls(core: Core, management: Deferred[FastAPI], pages: PlatformPages 
 def _kapso(core: Core, own_cors: OwnCors) -> KapsoDoor:
     return KapsoDoor(
         routes=core.registry.routes,
-        credentials=core.projects.credentials,
+        callers=kapso_access.callers(core.projects.credentials),
         invoker=core.invoker,
         own_cors=own_cors,
         bodies=core.bodies,
@@ -56,7 +59,7 @@ def _kapso(core: Core, own_cors: OwnCors) -> KapsoDoor:
 def _butterbase(core: Core, own_cors: OwnCors) -> ButterbaseCalls:
     return ButterbaseCalls(
         routes=core.registry.routes,
-        credentials=core.projects.credentials,
+        callers=butterbase_access.callers(core.projects.credentials),
         invoker=core.invoker,
         identities=core.projects.identities,
         own_cors=own_cors,
@@ -68,7 +71,7 @@ def _butterbase(core: Core, own_cors: OwnCors) -> ButterbaseCalls:
 def _altair(core: Core) -> AltairDoor:
     return AltairDoor(
         routes=core.registry.routes,
-        credentials=core.projects.credentials,
+        callers=altair_access.callers(core.projects.credentials),
         invoker=core.invoker,
         jobs=core.jobs.queue,
         bodies=core.bodies,

@@ -12,12 +12,18 @@ from fastapi import APIRouter, FastAPI
 
 from isolet import __version__
 from isolet.access.authorization import Authorizer
+from isolet.access.callers import Callers
 from isolet.access.credentials import Source
 from isolet.api import management
-from isolet.api.altair.functions import AltairFunctions
-from isolet.api.butterbase.functions import ButterbaseDoor
-from isolet.api.kapso.calls import OLDER, PLATFORM
-from isolet.api.kapso.functions import KapsoFunctions
+from isolet.api.altair import access as altair_access
+from isolet.api.altair.calls import PREFIX as ALTAIR
+from isolet.api.altair.functions import AltairFunctions, AltairTokens
+from isolet.api.butterbase import access as butterbase_access
+from isolet.api.butterbase.calls import PREFIX as BUTTERBASE
+from isolet.api.butterbase.functions import ButterbaseFunctions
+from isolet.api.kapso import access as kapso_access
+from isolet.api.kapso.calls import OLDER, PLATFORM, TAGS
+from isolet.api.kapso.functions import KapsoFunctions, OlderKapsoFunctions
 from isolet.api.metrics import MetricsDoor
 from isolet.api.native import PREFIX as NATIVE
 from isolet.api.native.deliveries import DeliveriesDoor
@@ -49,13 +55,9 @@ class Services:
 def build_management(core: Core, features: Sequence[Feature], pages: PlatformPages | None) -> FastAPI:
     """`pages` says where the platform's own pages are, if it shows any."""
     database, observation = core.persistence.database, core.observation
+    native = Callers(credentials=core.projects.credentials, sources=(Source.API_KEY, Source.BEARER))
     services = Services(
-        authorizer=Authorizer(
-            core.projects.credentials,
-            (Source.API_KEY, Source.BEARER),
-            core.registry.routes,
-            core.functions.service,
-        ),
+        authorizer=_authorizer(core, native),
         records=CallHistory(database, observation.recorder),
         usage=UsageStats(database, observation.recorder, core.host.clock, core.runtime.storages.sizes),
     )
@@ -65,7 +67,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
             *_kapso(core, services),
             *(router_of(door, services.authorizer, NATIVE) for door in doors),
             _butterbase(core, services),
-            _altair(core, services),
+            *_altair(core, services),
             _metrics(core, services),
         ],
         health=lambda: {
@@ -80,23 +82,36 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
     )
 
 
+def _authorizer(core: Core, callers: Callers) -> Authorizer:
+    return Authorizer(callers, core.registry.routes, core.functions.service)
+
+
 def _kapso(core: Core, services: Services) -> list[APIRouter]:
-    door = KapsoFunctions(
-        routes=core.registry.routes,
-        credentials=core.projects.credentials,
-        functions=core.functions.service,
-        deployer=core.functions.deployer,
-        secrets=core.functions.secrets,
-        records=services.records,
-        settings=core.host.settings,
-    )
-    return [door.router(PLATFORM), door.router(OLDER)]
+    authorizer = _authorizer(core, kapso_access.callers(core.projects.credentials))
+
+    def doors(prefix: str) -> list[object]:
+        shared = KapsoFunctions(
+            functions=core.functions.service,
+            deployer=core.functions.deployer,
+            secrets=core.functions.secrets,
+            records=services.records,
+            settings=core.host.settings,
+            prefix=prefix,
+        )
+        return [shared, OlderKapsoFunctions(functions=shared)] if prefix == OLDER else [shared]
+
+    return [
+        router_of(door, authorizer, prefix, tags=[TAGS[prefix]])
+        for prefix in (PLATFORM, OLDER)
+        for door in doors(prefix)
+    ]
 
 
 def _butterbase(core: Core, services: Services) -> APIRouter:
-    return ButterbaseDoor(
+    authorizer = _authorizer(core, butterbase_access.callers(core.projects.credentials))
+    door = ButterbaseFunctions(
+        authorizer=authorizer,
         routes=core.registry.routes,
-        credentials=core.projects.credentials,
         functions=core.functions.service,
         publisher=core.functions.publisher,
         environments=core.functions.environments,
@@ -105,20 +120,22 @@ def _butterbase(core: Core, services: Services) -> APIRouter:
         tail=core.observation.tail,
         settings=core.host.settings,
         clock=core.host.clock,
-    ).router()
+    )
+    return router_of(door, authorizer, BUTTERBASE + "/{app_id}", tags=["Butterbase"])
 
 
-def _altair(core: Core, services: Services) -> APIRouter:
-    return AltairFunctions(
+def _altair(core: Core, services: Services) -> list[APIRouter]:
+    tokens = AltairTokens(credentials=core.projects.credentials, tokens=core.projects.tokens)
+    door = AltairFunctions(
         routes=core.registry.routes,
-        credentials=core.projects.credentials,
-        tokens=core.projects.tokens,
         functions=core.functions.service,
         publisher=core.functions.publisher,
         records=services.records,
         metrics=services.usage,
         settings=core.host.settings,
-    ).router()
+    )
+    authorizer = _authorizer(core, altair_access.callers(core.projects.credentials))
+    return [tokens.router(), router_of(door, authorizer, ALTAIR + "{space}", tags=["Altair"])]
 
 
 def _native(core: Core, services: Services) -> list[object]:

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from isolet.access import rates
-from isolet.access.credentials import Credentials, Source
+from isolet.access.callers import Callers, admitted
+from isolet.api.altair.access import INVOKE
 from isolet.api.altair.errors import error_reply
 from isolet.api.asgi import (
     Headers,
@@ -23,7 +23,6 @@ from isolet.api.asgi import (
 )
 from isolet.api.body import SMALL_BYTES, Body
 from isolet.api.request_ids import send_error
-from isolet.domain.access import Principal
 from isolet.domain.callbacks import check_url
 from isolet.domain.invocations import Door
 from isolet.errors import (
@@ -32,7 +31,6 @@ from isolet.errors import (
     NotDeployed,
     NotFound,
     RequestError,
-    Unauthenticated,
 )
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
@@ -45,7 +43,6 @@ from isolet.settings import Settings
 from isolet.wire.headers import get, named
 
 PREFIX = "/spaces/"
-_SOURCES = (Source.TOKEN, Source.API_KEY, Source.BEARER)
 _METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _SYNC, _ASYNC = b"invoke", b"async-invoke"
 _EXTRA_MAX = 3
@@ -53,18 +50,8 @@ _HOPS_MAX = 5
 # Of every reply of a function here, whatever it says itself.
 _INVOKED = (b"x-invoked", b"true")
 _KEY_MAX_CHARS = 255
-_NOT_FOUND = "function not found"
 # What a job does not keep: credentials, what asked for the job itself, and what belongs to the connection.
 _NOT_KEPT = frozenset({b"x-api-key", b"x-callback-url", b"connection", b"content-length", b"transfer-encoding"})
-
-
-def principal_of(credentials: Credentials, scope: Scope) -> Principal:
-    """`Authorization: Bearer` with a token or a key, or `X-API-Key`. Raises Unauthenticated, RateExceeded."""
-    principal = credentials.find(scope["headers"], _SOURCES)
-    if principal is None:
-        raise Unauthenticated("Unauthenticated")
-    rates.count(scope, principal.project_id)
-    return principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +69,7 @@ class AltairDoor:
     """Plain ASGI on the path of calls."""
 
     routes: Routes
-    credentials: Credentials
+    callers: Callers
     invoker: Invoker
     jobs: Jobs
     bodies: Bodies
@@ -107,13 +94,11 @@ class AltairDoor:
 
     def _route(self, scope: Scope, target: _Target) -> Route:
         allowed = _METHODS if target.kind == _SYNC else ("POST",)
-        principal = principal_of(self.credentials, scope)
-        project = self.routes.project(target.space)
-        if project is None or not principal.sees(project.id):
-            raise NotFound(_NOT_FOUND)
+        principal = self.callers.require(scope)
+        project = admitted(principal, self.routes.project(target.space), INVOKE)
         route = self.routes.named(project.id, target.name)
         if route is None:
-            raise NotFound(_NOT_FOUND)
+            raise NotFound(INVOKE.project.missing)
         if scope["method"] not in allowed:
             raise MethodNotAllowed("Method not allowed", allowed=allowed)
         return route

@@ -8,17 +8,17 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from isolet.access import rates
 from isolet.access.credentials import Credentials
 from isolet.api.altair import shapes
-from isolet.api.altair.calls import principal_of
-from isolet.api.reply import large
+from isolet.api.altair.access import DEPLOY
+from isolet.api.reply import Json, large
 from isolet.api.request import json_body, open_body
+from isolet.api.rows import GrantedProject, route
 from isolet.clock import iso, parse_iso
-from isolet.domain.access import Role
 from isolet.domain.functions import Function
+from isolet.domain.projects import Project
 from isolet.errors import InvalidInput, NotFound, RequestError, Unauthenticated
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
@@ -39,114 +39,107 @@ _NOT_READY = {"details": "function not ready"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AltairFunctions:
-    routes: Routes
+class AltairTokens:
+    """The routes of OAuth. They have no row: the credentials are in the form."""
+
     credentials: Credentials
     tokens: Tokens
+
+    def router(self) -> APIRouter:
+        router = APIRouter(tags=["Altair"])
+        router.add_api_route("/oauth2/token", self.token, methods=["POST"])
+        router.add_api_route("/oauth2/revoke", self.revoke, methods=["POST"])
+        return router
+
+    async def token(self, request: Request) -> Response:
+        form = await _form(request)
+        if form.get("grant_type") != "client_credentials":
+            raise RequestError("grant_type must be client_credentials")
+        key = form.get("client_secret", "")
+        principal = self.credentials.of_key(key)
+        if principal is None or form.get("client_id") != (principal.key_id or ROOT_CLIENT):
+            raise Unauthenticated("Unauthenticated")
+        rates.count(request.scope, principal.project_id)
+        body = {
+            "access_token": await self.tokens.issue(key),
+            "expires_in": EXPIRES_S,
+            "scope": form.get("scope", ""),
+            "token_type": "bearer",
+        }
+        return Json(body, headers={"cache-control": "no-store"})
+
+    async def revoke(self, request: Request) -> Response:
+        await self.tokens.revoke((await _form(request)).get("token", ""))
+        return Response(status_code=200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AltairFunctions:
+    routes: Routes
     functions: Functions
     publisher: Publisher
     records: CallHistory
     metrics: UsageStats
     settings: Settings
 
-    def router(self) -> APIRouter:
-        router = APIRouter(tags=["Altair"])
-        self._add_tokens(router)
-        self._add_functions(router)
-        self._add_views(router)
-        return router
+    @route("POST", "/functions", DEPLOY, status_code=201)
+    async def create(self, request: Request, project: GrantedProject) -> Response:
+        values = shapes.creation(await json_body(request, self.settings, project.id))
+        function = await self.publisher.create(project.id, values)
+        return await self._reply(function, project, 0, status_code=201)
 
-    def _add_tokens(self, router: APIRouter) -> None:
-        @router.post("/oauth2/token")
-        async def token(request: Request) -> Response:
-            form = await _form(request)
-            if form.get("grant_type") != "client_credentials":
-                raise RequestError("grant_type must be client_credentials")
-            key = form.get("client_secret", "")
-            principal = self.credentials.of_key(key)
-            if principal is None or form.get("client_id") != (principal.key_id or ROOT_CLIENT):
-                raise Unauthenticated("Unauthenticated")
-            rates.count(request.scope, principal.project_id)
-            body = {
-                "access_token": await self.tokens.issue(key),
-                "expires_in": EXPIRES_S,
-                "scope": form.get("scope", ""),
-                "token_type": "bearer",
-            }
-            return JSONResponse(body, headers={"cache-control": "no-store"})
+    @route("GET", "/functions", DEPLOY)
+    async def list_functions(
+        self, project: GrantedProject, limit: str | None = None, cursor: str | None = None
+    ) -> Response:
+        size = _LIST_MAX if limit is None else _whole("limit", limit, least=1, most=_LIST_MAX)
+        start = _whole("cursor", cursor, least=0, most=_CURSOR_MAX) if cursor else 0
+        some = await self.functions.list(project.id, limit=size + 1, offset=start)
+        found = some[:size]
+        paging = {
+            "next_cursor": str(start + size) if len(some) > size else "",
+            "previous_cursor": str(max(start - size, 0)) if start else "",
+        }
+        totals = await self.metrics.totals([function.id for function in found])
+        env_of = await self.functions.altair_envs(found)
 
-        @router.post("/oauth2/revoke")
-        async def revoke(request: Request) -> Response:
-            await self.tokens.revoke((await _form(request)).get("token", ""))
-            return Response(status_code=200)
+        def shape() -> dict[str, Any]:
+            shown = [shapes.function_object(one, project.slug, totals[one.id], env_of(one)) for one in found]
+            return {"data": shown, "paging": paging}
 
-    def _add_functions(self, router: APIRouter) -> None:
-        @router.post("/spaces/{space}/functions", status_code=201)
-        async def create(request: Request, space: str) -> Response:
-            project_id = self._project(request, space)
-            values = shapes.creation(await json_body(request, self.settings, project_id))
-            function = await self.publisher.create(project_id, values)
-            return await self._reply(function, space, 0, status_code=201)
+        return await large(shape)
 
-        @router.get("/spaces/{space}/functions")
-        async def list_functions(
-            request: Request, space: str, limit: str | None = None, cursor: str | None = None
-        ) -> Response:
-            project_id = self._project(request, space)
-            size = _LIST_MAX if limit is None else _whole("limit", limit, least=1, most=_LIST_MAX)
-            start = _whole("cursor", cursor, least=0, most=_CURSOR_MAX) if cursor else 0
-            some = await self.functions.list(project_id, limit=size + 1, offset=start)
-            found = some[:size]
-            paging = {
-                "next_cursor": str(start + size) if len(some) > size else "",
-                "previous_cursor": str(max(start - size, 0)) if start else "",
-            }
-            totals = await self.metrics.totals([function.id for function in found])
+    @route("GET", "/functions/{name}", DEPLOY)
+    async def get(self, project: GrantedProject, name: str) -> Response:
+        return await self._counted(await self._function(project, name), project)
 
-            env_of = await self.functions.altair_envs(found)
+    @route("PUT", "/functions/{name}", DEPLOY)
+    async def replace(self, request: Request, project: GrantedProject, name: str) -> Response:
+        before = await self._function(project, name)
+        changes = shapes.replacement(await json_body(request, self.settings, project.id), before)
+        return await self._counted(await self.publisher.change(before, changes), project)
 
-            def shape() -> dict[str, Any]:
-                shown = [shapes.function_object(one, space, totals[one.id], env_of(one)) for one in found]
-                return {"data": shown, "paging": paging}
+    @route("DELETE", "/functions/{name}", DEPLOY, status_code=204)
+    async def delete(self, project: GrantedProject, name: str) -> Response:
+        function = await self._function(project, name)
+        await self.functions.delete(project.id, function.id)
+        return Response(status_code=204)
 
-            return await large(shape)
+    @route("GET", "/functions/{name}/code", DEPLOY)
+    async def code(self, project: GrantedProject, name: str) -> Response:
+        function = await self._function(project, name)
+        if function.version is None:
+            return Json(_NOT_READY, status_code=202)
+        live = await self.functions.version(function.id, function.version)
+        return await large(lambda: {"code": shapes.encoded(live.code)})
 
-        @router.get("/spaces/{space}/functions/{name}")
-        async def get(request: Request, space: str, name: str) -> Response:
-            function = await self._function(request, space, name)
-            totals = await self.metrics.totals([function.id])
-            return await self._reply(function, space, totals[function.id])
-
-        @router.put("/spaces/{space}/functions/{name}")
-        async def replace(request: Request, space: str, name: str) -> Response:
-            before = await self._function(request, space, name)
-            changes = shapes.replacement(await json_body(request, self.settings, before.project_id), before)
-            function = await self.publisher.change(before, changes)
-            totals = await self.metrics.totals([function.id])
-            return await self._reply(function, space, totals[function.id])
-
-        @router.delete("/spaces/{space}/functions/{name}", status_code=204)
-        async def delete(request: Request, space: str, name: str) -> Response:
-            function = await self._function(request, space, name)
-            await self.functions.delete(function.project_id, function.id)
-            return Response(status_code=204)
-
-    def _add_views(self, router: APIRouter) -> None:
-        @router.get("/spaces/{space}/functions/{name}/code")
-        async def code(request: Request, space: str, name: str) -> Response:
-            function = await self._function(request, space, name)
-            if function.version is None:
-                return JSONResponse(_NOT_READY, status_code=202)
-            live = await self.functions.version(function.id, function.version)
-            return await large(lambda: {"code": shapes.encoded(live.code)})
-
-        @router.get("/spaces/{space}/functions/{name}/logs")
-        async def logs(request: Request, space: str, name: str, since: str | None = None, tail: str = "0") -> Response:
-            function = await self._function(request, space, name)
-            if function.version is None:
-                return JSONResponse(_NOT_READY, status_code=202)
-            lines = await self._lines(function, _since(since), _whole("tail", tail))
-            return Response("".join(lines), media_type="application/x-ndjson")
+    @route("GET", "/functions/{name}/logs", DEPLOY)
+    async def logs(self, project: GrantedProject, name: str, since: str | None = None, tail: str = "0") -> Response:
+        function = await self._function(project, name)
+        if function.version is None:
+            return Json(_NOT_READY, status_code=202)
+        lines = await self._lines(function, _since(since), _whole("tail", tail))
+        return Response("".join(lines), media_type="application/x-ndjson")
 
     async def _lines(self, function: Function, since_ms: int, tail: int) -> list[str]:
         calls = await self.records.latest(function.id, limit=_LOG_CALLS)
@@ -159,24 +152,24 @@ class AltairFunctions:
         ]
         return lines[-tail:] if tail > 0 else lines
 
-    def _project(self, request: Request, space: str) -> ProjectId:
-        principal = principal_of(self.credentials, request.scope)
-        project = self.routes.project(space)
-        if project is None:
-            raise NotFound("space not found")
-        principal.require(Role.DEPLOY, project.id, missing="space not found")
-        return project.id
-
-    async def _function(self, request: Request, space: str, name: str) -> Function:
-        project_id = self._project(request, space)
-        route = self.routes.named(project_id, name)
-        if route is None:
+    async def _function(self, project: Project, name: str) -> Function:
+        """Raises NotFound."""
+        found = self.routes.named(project.id, name)
+        if found is None:
             raise NotFound("function not found")
-        return await self.functions.get(project_id, route.function_id)
+        return await self.functions.get(project.id, found.function_id)
 
-    async def _reply(self, function: Function, space: str, invocations: int, *, status_code: int = 200) -> Response:
+    async def _counted(self, function: Function, project: Project) -> Response:
+        totals = await self.metrics.totals([function.id])
+        return await self._reply(function, project, totals[function.id])
+
+    async def _reply(
+        self, function: Function, project: Project, invocations: int, *, status_code: int = 200
+    ) -> Response:
         env_of = await self.functions.altair_envs([function])
-        return await large(lambda: shapes.function_object(function, space, invocations, env_of(function)), status_code)
+        return await large(
+            lambda: shapes.function_object(function, project.slug, invocations, env_of(function)), status_code
+        )
 
 
 async def _form(request: Request) -> dict[str, str]:

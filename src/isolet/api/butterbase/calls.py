@@ -9,7 +9,8 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from isolet.access import rates
-from isolet.access.credentials import Credentials, Source, api_key, bearer
+from isolet.access.callers import Callers, admitted
+from isolet.access.credentials import bearer
 from isolet.api import cors, websocket
 from isolet.api.asgi import (
     Headers,
@@ -23,17 +24,16 @@ from isolet.api.asgi import (
     with_query,
 )
 from isolet.api.body import SMALL_BYTES, Body, Form, JsonForm, TextAsJsonForm
+from isolet.api.butterbase.access import INVOKE, find_project
 from isolet.api.butterbase.errors import (
     Refusal,
     call_error_reply,
     error_reply,
     impersonation_disabled,
     impersonation_forbidden,
-    invalid_key,
-    invalid_token,
 )
 from isolet.api.request_ids import send_error
-from isolet.domain.access import Principal, Role
+from isolet.domain.access import Principal
 from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
 from isolet.domain.tokens import TOKEN_MAX_BYTES, is_user_id
@@ -59,7 +59,6 @@ from isolet.settings import Settings
 from isolet.wire.headers import get
 
 PREFIX = "/v1"
-_SOURCES = (Source.BEARER, Source.API_KEY)
 _AS_USER = b"x-butterbase-as-user"
 _CALLER_FAMILY = b"x-butterbase-caller-"
 # What callers say here is not passed on: the platform says it itself.
@@ -110,7 +109,7 @@ def service_identity(principal: Principal, project: Project) -> Identity:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ButterbaseCalls:
     routes: Routes
-    credentials: Credentials
+    callers: Callers
     invoker: Invoker
     identities: Identities
     own_cors: OwnCors
@@ -173,10 +172,8 @@ class ButterbaseCalls:
         """The owner's test call: a POST of JSON whatever the triggers say; status, content type and body come back."""
         try:
             project, name = self._place(scope)
-            principal = authenticate(self.credentials, scope)
-            if project is None:
-                raise NotFound("App not found")
-            principal.require(Role.INVOKE, project.id, missing="App not found")
+            principal = self.callers.require(scope)
+            project = admitted(principal, project, INVOKE)
             if scope["method"] != "POST":
                 raise MethodNotAllowed("Method not allowed", allowed=("POST",))
             route = self.routes.named(project.id, name)
@@ -212,7 +209,7 @@ class ButterbaseCalls:
     async def _identify(self, headers: Headers, project: Project, route: Route) -> Identity:
         """Who calls; a key of another project is nobody's."""
         token = bearer(headers)
-        principal = self.credentials.find(headers, _SOURCES)
+        principal = self.callers.find(headers)
         identity = Identity()
         if principal is not None and principal.sees(project.id):
             identity = service_identity(principal, project)
@@ -276,26 +273,6 @@ def _for_preflight(project: Project, route: Route | None, allowed: Sequence[str]
     if route is not None and route.http_auth is HttpAuth.REQUIRED:
         return project.allowed_origins
     return allowed
-
-
-def find_project(routes: Routes, app_id: str) -> Project | None:
-    """A project by its slug, else by its id."""
-    return routes.project(app_id) or routes.project_of(app_id.lower())
-
-
-def authenticate(credentials: Credentials, scope: Scope) -> Principal:
-    """Whose key the bearer or `X-API-Key` is. Raises Unauthenticated, Refusal, RateExceeded."""
-    headers = scope["headers"]
-    principal = credentials.find(headers, _SOURCES)
-    if principal is not None:
-        rates.count(scope, principal.project_id)
-        return principal
-    token, key = bearer(headers), api_key(headers)
-    if not token and not key:
-        raise Unauthenticated("Authentication required")
-    if key or (token or "").startswith(("bb_", "isk_")):
-        raise invalid_key()
-    raise invalid_token()
 
 
 def _is_small(headers: Headers) -> bool:

@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import Request, Response
 
-from isolet.access.credentials import Credentials
+from isolet.access.authorization import Authorizer
 from isolet.api.butterbase import shapes
-from isolet.api.butterbase.calls import PREFIX, authenticate, find_project
-from isolet.api.butterbase.errors import Refusal
+from isolet.api.butterbase.access import DEPLOY
 from isolet.api.butterbase.log import LOG_MAX, LogStream
 from isolet.api.log_streams import LogStreamResponse
-from isolet.api.reply import large, streamed
+from isolet.api.reply import Json, large, streamed
 from isolet.api.request import json_body, public_base
+from isolet.api.rows import Granted, GrantedProject, route
 from isolet.clock import Clock, iso, parse_iso
-from isolet.domain.access import Principal, Role
 from isolet.domain.agents import AGENT_DEFAULTS
 from isolet.domain.functions import Function
 from isolet.domain.metrics import Summary
 from isolet.domain.projects import Project
-from isolet.errors import InvalidInput, IsoletError, NotFound
+from isolet.errors import InvalidInput, NotFound
 from isolet.functions.environment import Environments
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
@@ -40,9 +38,11 @@ _BATCH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ButterbaseDoor:
+class ButterbaseFunctions:
+    """Names may hold slashes, so the routes with more behind a name come before those that end with it."""
+
+    authorizer: Authorizer
     routes: Routes
-    credentials: Credentials
     functions: Functions
     publisher: Publisher
     environments: Environments
@@ -52,124 +52,89 @@ class ButterbaseDoor:
     settings: Settings
     clock: Clock
 
-    def router(self) -> APIRouter:
-        router = APIRouter(prefix=PREFIX + "/{app_id}", tags=["Butterbase"])
-        self._add_functions(router)
-        self._add_settings(router)
-        self._add_environment(router)
-        return router
+    @route("POST", "/functions", DEPLOY)
+    async def deploy_function(self, request: Request, grant: Granted, app_id: str) -> Response:
+        release = shapes.release(await json_body(request, self.settings, grant.project.id))
+        function = await self.publisher.publish(grant.project.id, release, created_by_id=grant.principal.key_id)
+        return Json(shapes.deployed_object(function, public_base(request, self.settings), app_id))
 
-    def _add_functions(self, router: APIRouter) -> None:
-        @router.post("/functions")
-        async def deploy_function(request: Request, app_id: str) -> Response:
-            principal, project = self._enter(request, app_id)
-            release = shapes.release(await json_body(request, self.settings, project.id))
-            function = await self.publisher.publish(project.id, release, created_by_id=principal.key_id)
-            return JSONResponse(shapes.deployed_object(function, public_base(request, self.settings), app_id))
+    @route("GET", "/functions", DEPLOY)
+    async def list_functions(self, request: Request, project: GrantedProject, app_id: str) -> Response:
+        base = public_base(request, self.settings)
+        return streamed("functions", partial(_listed, base, app_id), self._by_name(project))
 
-        @router.get("/functions")
-        async def list_functions(request: Request, app_id: str) -> Response:
-            _, project = self._enter(request, app_id)
-            base = public_base(request, self.settings)
-            return streamed("functions", partial(_listed, base, app_id), self._by_name(project))
+    @route("GET", "/functions/{name:path}/logs", DEPLOY)
+    async def list_logs(self, request: Request, project: GrantedProject, name: str) -> Response:
+        function_id = await self._logged(request, project, name)
+        limit, since_ms, failed = _log_query(request)
+        found = await self.records.log(function_id, limit=limit + 1, after_ms=since_ms, failed=failed)
+        logs = [shapes.log_entry(call) for call in found[:limit]]
+        return Json({"logs": logs, "hasMore": len(found) > limit})
 
-        @router.get("/functions/{name:path}/logs")
-        async def list_logs(request: Request, app_id: str, name: str) -> Response:
-            _, project = self._enter(request, app_id)
-            function_id = await self._logged(request, project, name)
-            limit, since_ms, failed = _log_query(request)
-            found = await self.records.log(function_id, limit=limit + 1, after_ms=since_ms, failed=failed)
-            logs = [shapes.log_entry(call) for call in found[:limit]]
-            return JSONResponse({"logs": logs, "hasMore": len(found) > limit})
+    @route("GET", "/functions/{name:path}/logs/stream", DEPLOY)
+    async def stream_logs(self, request: Request, grant: Granted, name: str) -> Response:
+        project = grant.project
+        function = await self.publisher.find(project.id, name)
+        _, since_ms, failed = _log_query(request)
+        resumed = request.headers.get("last-event-id")
+        if resumed:
+            since_ms = _since(resumed, "Last-Event-ID")
+        start_ms = self.clock.now_ms() if since_ms is None else since_ms
+        headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+        allowed = partial(self.authorizer.still, grant, request.scope)
+        events = self._stream().events(function.id, start_ms=start_ms, failed=failed, allowed=allowed)
+        most = self.routes.limits_of(project.id).log_streams
+        return LogStreamResponse(events, tail=self.tail, project_id=project.id, most=most, headers=headers)
 
-        @router.get("/functions/{name:path}/logs/stream")
-        async def stream_logs(request: Request, app_id: str, name: str) -> Response:
-            _, project = self._enter(request, app_id)
-            function = await self._find(project, name)
-            _, since_ms, failed = _log_query(request)
-            resumed = request.headers.get("last-event-id")
-            if resumed:
-                since_ms = _since(resumed, "Last-Event-ID")
-            start_ms = self.clock.now_ms() if since_ms is None else since_ms
-            headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-            allowed = partial(self._may_enter, request, app_id)
-            events = self._stream().events(function.id, start_ms=start_ms, failed=failed, allowed=allowed)
-            most = self.routes.limits_of(project.id).log_streams
-            return LogStreamResponse(events, tail=self.tail, project_id=project.id, most=most, headers=headers)
+    @route("GET", "/functions/{name:path}", DEPLOY)
+    async def get_function(self, request: Request, project: GrantedProject, app_id: str, name: str) -> Response:
+        function = await self.publisher.find(project.id, name, with_code=True)
+        calls = await self.metrics.summaries([function.id])
+        environment = await self.environments.of_function(function)
+        shown = shapes.detailed_object(
+            function,
+            calls[function.id],
+            list(environment.values),
+            public_base(request, self.settings),
+            app_id,
+        )
+        return await large(lambda: shown)
 
-        @router.get("/functions/{name:path}")
-        async def get_function(request: Request, app_id: str, name: str) -> Response:
-            _, project = self._enter(request, app_id)
-            function = await self.publisher.find(project.id, name, with_code=True)
-            calls = await self.metrics.summaries([function.id])
-            environment = await self.environments.of_function(function)
-            shown = shapes.detailed_object(
-                function,
-                calls[function.id],
-                list(environment.values),
-                public_base(request, self.settings),
-                app_id,
-            )
-            return await large(lambda: shown)
+    @route("DELETE", "/functions/{name:path}", DEPLOY)
+    async def delete_function(self, project: GrantedProject, name: str) -> Response:
+        await self.publisher.delete(project.id, name)
+        return Json({"success": True})
 
-        @router.delete("/functions/{name:path}")
-        async def delete_function(request: Request, app_id: str, name: str) -> Response:
-            _, project = self._enter(request, app_id)
-            await self.publisher.delete(project.id, name)
-            return JSONResponse({"success": True})
+    @route("PATCH", "/functions/{name:path}/env", DEPLOY)
+    async def change_environment(self, request: Request, project: GrantedProject, name: str) -> Response:
+        function = await self.publisher.find(project.id, name)
+        changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
+        environment = await self.environments.change(function, changes)
+        function = await self.functions.get(project.id, function.id)
+        return Json(shapes.environment_reply(function, list(environment.values)))
 
-    def _add_settings(self, router: APIRouter) -> None:
-        @router.patch("/functions/{name:path}/env")
-        async def change_environment(request: Request, app_id: str, name: str) -> Response:
-            _, project = self._enter(request, app_id)
-            function = await self._find(project, name)
-            changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
-            environment = await self.environments.change(function, changes)
-            function = await self.functions.get(project.id, function.id)
-            return JSONResponse(shapes.environment_reply(function, list(environment.values)))
+    @route("PATCH", "/functions/{name:path}/settings", DEPLOY)
+    async def change_settings(self, request: Request, project: GrantedProject, name: str) -> Response:
+        function = await self.publisher.find(project.id, name)
+        allowed = shapes.impersonation(await json_body(request, self.settings, project.id))
+        agent = {**AGENT_DEFAULTS, **(function.agent or {}), "allow_service_key_impersonation": allowed}
+        function = await self.functions.update(project.id, function.id, {"agent": agent})
+        return Json(shapes.settings_reply(function, allowed))
 
-        @router.patch("/functions/{name:path}/settings")
-        async def change_settings(request: Request, app_id: str, name: str) -> Response:
-            _, project = self._enter(request, app_id)
-            function = await self._find(project, name)
-            allowed = shapes.impersonation(await json_body(request, self.settings, project.id))
-            agent = {**AGENT_DEFAULTS, **(function.agent or {}), "allow_service_key_impersonation": allowed}
-            function = await self.functions.update(project.id, function.id, {"agent": agent})
-            return JSONResponse(shapes.settings_reply(function, allowed))
+    @route("GET", "/env", DEPLOY)
+    async def get_app_environment(self, project: GrantedProject) -> Response:
+        found = await self.environments.of_project(project.id)
+        updated = None if found.updated_at_ms is None else iso(found.updated_at_ms)
+        return Json({"keys": list(found.values), "updatedAt": updated})
 
-    def _add_environment(self, router: APIRouter) -> None:
-        @router.get("/env")
-        async def get_app_environment(request: Request, app_id: str) -> Response:
-            _, project = self._enter(request, app_id)
-            found = await self.environments.of_project(project.id)
-            updated = None if found.updated_at_ms is None else iso(found.updated_at_ms)
-            return JSONResponse({"keys": list(found.values), "updatedAt": updated})
-
-        @router.patch("/env")
-        async def change_app_environment(request: Request, app_id: str) -> Response:
-            _, project = self._enter(request, app_id)
-            changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
-            environment, functions = await self.environments.change_project(project.id, changes)
-            return JSONResponse(shapes.app_environment_reply(list(environment.values), functions))
-
-    def _enter(self, request: Request, app_id: str) -> tuple[Principal, Project]:
-        """Who asks, and for which project. Nobody without a key learns which apps exist."""
-        principal = authenticate(self.credentials, request.scope)
-        project = find_project(self.routes, app_id)
-        if project is None:
-            raise NotFound("App not found")
-        principal.require(Role.DEPLOY, project.id, missing="App not found")
-        return principal, project
+    @route("PATCH", "/env", DEPLOY)
+    async def change_app_environment(self, request: Request, project: GrantedProject) -> Response:
+        changes = shapes.environment_changes(await json_body(request, self.settings, project.id))
+        environment, functions = await self.environments.change_project(project.id, changes)
+        return Json(shapes.app_environment_reply(list(environment.values), functions))
 
     def _stream(self) -> LogStream:
         return LogStream(records=self.records, routes=self.routes, tail=self.tail, clock=self.clock)
-
-    def _may_enter(self, request: Request, app_id: str) -> bool:
-        try:
-            self._enter(request, app_id)
-        except (IsoletError, Refusal):
-            return False
-        return True
 
     async def _by_name(self, project: Project) -> AsyncIterator[Sequence[tuple[Function, Summary]]]:
         """Every function with its figures, some at a time."""
@@ -179,13 +144,10 @@ class ButterbaseDoor:
             calls = await self.metrics.summaries([function.id for function in functions])
             yield [(function, calls[function.id]) for function in functions]
 
-    async def _find(self, project: Project, name: str) -> Function:
-        return await self.publisher.find(project.id, name)
-
     async def _logged(self, request: Request, project: Project, name: str) -> FunctionId:
         """The function whose log is asked for; a deleted one where the request says so."""
         try:
-            return (await self._find(project, name)).id
+            return (await self.publisher.find(project.id, name)).id
         except NotFound:
             wants_deleted = request.query_params.get("include_deleted") == "true"
             found = await self.publisher.deleted_id(project.id, name) if wants_deleted else None

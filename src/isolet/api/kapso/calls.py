@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isolet.access import rates
-from isolet.access.credentials import Credentials, Source
+from isolet.access.callers import Callers
 from isolet.api import cors
 from isolet.api.asgi import (
     Headers,
@@ -21,12 +21,11 @@ from isolet.api.asgi import (
     with_query,
 )
 from isolet.api.body import Body, JsonForm
-from isolet.api.errors import STATUS, ErrorReply, headers_of, public_error, status_of
+from isolet.api.kapso.errors import error_reply
 from isolet.api.request_ids import send_error
 from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door
 from isolet.errors import (
-    ExecutionError,
     IsoletError,
     MethodNotAllowed,
     NotFound,
@@ -44,28 +43,15 @@ from isolet.wire.headers import get
 PLATFORM = "/platform/v1"
 OLDER = "/api/v1"
 TAGS = {PLATFORM: "Kapso", OLDER: "Kapso, older base"}
-SOURCES = (Source.API_KEY,)
-_STATUS = {**STATUS, "not_deployed": 422}
 _NOT_FOUND = "Function not found"
-
-
-def error_reply(error: Exception) -> ErrorReply:
-    """`{"error": "<text>"}`; a failed call adds `detail` and `invocation_id`."""
-    told = public_error(error)
-    if isinstance(told, ExecutionError):
-        body = {"error": "Function execution failed", "detail": told.message[:512]}
-        if "invocation_id" in told.details:
-            body["invocation_id"] = str(told.details["invocation_id"])
-        return ErrorReply(status=500, body=body, headers=headers_of(told))
-    return ErrorReply(status=status_of(told, _STATUS), body={"error": told.message}, headers=headers_of(told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KapsoDoor:
-    """Plain ASGI on the path of calls; `kapso_functions` serves everything else."""
+    """Plain ASGI on the path of calls; `functions.py` has the management routes."""
 
     routes: Routes
-    credentials: Credentials
+    callers: Callers
     invoker: Invoker
     own_cors: OwnCors
     bodies: Bodies
@@ -123,7 +109,7 @@ class KapsoDoor:
     def _callable(self, scope: Scope, function_id: str, prefix: str) -> Route:
         """The function to call, when the caller may. On the newer base nobody learns what exists."""
         route = self.routes.function(function_id.lower())
-        principal = self.credentials.find(scope["headers"], SOURCES)
+        principal = self.callers.find(scope["headers"])
         if prefix == OLDER and principal is None:
             raise Unauthenticated("API key is missing or not valid")
         may = route is not None and principal is not None and principal.sees(route.project_id)

@@ -1,0 +1,15 @@
+"""Who may use Kapso's API: an API key in `X-API-Key`, whose project is the one that a request is about."""
+
+from __future__ import annotations
+
+from isolet.access.callers import Callers
+from isolet.access.credentials import Credentials, Source
+from isolet.access.rules import Access, OfKey
+from isolet.domain.access import Role
+
+# The root key acts on `default` where a path names no function.
+DEPLOY = Access(Role.DEPLOY, OfKey())
+
+
+def callers(credentials: Credentials) -> Callers:
+    return Callers(credentials=credentials, sources=(Source.API_KEY,))
