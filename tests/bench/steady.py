@@ -16,8 +16,8 @@ from tests.bench.sides import ANSWER, BODY, Target
 
 _ROUNDS = 3
 _PER_S = 100
-_QUIET_S = 3.0
-_NOISY_S = 5.0
+_QUIET_S = 2.0
+_NOISY_S = 4.0
 _TARGET = 2.0
 _PACE_S = 0.05
 _END_TIMEOUT_S = 120
