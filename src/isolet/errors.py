@@ -153,14 +153,25 @@ class ClientDisconnected(ExecutionError):
 
 
 class BuildFailed(IsoletError):
-    """Code that cannot be deployed. `line` and `column` count from 1; `text` is the offending line."""
+    """Code that cannot be deployed. `line` and `column` count from 1; `text` is the offending line.
+
+    `file` is the path of one of several files.
+    """
 
     code = "build_failed"
 
     def __init__(
-        self, message: str, *, line: int | None = None, column: int | None = None, text: str | None = None
+        self,
+        message: str,
+        *,
+        line: int | None = None,
+        column: int | None = None,
+        text: str | None = None,
+        file: str | None = None,
     ) -> None:
-        super().__init__(message, details={"line": line, "column": column, "text": text})
+        place = {"line": line, "column": column, "text": text}
+        super().__init__(message, details=place if file is None else {"file": file, **place})
+        self.file = file
         self.line = line
         self.column = column
         self.text = text

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import capnp
 
 from isolet import toolchain
-from isolet.runtime.config import COMPATIBILITY_DATE
+from isolet.domain.compatibility import NEWEST as COMPATIBILITY_DATE
 from tests.support.kapso import Kapso
 from tests.support.server import Server
 

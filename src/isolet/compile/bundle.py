@@ -1,4 +1,4 @@
-"""Compiles a function's source: one file of JavaScript or TypeScript in, one ES module out.
+"""Compiles a function's source: JavaScript or TypeScript in, one ES module out.
 
 JavaScript passes through as it was written, so that line numbers in stack traces are the author's; what TypeScript
 became is told by its source map. A handler that is not exported gets an export line at the end.
@@ -11,53 +11,27 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isolet.compile.diagnostics import read_diagnostic
+from isolet.compile.esbuild import EXPORT_HANDLER, NO_HANDLER, NOT_DECLARED, Bundle, Wrap, run_esbuild
+from isolet.compile.files import bundle_files
 from isolet.domain.source_lines import with_mappings
+from isolet.domain.sources import DEFAULT_ENTRY, Sources, is_script
 from isolet.domain.versions import Language, lines_of
-from isolet.errors import BuildFailed, PlatformError
+from isolet.errors import BuildFailed
 from isolet.ids import ProjectId
-from isolet.limited import limited, run_tool
 from isolet.turns import Turns
 
-_EXPORT_HANDLER = "\n;export { handler };\n"
-_NOT_DECLARED = '"handler" is not declared in this file'
-_NO_HANDLER = (
-    "Function must export a handler function: define `async function handler(request, env)` "
-    "or `export default` a function or an object with `fetch`"
-)
 _WITH_MAP = "--sourcemap=inline"
 _MAP = "\n//# sourceMappingURL=data:application/json;base64,"
 _NAMES_A_MAP = "sourceMappingURL="
-# How the program says that a recursion of its own went too deep.
-_STACK_IS_FULL = "goroutine stack exceeds"
-_NO_MEMORY = re.compile(r"out of memory|cannot allocate|failed to create new OS thread")
-CPU_MAX_S = 10
-_TOO_LONG = f"the code took longer than {CPU_MAX_S} s to compile"
-# By the kernel for its processor time; through bubblewrap and a shell the number is a status.
-_KILLED = (-9, -24, 128 + 9, 128 + 24)
 _TEXT_MAX_CHARS = 200
-# A machine that is short of processor time may take that much longer.
-_TIMEOUT_S = 120.0
-MEMORY_MAX_MB = 256
-# The collector of the program's memory keeps well below what ends it.
-_COLLECT_ABOVE = "192MiB"
 # What the runtime brings; every other name with a colon is an address.
 _BUILT_IN = ("node:", "cloudflare:", "workerd:")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-Wrap = Callable[[Path, Sequence[str]], list[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """`module` is the text of an ES module that exports `default`, `handler`, or both."""
-
-    module: str
-    language: Language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +48,7 @@ class Compiler:
     """
 
     def __init__(
-        self, esbuild: Path, *, parallel: int = 2, wrap: Wrap = lambda program, rest: [str(program), *rest]
+        self, esbuild: Path, *, parallel: int = 2, wrap: Wrap = lambda program, rest, **_: [str(program), *rest]
     ) -> None:
         self._esbuild = esbuild
         self._wrap = wrap
@@ -88,6 +62,14 @@ class Compiler:
         """
         async with self._turns.take(project_id):
             return await self._compile(code, filename)
+
+    async def compile_sources(self, sources: Sources, project_id: ProjectId, *, node: bool = False) -> Bundle:
+        """The same for files. `node`: names of Node's modules need no `node:` before them."""
+        if sources.single is not None and is_script(sources.entry):
+            filename = None if sources.entry == DEFAULT_ENTRY else sources.entry
+            return await self.compile(sources.code, project_id, filename=filename)
+        async with self._turns.take(project_id):
+            return await bundle_files(sources, esbuild=self._esbuild, wrap=self._wrap, node=node)
 
     async def _compile(self, code: str, filename: str | None) -> Bundle:
         if filename is not None:
@@ -113,11 +95,11 @@ class Compiler:
         output = await self._esbuild_run(code, code, language)
         module = code
         if not output.exports & {"default", "handler"}:
-            module = code + _EXPORT_HANDLER
+            module = code + EXPORT_HANDLER
             output = await self._esbuild_run(module, code, language)
             # In TypeScript an export of what is not there may be a type, and is dropped without a word.
             if "handler" not in output.exports:
-                raise BuildFailed(_NO_HANDLER)
+                raise BuildFailed(NO_HANDLER)
         for path in output.imports:
             _check_import(path, code)
         return Bundle(module=module if language is Language.JAVASCRIPT else output.code, language=language)
@@ -132,8 +114,8 @@ class Compiler:
             failure = await self._spawn(text, loader, meta, out, *([_WITH_MAP] if lines else []))
             if failure:
                 diagnostic = await asyncio.to_thread(read_diagnostic, failure, code)
-                if _NOT_DECLARED in diagnostic.message:
-                    raise BuildFailed(_NO_HANDLER)
+                if NOT_DECLARED in diagnostic.message:
+                    raise BuildFailed(NO_HANDLER)
                 raise diagnostic
             return await asyncio.to_thread(_read_output, meta, out)
         finally:
@@ -163,25 +145,8 @@ class Compiler:
             "--sources-content=false",
             *options,
         ]
-        command = limited(self._wrap(self._esbuild, arguments), memory_bytes=MEMORY_MAX_MB * 1024**2, cpu_s=CPU_MAX_S)
-        try:
-            ended = await run_tool(
-                command, text.encode(), timeout_s=_TIMEOUT_S, pass_fds=(meta, out), GOMEMLIMIT=_COLLECT_ABOVE
-            )
-        except TimeoutError:
-            raise BuildFailed(_TOO_LONG) from None
-        if ended.status == 0:
-            return ""
-        stderr_tail = ended.stderr.decode(errors="replace")
-        if _STACK_IS_FULL in stderr_tail:
-            raise BuildFailed("the code is nested too deeply to compile")
-        if "[ERROR]" in stderr_tail:
-            return stderr_tail
-        if _NO_MEMORY.search(stderr_tail):
-            raise BuildFailed(f"the code takes more than {MEMORY_MAX_MB} MB of memory to compile")
-        if ended.status in _KILLED:
-            raise BuildFailed(_TOO_LONG)
-        raise PlatformError(f"cannot compile the code: esbuild ended with {ended.status}")
+        command = self._wrap(self._esbuild, arguments)
+        return await run_esbuild(command, text.encode(), pass_fds=(meta, out))
 
 
 class _NotToImport(BuildFailed):

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
 from isolet.database.schema import function_hosts, function_sources, functions, projects
+from isolet.domain.compatibility import Compatibility
 from isolet.domain.functions import (
     DeployError,
     Function,
@@ -30,7 +31,15 @@ from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, ProjectId
 
 # What a route needs nothing of, and what may be large.
-_NOT_OF_ROUTES = ("description", "runtime_config", "deploy_error", "altair", "sealed_triggers", "sealed_env")
+_NOT_OF_ROUTES = (
+    "description",
+    "runtime_config",
+    "deploy_error",
+    "altair",
+    "sealed_triggers",
+    "sealed_env",
+    "compatibility",
+)
 _BATCH = 500
 
 
@@ -44,7 +53,9 @@ def insert_function(connection: Connection, function: Function, *, most: int | N
         if is_orphan(exc):
             raise
         raise InvalidInput("slug has already been taken") from exc
-    connection.execute(insert(function_sources).values(function_id=function.id, code=function.code or ""))
+    connection.execute(
+        insert(function_sources).values(function_id=function.id, code=function.code or "", files=function.files)
+    )
     _claim_hosts(connection, function)
 
 
@@ -77,7 +88,7 @@ def replace_function(connection: Connection, function: Function) -> None:
     _claim_hosts(connection, function)
     if function.code is not None:
         here = function_sources.c.function_id == function.id
-        connection.execute(update(function_sources).where(here).values(code=function.code))
+        connection.execute(update(function_sources).where(here).values(code=function.code, files=function.files))
 
 
 def _claim_hosts(connection: Connection, function: Function) -> None:
@@ -190,7 +201,7 @@ def _batches(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
 def _select(with_code: bool = False) -> Select[Any]:
     if not with_code:
         return select(functions)
-    return select(functions, function_sources.c.code).join_from(functions, function_sources)
+    return select(functions, function_sources.c.code, function_sources.c.files).join_from(functions, function_sources)
 
 
 def _values(function: Function) -> dict[str, Any]:
@@ -202,6 +213,7 @@ def _values(function: Function) -> dict[str, Any]:
     values["status"] = function.status.value
     values["access"] = function.access.value
     values["cors"] = function.cors.value
+    values["compatibility"] = function.compatibility.to_json()
     values["limits"] = function.limits.to_json()
     values["deploy_error"] = asdict(function.deploy_error) if function.deploy_error else None
     values["retry"] = function.retry.to_json()
@@ -221,6 +233,7 @@ def _function(row: Row[Any]) -> Function:
     values["retry"] = check_retry(row.retry)
     if row.triggers is not None:
         values["triggers"] = stored_triggers(row.triggers)
+    values["compatibility"] = Compatibility.from_json(values.get("compatibility"))
     if error := values.get("deploy_error"):
         values["deploy_error"] = DeployError(**error)
     return Function(**values)

@@ -91,6 +91,7 @@ functions = Table(
     Column("access", String(10), nullable=False, server_default="key"),
     Column("cors", String(10), nullable=False, server_default="platform"),
     Column("hosts", JSON(none_as_null=True)),
+    Column("compatibility", JSON(none_as_null=True)),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
 )
 
@@ -109,6 +110,8 @@ function_sources = Table(
     metadata,
     _owner("function_id", "functions.id", primary_key=True),
     Column("code", Text, nullable=False),
+    # Where there are several; `code` is the entry then.
+    Column("files", JSON(none_as_null=True)),
 )
 
 versions = Table(
@@ -119,6 +122,9 @@ versions = Table(
     Column("code", Text, nullable=False),
     Column("bundle", Text, nullable=False),
     Column("language", String(20), nullable=False),
+    Column("files", JSON(none_as_null=True)),
+    Column("modules", JSON(none_as_null=True)),
+    Column("compatibility", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),
     _ms("created_at_ms"),
 )
@@ -129,6 +135,7 @@ deployments = Table(
     _id(),
     _owner("function_id", "functions.id"),
     Column("code", Text, nullable=False),
+    Column("files", JSON(none_as_null=True)),
     _ms("created_at_ms"),
     _ms("started_at_ms", nullable=True),
     Column("skipped", Integer, nullable=False, server_default="0"),

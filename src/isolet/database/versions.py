@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Row, delete, func, insert, literal, select, update
 
 from isolet.database.schema import deployments, function_sources, functions, versions
+from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
-from isolet.domain.versions import Deployment, Language, Version, VersionSummary
+from isolet.domain.sources import Sources
+from isolet.domain.versions import Deployment, Language, Module, ModuleKind, Version, VersionSummary
 from isolet.errors import NotFound
 from isolet.ids import DeploymentId, FunctionId
 
@@ -20,6 +24,9 @@ def insert_version(connection: Connection, version: Version) -> None:
             number=version.number,
             code=version.code,
             bundle=version.bundle,
+            files=version.files,
+            modules=_modules_json(version.modules),
+            compatibility=version.compatibility.to_json(),
             language=version.language.value,
             limits=version.limits.to_json(),
             created_at_ms=version.created_at_ms,
@@ -90,6 +97,7 @@ def put_deployment(connection: Connection, deployment: Deployment, now_ms: int) 
         "id": literal(deployment.id),
         "function_id": source.function_id,
         "code": source.code,
+        "files": source.files,
         "created_at_ms": literal(now_ms, BigInteger),
         "skipped": literal(0 if older is None else older + 1, Integer),
     }
@@ -97,12 +105,13 @@ def put_deployment(connection: Connection, deployment: Deployment, now_ms: int) 
     connection.execute(insert(deployments).from_select(list(kept), code))
 
 
-def start_deployment(connection: Connection, deployment_id: DeploymentId, now_ms: int) -> str:
-    """The code to deploy; the deploy makes way for no other any more. Raises NotFound when it has."""
+def start_deployment(connection: Connection, deployment_id: DeploymentId, now_ms: int) -> Sources:
+    """The sources to deploy; the deploy makes way for no other any more. Raises NotFound when it has."""
     here = deployments.c.id == deployment_id
     if connection.execute(update(deployments).where(here).values(started_at_ms=now_ms)).rowcount == 0:
         raise NotFound("the deploy has made way for a newer one")
-    return str(connection.execute(select(deployments.c.code).where(here)).scalar_one())
+    row = connection.execute(select(deployments.c.code, deployments.c.files).where(here)).one()
+    return Sources.of_code(row.code) if row.files is None else Sources.from_json(row.files)
 
 
 def delete_deployment(connection: Connection, deployment_id: DeploymentId) -> bool:
@@ -126,12 +135,27 @@ def list_deployments(connection: Connection) -> list[Deployment]:
     ]
 
 
+def _modules_json(modules: Mapping[str, Module]) -> dict[str, Any] | None:
+    return {name: {one.kind.value: base64.b64encode(one.body).decode()} for name, one in modules.items()} or None
+
+
+def _modules(stored: Mapping[str, Any] | None) -> dict[str, Module]:
+    return {
+        name: Module(kind=ModuleKind(kind), body=base64.b64decode(text))
+        for name, module in (stored or {}).items()
+        for kind, text in module.items()
+    }
+
+
 def _version(row: Row[Any]) -> Version:
     return Version(
         function_id=row.function_id,
         number=row.number,
         code=row.code,
         bundle=row.bundle,
+        files=row.files,
+        modules=_modules(row.modules),
+        compatibility=Compatibility.from_json(row.compatibility),
         language=Language(row.language),
         limits=Limits.from_json(row.limits),
         created_at_ms=row.created_at_ms,

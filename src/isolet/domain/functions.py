@@ -10,11 +10,13 @@ from enum import StrEnum
 from typing import Any
 
 from isolet.domain.agents import check_agent
+from isolet.domain.compatibility import Compatibility, check_date, check_flags
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.domain.public_routes import Access, CorsRules, check_access, check_cors, check_hosts
 from isolet.domain.retries import Retry, check_retry
 from isolet.domain.triggers import Trigger, check_triggers, default_triggers
+from isolet.domain.sources import DEFAULT_ENTRY, Sources
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 
@@ -45,13 +47,14 @@ class ResponseMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployError:
-    """Why the last deploy failed. `line` and `column` count from 1."""
+    """Why the last deploy failed. `line` and `column` count from 1; `file` is one of several."""
 
     message: str
     line: int | None = None
     column: int | None = None
     text: str | None = None
     at_ms: int = 0
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ class Function:
     `env_revision` grows with each change of its variables. `triggers` and `agent` are None where nobody
     set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
     large. What `domain.private_settings` parts from `triggers` and `altair` is sealed, in `sealed_triggers` and
-    `sealed_env`. `access`, `cors` and `hosts` are of its public address.
+    `sealed_env`. `access`, `cors` and `hosts` are of its public address. `files` are its sources as
+    JSON, where they are more than one text; `code` is the entry then.
     """
 
     id: FunctionId
@@ -93,6 +97,13 @@ class Function:
     access: Access = Access.KEY
     cors: CorsRules = CorsRules.PLATFORM
     hosts: list[str] | None = None
+    files: dict[str, Any] | None = None
+    compatibility: Compatibility = field(default_factory=Compatibility)
+
+    @property
+    def sources(self) -> Sources:
+        """Of a function whose code was read."""
+        return Sources.of_code(self.code or "") if self.files is None else Sources.from_json(self.files)
 
 
 def triggers_of(function: Function) -> tuple[Trigger, ...]:
@@ -167,23 +178,36 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent, retry, altair, access, cors, hosts, what is sealed of these, and limits (a mapping
-    of the limits to change).
+    runtime_config, triggers, agent, retry, altair, access, cors, hosts, what is sealed of these, sources (in place of
+    code), compatibility_date, compatibility_flags, and limits (a mapping of the limits to change).
     """
     # A function may keep the name that it has, by whatever rule it was made.
-    kept = {"limits", *(["name"] if changes.get("name") == function.name else [])}
+    kept = {"limits", *_OF_RUNTIME, *(["name"] if changes.get("name") == function.name else [])}
     values = {name: _CHECKS[name](value) for name, value in changes.items() if name not in kept}
     limits = function.limits
     if "runtime_config" in values:
         limits = limits.changed(from_runtime_config(values["runtime_config"]))
     limits = limits.changed(changes.get("limits", {}))
-    result = replace(function, **values, limits=limits)
+    if (sources := values.pop("sources", None)) is not None:
+        values |= {"code": sources.code, "files": _stored(sources)}
+    elif "code" in values:
+        values["files"] = None
+    compatibility = replace(
+        function.compatibility,
+        **{_OF_RUNTIME[name][0]: _OF_RUNTIME[name][1](changes[name]) for name in _OF_RUNTIME if name in changes},
+    )
+    result = replace(function, **values, limits=limits, compatibility=compatibility)
     # Only workers have a public address, and only a function that was created wrapped may stay wrapped.
     if result.public_endpoint and result.function_type is not FunctionType.CLOUDFLARE_WORKER:
         raise InvalidInput("public_endpoint is only supported for cloudflare_worker functions")
     if result.response_mode is ResponseMode.WRAPPED and function.response_mode is not ResponseMode.WRAPPED:
         raise InvalidInput("invoke_response_mode can't be changed to wrapped")
     return result
+
+
+def _stored(sources: Sources) -> dict[str, Any] | None:
+    """None for what the code alone says."""
+    return None if sources.single is not None and sources.entry == DEFAULT_ENTRY else sources.to_json()
 
 
 def _check_description(value: object) -> str | None:
@@ -219,6 +243,10 @@ def _check_choice(label: str, choices: type[StrEnum]) -> Callable[[object], StrE
     return check
 
 
+_OF_RUNTIME: Mapping[str, tuple[str, Callable[[object], Any]]] = {
+    "compatibility_date": ("date", check_date),
+    "compatibility_flags": ("flags", check_flags),
+}
 _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "name": check_name,
     "slug": check_slug,
@@ -235,6 +263,8 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "access": check_access,
     "cors": check_cors,
     "hosts": check_hosts,
+    # `check_sources` made them.
+    "sources": lambda sources: sources,
     # Bytes that only the vault reads.
     "sealed_triggers": lambda sealed: sealed,
     "sealed_env": lambda sealed: sealed,

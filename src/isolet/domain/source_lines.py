@@ -5,42 +5,67 @@ A module that was compiled ends with a comment that holds them; one that runs as
 
 from __future__ import annotations
 
+import json
 import re
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 _MARK = "\n//# isolet-lines="
+# Before it, where there are several files.
+_FILES_MARK = "\n//# isolet-files="
 _MAPPINGS = re.compile(r"[A-Za-z0-9+/,;]+")
 _PLACE = re.compile(r"\bfunction\.js:(\d{1,9}):(\d{1,9})")
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+# Two thousand paths of five hundred characters.
+_FILES_MAX_CHARS = 2_000_000
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 
 
-def with_mappings(module: str, mappings: str) -> str:
-    """The module with the mappings of its source map, which begin at its first line."""
-    return f"{module.rstrip()}{_MARK}{mappings}\n"
+def with_mappings(module: str, mappings: str, files: Sequence[str] = ()) -> str:
+    """The module with the mappings of its source map, which begin at its first line, and the files that it names."""
+    named = f"{_FILES_MARK}{json.dumps(list(files))}" if files else ""
+    return f"{module.rstrip()}{named}{_MARK}{mappings}\n"
 
 
 def authored_place(module: str, line: int, column: int) -> tuple[int, int] | None:
     """Line and column in the author's text, all counted from 1; None for what no part of that text became."""
     mappings = _mappings(module)
-    return (line, column) if mappings is None else mappings.find(line, column)
+    if mappings is None:
+        return line, column
+    found = mappings.find(line, column)
+    return None if found is None else (found.line, found.column)
+
+
+def authored_file(module: str, line: int, column: int) -> str | None:
+    """The file of several that a place is in; None where there is only one."""
+    mappings = _mappings(module)
+    found = None if mappings is None else mappings.find(line, column)
+    return None if found is None else found.file
 
 
 def authored_stack(module: str, stack: str) -> str:
     """A stack trace with the author's places in it."""
 
     def place(found: re.Match[str]) -> str:
-        authored = authored_place(module, int(found[1]), int(found[2]))
-        return found[0] if authored is None else f"function.js:{authored[0]}:{authored[1]}"
+        mappings = _mappings(module)
+        authored = None if mappings is None else mappings.find(int(found[1]), int(found[2]))
+        return found[0] if authored is None else f"{authored.file or 'function.js'}:{authored.line}:{authored.column}"
 
     return _PLACE.sub(place, stack)
 
 
 def _numbers() -> array[int]:
     return array("q")
+
+
+class _Place(NamedTuple):
+    file: str | None
+    line: int
+    column: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +76,33 @@ class _Mappings:
     columns: array[int] = field(default_factory=_numbers)
     source_lines: array[int] = field(default_factory=_numbers)
     source_columns: array[int] = field(default_factory=_numbers)
+    sources: array[int] = field(default_factory=_numbers)
+    files: list[str] = field(default_factory=list)
 
-    def find(self, line: int, column: int) -> tuple[int, int] | None:
+    def find(self, line: int, column: int) -> _Place | None:
         if not 0 < line < len(self.starts):
             return None
         first, end = self.starts[line - 1], self.starts[line]
         at = bisect_right(self.columns, column - 1, first, end) - 1
-        return None if at < first else (self.source_lines[at] + 1, self.source_columns[at] + 1)
+        if at < first:
+            return None
+        source = self.sources[at]
+        file = self.files[source] if 0 <= source < len(self.files) else None
+        return _Place(file, self.source_lines[at] + 1, self.source_columns[at] + 1)
 
 
 @lru_cache(maxsize=16)
 def _mappings(module: str) -> _Mappings | None:
-    _, mark, text = module.rstrip().rpartition(_MARK)
+    rest, mark, text = module.rstrip().rpartition(_MARK)
     if not mark or _MAPPINGS.fullmatch(text) is None:
         return None
+    _, named, files = rest[-_FILES_MAX_CHARS:].rpartition(_FILES_MARK)
     try:
-        return _decode(text)
-    except (LookupError, OverflowError):
+        found = _decode(text)
+        if named and "\n" not in files:
+            found.files.extend(json.loads(files))
+        return found
+    except (LookupError, OverflowError, ValueError, TypeError):
         # An author may write such a comment, too.
         return None
 
@@ -75,7 +110,7 @@ def _mappings(module: str) -> _Mappings | None:
 def _decode(text: str) -> _Mappings:
     """Each segment adds to column, source, source line and source column of the one before."""
     found, known = _Mappings(), dict[str, list[int]]()
-    source_line = source_column = 0
+    source = source_line = source_column = 0
     for line in text.split(";"):
         found.starts.append(len(found.columns))
         column = 0
@@ -83,11 +118,13 @@ def _decode(text: str) -> _Mappings:
             if (numbers := known.get(segment)) is None:
                 numbers = known[segment] = _read(segment)
             column += numbers[0]
+            source += numbers[1]
             source_line += numbers[2]
             source_column += numbers[3]
             found.columns.append(column)
             found.source_lines.append(source_line)
             found.source_columns.append(source_column)
+            found.sources.append(source)
     found.starts.append(len(found.columns))
     return found
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
+from isolet.domain.sources import Sources
 from isolet.ids import DeploymentId, FunctionId, ProjectId
 
 _LINE_END = re.compile("\r\n|[\n\r\u2028\u2029]")
@@ -17,9 +21,27 @@ class Language(StrEnum):
     TYPESCRIPT = "typescript"
 
 
+class ModuleKind(StrEnum):
+    """What an import of it gives: a `WebAssembly.Module`, or an `ArrayBuffer`."""
+
+    WASM = "wasm"
+    DATA = "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A module beside the bundle, which imports it by its name."""
+
+    kind: ModuleKind
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """`bundle` is the ES module that an instance loads; `number` grows by one with each good deploy."""
+    """`bundle` is the ES module that an instance loads; `number` grows by one with each good deploy.
+
+    `files` are the sources as JSON where they are more than one text; the bundle imports `modules`.
+    """
 
     function_id: FunctionId
     number: int
@@ -28,6 +50,15 @@ class Version:
     language: Language
     limits: Limits
     created_at_ms: int
+    files: dict[str, Any] | None = None
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    compatibility: Compatibility = field(default_factory=Compatibility)
+
+    @property
+    def sources(self) -> Sources:
+        if self.files is not None:
+            return Sources.from_json(self.files)
+        return Sources.of_code(self.code, f"index.{'ts' if self.language is Language.TYPESCRIPT else 'js'}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

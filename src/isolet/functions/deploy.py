@@ -22,6 +22,7 @@ from isolet.database import versions as stored
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeployed
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
+from isolet.domain.sources import DEFAULT_ENTRY
 from isolet.domain.versions import Deployment, Version
 from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
 from isolet.functions.pending_changes import PendingChanges
@@ -167,14 +168,18 @@ class Deployer:
 
     async def _deploy(self, deployment: Deployment) -> None:
         started = partial(stored.start_deployment, deployment_id=deployment.id, now_ms=self._clock.now_ms())
-        code = await self._database.write(started)
-        bundle = await self._compiler.compile(code, deployment.project_id)
+        sources = await self._database.write(started)
         function = await self._database.read(stored_functions.get_function, deployment.function_id)
+        node = any(flag.startswith("nodejs_compat") for flag in function.compatibility.flags)
+        bundle = await self._compiler.compile_sources(sources, deployment.project_id, node=node)
         version = Version(
             function_id=function.id,
             number=await self._database.read(stored.next_number, deployment),
-            code=code,
+            code=sources.code,
             bundle=bundle.module,
+            files=None if sources.single is not None and sources.entry == DEFAULT_ENTRY else sources.to_json(),
+            modules=bundle.modules,
+            compatibility=function.compatibility,
             language=bundle.language,
             limits=function.limits,
             created_at_ms=self._clock.now_ms(),
@@ -205,6 +210,7 @@ class Deployer:
             line=found.line,
             column=found.column,
             text=found.text,
+            file=found.file,
             at_ms=self._clock.now_ms(),
         )
         try:

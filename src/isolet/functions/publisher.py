@@ -170,7 +170,7 @@ class Publisher:
         after = await self._functions.get(function.project_id, function.id)
         error = after.deploy_error
         if error is not None:
-            raise BuildFailed(error.message, line=error.line, column=error.column, text=error.text)
+            raise BuildFailed(error.message, line=error.line, column=error.column, text=error.text, file=error.file)
         return after
 
 

@@ -78,6 +78,8 @@ class Releases:
             version=version.number,
             module=version.bundle,
             code=version.code,
+            modules=version.modules,
+            compatibility=version.compatibility,
             limits=function.limits,
             variables=self._variables(function, secrets),
             environment=self._environment(function, sealed),

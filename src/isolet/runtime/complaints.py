@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from isolet.domain.source_lines import authored_place
+from isolet.domain.source_lines import authored_file, authored_place
 from isolet.domain.versions import lines_of
 from isolet.errors import BuildFailed
 
@@ -25,6 +25,9 @@ def load_failure(stderr_tail: str, module: str, code: str | None = None) -> Buil
     message = found["message"][:_MESSAGE_MAX_CHARS]
     told = _PLACE.search(stderr_tail)
     place = authored_place(module, int(told["line"]), int(told["column"])) if told is not None else None
+    file = authored_file(module, int(told["line"]), int(told["column"])) if told is not None else None
+    if file is not None and place is not None:
+        return BuildFailed(message, line=place[0], column=place[1], file=file)
     lines = lines_of(module if code is None else code)
     if place is None or not 0 < place[0] <= len(lines):
         return BuildFailed(message)

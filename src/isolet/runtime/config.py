@@ -11,12 +11,14 @@ from typing import Any
 
 import capnp
 
+from isolet.domain.compatibility import NEWEST as COMPATIBILITY_DATE
+from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
 from isolet.domain.redaction import Redactor
+from isolet.domain.versions import Module
 from isolet.ids import FunctionId, ProjectId
 from isolet.runtime.envelope import CALL_HEADER
 
-COMPATIBILITY_DATE = "2026-11-01"
 PROTO_HEADER = "x-isolet-proto"
 SOCKET_NAME = "http"
 GATE_SOCKET = "gate"
@@ -74,6 +76,7 @@ class InstanceSpec:
     Text values of `variables` arrive in `env` as strings, all others parsed from JSON. `environment` holds environment
     variables of any name, `platform` those that stand above them; `app` describes the project.
     `code` is the author's text, None where the module is just that.
+    `modules` stand beside the module, which imports them by name.
     `redactor` knows `private`, when it was made beforehand.
     """
 
@@ -84,6 +87,8 @@ class InstanceSpec:
     module: str
     limits: Limits
     code: str | None = None
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    compatibility: Compatibility = field(default_factory=Compatibility)
     variables: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
@@ -130,7 +135,10 @@ class ConfigBuilder:
                 "cloudflare:sockets": self._js["connect.js"],
                 "function.js": spec.module,
             },
+            spec.modules,
         )
+        worker.compatibilityDate = spec.compatibility.runtime_date
+        worker.compatibilityFlags = list(spec.compatibility.flags)
         bindings = worker.init("bindings", len(spec.variables) + 1 + len(others) + len(BINDING_NAMES))
         self._bind_ours(spec, bindings, loopback=bool(others), token=token)
         for service in others:
@@ -264,10 +272,14 @@ class ConfigBuilder:
         external.address = f"unix:{path}"
         return external.init("http")
 
-    def _add_modules(self, worker: Any, modules: Mapping[str, str]) -> None:
-        for module, (name, source) in zip(worker.init("modules", len(modules)), modules.items(), strict=True):
+    def _add_modules(self, worker: Any, modules: Mapping[str, str], others: Mapping[str, Module] | None = None) -> None:
+        places = list(worker.init("modules", len(modules) + len(others or {})))
+        for module, (name, source) in zip(places, modules.items(), strict=False):
             module.name = name
             module.esModule = source
+        for module, (name, other) in zip(places[len(modules) :], (others or {}).items(), strict=True):
+            module.name = name
+            setattr(module, other.kind.value, other.body)
         worker.compatibilityDate = COMPATIBILITY_DATE
 
     def _listen(self, config: Any, services: Mapping[str, str]) -> list[Any]:

@@ -91,7 +91,7 @@ async def test_a_deploy_that_has_not_begun_makes_way_for_a_newer_one(
     begun, waiting, newest, foreign = a_deployment(one), a_deployment(one), a_deployment(one), a_deployment(other)
     await database.write(stored.put_deployment, foreign, AT_MS)
     await database.write(stored.put_deployment, begun, AT_MS)
-    assert await database.write(stored.start_deployment, begun.id, AT_MS) == one.code
+    assert (await database.write(stored.start_deployment, begun.id, AT_MS)).code == one.code
     for deployment in (waiting, newest):
         await database.write(stored.put_deployment, deployment, AT_MS)
 
@@ -106,7 +106,7 @@ async def test_a_deploy_keeps_the_code_of_its_time(database: Database, pair: tup
     await database.write(stored.put_deployment, deployment, AT_MS)
     await database.write(functions.replace_function, replace(one, code="later ü"))
 
-    assert await database.write(stored.start_deployment, deployment.id, AT_MS) == one.code
+    assert (await database.write(stored.start_deployment, deployment.id, AT_MS)).code == one.code
 
 
 async def test_a_deploy_ends_once(database: Database, pair: tuple[Function, Function]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from isolet.access.rules import Access, OfKey
 from isolet.api.body import SMALL_BYTES
 from isolet.api.rows import GrantedProject, route
-from isolet.compile.bundle import CPU_MAX_S, MEMORY_MAX_MB
+from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.domain import environment, json_bounds, limits, secrets
 from isolet.domain.access import Role
 from isolet.domain.json_text import DEPTH_MAX
