@@ -23,6 +23,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     │   ├── FunctionCrashed          its process died, or would not start
     │   └── ClientDisconnected       the caller left before the reply was complete
     ├── BuildFailed                  the code does not compile, load, or define a handler
+    ├── DeployFailed                 the deploy that the caller waited for failed
     └── PlatformError                our own fault, or the machine's
         ├── SettingsError            the operator's settings cannot be used
         ├── StoreError               the database cannot be used
@@ -175,6 +176,12 @@ class BuildFailed(IsoletError):
         self.line = line
         self.column = column
         self.text = text
+
+
+class DeployFailed(IsoletError):
+    """A deploy that its caller waited for did not end well; `details` has the place in the code."""
+
+    code = "deploy_failed"
 
 
 class PlatformError(IsoletError):

@@ -32,6 +32,7 @@ STATUS = {
     "not_deployed": 409,
     "limit_reached": 422,
     "build_failed": 422,
+    "deploy_failed": 422,
     "too_large": 413,
     "too_many_requests": 429,
     "handler_failed": 500,

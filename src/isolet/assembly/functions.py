@@ -11,6 +11,7 @@ from isolet.assembly.runtime import Runtime
 from isolet.compile import Compiler
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
+from isolet.functions.named import NamedFunctions
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
@@ -26,6 +27,7 @@ class FunctionServices:
     deployer: Deployer
     publisher: Publisher
     releases: Releases
+    named: NamedFunctions
 
 
 def open_functions(host: Host, persistence: Persistence, registry: Registry, runtime: Runtime) -> FunctionServices:
@@ -70,4 +72,5 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         deployer=deployer,
         publisher=publisher,
         releases=releases,
+        named=NamedFunctions(functions=service, deployer=deployer, environments=environments),
     )

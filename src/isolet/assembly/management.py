@@ -30,6 +30,7 @@ from isolet.api.native.deliveries import DeliveriesDoor
 from isolet.api.native.functions import FunctionsDoor
 from isolet.api.native.invocations import InvocationsDoor
 from isolet.api.native.limits import LimitsDoor
+from isolet.api.native.named_functions import NamedFunctionsDoor
 from isolet.api.native.projects import ProjectsDoor
 from isolet.api.native.records import RecordsDoor
 from isolet.api.native.tokens import TokenDoor
@@ -146,6 +147,13 @@ def _native(core: Core, services: Services) -> list[object]:
     return [
         ProjectsDoor(routes=routes, projects=core.projects.service, masters=core.persistence.master_keys),
         FunctionsDoor(functions=core.functions.service, deployer=core.functions.deployer),
+        NamedFunctionsDoor(
+            functions=core.functions.service,
+            named=core.functions.named,
+            deployer=core.functions.deployer,
+            secrets=core.functions.secrets,
+            environments=core.functions.environments,
+        ),
         TokenDoor(identities=core.projects.identities),
         LimitsDoor(routes=routes, settings=settings),
         RecordsDoor(

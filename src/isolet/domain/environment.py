@@ -34,12 +34,6 @@ def check_changes(value: object) -> dict[str, str | None]:
     return dict(value)
 
 
-def merged(before: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Raises InvalidInput when all of it is too much."""
-    after: dict[str, str | None] = {**before, **changes}
-    return bounded({name: text for name, text in after.items() if text is not None})
-
-
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > NAME_MAX_CHARS or not is_storable(name):
         raise InvalidInput(f"envVars: {name[:NAME_MAX_CHARS]!r} cannot be the name of a variable")

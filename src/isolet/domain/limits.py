@@ -56,6 +56,8 @@ class Limits:
 
 def check_bound(name: str, value: object, *, shown_as: str | None = None) -> int:
     """The value, when it is a whole number within the bounds of `name`. Raises InvalidInput."""
+    if name not in BOUNDS:
+        raise InvalidInput(f"limits: {name[:100]} is not one of {', '.join(BOUNDS)}")
     low, high = BOUNDS[name]
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidInput(f"{shown_as or name} must be a whole number from {low} to {high}")

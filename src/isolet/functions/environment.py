@@ -7,14 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from isolet.clock import Clock
 from isolet.database import environment as stored
 from isolet.database import functions as stored_functions
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged
-from isolet.domain.environment import merged
 from isolet.domain.functions import Function
+from isolet.domain.variables import merged_variables
 from isolet.functions.releases import environment_purpose, release_of
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
@@ -26,7 +27,7 @@ from isolet.runtime.pool import Pool
 class Environment:
     """`updated_at_ms` is None while nothing was ever set."""
 
-    values: Mapping[str, str]
+    values: Mapping[str, Any]
     updated_at_ms: int | None
 
 
@@ -50,13 +51,13 @@ class Environments:
         found = await self._database.read(stored.get_project_environment, project_id)
         return self._open(project_id, found, project_id)
 
-    async def change(self, function: Function, changes: Mapping[str, str | None]) -> Environment:
-        """Merge; a value of None deletes. Raises InvalidInput, NotFound."""
+    async def change(self, function: Function, changes: Mapping[str, Any], *, label: str = "envVars") -> Environment:
+        """Merge; a value of None deletes. Raises InvalidInput, which calls them `label`, and NotFound."""
         async with self._changing:
             before = await self.of_function(function)
-            return await self.replace(function, merged(before.values, changes))
+            return await self.replace(function, merged_variables(before.values, changes, label))
 
-    async def replace(self, function: Function, values: Mapping[str, str]) -> Environment:
+    async def replace(self, function: Function, values: Mapping[str, Any]) -> Environment:
         """Set the whole of it. Raises NotFound."""
         sealed = await self._seal(function.project_id, values, function.id)
         now_ms = self._clock.now_ms()
@@ -69,7 +70,7 @@ class Environments:
         """Merge into what every function of the project finds; the functions that it touched. Raises InvalidInput."""
         async with self._changing:
             before = await self.of_project(project_id)
-            values = merged(before.values, changes)
+            values = merged_variables(before.values, changes, "envVars")
             sealed = await self._seal(project_id, values, project_id)
             now_ms = self._clock.now_ms()
             write = partial(_put_project, project_id=project_id, sealed=sealed, now_ms=now_ms)
@@ -77,7 +78,7 @@ class Environments:
         self._switch(switched)
         return Environment(values=values, updated_at_ms=now_ms), [after for _, after in switched]
 
-    async def _seal(self, project_id: ProjectId, values: Mapping[str, str], owner: str) -> bytes:
+    async def _seal(self, project_id: ProjectId, values: Mapping[str, Any], owner: str) -> bytes:
         return await self._vault.seal(project_id, json.dumps(dict(values)), purpose=environment_purpose(owner))
 
     def _open(self, project_id: ProjectId, found: stored.Stored | None, owner: str) -> Environment:

@@ -90,9 +90,9 @@ class Releases:
         # Values are many, or large, as their owner likes.
         return replace(spec, redactor=await asyncio.to_thread(Redactor, spec.private)) if spec.private else spec
 
-    def _environment(self, function: Function, sealed: Mapping[str, bytes]) -> Mapping[str, str]:
+    def _environment(self, function: Function, sealed: Mapping[str, bytes]) -> Mapping[str, Any]:
         """The project's variables, and above them the function's."""
-        values: dict[str, str] = {}
+        values: dict[str, Any] = {}
         for owner, data in sealed.items():
             text = self._vault.open_sealed(function.project_id, data, purpose=environment_purpose(owner))
             values.update(json.loads(text))

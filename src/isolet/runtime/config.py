@@ -14,7 +14,7 @@ import capnp
 from isolet.domain.compatibility import NEWEST as COMPATIBILITY_DATE
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
-from isolet.domain.redaction import Redactor
+from isolet.domain.redaction import Redactor, strings
 from isolet.domain.versions import Module
 from isolet.ids import FunctionId, ProjectId
 from isolet.runtime.envelope import CALL_HEADER
@@ -90,7 +90,7 @@ class InstanceSpec:
     modules: Mapping[str, Module] = field(default_factory=dict)
     compatibility: Compatibility = field(default_factory=Compatibility)
     variables: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
     app: Mapping[str, Any] | None = None
     redactor: Redactor | None = None
@@ -98,7 +98,8 @@ class InstanceSpec:
     @property
     def private(self) -> list[Any]:
         """What must not be told: secrets, and variables long enough not to be everyday words."""
-        long = [value for value in self.environment.values() if len(value) >= _PRIVATE_MIN_CHARS]
+        texts = (text for value in self.environment.values() for text in strings(value))
+        long = [text for text in texts if len(text) >= _PRIVATE_MIN_CHARS]
         return [*self.variables.values(), *long]
 
 

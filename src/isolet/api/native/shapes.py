@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictInt
 
 from isolet.clock import iso
 from isolet.domain.access import Key
 from isolet.domain.functions import Function
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
-from isolet.domain.versions import Language, Version, VersionSummary
+from isolet.domain.versions import Version, VersionSummary
 
 
 class _Body(BaseModel):
@@ -61,6 +61,16 @@ class FunctionUpdate(_Body):
         sent = self.model_dump(exclude_unset=True)
         limits = {name: sent.pop(name) for name in _LIMITS if name in sent}
         return {**sent, "limits": limits} if limits else sent
+
+
+class SecretValue(_Body):
+    """A text, or an object or list that arrives parsed."""
+
+    value: Any
+
+
+class Variables(RootModel[dict[str, Any]]):
+    """Any JSON by name; null removes."""
 
 
 # No more than a database's column holds.
@@ -123,9 +133,12 @@ def function_object(function: Function, project_slug: str) -> dict[str, Any]:
         "access": function.access.value,
         "cors": function.cors.value,
         "hosts": function.hosts or [],
+        "compatibility_date": function.compatibility.date,
+        "compatibility_flags": list(function.compatibility.flags),
         "deploy_error": error
         and {
             "message": error.message,
+            "file": error.file,
             "line": error.line,
             "column": error.column,
             "text": error.text,
@@ -151,5 +164,4 @@ def version_object(version: VersionSummary | Version, live: int | None) -> dict[
 
 def version_detail(version: Version, live: int | None) -> dict[str, Any]:
     """With the sources, as they were sent."""
-    entry = f"index.{'ts' if version.language is Language.TYPESCRIPT else 'js'}"
-    return {**version_object(version, live), "entry": entry, "files": {entry: version.code}}
+    return {**version_object(version, live), **version.sources.to_json()}

@@ -27,7 +27,7 @@ for (const [name, value] of Object.entries(variables)) {
   if (BINDINGS.includes(name)) continue;
   // It is what handlers get as well, where lower-case names are the platform's.
   if (MEMBER.test(name) && !(name in importable)) importable[name] = value;
-  if (!(name in process.env)) process.env[name] = value;
+  if (!(name in process.env)) process.env[name] = typeof value === "string" ? value : JSON.stringify(value);
 }
 
 // What is the same for all calls of this instance.
