@@ -65,6 +65,7 @@ async def _write(stream: asyncio.StreamWriter | None, text: bytes) -> None:
     if stream is not None:
         # One that ends before it has read all says why elsewhere.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            stream.write(text)
-            await stream.drain()
+            if text:
+                stream.write(text)
+                await stream.drain()
         stream.close()

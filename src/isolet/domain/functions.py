@@ -15,8 +15,8 @@ from isolet.domain.json_bounds import bounded_json
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.domain.public_routes import Access, CorsRules, check_access, check_cors, check_hosts
 from isolet.domain.retries import Retry, check_retry
-from isolet.domain.triggers import Trigger, check_triggers, default_triggers
 from isolet.domain.sources import DEFAULT_ENTRY, Sources
+from isolet.domain.triggers import Trigger, check_triggers, default_triggers
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 
