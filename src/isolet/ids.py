@@ -17,8 +17,6 @@ DeploymentId = NewType("DeploymentId", str)
 JobId = NewType("JobId", str)
 
 _POOL_BYTES = 4096
-_VARIANT = 0x8000_0000_0000_0000
-_RANDOM = 0x3FFF_FFFF_FFFF_FFFF
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -40,8 +38,15 @@ class _Uuid7:
             # The system is asked for many at once, since each asking costs more than an id.
             self._pool = struct.iter_unpack(">Q", os.urandom(_POOL_BYTES))
             drawn = next(self._pool)
-        text = "%015x%016x" % (stamp, drawn[0] & _RANDOM | _VARIANT)  # noqa: UP031 – the quickest way
-        return f"{text[:8]}-{text[8:12]}-7{text[12:15]}-{text[15:19]}-{text[19:]}"
+        random = drawn[0]
+        # The quickest way. The variant's two bits stand before 62 random ones.
+        return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031
+            stamp >> 28,
+            stamp >> 12 & 0xFFFF,
+            stamp & 0xFFF,
+            random >> 48 & 0x3FFF | 0x8000,
+            random & 0xFFFF_FFFF_FFFF,
+        )
 
 
 new_id = _Uuid7()

@@ -25,6 +25,8 @@ class Source(Enum):
 
 
 Sources = tuple[Source, ...]
+# Looking a member up costs as much as reading a header.
+_API_KEY, _TOKEN = Source.API_KEY, Source.TOKEN
 
 
 class Credentials:
@@ -35,8 +37,7 @@ class Credentials:
     def find(self, headers: Headers, sources: Sources) -> Principal | None:
         """Who asks; None without a good credential in one of the sources."""
         for source in sources:
-            principal = self._read(headers, source)
-            if principal is not None:
+            if (given := _given(headers, source)) and (principal := self._read(given, source)) is not None:
                 return principal
         return None
 
@@ -56,11 +57,8 @@ class Credentials:
         """Whether a text is a key or a token that is good now."""
         return self._routes.principal(text) is not None or self._tokens.key_digest(text) is not None
 
-    def _read(self, headers: Headers, source: Source) -> Principal | None:
-        given = _given(headers, source)
-        if not given:
-            return None
-        if source is not Source.TOKEN:
+    def _read(self, given: str, source: Source) -> Principal | None:
+        if source is not _TOKEN:
             return self._routes.principal(given)
         digest = self._tokens.key_digest(given)
         return self._routes.principal_of(digest) if digest is not None else None
@@ -82,4 +80,4 @@ def bearer(headers: Headers) -> str | None:
 
 
 def _given(headers: Headers, source: Source) -> str | None:
-    return api_key(headers) if source is Source.API_KEY else bearer(headers)
+    return api_key(headers) if source is _API_KEY else bearer(headers)

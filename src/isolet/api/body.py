@@ -35,6 +35,19 @@ class Form(spool.Reader, Protocol):
 class Body:
     """At most `limit` bytes. What it holds is given back when it is closed, with all that was made of it."""
 
+    __slots__ = (
+        "_bodies",
+        "_ended",
+        "_hold",
+        "_limit",
+        "_project_id",
+        "_read",
+        "_receive",
+        "_spooled",
+        "_text",
+        "_told",
+    )
+
     def __init__(
         self,
         scope: Scope,
@@ -157,7 +170,8 @@ class JsonForm:
     growth = 1
 
     def __init__(self, values_max: int | None = None) -> None:
-        self._checker = JsonChecker()
+        # Small bodies need none.
+        self._checker: JsonChecker | None = None
         self._values_max = values_max
 
     def whole(self, body: bytes) -> bytes:
@@ -166,20 +180,21 @@ class JsonForm:
         return body
 
     def feed(self, data: bytes) -> bytes:
+        checker = self._checker = self._checker or JsonChecker()
         try:
             for start in range(0, len(data), PIECE_BYTES):
-                self._checker.feed(data[start : start + PIECE_BYTES])
+                checker.feed(data[start : start + PIECE_BYTES])
                 # The interpreter is given to the loop, when that waits for it.
                 time.sleep(0)
         except NotJson as exc:
             raise RequestError(INVALID_JSON) from exc
-        if self._values_max is not None and self._checker.values > self._values_max:
+        if self._values_max is not None and checker.values > self._values_max:
             raise RequestError(f"The request's JSON has more than {self._values_max} values")
         return data
 
     def close(self) -> bytes:
         try:
-            self._checker.close()
+            (self._checker or JsonChecker()).close()
         except NotJson as exc:
             raise RequestError(INVALID_JSON) from exc
         return b""

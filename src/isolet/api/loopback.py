@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -85,7 +85,7 @@ class Loopback:
         project = self.routes.project(self.routes.slug_of(route.project_id))
         if project is None:
             raise NotFound("Function not found")
-        origin = replace(origin, depth=origin.depth + 1)
+        origin = origin._replace(depth=origin.depth + 1)
         identity = Identity(
             caller="loopback",
             user_id=origin.user_id,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(NamedTuple):
     """`told` are the headers that tell of the client, `scheme` is what it used; `depth` counts the calls on the way."""
 
     user_id: str | None = None

@@ -44,14 +44,14 @@ class OwnKeys:
 
     def hold(self, value: bytes) -> bool:
         """Whether a text holds one of ours, plain or as HTTP's Basic scheme encodes it."""
-        if not self._may_hold(value):
+        if not self.may_hold(value):
             return False
         return self._plain(value) or any(self._plain(_decoded(found)) for found in _BASIC.findall(value))
 
     def without(self, headers: Headers) -> Headers:
         """The headers less every one that holds one of ours; of cookies and subprotocols only those go that do."""
         # Whatever it holds, the header that is for our keys goes no further anyway.
-        if not self._may_hold(b"\n".join([value for name, value in headers if name != b"x-api-key"])):
+        if not self.may_hold(b"\n".join([value for name, value in headers if name != b"x-api-key"])):
             return headers
         kept = []
         for name, value in headers:
@@ -69,13 +69,13 @@ class OwnKeys:
     def without_in_query(self, target: bytes) -> bytes:
         """The target of a request less the parameters whose value holds one of ours."""
         path, mark, query = target.partition(b"?")
-        if not mark or not self._may_hold(query):
+        if not mark or not self.may_hold(query):
             return target
         kept = b"&".join(part for part in query.split(b"&") if not self.hold(part.replace(b"+", b" ")))
         return path + b"?" + kept if kept else path
 
-    def _may_hold(self, value: bytes) -> bool:
-        """The quick look on the path of calls: false for nearly every request."""
+    def may_hold(self, value: bytes) -> bool:
+        """The quick look on the path of calls, at one text or many that are joined. False: none of them holds one."""
         # Text is searched faster than bytes are.
         text = value.decode("latin-1")
         if KEY_PREFIX in text or TOKEN_PREFIX in text:

@@ -88,6 +88,7 @@ def without_session(headers: Headers) -> Headers:
 
 def asks_for_worker(headers: Headers) -> bool:
     """Whether a browser asks for the script of a service worker, which would rule every path below it."""
-    return any(
-        name in _SCRIPT_DESTINATION and value.strip().lower() == _SCRIPT_DESTINATION[name] for name, value in headers
-    )
+    for name, value in headers:
+        if name in _SCRIPT_DESTINATION and value.strip().lower() == _SCRIPT_DESTINATION[name]:
+            return True
+    return False

@@ -431,7 +431,8 @@ class Call:
         request = self._request
         return Kept(
             recording=self._means.recording,
-            headers=[*request.headers, *request.own],
+            headers=request.headers,
+            own=request.own,
             query=request.target.partition(b"?")[2],
             response=self._response,
             redactor=None if instance is None else instance.redactor,
@@ -440,7 +441,9 @@ class Call:
 
     def _keep_response(self, data: bytes) -> None:
         self.invocation.response_bytes += len(data)
-        if len(self._response) <= RECORDED_BODY_MAX_BYTES:
+        if not self._response and len(data) <= RECORDED_BODY_MAX_BYTES:
+            self._response = data
+        elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
             self._response += data[: self._keep_bytes - len(self._response)]
 
     def _keep_request(self, chunk: bytes) -> None:

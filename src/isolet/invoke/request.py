@@ -59,7 +59,7 @@ class CallRequest:
         Raises InvalidHead.
         """
         lines = to_function(self.headers if self.passed is None else self.passed)
-        lines.extend(heads.lines(self.own))
+        lines += heads.lines(self.own)
         if self.event.upgrade:
             lines.extend(_UPGRADE_LINES)
         if length is not None:
@@ -72,7 +72,10 @@ class CallRequest:
         if self.scheme == "https":
             lines.append(_HTTPS_LINE)
         lines.append(self.event.line(invocation_id.encode()))
-        return heads.request(self.method, _NOT_IN_TARGET.sub(_percent, self.target), lines)
+        target = self.target
+        if _NOT_IN_TARGET.search(target) is not None:
+            target = _NOT_IN_TARGET.sub(_percent, target)
+        return heads.request(self.method, target, lines)
 
 
 def stored_origin(headers: Headers) -> Origin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
@@ -17,14 +18,16 @@ _CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b
 _REDACTED = b"[redacted]"
 _TOKEN = r"(?<![A-Za-z0-9])" + TOKEN_PREFIX + "[A-Za-z0-9_-]{20,}"
 _STARTS = (KEY_PREFIX, TOKEN_PREFIX)
+_START_BYTES = tuple(start.encode() for start in _STARTS)
 _HEADERS_MAX_BYTES = 4096
 _QUERY_MAX_BYTES = 4096
 _MORE_MAX_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made for each call, and a frozen one takes three times as long.
+@dataclass(slots=True, kw_only=True)
 class Kept:
-    """What is held of a call until its record is filled.
+    """What is held of a call until its record is filled. `own` are the platform's headers, beside its caller's.
 
     Bodies go beyond the limit by `more_bytes`, so that a value which begins in the part that is recorded is seen; a
     call that is not `whole` broke off.
@@ -32,6 +35,7 @@ class Kept:
 
     recording: Redaction
     headers: Headers
+    own: Sequence[tuple[bytes, bytes]] = ()
     query: bytes
     response: bytes
     redactor: Redactor | None
@@ -63,7 +67,7 @@ class Redaction:
         redactor, whole = kept.redactor, kept.whole
         call.request_truncated = len(request) > RECORDED_BODY_MAX_BYTES
         call.response_truncated = len(response) > RECORDED_BODY_MAX_BYTES
-        headers = self.headers(kept.headers)
+        headers = self.headers([*kept.headers, *kept.own])
         if redactor is not None and redactor.longest:
             sent, redact = (request, query, path), redactor.data
             request = redact(request, cut=call.request_truncated or not whole)
@@ -87,14 +91,19 @@ class Redaction:
 
     def headers(self, headers: Headers) -> bytes:
         """Lines `name: value`, at most 4 KiB of whole lines."""
-        lines = [
-            b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS or self._own.hold(value) else value)
-            for name, value in headers
-        ]
-        block = b"\n".join(lines)
+        block = b"\n".join(
+            [b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS else value) for name, value in headers]
+        )
+        may_hold = self._own.may_hold(block)
+        if may_hold:
+            lines = [
+                b"%b: %b" % (name, _REDACTED if name in _CREDENTIALS or self._own.hold(value) else value)
+                for name, value in headers
+            ]
+            block = b"\n".join(lines)
         if len(block) > _HEADERS_MAX_BYTES:
             block = block[: max(block.rfind(b"\n", 0, _HEADERS_MAX_BYTES + 1), 0)]
-        return self._keys.sub(_REDACTED, block) if self._holds_key(block) else block
+        return self._keys.sub(_REDACTED, block) if may_hold else block
 
     def line(self, line: ConsoleLine) -> ConsoleLine:
         """What a call printed, without keys."""
@@ -103,11 +112,19 @@ class Redaction:
         return line if unchanged else replace(line, message=message, stack=stack)
 
     def _text(self, text: str) -> str:
-        held = any(start in text for start in _STARTS) or self._root_text in text
-        return self._keys_in_text.sub(_REDACTED.decode(), text) if held else text
+        for start in _STARTS:
+            if start in text:
+                break
+        else:
+            if self._root_text not in text:
+                return text
+        return self._keys_in_text.sub(_REDACTED.decode(), text)
 
     def _holds_key(self, data: bytes) -> bool:
-        return any(start.encode() in data for start in _STARTS) or self._root_key in data
+        for start in _START_BYTES:
+            if start in data:
+                return True
+        return self._root_key in data
 
 
 def stored_headers(block: bytes) -> Headers:

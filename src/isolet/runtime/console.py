@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from isolet.domain.limits import CONSOLE_MAX_BYTES, CONSOLE_MAX_CHARS, CONSOLE_M
 from isolet.domain.redaction import Redactor
 from isolet.domain.source_lines import authored_stack
 from isolet.ids import InvocationId
+from isolet.runtime.recent import Recent
 
 __all__ = ["Console", "LineSink", "OwnLineSink"]
 
@@ -74,8 +75,9 @@ class Console:
         self._module = module
         self._on_line = on_line
         self._on_own_line = on_own_line
-        self._running: dict[InvocationId, _Budget] = {}
-        self._recent: OrderedDict[InvocationId, _Budget] = OrderedDict()
+        # Most calls print nothing: until its first line there is only the time when a call began here.
+        self._running: dict[InvocationId, _Budget | int] = {}
+        self._recent = Recent[_Budget | int](_RECENT_CALLS)
         self._began_ms = _now_ms()
         self._own_lines = float(_OWN_LINES)
         self._own_at = self._loop.time()
@@ -86,16 +88,26 @@ class Console:
         self._broken: deque[str] = deque(maxlen=_BROKEN_KEPT)
 
     def begin(self, call: InvocationId) -> None:
-        budget = self._recent.pop(call) if call in self._recent else _Budget(_now_ms())
-        self._running[call] = budget
+        self._running[call] = self._recent.pop(call) or _now_ms()
 
     def end(self, call: InvocationId) -> None:
         """It may still print for a while."""
         budget = self._running.pop(call, None)
         if budget is not None:
-            self._recent[call] = budget
-            if len(self._recent) > _RECENT_CALLS:
-                self._recent.popitem(last=False)
+            self._recent.put(call, budget)
+
+    def _budget(self, call: InvocationId) -> _Budget | None:
+        """That of a call which runs here, or ran lately."""
+        budget = self._running.get(call) or self._recent.get(call)
+        if not isinstance(budget, int):
+            return budget
+        made = _Budget(budget)
+        if call in self._running:
+            self._running[call] = made
+        else:
+            self._recent.pop(call)
+            self._recent.put(call, made)
+        return made
 
     def read(self, line: bytes) -> None:
         """A line of standard output. What is not for us, or too much, is dropped before it is looked at."""
@@ -139,7 +151,7 @@ class Console:
             call = next(iter(self._running))
         else:
             call = InvocationId(line[start:end].decode(errors="replace"))
-        budget = self._running.get(call) or self._recent.get(call)
+        budget = self._budget(call)
         if budget is None or budget.told:
             return None
         budget.lines -= 1

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from isolet.domain.origins import Origin
 from isolet.ids import InvocationId
+from isolet.runtime.recent import Recent
 
 # So many calls that ended may still call others: from what `waitUntil` was given.
 _RECENT_CALLS = 4_096
@@ -14,7 +13,7 @@ _RECENT_CALLS = 4_096
 class Origins:
     def __init__(self) -> None:
         self._running: dict[InvocationId, Origin] = {}
-        self._recent: OrderedDict[InvocationId, Origin] = OrderedDict()
+        self._recent = Recent[Origin](_RECENT_CALLS)
 
     def begin(self, call: InvocationId, origin: Origin) -> None:
         self._running[call] = origin
@@ -22,9 +21,7 @@ class Origins:
     def end(self, call: InvocationId) -> None:
         origin = self._running.pop(call, None)
         if origin is not None:
-            self._recent[call] = origin
-            if len(self._recent) > _RECENT_CALLS:
-                self._recent.popitem(last=False)
+            self._recent.put(call, origin)
 
     def find(self, call: str) -> Origin | None:
         """That of a call which this instance runs, or ran among its latest."""

@@ -13,7 +13,7 @@ import httptools
 
 from isolet.errors import FunctionCrashed
 from isolet.wire.outbox import Outbox
-from isolet.wire.sendqueue import arrived_bytes, queued_bytes
+from isolet.wire.sendqueue import descriptor_of, has_arrived, queued_bytes
 
 # workerd closes a connection that was idle for five seconds.
 _IDLE_MAX_S = 4.0
@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_buffered",
+        "_descriptor",
         "_expects",
         "_is_interim",
         "_is_sent",
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._outbox: Outbox | None = None
+        self._descriptor = -1
         self._expects = False
         self.error: BaseException | None = None
         self.lost = False
@@ -187,7 +189,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if self.lost or transport is None or transport.is_closing():
             return False
-        return arrived_bytes(transport) == 0
+        return not has_arrived(self._descriptor)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -213,7 +215,7 @@ class Connection(asyncio.Protocol):
     def _open_outbox(self) -> Outbox:
         transport = self._live()
         if self._outbox is None:
-            self._outbox = Outbox(self._loop, transport)
+            self._outbox = Outbox(self._loop, transport, self._descriptor)
         return self._outbox
 
     def _wake(self) -> None:
@@ -225,6 +227,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor = descriptor_of(transport)
 
     def data_received(self, data: bytes) -> None:
         if not self._expects:

@@ -37,12 +37,29 @@ def _nothing() -> None:
 class Flow:
     """Back-pressure on both sides of one connection."""
 
+    __slots__ = (
+        "_fixed",
+        "_fixed_lines",
+        "_paused",
+        "_transport",
+        "_writable",
+        "write_paused",
+    )
+
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._paused = False
         self._writable = asyncio.Event()
         self._writable.set()
         self.write_paused = False
+        self._fixed: Headers = []
+        self._fixed_lines: list[bytes] = []
+
+    def fixed_lines(self, fixed: Headers) -> list[bytes]:
+        """As lines what stands in every reply: the same list means the same headers, so they are written once."""
+        if fixed is not self._fixed:
+            self._fixed, self._fixed_lines = fixed, heads.lines(fixed)
+        return self._fixed_lines
 
     def pause_reading(self) -> None:
         if not self._paused:
@@ -69,6 +86,32 @@ class Flow:
 class Exchange:
     """`on_complete` hears that the reply is out, `on_late` that the body did not come in time, or too slowly."""
 
+    __slots__ = (
+        "_body_timeout_s",
+        "_early_bytes",
+        "_early_zeros",
+        "_expects_continue",
+        "_fixed",
+        "_flow",
+        "_has_news",
+        "_is_chunked",
+        "_is_read",
+        "_make_rate",
+        "_news",
+        "_on_complete",
+        "_on_late",
+        "_rate",
+        "_rest_bytes",
+        "_transport",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+    )
+
     def __init__(
         self,
         scope: dict[str, Any],
@@ -79,7 +122,7 @@ class Exchange:
         expects_continue: bool,
         keep_alive: bool,
         body_timeout_s: float,
-        rate: BodyRate,
+        rate: Callable[[], BodyRate],
         on_complete: Callable[[], None],
         on_late: Callable[[], None],
     ) -> None:
@@ -95,10 +138,13 @@ class Exchange:
         self._fixed = fixed
         self._expects_continue = expects_continue
         self._body_timeout_s = body_timeout_s
-        self._rate = rate
+        # Only bodies that do not come at once have one.
+        self._make_rate = rate
+        self._rate: BodyRate | None = None
         self._on_complete = on_complete
         self._on_late = on_late
-        self._news = asyncio.Event()
+        self._has_news = False
+        self._news: asyncio.Event | None = None
         self._is_read = False
         self._is_chunked = False
         self._rest_bytes: int | None = None
@@ -126,16 +172,34 @@ class Exchange:
         self.body += data
         if len(self.body) > HIGH_WATER_BYTES:
             self._flow.pause_reading()
-        self._news.set()
+        self._tell()
 
     def end_body(self) -> None:
         self.more_body = False
-        self._news.set()
+        self._tell()
 
     def disconnect(self) -> None:
         """The client is gone, or will never send the rest of its request."""
         self.disconnected = True
-        self._news.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._has_news = True
+        if self._news is not None:
+            self._news.set()
+
+    async def _wait_for_news(self) -> None:
+        """Most requests never wait, so that most have no event."""
+        if not self._has_news:
+            if self._news is None:
+                self._news = asyncio.Event()
+            await self._news.wait()
+        self._forget_news()
+
+    def _forget_news(self) -> None:
+        self._has_news = False
+        if self._news is not None:
+            self._news.clear()
 
     def probe(self) -> bytes:
         """The next byte of the reply that can be sent before the reply goes on; empty for none."""
@@ -159,7 +223,7 @@ class Exchange:
             return await self._receive()
         # The usual request is there whole by the time that it is asked for.
         self._is_read = True
-        self._news.clear()
+        self._forget_news()
         self._flow.resume_reading()
         body, self.body = bytes(self.body), bytearray()
         return {"type": "http.request", "body": body, "more_body": False}
@@ -167,6 +231,8 @@ class Exchange:
     async def _receive_in_time(self) -> Message:
         """Until the body is silent for too long, or has come too slowly; once the reply began it may."""
         loop = asyncio.get_running_loop()
+        if self._rate is None:
+            self._rate = self._make_rate()
         silent_s = 0.0
         while not self.response_started:
             began = loop.time()
@@ -196,8 +262,7 @@ class Exchange:
             self._transport.write(heads.reply(100, []))
         if not self.disconnected and not self.response_complete:
             self._flow.resume_reading()
-            await self._news.wait()
-            self._news.clear()
+            await self._wait_for_news()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
@@ -223,13 +288,13 @@ class Exchange:
         self.response_started = self.response_complete = True
 
     def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
-        lines = heads.lines([*self._fixed, *headers])
+        lines = [*self._flow.fixed_lines(self._fixed), *heads.lines(headers)]
         is_empty = status in _WITHOUT_BODY or self.scope["method"] == "HEAD"
         # To HEAD the length would be that of a GET's reply, which nobody knows here (RFC 9110, 8.6).
-        if not is_empty and not any(name == b"content-length" for name, _ in headers):
+        if not is_empty and b"content-length" not in [name for name, _ in headers]:
             lines.append(heads.line(b"content-length", b"%d" % len(body)))
         head = self._begin(status, lines)
-        self._transport.write(head if is_empty else b"%b%b" % (head, body))
+        self._transport.write(head if is_empty else head + body)
         self._complete()
 
     def _send_head(self, status: int, headers: Headers) -> None:
@@ -239,7 +304,8 @@ class Exchange:
                 length = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
-        lines = heads.lines([*self._fixed, *(header for header in headers if header[0] not in _OF_CONNECTION)])
+        own = heads.lines(header for header in headers if header[0] not in _OF_CONNECTION)
+        lines = [*self._flow.fixed_lines(self._fixed), *own]
         is_empty = self.scope["method"] == "HEAD" or status in _WITHOUT_BODY
         if is_empty:
             length = 0
@@ -258,7 +324,7 @@ class Exchange:
         head = heads.reply(status, lines)
         self.response_started = True
         self._expects_continue = False
-        return head[self._early_bytes :]
+        return head[self._early_bytes :] if self._early_bytes else head
 
     def _send_part(self, data: bytes, *, is_last: bool) -> None:
         if not self.response_started or self.response_complete:
@@ -281,7 +347,7 @@ class Exchange:
 
     def _complete(self) -> None:
         self.response_complete = True
-        self._news.set()
+        self._tell()
         if not self.keep_alive:
             self._transport.close()
         self._on_complete()

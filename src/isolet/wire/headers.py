@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isolet.wire import heads
-from isolet.wire.channel import Headers
+from isolet.wire.heads import Headers
 
 _HOP_BY_HOP = frozenset(
     {
@@ -24,7 +24,7 @@ _NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
 _NOT_NAMED = frozenset({b"host"})
 _EVERYDAY = (b"keep-alive", b"close", b"")
 # The server puts the date on every reply; that of what a function fetched and passes on would be a second one.
-_NOT_TO_CALLER = _HOP_BY_HOP | {b"date"}
+_NOT_TO_CALLER = _HOP_BY_HOP | {b"date", b"x-invocation-id"}
 _OURS = b"x-isolet-"
 
 
@@ -37,11 +37,12 @@ def forwarded(headers: Headers) -> Headers:
     """The caller's headers that go on to a function: none that belongs to the connection, and none that is ours."""
     passed = []
     is_named = False
-    for name, value in headers:
+    for header in headers:
+        name = header[0]
         if name in _NOT_TO_FUNCTION or name.startswith(_OURS):
-            is_named = is_named or (name == b"connection" and value.lower() not in _EVERYDAY)
+            is_named = is_named or (name == b"connection" and header[1].lower() not in _EVERYDAY)
             continue
-        passed.append((name, value))
+        passed.append(header)
     if not is_named:
         return passed
     hop = named(headers)
@@ -57,11 +58,7 @@ def named(headers: Headers) -> frozenset[bytes]:
 
 def to_caller(headers: Headers, invocation_id: str) -> Headers:
     """The headers of a reply that go back, with the id of the call."""
-    passed = [
-        (name, value)
-        for name, value in headers
-        if name not in _NOT_TO_CALLER and not name.startswith(_OURS) and name != b"x-invocation-id"
-    ]
+    passed = [header for header in headers if header[0] not in _NOT_TO_CALLER and not header[0].startswith(_OURS)]
     passed.append((b"x-invocation-id", invocation_id.encode()))
     return passed
 

@@ -32,7 +32,7 @@ def lines(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
 def request(method: bytes, target: bytes, header_lines: Sequence[bytes]) -> bytes:
     """The head of a request. Raises InvalidHead."""
     start = b"%b %b HTTP/1.1\r\n" % (method, target)
-    if start.count(b" ") != 2 or not method or not target:
+    if not method or not target or start.count(b" ") != 2:
         raise InvalidHead("cannot send a request: its method or its target holds a space, or is empty")
     return _head(start, header_lines)
 

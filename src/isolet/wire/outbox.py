@@ -8,17 +8,22 @@ from __future__ import annotations
 import asyncio
 import os
 
+_NOTHING = memoryview(b"")
+
 
 class Outbox:
     """Sends at once what the kernel takes, and the rest as it takes more. `sent_bytes` were taken in all."""
 
-    __slots__ = ("_descriptor", "_error", "_loop", "_pending", "_transport", "_waiter", "sent_bytes")
+    __slots__ = ("_copy", "_descriptor", "_error", "_loop", "_pending", "_transport", "_waiter", "sent_bytes")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, descriptor: int) -> None:
+        """`descriptor` is the transport's own."""
         self._loop = loop
         self._transport = transport
-        self._descriptor: int | None = None
-        self._pending = memoryview(b"")
+        self._descriptor = descriptor
+        # Of the descriptor, while there is something to wait for.
+        self._copy: int | None = None
+        self._pending = _NOTHING
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.sent_bytes = 0
@@ -37,9 +42,13 @@ class Outbox:
         if self._pending:
             self._pending = memoryview(b"".join((self._pending, data)))
             return True
-        self._pending = memoryview(data)
-        self._push(self._transport.get_extra_info("socket").fileno())
-        if self._pending:
+        try:
+            count = os.write(self._descriptor, data)
+        except OSError as exc:
+            count = self._refused(exc)
+        self.sent_bytes += count
+        if count < len(data) and self._error is None:
+            self._pending = memoryview(data)[count:]
             self._wait_writable()
         return self._error is None
 
@@ -56,25 +65,25 @@ class Outbox:
         """Nothing more is sent; who waits is told why."""
         self._fail(error)
 
-    def _push(self, descriptor: int) -> None:
-        try:
-            count = os.write(descriptor, self._pending)
-        except BlockingIOError:
-            return
-        except OSError as exc:
+    def _refused(self, exc: OSError) -> int:
+        """How much was taken: nothing, for the moment or for good."""
+        if not isinstance(exc, BlockingIOError):
             self._fail(ConnectionResetError(f"the other side takes no more: {exc.strerror}"))
-            return
-        self.sent_bytes += count
-        self._pending = self._pending[count:]
+        return 0
 
     def _wait_writable(self) -> None:
         # The loop watches the transport's own descriptor, and lets nobody else do so.
-        self._descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
-        self._loop.add_writer(self._descriptor, self._go_on)
+        self._copy = os.dup(self._descriptor)
+        self._loop.add_writer(self._copy, self._go_on)
 
     def _go_on(self) -> None:
-        if self._descriptor is not None:
-            self._push(self._descriptor)
+        if self._copy is not None:
+            try:
+                count = os.write(self._copy, self._pending)
+            except OSError as exc:
+                count = self._refused(exc)
+            self.sent_bytes += count
+            self._pending = self._pending[count:]
         if not self._pending:
             self._stop()
             self._wake()
@@ -82,15 +91,15 @@ class Outbox:
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
-        self._pending = memoryview(b"")
+        self._pending = _NOTHING
         self._stop()
         self._wake()
 
     def _stop(self) -> None:
-        if self._descriptor is not None:
-            self._loop.remove_writer(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._copy is not None:
+            self._loop.remove_writer(self._copy)
+            os.close(self._copy)
+            self._copy = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

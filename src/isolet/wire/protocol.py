@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from collections import deque
+from functools import partial
 from typing import Any, cast
 
 import httptools
@@ -55,6 +56,55 @@ class Protocol(asyncio.Protocol):
     body_least_bytes_s = 1024.0
     write_timeout_s = 60.0
 
+    # Instances of so many attributes are slow without.
+    __slots__ = (
+        "_app",
+        "_app_state",
+        "_asked",
+        "_brought_on",
+        "_claims",
+        "_connections_max",
+        "_expects_continue",
+        "_flow",
+        "_framing_bytes",
+        "_good_hosts",
+        "_half_closed",
+        "_head_bytes",
+        "_head_timer",
+        "_headers",
+        "_hosts",
+        "_idle_since",
+        "_idle_timer",
+        "_in_head",
+        "_in_message",
+        "_is_at_end",
+        "_is_from_proxy",
+        "_keep_alive_s",
+        "_latest",
+        "_make_rate",
+        "_parser",
+        "_passed_over",
+        "_peer",
+        "_piece_bytes",
+        "_proxies",
+        "_refusal",
+        "_refuses",
+        "_running",
+        "_scheme",
+        "_server",
+        "_state",
+        "_told",
+        "_trailer_bytes",
+        "_trailers",
+        "_unread_bytes",
+        "_upgrade",
+        "_url",
+        "_waiting",
+        "_write_timer",
+        "loop",
+        "transport",
+    )
+
     def __init__(
         self,
         config: Any,
@@ -87,9 +137,11 @@ class Protocol(asyncio.Protocol):
         self._in_message = self._in_head = False
         self._asked: Upgrade | None = None
         self._upgrade: Upgrade | None = None
-        self._upgrade_at = self._rest_at = 0
         self._passed_over = False
         self._idle_since = 0.0
+        self._make_rate = partial(BodyRate, window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s)
+        # Those of the last request that were good: clients that go on call the same one.
+        self._good_hosts: list[bytes] = []
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -301,13 +353,19 @@ class Protocol(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._end_head_timer()
-        self._check_size()
+        if self._head_timer is not None:
+            self._end_head_timer()
+        if (
+            self._head_bytes + self._piece_bytes > HEAD_MAX_BYTES
+            or len(self._headers) + len(self._claims) > HEADERS_MAX
+        ):
+            self._check_size()
         parser = self._parser
         version = parser.get_http_version()
         raw_path, query = split_target(self._url, self._hosts)
-        self._check_host(version)
-        caller = self._caller()
+        if self._hosts != self._good_hosts:
+            self._check_host(version)
+        caller = self._caller() if self._is_from_proxy else None
         path = raw_path.decode("ascii")
         scope = {
             "type": "http",
@@ -333,7 +391,7 @@ class Protocol(asyncio.Protocol):
             expects_continue=self._expects_continue,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             body_timeout_s=self.body_timeout_s,
-            rate=BodyRate(window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s),
+            rate=self._make_rate,
             on_complete=self._on_complete,
             on_late=self._refuse_late,
         )
@@ -364,6 +422,7 @@ class Protocol(asyncio.Protocol):
         """Raises ValueError for a head that does not name one host."""
         hosts = self._hosts
         if len(hosts) == 1 and is_host(hosts[0]):
+            self._good_hosts = hosts
             return
         if any(hosts) or (not hosts and version != "1.0"):
             raise ValueError("not one host")
@@ -377,7 +436,7 @@ class Protocol(asyncio.Protocol):
 
     def _caller(self) -> Caller | None:
         """Whom a trusted proxy asks for. Raises RequestError for a host that is none."""
-        if not self._is_from_proxy or self._peer is None:
+        if self._peer is None:
             return None
         caller = self._proxies.caller(self._peer[0], self._claims, self._scheme)
         if caller.host is not None:

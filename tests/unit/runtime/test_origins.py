@@ -13,7 +13,9 @@ def test_a_call_is_known_while_it_runs_and_for_a_while_after() -> None:
         origins.end(InvocationId(f"{number}"))
     assert origins.find("long") == Origin(depth=2)
     assert origins.find("9999") == Origin(depth=1)
-    assert sum(origins.find(f"{number}") is not None for number in range(10_000)) == 4_096
+    known = [origins.find(f"{number}") is not None for number in range(10_000)]
+    assert 4_096 <= sum(known) <= 2 * 4_096
+    assert all(known[-4_096:])
 
 
 def test_a_call_that_never_was_is_unknown() -> None:

@@ -99,8 +99,10 @@ class KapsoDoor:
 
         Only listed origins, and only of functions that anybody may call; all else these functions decide themselves.
         """
-        project = self.routes.project_of(route.project_id) if get(scope["headers"], b"origin") is not None else None
-        if project is None or not route.public:
+        if not route.public or get(scope["headers"], b"origin") is None:
+            return [], None
+        project = self.routes.project_of(route.project_id)
+        if project is None:
             return [], None
         listed = [origin for origin in project.allowed_origins if origin != cors.ANY]
         answer = cors.preflight(scope["headers"], listed) if scope["method"] == "OPTIONS" else None
