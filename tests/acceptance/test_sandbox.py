@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from isolet.runtime.config import SOCKET_NAME
-from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.pid_files import PidFiles
+from isolet.runtime.process import Child, ChildSpec, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import find
 from tests.support.kapso import Kapso

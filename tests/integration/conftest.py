@@ -12,8 +12,8 @@ import pytest
 from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
 from isolet.runtime.config import ConfigBuilder
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.pool import Pool
-from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain, find
 from tests.support.postgres import migrated

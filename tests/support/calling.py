@@ -21,8 +21,8 @@ from isolet.invoke.request import CallRequest
 from isolet.observe.recorder import Recorder
 from isolet.observe.redaction import Redaction
 from isolet.routing.routes import Route
-from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
+from isolet.runtime.spec import InstanceSpec
 from isolet.tasks import Tasks
 from tests.support.runtime import a_spec
 

@@ -16,7 +16,7 @@ from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
 from isolet.runtime.config import ConfigBuilder
 from isolet.runtime.egress import Egresses
-from isolet.runtime.process import PidFiles
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import find
 from isolet.wire.channel import Connection

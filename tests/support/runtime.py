@@ -12,14 +12,16 @@ from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.runtime.addresses import Addresses
-from isolet.runtime.config import ConfigBuilder, InstanceSpec
+from isolet.runtime.config import ConfigBuilder
 from isolet.runtime.egress import Egresses
 from isolet.runtime.envelope import FETCH, Event
-from isolet.runtime.instance import Instance, Launcher
+from isolet.runtime.instance import Instance
+from isolet.runtime.launcher import Launcher
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
-from isolet.runtime.process import PidFiles
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.spec import InstanceSpec
 from isolet.runtime.storage.local import LocalStorages
 from isolet.wire import heads
 

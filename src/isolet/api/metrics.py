@@ -101,7 +101,7 @@ class _Platform(Collector):
         for state in (State.STARTING, State.READY, State.DRAINING):
             instances.add_metric([state.value], states[state])
         yield instances
-        memory = sum(instance.memory_bytes for instance in found)
+        memory = sum(instance.memory.used_bytes for instance in found)
         running = sum(instance.active for instance in found)
         yield GaugeMetricFamily("isolet_instances_memory_bytes", "Memory that instances hold for calls.", memory)
         yield GaugeMetricFamily("isolet_invocations_running", "Calls that run now.", running)

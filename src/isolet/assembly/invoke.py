@@ -13,7 +13,7 @@ from isolet.errors import FunctionCrashed
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
 from isolet.routing.routes import Route, Routes
-from isolet.runtime.config import InstanceSpec
+from isolet.runtime.spec import InstanceSpec
 
 _MB = 1024 * 1024
 

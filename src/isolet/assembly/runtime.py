@@ -19,13 +19,15 @@ from isolet.functions.health import Health
 from isolet.routing.routes import Routes
 from isolet.runtime import cgroups
 from isolet.runtime.addresses import Addresses
-from isolet.runtime.config import ConfigBuilder, InstanceSpec
+from isolet.runtime.config import ConfigBuilder
 from isolet.runtime.egress import Egresses
 from isolet.runtime.guard import Guard
-from isolet.runtime.instance import Instance, Launcher
+from isolet.runtime.instance import Instance
+from isolet.runtime.launcher import Launcher
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
-from isolet.runtime.process import PidFiles
+from isolet.runtime.spec import InstanceSpec
 from isolet.runtime.storage.local import LocalStorages
 from isolet.runtime.storage.port import ProjectStorages
 from isolet.settings import Settings

@@ -22,7 +22,7 @@ from isolet.domain.versions import Version
 from isolet.functions import private_settings
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
-from isolet.runtime.config import InstanceSpec
+from isolet.runtime.spec import InstanceSpec
 
 _REGION = "local"
 

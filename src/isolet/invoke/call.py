@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from isolet.clock import Clock
@@ -33,10 +34,10 @@ from isolet.invoke.watch import WATCH_AFTER_S, Watch
 from isolet.observe.recorder import Recorder
 from isolet.observe.redaction import Kept, Redaction
 from isolet.routing.routes import Route
-from isolet.runtime.config import InstanceSpec
 from isolet.runtime.instance import Instance, InstanceEnded, NotDelivered
-from isolet.runtime.lifecycle import State
+from isolet.runtime.judge import at_deadline
 from isolet.runtime.pool import Pool
+from isolet.runtime.spec import InstanceSpec
 from isolet.tasks import Tasks
 from isolet.wire.channel import Connection, Unread
 from isolet.wire.headers import get
@@ -386,19 +387,16 @@ class Call:
 
     async def _conclude_timeout(self, instance: Instance | None) -> None:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
-        limits = self._route.limits
-        # The loop's timers may fire a millisecond early.
-        used_ms = max(self.invocation.duration_us // 1000, limits.timeout_ms)
-        now_ms = self._means.clock.now_ms()
-        report = KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms)
-        if instance is not None and instance.state in (State.READY, State.DRAINING):
-            try:
-                await instance.probe(_STUCK_AFTER_S)
-            except (OSError, TimeoutError):
-                instance.end(
-                    KillReport(limit=Limit.TIME, at_ms=now_ms, allowed=limits.timeout_ms, used=used_ms, stuck=True)
-                )
-                report = instance.ended or report
+        at_its_end = partial(
+            at_deadline,
+            allowed_ms=self._route.limits.timeout_ms,
+            used_ms=self.invocation.duration_us // 1000,
+            at_ms=self._means.clock.now_ms(),
+        )
+        report = at_its_end(answers=True)
+        if instance is not None and not await instance.answers(_STUCK_AFTER_S):
+            instance.end(at_its_end(answers=False))
+            report = instance.ended or report
         self.invocation.kill_report = report
         self._means.recorder.end(self.invocation, self._held)
 

@@ -23,8 +23,8 @@ from isolet.invoke.websocket import splice
 from isolet.observe.recorder import Recorder
 from isolet.observe.redaction import Redaction
 from isolet.routing.routes import Route
-from isolet.runtime.config import InstanceSpec
 from isolet.runtime.pool import Pool
+from isolet.runtime.spec import InstanceSpec
 from isolet.tasks import Tasks
 from isolet.wire import headers as header_rules
 from isolet.wire.upgrade import Upgrade

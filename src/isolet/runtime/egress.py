@@ -23,7 +23,8 @@ from isolet.runtime.addresses import Addresses
 from isolet.runtime.answers import Answers
 from isolet.runtime.config import DENIED_NETWORKS, GATE_SOCKET, HOST_SOCKET, SOCKET_NAME, ConfigBuilder
 from isolet.runtime.in_use import InUse
-from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.pid_files import PidFiles
+from isolet.runtime.process import Child, ChildSpec, listen
 from isolet.runtime.reasons import Reasons
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.supervised import SupervisedChild

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.redaction import Redactor
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError
-from isolet.runtime.cgroups import Cgroup, Cgroups
+from isolet.runtime import loading
+from isolet.runtime.cgroups import Cgroup
 from isolet.runtime.complaints import load_failure
-from isolet.runtime.config import SOCKET_NAME, ConfigBuilder, InstanceSpec
 from isolet.runtime.console import Console, LineSink, OwnLineSink
-from isolet.runtime.egress import Egress, Egresses
 from isolet.runtime.envelope import COLLECT, PROBE
+from isolet.runtime.judge import Sample
 from isolet.runtime.lifecycle import Action, Event, State, transition
+from isolet.runtime.memory import Memory
 from isolet.runtime.origins import Origins
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.priority import Priority
-from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.process import Child, ChildSpec
 from isolet.runtime.sandbox import Sandbox
-from isolet.runtime.storage.port import ProjectStorage, ProjectStorages
-from isolet.runtime.usage import MemoryGauge, anonymous_bytes, busy_seconds, cpu_seconds
+from isolet.runtime.spec import InstanceSpec
+from isolet.runtime.usage import cpu_seconds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
@@ -32,24 +34,11 @@ from isolet.wire.tunnel import Tunnel
 
 log = get_logger("runtime")
 
-_EGRESS_INSIDE = "/egress"
-_STORAGE_INSIDE = "/storage"
-_LOOPBACK_INSIDE = "/loopback"
-# The kernel's own limit stands behind the one that is watched: it counts address space, so it leaves more room.
-_MEMORY_SLACK_BYTES = 256 * 1024 * 1024
 _PROBE, _COLLECT = (
     heads.request(b"GET", b"/", [heads.line(b"host", b"probe"), event.line(b"")]) for event in (PROBE, COLLECT)
 )
-# A cgroup counts what the program itself takes, too, and pages of files that it was the first to read.
-_CGROUP_SLACK_BYTES = 192 * 1024 * 1024
-# Nobody guesses what an instance shows when it calls other functions.
-_TOKEN_BYTES = 32
 # A dying process closes its sockets moments before it is seen to have ended.
 _POST_MORTEM_S = 0.5
-_MEASURE_EVERY_S = 0.05
-# Of processor time, workerd itself takes some 0.05 s.
-_OWN_START_S = 0.5
-_STARVED_S = 120.0
 _MB = 1024 * 1024
 _ANSWER = re.compile(rb'\{"waiting":(\d{1,9})\}')
 _ANSWER_MAX_BYTES = 64
@@ -70,92 +59,17 @@ class NotDelivered(ConnectionError):
     """The process ended, or could not be reached, before it read the first byte of the call."""
 
 
-class Launcher:
-    """Makes instances: knows the sandbox, the folders and the way out."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """What the owner of an instance hears: lines of its calls, its other lines, that it was killed, that it has ended.
 
-    def __init__(
-        self,
-        *,
-        configs: ConfigBuilder,
-        sandbox: Sandbox,
-        pid_files: PidFiles,
-        sockets: Path,
-        egresses: Egresses,
-        storages: ProjectStorages,
-        loopback_socket: Path | None = None,
-        cgroups: Cgroups | None = None,
-    ) -> None:
-        self._cgroups = cgroups
-        self._loopback_socket = loopback_socket
-        self._configs = configs
-        self._sandbox = sandbox
-        self._pid_files = pid_files
-        self._sockets = sockets
-        sockets.mkdir(exist_ok=True)
-        for stale in sockets.iterdir():
-            stale.unlink()
-        self._egresses = egresses
-        self._storages = storages
-        self._count = 0
-        self._by_token: dict[str, Instance] = {}
+    `on_stopped` also gets whether it ended by itself.
+    """
 
-    def launch(self, spec: InstanceSpec, on_line: LineSink, on_own_line: OwnLineSink) -> Instance:
-        """Spawn a process for `spec`; it is ready once `Instance.started` returns. Raises PlatformError."""
-        self._count += 1
-        path = self._sockets / f"{self._count:x}.sock"
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        storage = self._storages.hold(spec.project_id)
-        egress = self._egresses.hold(spec.project_id)
-        try:
-            config = self._configs.instance(
-                spec,
-                egress=f"{self._sandbox.path(egress.folder, _EGRESS_INSIDE)}/{egress.socket.name}",
-                storage=self._sandbox.path(storage.mount, _STORAGE_INSIDE),
-                loopback=self._loopback_address(),
-                token=token,
-            )
-            child = ChildSpec(
-                name=f"function {spec.release}",
-                config=config,
-                listeners={SOCKET_NAME: listen(path)},
-                folders=self._folders(egress.folder, storage.mount),
-                memory_max_bytes=2 * spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES,
-            )
-            instance = Instance(
-                spec, child, self._sandbox, self._pid_files, path=path, on_line=on_line, on_own_line=on_own_line
-            )
-        except BaseException:
-            self._let_go(egress, storage)
-            raise
-        self._by_token[token] = instance
-        instance.exited.add_done_callback(lambda _: self._ended(token, egress, storage))
-        if self._cgroups is not None:
-            instance.cgroup = self._cgroups.make(
-                f"{self._count:x}", spec.limits.memory_limit_mb * _MB + _CGROUP_SLACK_BYTES
-            )
-        return instance
-
-    def _loopback_address(self) -> str | None:
-        socket = self._loopback_socket
-        return f"{self._sandbox.path(socket.parent, _LOOPBACK_INSIDE)}/{socket.name}" if socket is not None else None
-
-    def instance_of(self, token: str) -> Instance | None:
-        """The instance that shows this token when it calls other functions."""
-        return self._by_token.get(token)
-
-    def _ended(self, token: str, egress: Egress, storage: ProjectStorage) -> None:
-        del self._by_token[token]
-        self._let_go(egress, storage)
-
-    def _let_go(self, egress: Egress, storage: ProjectStorage) -> None:
-        self._egresses.release(egress)
-        self._storages.release(storage)
-
-    def _folders(self, egress: Path, storage: Path) -> dict[str, Path]:
-        folders = {_EGRESS_INSIDE: egress, _STORAGE_INSIDE: storage}
-        if self._loopback_socket is not None:
-            folders[_LOOPBACK_INSIDE] = self._loopback_socket.parent
-        return folders
+    on_line: LineSink
+    on_own_line: OwnLineSink
+    on_stopping: Callable[[Instance], None]
+    on_stopped: Callable[[Instance, bool], None]
 
 
 class Instance:
@@ -172,13 +86,13 @@ class Instance:
         pid_files: PidFiles,
         *,
         path: Path,
-        on_line: LineSink,
-        on_own_line: OwnLineSink,
+        owner: Owner,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
+        self._owner = owner
         self.redactor = spec.redactor or Redactor(spec.private)
-        self.console = Console(self.redactor, spec.module, on_line=on_line, on_own_line=on_own_line)
+        self.console = Console(self.redactor, spec.module, on_line=owner.on_line, on_own_line=owner.on_own_line)
         self.origins = Origins()
         self.spec = spec
         self.state = State.STARTING
@@ -187,17 +101,19 @@ class Instance:
         self.calls: set[Connection] = set()
         self.tunnels: set[Tunnel] = set()
         self.last_used = self._loop.time()
+        self.replied_at = 0.0
         self.ended: KillReport | None = None
         self.cgroup: Cgroup | None = None
-        self._gauge: MemoryGauge | None = None
+        self.memory = Memory()
         self.idle_timer: asyncio.TimerHandle | None = None
         # What calls go by now; the module was loaded under `spec.limits`.
         self.limits = spec.limits
         self.longest_ms = 0
-        self._unloadable: BuildFailed | None = None
-        self._init_watch()
-        self.on_stopping: Callable[[Instance], None] | None = None
-        self.on_stopped: Callable[[Instance, bool], None] | None = None
+        # What it had used when it was ready: the guard measures from there.
+        self.first_look = Sample(at_s=self.last_used, cpu_s=0.0)
+        # What the guard found: its loop does not turn, or it needs more of a processor than it has.
+        self.stalled = False
+        self.busy = False
         self.emptied = asyncio.Event()
         self.channel = Channel(str(path))
         try:
@@ -234,11 +150,10 @@ class Instance:
         """Wait until the module has loaded. Raises BuildFailed for the code's fault, else FunctionCrashed."""
         watching = Tasks().spawn(self._watch_loading(timeout_s), name=f"watch loading {self.spec.release}")
         try:
-            # What it is watched for ends it before that, on any machine that gives it some processor time.
-            listening = await self._child.started(timeout_s + _STARVED_S + 10 * self._loading_cpu_s)
+            listening = await self._child.started(loading.start_max_s(self.spec.limits, timeout_s))
         except TimeoutError:
             self.happened(Event.KILLED)
-            raise self._too_slow(timeout_s) from None
+            raise loading.too_slow(timeout_s) from None
         except asyncio.CancelledError:
             self.happened(Event.KILLED)
             raise
@@ -247,93 +162,30 @@ class Instance:
         if listening:
             self.happened(Event.LISTENED)
             if self.state is State.READY:
-                self.looked_at, self.cpu_seen_s = self._loop.time(), cpu_seconds(self.pid)
-                self._gauge = MemoryGauge(self.pid)
-                # The first was of bubblewrap; by now `pid` is workerd, whose threads are told apart.
-                self.priority = Priority(self.pid)
-                self.base_memory_bytes = self.anonymous_bytes
-                if self.cgroup is not None:
-                    self.cgroup.take(self.pid)
+                self._is_ready()
                 return
-        if self._unloadable is not None:
-            raise self._unloadable
+        if watching.done() and not watching.cancelled():
+            raise watching.result()
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
         raise load_failure(self.stderr_tail, self.spec.module, self.spec.code) or self._start_failure()
 
-    async def _watch_loading(self, timeout_s: float) -> None:
-        """End a module that takes all memory or processor time as it loads, or that waits without end.
+    async def _watch_loading(self, timeout_s: float) -> BuildFailed:
+        failed = await loading.watch(self._child, self.priority, self.spec.limits, timeout_s)
+        self.happened(Event.KILLED)
+        return failed
 
-        The kernel's limit, and the guard, begin once it listens.
-        """
-        memory_max_bytes = 2 * self.spec.limits.memory_limit_mb * _MB + _MEMORY_SLACK_BYTES
-        began = self._loop.time()
-        while self.state is State.STARTING:
-            await asyncio.sleep(_MEASURE_EVERY_S)
-            if self.priority.pid != self.pid:
-                # Bubblewrap may have started workerd before its own priority was lowered.
-                self.priority = Priority(self.pid)
-            worked_s = cpu_seconds(self.pid)
-            if anonymous_bytes(self.pid) > memory_max_bytes:
-                self._unloadable = self._too_much_memory()
-            elif worked_s > self._loading_cpu_s:
-                self._unloadable = BuildFailed(
-                    f"the code used more than its CPU time of {self.spec.limits.cpu_ms} ms as it loaded"
-                )
-            elif self._loop.time() - began > timeout_s + worked_s and self._waits(began, timeout_s):
-                self._unloadable = self._too_slow(timeout_s)
-            if self._unloadable is not None:
-                self.happened(Event.KILLED)
-
-    def _waits(self, began: float, timeout_s: float) -> bool:
-        """Whether it was idle that long, and not only short of a processor."""
-        return self._loop.time() - began - busy_seconds(self.pid) > timeout_s
-
-    @property
-    def _loading_cpu_s(self) -> float:
-        """What the module may use, and what workerd itself does before it."""
-        return self.spec.limits.cpu_ms / 1000 + _OWN_START_S
-
-    @staticmethod
-    def _too_slow(timeout_s: float) -> BuildFailed:
-        return BuildFailed(f"the code did not load within {timeout_s:g} s")
-
-    def _too_much_memory(self) -> BuildFailed:
-        return BuildFailed(f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded")
-
-    def _init_watch(self) -> None:
-        """What the guard keeps of its looks: loop time, CPU seconds, bytes."""
-        self.looked_at = self._loop.time()
-        self.cpu_seen_s = 0.0
-        self.lag_s = 0.0
-        self.share = 0.0
-        self.unproven_s = 0.0
-        self.turned_at = 0.0
-        self.asked_at: float | None = None
-        self.asked_cpu_s = 0.0
-        self.stalled = False
-        self.busy = False
-        self.measured_at = 0.0
-        self.measured_bytes = 0
-        self.base_memory_bytes = 0
-        self.memory_bytes = 0
-        self.peak_memory_bytes = 0
-        self.collecting = False
-        self.collect_from_bytes = 0
-        self.over_since: float | None = None
-        self.grows = False
-
-    @property
-    def needs_watching(self) -> bool:
-        """Whether it does something, or did since the guard looked last: run calls, grow, not answer."""
-        asked = self.asked_at is not None or self.over_since is not None
-        return self.active > 0 or self.last_used >= self.looked_at or asked or self.grows
+    def _is_ready(self) -> None:
+        self.first_look = Sample(at_s=self._loop.time(), cpu_s=cpu_seconds(self.pid))
+        self.memory.started(self.pid)
+        # The first was of bubblewrap; by now `pid` is workerd, whose threads are told apart.
+        self.priority = Priority(self.pid)
+        if self.cgroup is not None:
+            self.cgroup.take(self.pid)
 
     def _start_failure(self) -> IsoletError:
         if self._out_of_memory:
-            return BuildFailed(
-                f"the code exceeded its memory limit of {self.spec.limits.memory_limit_mb} MB as it loaded"
-            )
+            return loading.too_much_memory(self.spec.limits)
         log.error(
             "instance did not start",
             function_id=self.spec.function_id,
@@ -354,7 +206,7 @@ class Instance:
         self.last_used = self._loop.time()
         if connection is not None:
             if connection.complete:
-                self.turned_at = self.last_used
+                self.replied_at = self.last_used
             self.calls.discard(connection)
             self.channel.release(connection)
         if self.active == 0:
@@ -365,18 +217,9 @@ class Instance:
         for tunnel in list(self.tunnels):
             tunnel.retire()
 
-    @property
-    def anonymous_bytes(self) -> int:
-        """Its private resident memory now; 0 before it has started, and once it is gone."""
-        return self._gauge.anonymous_bytes if self._gauge is not None else 0
-
     def measure_memory(self) -> int:
         """Its private resident memory in bytes; looked at anew at most every 50 ms, so that a call costs nothing."""
-        now = self._loop.time()
-        if now - self.measured_at > _MEASURE_EVERY_S:
-            self.measured_at = now
-            self.measured_bytes = self.anonymous_bytes or self.base_memory_bytes + self.peak_memory_bytes
-        return self.measured_bytes
+        return self.memory.recent(self._loop.time())
 
     def end(self, report: KillReport) -> None:
         """Kill the process for what `report` says. Calls whose bytes it has not read are told so, to run elsewhere."""
@@ -392,6 +235,16 @@ class Instance:
         for connection in list(self.calls):
             connection.abort(NotDelivered() if connection in unseen else InstanceEnded(self.ended))
         self.happened(Event.KILLED)
+
+    async def answers(self, timeout_s: float) -> bool:
+        """Whether its loop turns: it answers a probe in time. One that is about to end is not asked."""
+        if self.state not in (State.READY, State.DRAINING):
+            return True
+        try:
+            await self.probe(timeout_s)
+        except (OSError, TimeoutError):
+            return False
+        return True
 
     async def ends_within(self, timeout_s: float) -> bool:
         """Whether the process is gone, or goes within this time."""
@@ -417,7 +270,7 @@ class Instance:
         hit = max(self.active - 1, 0)
         if self._out_of_memory:
             allowed = self.spec.limits.memory_limit_mb
-            used = max(self.peak_memory_bytes // _MB, allowed)
+            used = max(self.memory.peak_bytes // _MB, allowed)
             return KillReport(limit=Limit.MEMORY, at_ms=at_ms, allowed=allowed, used=used, hit=hit)
         return KillReport(limit=Limit.CRASH, at_ms=at_ms, detail=describe_exit(self.exited.result()), hit=hit)
 
@@ -449,8 +302,7 @@ class Instance:
         self.state, action = transition(self.state, event)
         if action is Action.KILL:
             self._child.kill()
-            if self.on_stopping is not None:
-                self.on_stopping(self)
+            self._owner.on_stopping(self)
         elif action is Action.DRAIN and self.active == 0:
             self.emptied.set()
         elif action in (Action.FAIL_START, Action.REPORT_CRASH, Action.RELEASE):
@@ -464,8 +316,7 @@ class Instance:
     def _release(self, *, crashed: bool) -> None:
         if self.cgroup is not None:
             self.cgroup.remove()
-        if self._gauge is not None:
-            self._gauge.close()
+        self.memory.close()
         self.emptied.set()
         self._path.unlink(missing_ok=True)
         self.channel.close()
@@ -476,8 +327,7 @@ class Instance:
                 status=describe_exit(self._child.exited.result()),
                 active=self.active,
             )
-        if self.on_stopped is not None:
-            self.on_stopped(self, crashed)
+        self._owner.on_stopped(self, crashed)
 
 
 def describe_exit(status: int) -> str:

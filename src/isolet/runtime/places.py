@@ -93,4 +93,4 @@ class Places:
 
 
 def _memory(instances: list[Instance]) -> int:
-    return sum(instance.base_memory_bytes + instance.memory_bytes for instance in instances)
+    return sum(instance.memory.held_bytes for instance in instances)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from dataclasses import replace
@@ -14,12 +12,16 @@ from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, IsoletError, TooManyRequests, Unavailable
 from isolet.ids import FunctionId, ProjectId
-from isolet.runtime.config import InstanceSpec
+from isolet.runtime.callers import Callers
 from isolet.runtime.console import LineSink
+from isolet.runtime.deploy_queue import DeployQueue
+from isolet.runtime.draining import finish
 from isolet.runtime.group import QUARANTINE_AFTER, Group
-from isolet.runtime.instance import Instance, Launcher
+from isolet.runtime.instance import Instance, Owner
+from isolet.runtime.launcher import Launcher
 from isolet.runtime.lifecycle import Event, State
 from isolet.runtime.places import Budget, Places, Share
+from isolet.runtime.spec import InstanceSpec
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 
@@ -31,16 +33,7 @@ HealthSink = Callable[[FunctionId, str | None], None]
 
 # A start that is further away than this fails the call at once.
 _START_WAIT_MAX_S = 5.0
-# Callers that wait at once, for a place or for a start.
-WAITING_MAX = 2_500
-PROJECT_WAITING_MAX = 5_000
-_RETRY_AFTER_S = 1
 _EXTRA_IDLE_S = 15.0
-_BACKGROUND_S = 30.0
-_PROBE_TIMEOUT_S = 2.0
-_PROBE_INTERVAL_S = 0.1
-# Longer than both sides of a WebSocket may take to close.
-_CLOSE_TIMEOUT_S = 3.0
 
 
 class Pool:
@@ -71,15 +64,13 @@ class Pool:
         self._queue_timeout_s = queue_timeout_s
         everything = Share(instances=budget.instances)
         self._places = Places(budget, share_of or (lambda _: everything), lambda: self._all)
-        # Callers that wait for a place or for a start, by project.
-        self._callers: Counter[ProjectId] = Counter()
+        self._callers = Callers()
         self._groups: dict[str, Group] = {}
         self._all: set[Instance] = set()
         self._proving: set[Instance] = set()
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
-        # Deploys that wait for room, in the order that they came.
-        self._starved: dict[asyncio.Future[None], ProjectId] = {}
+        self._deploys = DeployQueue(self._has_room)
         self._closing = False
 
     @property
@@ -99,11 +90,7 @@ class Pool:
 
     def admit(self, release: str, project_id: ProjectId) -> None:
         """Raises TooManyRequests when as many callers wait, of the function or of the project, as may."""
-        group = self._groups.get(release)
-        if group is None or not group.waiting:
-            return
-        if len(group.waiting) >= WAITING_MAX or self._callers[project_id] >= PROJECT_WAITING_MAX:
-            raise TooManyRequests("Too many calls wait for the function; try again later", retry_after_s=_RETRY_AFTER_S)
+        self._callers.admit(self._groups.get(release), project_id)
 
     async def acquire(
         self,
@@ -121,14 +108,9 @@ class Pool:
         TimeoutError when a start takes longer than `within_s`.
         """
         self.admit(release, project_id)
-        self._callers[project_id] += 1
-        try:
+        with self._callers.one(project_id):
             group = self._groups.setdefault(release, Group(release, project_id, function_id))
             return await self._acquire(group, limits, load, within_s)
-        finally:
-            self._callers[project_id] -= 1
-            if not self._callers[project_id]:
-                del self._callers[project_id]
 
     async def _acquire(self, group: Group, limits: Limits, load: LoadSpec, within_s: float) -> Instance:
         release, project_id, function_id = group.release, group.project_id, group.function_id
@@ -159,8 +141,8 @@ class Pool:
                 group.count_success()
             if group.waiting:
                 group.wake()
-            elif self._starved and not instance.active:
-                self._give_room()
+            elif self._deploys.waiting and not instance.active:
+                self._deploys.give_room()
 
     def busy(self, instance: Instance) -> None:
         """An instance is short of time: start another, when all of its release are and calls wait."""
@@ -181,7 +163,7 @@ class Pool:
 
         Raises BuildFailed for code that does not load, TooManyRequests when there is no room in time.
         """
-        await self._wait_for_room(spec.project_id)
+        await self._deploys.wait(spec.project_id, self._queue_timeout_s)
         instance = self._launch(spec)
         self._proving.add(instance)
         try:
@@ -199,8 +181,7 @@ class Pool:
         group = self._group_of(instance)
         if instance.state is State.READY:
             self._serve(group, instance)
-            if self._starved:
-                self._give_room()
+            self._deploys.give_room()
 
     def _group_of(self, instance: Instance) -> Group:
         spec = instance.spec
@@ -309,9 +290,13 @@ class Pool:
             raise Unavailable("the server is stopping")
         self._make_room(spec.project_id)
         # In a context of its own: what an instance logs later belongs to no request that happened to start it.
-        instance = Context().run(self._launcher.launch, spec, self._on_line, partial(self._on_own_line, spec))
-        instance.on_stopping = self._stopping
-        instance.on_stopped = self._stopped
+        owner = Owner(
+            on_line=self._on_line,
+            on_own_line=partial(self._on_own_line, spec),
+            on_stopping=self._stopping,
+            on_stopped=self._stopped,
+        )
+        instance = Context().run(self._launcher.launch, spec, owner)
         self._all.add(instance)
         return instance
 
@@ -333,33 +318,15 @@ class Pool:
             # One that a deploy has just proven may have no group yet; it starts anew when it is called.
             self._drain(self._group_of(idle), idle)
 
-    async def _wait_for_room(self, project_id: ProjectId) -> None:
-        """Until an instance has nothing to do. Raises TooManyRequests when that takes longer than calls wait."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._queue_timeout_s):
-                while not self._closing and not self._has_room(project_id):
-                    turn = self._loop.create_future()
-                    self._starved[turn] = project_id
-                    try:
-                        await turn
-                    finally:
-                        self._starved.pop(turn, None)
-
     def _has_room(self, project_id: ProjectId) -> bool:
+        """Whether a deploy may start an instance now; one that has to fail anyway waits no longer."""
+        if self._closing:
+            return True
         try:
             self._make_room(project_id)
         except TooManyRequests:
             return False
         return True
-
-    def _give_room(self) -> None:
-        """Something has ended: the deploy that has waited longest of those that fit starts before another call."""
-        for turn, project_id in self._starved.items():
-            if self._has_room(project_id):
-                del self._starved[turn]
-                if not turn.done():
-                    turn.set_result(None)
-                return
 
     # Stopping.
 
@@ -382,32 +349,7 @@ class Pool:
         group.drop(instance)
         group.draining.add(instance)
         instance.happened(Event.RETIRED)
-        self._tasks.spawn(self._finish(instance), name=f"drain {instance.spec.release}")
-
-    async def _finish(self, instance: Instance) -> None:
-        """Wait for the running calls, then for what they left to `waitUntil`, then stop."""
-        try:
-            while True:
-                await self._empty(instance)
-                async with asyncio.timeout(_BACKGROUND_S):
-                    while await instance.probe(_PROBE_TIMEOUT_S):
-                        await asyncio.sleep(_PROBE_INTERVAL_S)
-                # A caller that waited for the start may have begun its call only now.
-                if not instance.active:
-                    break
-                instance.emptied.clear()
-        except (TimeoutError, OSError) as exc:
-            log.debug("instance stops with work left", release=instance.spec.release, error=str(exc))
-        instance.happened(Event.EMPTIED)
-
-    async def _empty(self, instance: Instance) -> None:
-        """Wait for the running calls; a WebSocket has no end of its own and is closed after the time of a call."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(instance.longest_ms / 1000 + 1):
-                await instance.emptied.wait()
-        instance.retire_tunnels()
-        async with asyncio.timeout(_CLOSE_TIMEOUT_S if instance.tunnels else 0):
-            await instance.emptied.wait()
+        self._tasks.spawn(finish(instance), name=f"drain {instance.spec.release}")
 
     def _stopping(self, instance: Instance) -> None:
         """It was killed: no call goes there any more, though it has not ended yet."""
@@ -421,8 +363,7 @@ class Pool:
         self._all.discard(instance)
         if instance.idle_timer is not None:
             instance.idle_timer.cancel()
-        if self._starved:
-            self._give_room()
+        self._deploys.give_room()
         group = self._groups.get(instance.spec.release)
         if group is None:
             return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import errno
 import json
 import os
 import resource
@@ -17,26 +16,21 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isolet.errors import PlatformError, Unavailable
-from isolet.place import boot_id
+from isolet.runtime.output import Output, drop, read
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.seccomp import program
 from isolet.runtime.usage import data_bytes, stands_still
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 1024
-_CHUNK = 65_536
-_STDERR_KEPT = 16_384
-_LINE_MAX = 262_144
 _OPEN_FILES_MAX = 4096
-# What a program may print before we stop listening for a while; then its pipe fills and it waits.
-_OUTPUT_BURST_BYTES = 512 * 1024
-_OUTPUT_PAUSE_S = 0.25
 _PAUSE_TIMEOUT_S = 10.0
 _HALT_MAX_S = 0.005
 _HALT_LOOK_S = 0.0001
@@ -79,27 +73,20 @@ class Child:
         on_error: Callable[[bytes], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_line = on_line
-        self._on_error = on_error
         self._pid_files = pid_files
         self._spec = spec
-        self._out = b""
-        self._err = b""
         self._info = b""
         self._sandboxed = sandbox.enabled
         self._doomed = False
-        self._burst = 0
-        self._listen_again: asyncio.TimerHandle | None = None
         self.name = spec.name
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.exited: asyncio.Future[int] = self._loop.create_future()
-        self._spawn(spec, sandbox)
+        self._output = self._spawn(spec, sandbox, on_line, on_error)
 
     @property
     def stderr_tail(self) -> str:
         """The end of what it wrote to standard error, in whole lines."""
-        kept = self._err if len(self._err) < _STDERR_KEPT else self._err.partition(b"\n")[2]
-        return kept.decode(errors="replace")
+        return self._output.stderr_tail
 
     async def started(self, timeout_s: float) -> bool:
         """Wait until it listens or has ended; whether it listens. Raises TimeoutError."""
@@ -152,7 +139,13 @@ class Child:
     def _target(self) -> int:
         return self._inner_fd if self._inner_fd >= 0 else self._pid_fd
 
-    def _spawn(self, spec: ChildSpec, sandbox: Sandbox) -> None:
+    def _spawn(
+        self,
+        spec: ChildSpec,
+        sandbox: Sandbox,
+        on_line: Callable[[bytes], None] | None,
+        on_error: Callable[[bytes], None] | None,
+    ) -> Output:
         (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
         (ready_read, ready_write), (info_read, info_write) = os.pipe(), os.pipe()
         config, seccomp = _in_memory("config", spec.config), _in_memory("seccomp", program(network=spec.network))
@@ -203,69 +196,21 @@ class Child:
         self._pid_fd = os.pidfd_open(self._popen.pid)
         self._inner_fd = -1
         self.pid = self._popen.pid
-        self._out_fd, self._err_fd = out_read, err_read
         self._ready_fd, self._info_fd = ready_read, info_read
         for fd, reader in (
-            (self._out_fd, self._read_out),
-            (self._err_fd, self._read_err),
             (self._ready_fd, self._read_ready),
             (self._info_fd, self._read_info),
             (self._pid_fd, self._reap),
         ):
             os.set_blocking(fd, False)
             self._loop.add_reader(fd, reader)
-
-    def _read_out(self) -> bool:
-        """Take in what was printed; whether there may be more."""
-        chunk = _read(self._out_fd)
-        if not chunk:
-            self._out_fd = self._ended(self._out_fd, chunk)
-            return False
-        self._spend(len(chunk))
-        *lines, rest = (self._out + chunk).split(b"\n")
-        # A line without end is cut, so that a function cannot fill our memory.
-        self._out = rest if len(rest) < _LINE_MAX else b""
-        if self._on_line is not None:
-            for line in lines:
-                self._on_line(line)
-        return True
-
-    def _read_err(self) -> bool:
-        chunk = _read(self._err_fd)
-        if not chunk:
-            self._err_fd = self._ended(self._err_fd, chunk)
-            return False
-        self._spend(len(chunk))
-        self._err = (self._err + chunk)[-_STDERR_KEPT:]
-        if self._on_error is not None:
-            self._on_error(chunk)
-        return True
-
-    def _spend(self, size: int) -> None:
-        """Count output; over the burst, stop listening for a while, so that printing cannot take our time."""
-        self._burst += size
-        if self._listen_again is None:
-            self._listen_again = self._loop.call_later(_OUTPUT_PAUSE_S, self._refill)
-        if self._burst > _OUTPUT_BURST_BYTES:
-            for fd in (self._out_fd, self._err_fd):
-                if fd >= 0:
-                    self._loop.remove_reader(fd)
-
-    def _refill(self) -> None:
-        self._burst, self._listen_again = 0, None
-        for fd, reader in ((self._out_fd, self._read_out), (self._err_fd, self._read_err)):
-            if fd >= 0:
-                self._loop.add_reader(fd, reader)
-
-    def _ended(self, fd: int, chunk: bytes | None) -> int:
-        """Stop watching a pipe that is at its end."""
-        return fd if chunk is None else self._drop(fd)
+        return Output(out_read, err_read, on_line=on_line, on_error=on_error)
 
     def _read_ready(self) -> None:
-        chunk = _read(self._ready_fd)
+        chunk = read(self._ready_fd)
         if chunk is None:
             return
-        self._ready_fd = self._drop(self._ready_fd)
+        self._ready_fd = drop(self._loop, self._ready_fd)
         if chunk and not self.ready.done():
             self._read_info()
             self._limit()
@@ -276,14 +221,14 @@ class Child:
 
         The pipe stays open to its end: bubblewrap dies of one that closes between its pieces.
         """
-        while chunk := _read(self._info_fd):
+        while chunk := read(self._info_fd):
             self._info += chunk
         if self._inner_fd < 0 and self._info.rstrip().endswith(b"}"):
             self.pid = json.loads(self._info)["child-pid"]
             with contextlib.suppress(ProcessLookupError):
                 self._inner_fd = os.pidfd_open(self.pid)
         if chunk is not None:
-            self._info_fd = self._drop(self._info_fd)
+            self._info_fd = drop(self._loop, self._info_fd)
         if self._doomed:
             self.kill()
 
@@ -304,102 +249,17 @@ class Child:
         status = self._popen.poll()
         if status is None:
             return
-        while self._read_out() or self._read_err():
-            pass
-        if self._listen_again is not None:
-            self._listen_again.cancel()
-        for fd in (self._out_fd, self._err_fd, self._ready_fd, self._info_fd, self._pid_fd):
-            self._drop(fd)
+        self._output.drain()
+        for fd in (self._ready_fd, self._info_fd, self._pid_fd):
+            drop(self._loop, fd)
         if self._inner_fd >= 0:
             os.close(self._inner_fd)
-        self._out_fd = self._err_fd = self._ready_fd = self._info_fd = self._pid_fd = self._inner_fd = -1
+        self._ready_fd = self._info_fd = self._pid_fd = self._inner_fd = -1
         self._pid_files.remove(self._popen.pid)
         if not self.ready.done():
             self.ready.cancel()
         # Bubblewrap reports a signal as 128 + its number.
         self.exited.set_result(128 - status if status > 128 else status)
-
-    def _drop(self, fd: int) -> int:
-        if fd >= 0:
-            self._loop.remove_reader(fd)
-            os.close(fd)
-        return -1
-
-
-class PidFiles:
-    """Which children this server started, on disk, so that the next start can end what a crash left behind.
-
-    Each file says which folder it was written in: a copy of the folder must not end the processes of the original.
-    `data` holds what sandboxes bind besides the folder that `folder` lies in. `foreign` is true when files that do not
-    say so name processes that run and are not known to be of this folder.
-    """
-
-    def __init__(self, folder: Path, *, data: Path | None = None) -> None:
-        self._folder = folder
-        self._bound = tuple(f"{path}/".encode() for path in (folder.parent, data) if path is not None)
-        self.foreign = False
-        folder.mkdir(parents=True, exist_ok=True)
-        status = folder.stat()
-        self._home = f"{status.st_dev}:{status.st_ino}"
-
-    def add(self, pid: int) -> None:
-        (self._folder / str(pid)).write_text(f"{_start_ticks(pid) or ''} {self._home} {boot_id()}")
-
-    def remove(self, pid: int) -> None:
-        (self._folder / str(pid)).unlink(missing_ok=True)
-
-    def kill_leftovers(self) -> int:
-        """How many processes of an earlier run were still there."""
-        count = 0
-        for file in self._folder.iterdir():
-            if file.name.isascii() and file.name.isdecimal():
-                count += self._kill_leftover(int(file.name), file.read_text(errors="replace").split())
-                file.unlink(missing_ok=True)
-        return count + self._kill_stuck()
-
-    def _kill_leftover(self, pid: int, written: Sequence[str]) -> int:
-        ticks, *place = written or ("",)
-        try:
-            process = os.pidfd_open(pid)
-        except OSError:
-            return 0
-        try:
-            # Once it is open, the pid cannot become another process's.
-            if not ticks or _start_ticks(pid) != ticks:
-                return 0
-            if place == [self._home, boot_id()]:
-                _signal(process, signal.SIGKILL)
-                return 1
-            # Earlier versions wrote no place. Children end with their server, and its sandboxes name their folder.
-            self.foreign = self.foreign or not (place or self._names_ours(Path(f"/proc/{pid}/cmdline")))
-            return 0
-        finally:
-            os.close(process)
-
-    def _kill_stuck(self) -> int:
-        """Bubblewraps that wait for ever: their parent died in their first moments, before they could notice.
-
-        Nobody else binds folders beside ours, so their command lines name them.
-        """
-        count = 0
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                if self._names_ours(file):
-                    os.kill(int(file.parent.name), signal.SIGKILL)
-                    count += 1
-        return count
-
-    def _names_ours(self, command_line: Path) -> bool:
-        """Whether it is a sandbox's that binds a folder of ours: by its name, and by what has that name there."""
-        try:
-            program, *arguments = command_line.read_bytes().split(b"\0")
-            if not program.endswith(b"/bwrap"):
-                return False
-            named = next((argument for argument in arguments if argument.startswith(self._bound)), None)
-            # In another container the same name may be another folder's.
-            return named is not None and os.path.samefile(named, bytes(command_line.parent / "root") + named)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return False
 
 
 def listen(path: Path) -> socket.socket:
@@ -416,20 +276,6 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def _read(fd: int) -> bytes | None:
-    """What is there; None for nothing yet, empty at the end."""
-    if fd < 0:
-        return None
-    try:
-        return os.read(fd, _CHUNK)
-    except BlockingIOError:
-        return None
-    except OSError as exc:
-        if exc.errno == errno.EIO:
-            return b""
-        raise
-
-
 def _in_memory(name: str, data: bytes) -> int:
     """A descriptor to read `data` from, backed by memory alone."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
@@ -442,15 +288,6 @@ def _signal(fd: int, number: signal.Signals) -> None:
     if fd >= 0:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(fd, number)
-
-
-def _start_ticks(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot: with the pid, it names the process for good."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return stat.rpartition(")")[2].split()[19]
 
 
 def _die_with_parent() -> None:

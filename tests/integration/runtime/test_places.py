@@ -9,13 +9,13 @@ import pytest
 
 from isolet.errors import FunctionCrashed, TooManyRequests
 from isolet.ids import FunctionId, ProjectId
-from isolet.runtime import pool as pool_module
-from isolet.runtime.config import InstanceSpec
+from isolet.runtime import callers as callers_module
 from isolet.runtime.group import Group
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import State
 from isolet.runtime.places import Budget, Share
 from isolet.runtime.pool import Pool
+from isolet.runtime.spec import InstanceSpec
 from tests.support.runtime import Lines, Runtime, a_spec, acquire
 
 HELLO = "export default () => new Response('hello');"
@@ -80,7 +80,7 @@ async def test_memory_is_shared_as_places_are(runtime: Runtime, lines: Lines) ->
     budget = Budget(instances=64, memory_bytes=80 * 2**20)
     async with runtime.pool(lines, budget=budget, share_of=lambda _: Share(instances=32)) as pool:
         first = await busy(pool, A)
-        first.memory_bytes = 70 * 2**20
+        first.memory.used_bytes = 70 * 2**20
         with pytest.raises(TooManyRequests, match="no room"):
             await busy(pool, A)
         await busy(pool, B)
@@ -89,8 +89,8 @@ async def test_memory_is_shared_as_places_are(runtime: Runtime, lines: Lines) ->
 async def test_more_callers_than_may_wait_are_refused_at_once(
     runtime: Runtime, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "WAITING_MAX", 3)
-    monkeypatch.setattr(pool_module, "PROJECT_WAITING_MAX", 4)
+    monkeypatch.setattr(callers_module, "WAITING_MAX", 3)
+    monkeypatch.setattr(callers_module, "PROJECT_WAITING_MAX", 4)
     async with a_pool(runtime, lines, 8, Share(instances=4)) as pool:
         first, second, third = (a_spec(HELLO, project_id=A) for _ in range(3))
         starting = [asyncio.ensure_future(acquire(pool, first)) for _ in range(3)]

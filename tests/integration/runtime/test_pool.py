@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, TooManyRequests, Unavailable
 from isolet.ids import FunctionId, ProjectId
-from isolet.runtime.config import InstanceSpec
 from isolet.runtime.lifecycle import State
 from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
+from isolet.runtime.spec import InstanceSpec
 from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch, ready
 
 HELLO = "export default () => new Response('hello');"
@@ -265,7 +265,7 @@ async def test_a_deploy_waits_for_the_end_of_a_call(runtime: Runtime, lines: Lin
         first = await acquire(pool, a_spec(HELLO))
         first.begin_call()
         second = asyncio.ensure_future(pool.prove(a_spec(HELLO)))
-        await until(lambda: pool._starved, "the wait for room")
+        await until(lambda: pool._deploys.waiting, "the wait for room")
         first.end_call(None)
         pool.freed(first, succeeded=True)
         assert await fetch(await asyncio.wait_for(second, 60)) == (200, b"hello")
@@ -274,7 +274,7 @@ async def test_a_deploy_waits_for_the_end_of_a_call(runtime: Runtime, lines: Lin
 async def test_a_deploy_waits_for_the_end_of_another(runtime: Runtime, lines: Lines) -> None:
     async with runtime.pool(lines, budget=Budget(instances=1, memory_bytes=2**40)) as pool:
         first, second = (asyncio.ensure_future(pool.prove(a_spec(HELLO))) for _ in range(2))
-        await until(lambda: pool._starved, "the wait for room")
+        await until(lambda: pool._deploys.waiting, "the wait for room")
         pool.adopt(await first)
         assert await fetch(await asyncio.wait_for(second, 60)) == (200, b"hello")
 
@@ -286,7 +286,7 @@ async def test_a_deploy_does_not_wait_for_room_without_end(runtime: Runtime, lin
         with pytest.raises(TooManyRequests, match="no room"):
             await pool.prove(a_spec(HELLO))
         first.end_call(None)
-        assert not pool._starved
+        assert not pool._deploys.waiting
 
 
 async def test_instances_over_a_lowered_number_take_no_calls(pool: Pool) -> None:

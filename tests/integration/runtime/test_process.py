@@ -14,7 +14,8 @@ import pytest
 
 from isolet.errors import PlatformError
 from isolet.runtime.config import SOCKET_NAME, ConfigBuilder
-from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.pid_files import PidFiles
+from isolet.runtime.process import Child, ChildSpec, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain
 from tests.support.programs import script
@@ -328,7 +329,8 @@ SPAWNS_AND_DIES = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from isolet.runtime.config import SOCKET_NAME
-from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.process import Child, ChildSpec, listen
+from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import find
 

@@ -17,8 +17,8 @@ from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.project_data import kv, sql
 from isolet.routing.routes import Routes
-from isolet.runtime.pool import PROJECT_WAITING_MAX
-from isolet.runtime.pool import WAITING_MAX as WAITING_MAX_CALLERS
+from isolet.runtime.callers import PROJECT_WAITING_MAX
+from isolet.runtime.callers import WAITING_MAX as WAITING_MAX_CALLERS
 from isolet.settings import Settings
 from isolet.wire.protocol import HEAD_MAX_BYTES, HEADERS_MAX, Protocol
 

@@ -22,7 +22,8 @@ from isolet.ids import ProjectId
 from isolet.runtime.answers import Answers
 from isolet.runtime.config import DATABASE_SOCKET, HOST_SOCKET, KV_SOCKET, ConfigBuilder
 from isolet.runtime.in_use import InUse
-from isolet.runtime.process import Child, ChildSpec, PidFiles, listen
+from isolet.runtime.pid_files import PidFiles
+from isolet.runtime.process import Child, ChildSpec, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import files
 from isolet.runtime.storage.port import DEFAULT, PARTS, Copy, ProjectStorage, Replace
