@@ -11,15 +11,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 from isolet.database import jobs as stored
+from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
-from isolet.domain.jobs import Job, JobKind, lane
+from isolet.database.leases import Claim, claim
+from isolet.domain.http_jobs import CALL, CallPayload
+from isolet.domain.invocations import Door, Kind
+from isolet.domain.jobs import Job, JobEvent, concluded, lane
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from tests.bench.report import Figure, single
 from tests.bench.sides import BODY, FUNCTION, isolet_server
@@ -36,6 +40,7 @@ _STORE_ROUNDS = 60
 _ENDED_WITHIN_S = 60.0
 # Where Restate's packages are; they are development dependencies.
 _MODULES = Path(os.environ.get("BENCH_NODE_MODULES", "node_modules"))
+_CALLED = CallPayload(door=Door.ALTAIR, kind=Kind.ASYNC, method="POST").dump()
 _CLOCK = "export default async () => new Response(String(Date.now()));"
 
 
@@ -238,27 +243,25 @@ async def _store_rates(database: Database, accepts: list[float], claims: list[fl
     began = time.perf_counter()
     await database.write(stored.accept, [stored.Accepted(job=_job(n)) for n in range(50)])
     accepts.append(50 / (time.perf_counter() - began))
-    wanted = stored.Claim(
-        kind=JobKind.CALL, owner="bench", limit=50, now_ms=1, running={}, room=lambda _lane: 1_000_000
-    )
+    wanted = Claim(kind=CALL, owner="bench", limit=50, now_ms=1, running={}, room=lambda _lane: 1_000_000)
     began = time.perf_counter()
-    (found,) = await database.write(stored.claim, [wanted])
+    (found,) = await database.write(claim, [wanted])
     claims.append(len(found) / (time.perf_counter() - began))
-    ended = [replace(job, lease_owner=None) for job in found]
-    await database.write(stored.conclude, [stored.Conclusion(job=job, owner="bench") for job in ended])
+    ended = [concluded(job, JobEvent.SUCCEEDED, 1, attempt=None) for job in found]
+    await database.write(conclude, [Conclusion(outcome=Outcome(job=job), owner="bench", at_ms=1) for job in ended])
 
 
 def _job(number: int) -> Job:
     project, function = ProjectId(f"p{number % 10}"), FunctionId(f"f{number % 10}")
     return Job(
         id=JobId(new_id()),
-        kind=JobKind.CALL,
+        kind=CALL,
         project_id=project,
         function_id=function,
         function_name="bench",
         lane=lane(project, function),
-        method="POST",
         target="/",
+        payload=_CALLED,
         created_at_ms=0,
         due_at_ms=0,
         body=BODY,

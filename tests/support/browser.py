@@ -79,14 +79,7 @@ class Browser:
             )
             port, path = port_file.read_text().splitlines()
             socket = self._stack.enter_context(
-                # Without pings: their thread takes from the random numbers that generated examples are made with.
-                connect(
-                    f"ws://127.0.0.1:{port}{path}",
-                    max_size=None,
-                    open_timeout=_TIMEOUT_S,
-                    compression=None,
-                    ping_interval=None,
-                )
+                connect(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=_TIMEOUT_S, compression=None)
             )
             self._wire = _Wire(socket)
         except BaseException:

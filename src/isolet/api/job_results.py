@@ -13,6 +13,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from isolet.api.reply import dumps, large
+from isolet.domain.http_jobs import ReplyHead
 from isolet.ids import JobId
 from isolet.jobs.queue import RESULT_PART_BYTES, Jobs, Status
 
@@ -32,11 +33,12 @@ async def status_reply(
     `body` is text where it is UTF-8; else it is in base64, and `encoding` says so.
     """
     call = status.call
-    if not call.state.ended or call.result_status is None:
+    head = ReplyHead.of(call)
+    if not call.state.ended or head is None:
         reply = await large(lambda: {**shown, _PLACE: None}, status_code)
         reply.headers.update(headers or {})
         return reply
-    result = {"status": call.result_status, "headers": [list(header) for header in call.result_headers]}
+    result = {"status": head.status, "headers": [list(header) for header in head.headers]}
     first = await jobs.result_part(call.id, 0)
     if len(first) < RESULT_PART_BYTES:
         reply = await large(lambda: {**shown, _PLACE: {**result, **_body(first)}}, status_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,7 @@ from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, OfKey
 from isolet.api.rows import Row, add_route
 from isolet.domain.access import Role
-from isolet.domain.jobs import JobKind, JobState
-from isolet.jobs.queue import Jobs
+from isolet.jobs.counts import Counts, OpenCounts
 from isolet.observe.counters import Counters, Histogram
 from isolet.observe.recorder import Recorder
 from isolet.observe.tail import Tail
@@ -37,7 +36,7 @@ class MetricsDoor:
     routes: Routes
     recorder: Recorder
     tail: Tail
-    jobs: Jobs
+    jobs: OpenCounts
     instances: Callable[[], Iterable[Instance]]
     public: bool
 
@@ -51,7 +50,7 @@ class MetricsDoor:
         PlatformCollector(registry=registry)
 
         async def metrics() -> Response:
-            queue.counts = await self.jobs.counts()
+            queue.counts = await self.jobs.read()
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
         options: dict[str, Any] = {"tags": ["operation"], "response_class": Response}
@@ -113,16 +112,15 @@ class _Platform(Collector):
 class _Queue(Collector):
     """`counts` is set before each scrape: a collector cannot wait for the store."""
 
-    counts: Mapping[tuple[JobKind, JobState], int]
+    counts: Counts
 
     def __init__(self) -> None:
         self.counts = {}
 
     def collect(self) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("isolet_jobs", "Jobs that wait or run, on all servers.", labels=["kind", "state"])
-        for kind in JobKind:
-            for state in (JobState.QUEUED, JobState.RUNNING):
-                jobs.add_metric([kind.value, state.value], self.counts.get((kind, state), 0))
+        for (kind, state), count in self.counts.items():
+            jobs.add_metric([kind, state.value], count)
         yield jobs
 
 

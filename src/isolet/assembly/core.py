@@ -76,7 +76,7 @@ async def start_core(core: Core) -> None:
 
 def cut(core: Core) -> None:
     """Wait for no call any more: jobs are handed back first, so that they go on at the next start."""
-    core.jobs.queue.cut()
+    core.jobs.engine.cut()
     core.runtime.pool.cut()
 
 

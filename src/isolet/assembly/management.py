@@ -75,7 +75,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
             "status": "ok",
             "version": __version__,
             "sandbox": core.host.settings.sandbox,
-            "jobs": {"held": core.jobs.queue.held},
+            "jobs": {"held": core.jobs.engine.held},
             "records": {"lost": observation.recorder.lost, "waiting": observation.recorder.waiting},
         },
         pages=pages,
@@ -174,7 +174,7 @@ def _metrics(core: Core, services: Services) -> APIRouter:
         routes=core.registry.routes,
         recorder=core.observation.recorder,
         tail=core.observation.tail,
-        jobs=core.jobs.queue,
+        jobs=core.jobs.engine.counts,
         instances=lambda: core.runtime.pool.instances,
         public=core.host.settings.metrics_public,
     ).router()

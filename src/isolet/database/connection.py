@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
 from isolet.database import migrate
-from isolet.database.engine import Engines, is_orphan, is_refusal, open_engines
+from isolet.database.engine import Engines, is_conflict, is_orphan, is_refusal, open_engines
 from isolet.database.scrubbing import is_scrubbed, scrub
 from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.telemetry import get_logger
@@ -25,6 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # SQLAlchemy passes on as it is what a driver says of text with lone surrogates, and of numbers over 64 bits.
 _REFUSED = (DBAPIError, UnicodeEncodeError, OverflowError)
+_TRIES = 3
 
 
 class Database:
@@ -52,15 +53,19 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises NotFound when a row's owner was deleted meanwhile, StoreRefused for values that the database cannot
+        """Run `function` in a transaction, once more when that was rolled back because of another transaction.
+
+        Raises NotFound when a row's owner was deleted meanwhile, StoreRefused for values that the database cannot
         hold, StoreError when it cannot be used now.
         """
 
-        def work() -> T:
+        def work(tries: int = _TRIES) -> T:
             try:
                 with self._engines.writer.begin() as connection:
                     return function(connection, *args, **kwargs)
             except _REFUSED as exc:
+                if tries > 1 and is_conflict(exc):
+                    return work(tries - 1)
                 if isinstance(exc, DBAPIError) and is_orphan(exc):
                     raise NotFound("Not found: what this belongs to was deleted meanwhile") from exc
                 kind = StoreRefused if is_refusal(exc) else StoreError

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, case, func, insert, select, text, update
 
+from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.jobs import LIGHT, read_job
-from isolet.database.leases import Conclusion, conclude
 from isolet.database.schema import database_place, jobs
 from isolet.domain.jobs import HELD_UNTIL_MS, Attempt, JobEvent, concluded
 from isolet.place import place_of, same_place
@@ -48,14 +48,21 @@ def hold(connection: Connection, now_ms: int) -> int:
         job = read_job(row)
         lost = Attempt(at_ms=now_ms, duration_ms=0, error="the database was copied while it ran")
         after = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=lost)
-        conclude(connection, [Conclusion(job=after, owner=job.lease_owner or "", at_ms=now_ms)])
-    return connection.execute(update(jobs).where(_QUEUED).values(due_at_ms=HELD_UNTIL_MS)).rowcount
+        conclude(connection, [Conclusion(outcome=Outcome(job=after), owner=job.lease_owner or "", at_ms=now_ms)])
+    # The sum says when each was due, so that what was to wait longer does, once it is released.
+    held_until_ms = jobs.c.due_at_ms + HELD_UNTIL_MS
+    waits = jobs.c.due_at_ms < HELD_UNTIL_MS
+    return connection.execute(update(jobs).where(_QUEUED, waits).values(due_at_ms=held_until_ms)).rowcount
 
 
 def release(connection: Connection, now_ms: int) -> int:
-    """Let held jobs run; how many."""
+    """Let held jobs run: retries now, the others when they are due. How many."""
     held = jobs.c.due_at_ms >= HELD_UNTIL_MS
-    return connection.execute(update(jobs).where(_QUEUED, held).values(due_at_ms=now_ms)).rowcount
+    due_ms = jobs.c.due_at_ms - HELD_UNTIL_MS
+    # Releases before this one did not keep when a job is due.
+    delayed = (jobs.c.attempts == 0) & (due_ms > 0)
+    values = {"due_at_ms": case((delayed, due_ms), else_=now_ms)}
+    return connection.execute(update(jobs).where(_QUEUED, held).values(values)).rowcount
 
 
 def count_held(connection: Connection) -> int:

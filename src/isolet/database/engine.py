@@ -56,6 +56,11 @@ def is_orphan(error: DBAPIError) -> bool:
     return found in ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 
 
+def is_conflict(error: Exception) -> bool:
+    """Whether a transaction was rolled back because of another one that ran at the same time: a deadlock."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether the database works and will not take these values, so that to try again is of no use."""
     if not isinstance(error, DBAPIError):

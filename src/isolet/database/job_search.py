@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from isolet.database.jobs import LIGHT, read_job
 from isolet.database.schema import jobs
-from isolet.domain.jobs import Job, JobKind, JobState
+from isolet.domain.http_jobs import CALL
+from isolet.domain.jobs import Job, JobState
 from isolet.domain.search import CallFilter
 
 # A page looks at so many jobs at most; what it has not seen is for the next page.
@@ -30,7 +31,7 @@ def find_calls(connection: Connection, wanted: CallFilter, state: JobState) -> t
 
 def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
     column = jobs.c
-    conditions = [column.kind == JobKind.CALL.value, column.project_id == wanted.project_id]
+    conditions = [column.kind == CALL, column.project_id == wanted.project_id]
     if wanted.function_id is not None:
         conditions.append(column.function_id == wanted.function_id)
     if wanted.since_ms is not None:

@@ -1,4 +1,4 @@
-"""Jobs in the database: the row is the queue entry. `leases` has how servers take them and end them.
+"""Jobs in the database: the row is the queue entry. `leases` has how servers take them, `conclusions` how they end.
 
 What runs for every call goes past SQLAlchemy's own statements, which cost several times the CPU of the rows.
 """
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Select, delete, func, select, text, update
+from sqlalchemy import Connection, LargeBinary, Row, delete, func, select, text, update
 
 from isolet.database.schema import idempotency_keys, jobs
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
-from isolet.ids import FunctionId, JobId, ProjectId
+from isolet.ids import JobId, ProjectId
 
 _COLUMNS = tuple(column.name for column in jobs.columns)
 # What a job is without its bodies, which may have a hundred megabytes.
@@ -28,59 +28,54 @@ _RUNNING = text("state = 'running'")
 _OPEN = text("finished_at_ms IS NULL")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idempotency:
-    """A caller's key for a function; `digest` stands for what was asked for with it."""
-
-    key: str
-    digest: bytes
-    expires_at_ms: int
+# Completes a job that a function of the database layer adds. It runs in a database thread.
+Prepare = Callable[[Job], Job]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A job to keep, and the key that it is kept under."""
-
-    job: Job
-    idempotency: Idempotency | None = None
+def as_it_is(job: Job) -> Job:
+    return job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """`id` is an earlier job's when the key had been used; `same` says whether for the same request."""
+    """What became of a job that was to be kept: `id` is an earlier job's when that stands for it.
+
+    `same` says whether the earlier one was asked for by the same request. `cancelled` are jobs whose end was asked for
+    in the same transaction: those that run here are to end now.
+    """
 
     id: JobId
     new: bool = True
     same: bool = True
+    cancelled: Sequence[JobId] = ()
+
+
+# Runs in the transaction that keeps a job, before the job is written, and decides whether it is: what it writes itself
+# is on disk if and only if what it returns is true. It does not raise.
+Admission = Callable[[Connection, Job], Kept]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A job to keep, and what is written with it.
+
+    `order` is the key of the row that `admission` writes, with the table before it: admissions of a transaction run in
+    this order, so that two servers that want the same rows do not wait for each other.
+    """
+
+    job: Job
+    admission: Admission | None = None
+    order: tuple[str, ...] = ()
 
 
 def accept(connection: Connection, items: Sequence[Accepted]) -> list[Kept]:
-    """Keep jobs, in whatever state they are given. A key that was used gives the earlier job instead.
-
-    Many items, so that they share a transaction.
-    """
-    kept = [_used(connection, item) if item.idempotency else Kept(id=item.job.id) for item in items]
+    """Keep jobs, in whatever state they are given. Many items, so that they share a transaction."""
+    kept = [Kept(id=item.job.id) for item in items]
+    joined = [(item.order, place, item.admission) for place, item in enumerate(items) if item.admission is not None]
+    for _, place, admission in sorted(joined, key=lambda entry: entry[:2]):
+        kept[place] = admission(connection, items[place].job)
     insert_jobs(connection, [item.job for item, one in zip(items, kept, strict=True) if one.new])
     return kept
-
-
-def _used(connection: Connection, item: Accepted) -> Kept:
-    """Take the key, unless it was taken. Rows of the same batch are seen too."""
-    wanted = item.idempotency
-    if wanted is None:
-        return Kept(id=item.job.id)
-    table = idempotency_keys.c
-    here = (table.function_id == item.job.function_id) & (table.key == wanted.key)
-    connection.execute(delete(idempotency_keys).where(here, table.expires_at_ms <= item.job.created_at_ms))
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    connection.exec_driver_sql(
-        f"INSERT INTO idempotency_keys (function_id, key, digest, job_id, expires_at_ms) "  # noqa: S608 – marks only
-        f"VALUES ({', '.join([mark] * 5)}) ON CONFLICT (function_id, key) DO NOTHING",
-        (item.job.function_id, wanted.key, wanted.digest, item.job.id, wanted.expires_at_ms),
-    )
-    row = connection.execute(select(idempotency_keys).where(here)).one()
-    new = row.job_id == item.job.id
-    return Kept(id=row.job_id, new=new, same=new or bytes(row.digest) == wanted.digest)
 
 
 def insert_jobs(connection: Connection, batch: Sequence[Job]) -> None:
@@ -117,8 +112,16 @@ def database_ms(connection: Connection, now_ms: int) -> int:
     return int(connection.execute(_DATABASE_MS).scalar_one())
 
 
-def cancel(connection: Connection, job_id: JobId, now_ms: int) -> JobState | None:
-    """End a job that waits, ask for the end of one that runs; its state then. None when it had ended."""
+def cancel(
+    connection: Connection,
+    job_id: JobId,
+    now_ms: int,
+    join: Callable[[Connection, JobState], None] | None = None,
+) -> JobState | None:
+    """End a job that waits, ask for the end of one that runs; its state then. None when it had ended.
+
+    `join` runs in the same transaction, with that state, unless it is None.
+    """
     found = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()).scalar()
     state = None if found is None else JobState(found)
     if state is None or state.ended:
@@ -129,6 +132,8 @@ def cancel(connection: Connection, job_id: JobId, now_ms: int) -> JobState | Non
         state = next_state(state, JobEvent.CANCELLED)
         values = {"state": state.value, "finished_at_ms": now_ms}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    if join is not None:
+        join(connection, state)
     return state
 
 
@@ -163,55 +168,22 @@ def get_light(connection: Connection, job_id: JobId) -> Job | None:
 
 
 def get_result_part(connection: Connection, job_id: JobId, start: int, size: int) -> bytes | None:
-    """Some of the bytes of a call's result, none behind its end; None when the job is gone."""
+    """Some of the bytes of a job's result, none behind its end; None when the job is gone."""
     part = func.substr(jobs.c.result_body, start + 1, size, type_=LargeBinary)
     row = connection.execute(select(part.label("part")).where(jobs.c.id == job_id)).one_or_none()
     return None if row is None else bytes(row.part or b"")
 
 
 def get_body(connection: Connection, job_id: JobId) -> bytes | None:
-    """What a call is asked with, or a callback tells; None when the job is gone."""
+    """The large part of what is to be done; None when the job is gone."""
     body = connection.execute(select(jobs.c.body).where(jobs.c.id == job_id)).scalar()
     return None if body is None else bytes(body)
 
 
-def callback_of(connection: Connection, job_id: JobId) -> Job | None:
-    """The newest delivery that tells of a call, without bodies."""
-    query = select(*LIGHT).where(jobs.c.parent_id == job_id).order_by(jobs.c.id.desc()).limit(1)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else read_job(row)
-
-
-def list_deliveries(
-    connection: Connection,
-    project_id: ProjectId | None,
-    *,
-    state: JobState | None = None,
-    function_id: FunctionId | None = None,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-    before: JobId | None = None,
-    limit: int,
-) -> list[Job]:
-    """Newest first, without bodies; `before` is the last id of the page before."""
-    query: Select[Any] = select(*LIGHT).where(jobs.c.kind == JobKind.CALLBACK.value).order_by(jobs.c.id.desc())
-    conditions: tuple[tuple[Any, Callable[[Any], ColumnElement[bool]]], ...] = (
-        (project_id, jobs.c.project_id.__eq__),
-        (state, jobs.c.state.__eq__),
-        (function_id, jobs.c.function_id.__eq__),
-        (since_ms, jobs.c.created_at_ms.__ge__),
-        (until_ms, jobs.c.created_at_ms.__lt__),
-        (before, jobs.c.id.__lt__),
-    )
-    for value, condition in conditions:
-        if value is not None:
-            query = query.where(condition(value))
-    return [read_job(row) for row in connection.execute(query.limit(limit))]
-
-
-def next_due_ms(connection: Connection, kind: JobKind) -> int | None:
-    """When the first of the queued jobs is due."""
-    query = select(jobs.c.due_at_ms).where(_QUEUED, jobs.c.kind == kind.value).order_by(jobs.c.due_at_ms).limit(1)
+def next_due_ms(connection: Connection, kind: JobKind, *, after_ms: int = 0) -> int | None:
+    """When the first of the queued jobs is due that is due after this time."""
+    due = jobs.c.due_at_ms
+    query = select(due).where(_QUEUED, jobs.c.kind == kind, due > after_ms).order_by(due).limit(1)
     return connection.execute(query).scalar()
 
 
@@ -254,10 +226,7 @@ def delete_jobs(connection: Connection, ids: Sequence[JobId]) -> None:
 def _row(job: Job) -> tuple[Any, ...]:
     """The columns in their order, as the drivers take them."""
     values = {
-        "kind": job.kind.value,
         "state": job.state.value,
-        "headers": json.dumps(job.headers),
-        "result_headers": json.dumps(job.result_headers),
         "history": dump_history(job.history),
     }
     return tuple(values[name] if name in values else getattr(job, name) for name in _COLUMNS)
@@ -272,8 +241,6 @@ def read_job(row: Row[*tuple[Any, ...]]) -> Job:
     values = dict(row._mapping)
     values["kind"] = JobKind(row.kind)
     values["state"] = JobState(row.state)
-    values["headers"] = tuple((name, value) for name, value in json.loads(row.headers))
-    values["result_headers"] = tuple((name, value) for name, value in json.loads(row.result_headers))
     values["body"] = bytes(values.get("body") or b"")
     values["keeps_result"] = "result_body" not in values
     values["result_body"] = bytes(values.get("result_body", b""))

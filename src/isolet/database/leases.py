@@ -1,26 +1,25 @@
-"""Leases of jobs: how servers take what is due, keep it, end it and lose it. Each function takes many items at once.
+"""Leases of jobs: how servers take what is due, keep it and lose it. `conclusions` has how jobs end.
 
 A lease goes by the database's clock where several machines share it, so that none takes another's job early.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, case, select, text, true, update
 
-from isolet.database.jobs import LIGHT, ROWS_A_STATEMENT, database_ms, dump_history, insert_jobs, read_job
+from isolet.database.conclusions import Conclusion, Outcome, conclude
+from isolet.database.jobs import LIGHT, Prepare, as_it_is, database_ms, read_job
 from isolet.database.schema import jobs
 from isolet.domain.body_budget import SMALL_BYTES
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, concluded, next_state
 from isolet.domain.shares import shares
 from isolet.ids import JobId
 
-# What happens to a job whose server ended: the job after it, and what follows from it.
-Lost = Callable[[Job, Attempt, int], tuple[Job, Job | None]]
+# What happens to a job whose server ended.
+Lost = Callable[[Job, Attempt, int], Outcome]
 
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
@@ -36,36 +35,6 @@ _LANES = text(
     SELECT lane FROM found WHERE lane IS NOT NULL
     """
 )
-# What would wait again though its end was asked for has ended.
-_CONCLUDE = """
-    WITH done(id, owner, claim, state, due, attempts, crashes, finished, at, status, headers, body, error, history)
-        AS (VALUES {rows})
-    UPDATE jobs SET
-        state = CASE WHEN jobs.cancel_requested AND CAST(done.state AS TEXT) = 'queued'
-            THEN 'cancelled' ELSE CAST(done.state AS TEXT) END,
-        finished_at_ms = CASE WHEN jobs.cancel_requested AND CAST(done.state AS TEXT) = 'queued'
-            THEN CAST(done.at AS BIGINT) ELSE CAST(done.finished AS BIGINT) END,
-        due_at_ms = CAST(done.due AS BIGINT),
-        attempts = CAST(done.attempts AS INTEGER), crashes = CAST(done.crashes AS INTEGER),
-        result_status = CAST(done.status AS INTEGER), result_headers = CAST(done.headers AS TEXT),
-        result_body = COALESCE(CAST(done.body AS {blob}), jobs.result_body),
-        error = CAST(done.error AS TEXT), history = CAST(done.history AS TEXT),
-        lease_owner = NULL, lease_until_ms = NULL
-    FROM done
-    WHERE jobs.id = CAST(done.id AS TEXT) AND jobs.state = 'running'
-        AND jobs.lease_owner = CAST(done.owner AS TEXT) AND jobs.claims = CAST(done.claim AS INTEGER)
-    RETURNING jobs.id
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
-    """`job` as it is after its try, which ended at `at_ms`; `owner` and `job.claims` are the lease it ran under."""
-
-    job: Job
-    owner: str
-    at_ms: int
-    follow_up: Job | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +59,7 @@ def claim(connection: Connection, items: Sequence[Claim]) -> list[list[Job]]:
 
 def _claim(connection: Connection, wanted: Claim) -> list[Job]:
     """The jobs that are due, shared between projects and lanes, leased to their new owner."""
-    lanes = list(connection.execute(_LANES, {"kind": wanted.kind.value}).scalars())
+    lanes = list(connection.execute(_LANES, {"kind": wanted.kind}).scalars())
     ids: list[str] = []
     running = dict(wanted.running)
     taken: dict[str, int] = {}
@@ -119,7 +88,7 @@ def _due(connection: Connection, wanted: Claim, lane: str, count: int, *, after:
     """Ids and sizes."""
     query = (
         select(jobs.c.id, jobs.c.body_bytes)
-        .where(_QUEUED, jobs.c.kind == wanted.kind.value, jobs.c.lane == lane, jobs.c.due_at_ms <= wanted.now_ms)
+        .where(_QUEUED, jobs.c.kind == wanted.kind, jobs.c.lane == lane, jobs.c.due_at_ms <= wanted.now_ms)
         .order_by(jobs.c.due_at_ms)
         .offset(after)
         .limit(count)
@@ -146,41 +115,6 @@ def _lease(connection: Connection, wanted: Claim, ids: Sequence[str]) -> list[Jo
     return sorted((read_job(row) for row in rows), key=lambda job: (job.due_at_ms, job.id))
 
 
-def conclude(connection: Connection, items: Sequence[Conclusion]) -> list[bool]:
-    """Write how tries ended, each only while its lease is still owned; whether it was. Follow-ups go with it."""
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    row = f"({', '.join([mark] * 14)})"
-    blob = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
-    owned: set[str] = set()
-    for first in range(0, len(items), ROWS_A_STATEMENT):
-        part = items[first : first + ROWS_A_STATEMENT]
-        values = tuple(value for item in part for value in _conclusion(item))
-        done = connection.exec_driver_sql(_CONCLUDE.format(rows=", ".join([row] * len(part)), blob=blob), values)
-        owned.update(done.scalars())
-    insert_jobs(connection, [item.follow_up for item in items if item.follow_up and item.job.id in owned])
-    return [item.job.id in owned for item in items]
-
-
-def _conclusion(item: Conclusion) -> tuple[Any, ...]:
-    job = item.job
-    return (
-        job.id,
-        item.owner,
-        job.claims,
-        job.state.value,
-        job.due_at_ms,
-        job.attempts,
-        job.crashes,
-        job.finished_at_ms,
-        item.at_ms,
-        job.result_status,
-        json.dumps(job.result_headers),
-        None if job.keeps_result else job.result_body,
-        job.error,
-        dump_history(job.history),
-    )
-
-
 def heartbeat(connection: Connection, owner: str, now_ms: int) -> dict[JobId, bool]:
     """Lengthen every lease of `owner`; the jobs that it still owns, and whether their end was asked for."""
     now_ms = database_ms(connection, now_ms)
@@ -193,8 +127,8 @@ def heartbeat(connection: Connection, owner: str, now_ms: int) -> dict[JobId, bo
     return {row.id: row.cancel_requested for row in rows}
 
 
-def _queued_again(job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
-    return concluded(job, JobEvent.EXPIRED, now_ms, attempt=attempt), None
+def _queued_again(job: Job, attempt: Attempt, now_ms: int) -> Outcome:
+    return Outcome(job=concluded(job, JobEvent.EXPIRED, now_ms, attempt=attempt))
 
 
 def requeue(
@@ -205,10 +139,11 @@ def requeue(
     ids: Collection[JobId] | None = None,
     everything: bool = False,
     lost: Lost = _queued_again,
+    prepare: Prepare = as_it_is,
 ) -> int:
     """Take back what was running: of an owner that is gone, these, and whatever lost its lease. How many.
 
-    `lost` says what becomes of each.
+    `lost` says what becomes of each; a job whose join refuses that fails without one.
     """
     leased_ms = database_ms(connection, now_ms)
     chosen = jobs.c.lease_until_ms <= leased_ms
@@ -224,7 +159,11 @@ def requeue(
         began_ms = (job.lease_until_ms or leased_ms) - LEASE_MS
         duration_ms = max(0, leased_ms - began_ms)
         attempt = Attempt(at_ms=began_ms, duration_ms=duration_ms, error="the server ended while it ran")
-        after, follow_up = lost(job, attempt, now_ms)
-        conclusion = Conclusion(job=after, owner=job.lease_owner or "", at_ms=now_ms, follow_up=follow_up)
-        conclude(connection, [conclusion])
+        conclusion = Conclusion(
+            outcome=lost(job, attempt, now_ms), owner=job.lease_owner or "", at_ms=now_ms, prepare=prepare
+        )
+        (ended,) = conclude(connection, [conclusion])
+        if ended.refused is not None:
+            failed = concluded(job, JobEvent.FAILED, now_ms, attempt=replace(attempt, error=ended.refused))
+            conclude(connection, [replace(conclusion, outcome=Outcome(job=failed))])
     return len(found)

@@ -290,14 +290,11 @@ jobs = Table(
     _id("function_id", primary_key=False),
     Column("function_name", Text, nullable=False),
     Column("lane", Text, nullable=False),
-    Column("method", String(20), nullable=False),
     Column("target", Text, nullable=False),
     _ms("created_at_ms"),
     _ms("due_at_ms"),
-    Column("headers", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("parent_id", String(36)),
-    Column("callback_url", Text),
     Column("state", String(20), nullable=False),
     Column("lease_owner", String(36)),
     _ms("lease_until_ms", nullable=True),
@@ -305,14 +302,15 @@ jobs = Table(
     Column("attempts", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     _ms("finished_at_ms", nullable=True),
-    Column("result_status", Integer),
-    Column("result_headers", Text, nullable=False),
     Column("result_body", LargeBinary, nullable=False),
     Column("error", Text),
     Column("history", Text, nullable=False),
     # Leases in a row that ended without an outcome.
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("body_bytes", BigInteger, nullable=False, server_default="0"),
+    # What is to be done and what came of it, beside the bodies: texts that only the kind of the job reads.
+    Column("payload", Text, nullable=False, server_default=text("''")),
+    Column("result", Text, nullable=False, server_default=text("''")),
 )
 
 # One row: where this database was when a server last started on it.

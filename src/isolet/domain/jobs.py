@@ -1,16 +1,16 @@
-"""Durable work: states and their one transition function, and leases.
+"""Durable work: states and their one transition function, and leases. Knows no kind of job.
 
-A job is a row that is its own queue entry. The id of an asynchronous call's job is the id of its invocation.
+A job is a row that is its own queue entry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NewType
 
-from isolet.domain.invocations import cut_error, storable
+from isolet.domain.invocations import cut_error
 from isolet.errors import Conflict
 from isolet.ids import FunctionId, JobId, ProjectId
 
@@ -18,14 +18,14 @@ LEASE_MS = 15_000
 HEARTBEAT_S = 5.0
 # A call that found no room asks again after this; nothing ran, so no attempt is counted.
 NO_ROOM_DELAY_MS = 500
-# When a job that is held is due: a time that does not come. It takes as many bytes as one that does.
+# What is added to when a job is due while it is held, which gives a time that does not come. The sum takes as many
+# bytes as a time that does.
 HELD_UNTIL_MS = 100_000_000_000_000
 HISTORY_MAX = 50
 
 
-class JobKind(StrEnum):
-    CALL = "call"
-    CALLBACK = "callback"
+# The name under which a kind of job is registered with the engine, of 20 characters at most.
+JobKind = NewType("JobKind", str)
 
 
 class JobState(StrEnum):
@@ -78,7 +78,7 @@ def next_state(state: JobState, event: JobEvent) -> JobState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try. `status` is the HTTP status that it ended with, None when there was no reply.
+    """One try. `status` is the HTTP status that it ended with, None without a reply and for other kinds of work.
 
     Whatever `error` says is cut to what is stored of an error, and made storable.
     """
@@ -98,11 +98,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """`lane` is `{project}:{function}` or `{project}:{host}`: what has a concurrency limit of its own.
+    """`lane` is `{project}:{part}`: the jobs of a kind that share a limit. Where it is empty the engine fills it in.
 
-    `claims` counts leases and is the fence: an outcome counts only from the newest claim. `target` is the path and
-    query of a call, the URL of a callback. A callback's `parent_id` is the call that it tells of. `crashes` counts
-    leases in a row that ended without an outcome.
+    `payload` says what is to be done and `result` what came of it, as texts of the kind's own; the engine does not read
+    them. `body` and `result_body` are the large parts of both. `target` is what people know a job by and search for:
+    the path and query of a call, the URL of a callback. `function_id` and `function_name` are empty for a job that is
+    not about a function. `parent_id` is the job that this one tells of, or goes on with. `due_at_ms` may be in the
+    future: the job waits until then.
+
+    `claims` counts leases and is the fence: an outcome counts only from the newest claim. `crashes` counts leases in a
+    row that ended without an outcome.
 
     `body_bytes` is the size of `body`, which stays in the store until the job starts: then it is longer than what is
     here. `keeps_result` says that the result of an earlier try stays in the store as it is.
@@ -113,15 +118,13 @@ class Job:
     project_id: ProjectId
     function_id: FunctionId
     function_name: str
-    lane: str
-    method: str
-    target: str
     created_at_ms: int
     due_at_ms: int
-    headers: Sequence[tuple[str, str]] = ()
+    lane: str = ""
+    target: str = ""
+    payload: str = ""
     body: bytes = b""
     parent_id: JobId | None = None
-    callback_url: str | None = None
     state: JobState = JobState.QUEUED
     lease_owner: str | None = None
     lease_until_ms: int | None = None
@@ -130,8 +133,7 @@ class Job:
     attempts: int = 0
     cancel_requested: bool = False
     finished_at_ms: int | None = None
-    result_status: int | None = None
-    result_headers: Sequence[tuple[str, str]] = ()
+    result: str = ""
     result_body: bytes = b""
     error: str | None = None
     history: tuple[Attempt, ...] = ()
@@ -150,28 +152,26 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a try gave. `error` is None for a reply of the function's own; texts are made storable as an attempt's."""
+    """What a try gave: `payload` is the kind's own text, `body` may be large.
 
-    status: int
-    headers: Sequence[tuple[str, str]] = ()
+    `error` is None when the work was done as asked; it is made storable as an attempt's.
+    """
+
+    payload: str = ""
     body: bytes = b""
     error: str | None = None
 
     def __post_init__(self) -> None:
-        headers = tuple((storable(name), storable(value)) for name, value in self.headers)
-        object.__setattr__(self, "headers", headers)
         if self.error is not None:
             object.__setattr__(self, "error", cut_error(self.error))
 
 
 # The members of a job that say what is to be done; the others say how far that is.
-_ASKED = (
-    *("kind", "project_id", "function_id", "function_name", "lane", "method", "target", "headers", "body"),
-    *("parent_id", "callback_url"),
-)
+_ASKED = ("kind", "project_id", "function_id", "function_name", "lane", "target", "payload", "body", "parent_id")
 
 
 def lane(project_id: ProjectId, part: str) -> str:
+    """Projects share places by what is before the colon."""
     return f"{project_id}:{part}"
 
 
@@ -211,8 +211,7 @@ def concluded(
         crashes=job.crashes + 1 if event is JobEvent.EXPIRED else 0 if counts else job.crashes,
         due_at_ms=now_ms + delay_ms if state is JobState.QUEUED else job.due_at_ms,
         finished_at_ms=now_ms if state.ended else None,
-        result_status=job.result_status if result is None else result.status,
-        result_headers=job.result_headers if result is None else result.headers,
+        result=job.result if result is None else result.payload,
         result_body=job.result_body if result is None else result.body,
         keeps_result=job.keeps_result and result is None,
         error=job.error if attempt is None else attempt.error,

@@ -1,17 +1,18 @@
-"""Runs an asynchronous call through the invoker, and decides what follows: done, another attempt, a callback."""
+"""The kind of asynchronous calls: runs one, and decides what follows: done, another attempt, a callback."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from isolet.clock import Clock
+from isolet.database.conclusions import Outcome
 from isolet.domain import callbacks
-from isolet.domain.invocations import Door, Kind
-from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, Result, concluded, lane
+from isolet.domain.http_jobs import CALLBACK, CallPayload, DeliveryPayload, ReplyHead
+from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, Result, concluded
 from isolet.errors import (
     ExecutionError,
     FunctionCrashed,
@@ -25,7 +26,7 @@ from isolet.errors import (
 from isolet.ids import InvocationId, JobId, new_id
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest, stored_origin
-from isolet.jobs.outcomes import INTERNAL_ERROR
+from isolet.jobs.handler import INTERNAL_ERROR, Handler
 from isolet.routing.routes import Route, Routes
 from isolet.telemetry import get_logger
 
@@ -36,7 +37,7 @@ HOPS_HEADER = "x-isolet-hops"
 _NOT_KEPT = frozenset({b"x-invocation-id", b"content-length"})
 
 
-class Calls:
+class Calls(Handler):
     """`find` asks the store for a function that the routes do not have: another server may have just made it.
 
     `tell` gives the status and the body that stand for a failure.
@@ -57,59 +58,66 @@ class Calls:
         self._clock = clock
         self._tell = tell
 
-    def lane_limit(self, name: str) -> int:
+    def lane(self, job: Job) -> str:
+        return job.function_id
+
+    def lane_limit(self, lane: str) -> int:
         """As many calls of a function at once as its instances take."""
-        route = self._routes.function(name.partition(":")[2])
+        route = self._routes.function(lane.partition(":")[2])
         return 1 if route is None else route.limits.concurrency * route.limits.max_instances
 
-    async def run(self, job: Job) -> tuple[Job, Job | None]:
+    async def run(self, job: Job) -> Outcome:
         """The job after one try, and its callback when it ended."""
         began_ms, began = self._clock.now_ms(), time.monotonic()
+        asked = CallPayload.of(job)
         try:
-            result = await self._call(job)
+            reply = await self._call(job, asked)
         except (TooManyRequests, Unavailable):
             after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS)
-            return after, None
+            return Outcome(job=after)
         duration_ms = round((time.monotonic() - began) * 1000)
-        attempt = Attempt(at_ms=began_ms, duration_ms=duration_ms, status=result.status, error=result.error)
+        status, result = reply.head.status, reply.result
+        attempt = Attempt(at_ms=began_ms, duration_ms=duration_ms, status=status, error=result.error)
         now_ms = self._clock.now_ms()
-        delay_ms = self._delay_ms(job, result)
+        delay_ms = self._delay_ms(job, status)
         if delay_ms is not None:
-            return concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms), None
-        event = JobEvent.SUCCEEDED if result.error is None and result.status < 500 else JobEvent.FAILED
+            after = concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms)
+            return Outcome(job=after)
+        event = JobEvent.SUCCEEDED if result.error is None and status < 500 else JobEvent.FAILED
         after = concluded(job, event, now_ms, attempt=attempt, result=result)
-        return after, _callback(after, duration_ms, now_ms) if after.callback_url else None
+        return Outcome(job=after, follow_ups=_callbacks(after, asked, reply.head, duration_ms, now_ms))
 
-    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
+    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> Outcome:
         """A call that is given up, and its callback, which tells why."""
         why = attempt.error or INTERNAL_ERROR
-        result = self._failed(PlatformError(why) if why == INTERNAL_ERROR else FunctionCrashed(why))
-        told = replace(attempt, status=result.status)
-        after = concluded(job, JobEvent.FAILED, now_ms, attempt=told, result=result)
-        return after, _callback(after, attempt.duration_ms, now_ms) if after.callback_url else None
+        reply = self._failed(PlatformError(why) if why == INTERNAL_ERROR else FunctionCrashed(why))
+        told = replace(attempt, status=reply.head.status)
+        after = concluded(job, JobEvent.FAILED, now_ms, attempt=told, result=reply.result)
+        follow_ups = _callbacks(after, CallPayload.of(job), reply.head, attempt.duration_ms, now_ms)
+        return Outcome(job=after, follow_ups=follow_ups)
 
-    def _delay_ms(self, job: Job, result: Result) -> int | None:
+    def _delay_ms(self, job: Job, status: int) -> int | None:
         route = self._routes.function(job.function_id)
         if route is None or route.version is None:
             return None
-        return route.retry.delay_ms(job.attempts + 1, result.status, random.random())  # noqa: S311 – spreads load
+        return route.retry.delay_ms(job.attempts + 1, status, random.random())  # noqa: S311 – spreads load
 
-    async def _call(self, job: Job) -> Result:
+    async def _call(self, job: Job, asked: CallPayload) -> _Reply:
         try:
             route = self._routes.function(job.function_id)
             if route is None or route.version is None:
                 route = await self._find(job.function_id)
             if route is None:
                 raise NotFound("function not found")
-            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job.headers]
+            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers]
             origin = stored_origin(headers)
             reply = await self._invoker.call(
                 route,
                 CallRequest(
-                    door=Door.ALTAIR,
-                    kind=Kind.ASYNC,
+                    door=asked.door,
+                    kind=asked.kind,
                     invocation_id=InvocationId(job.id),
-                    method=job.method.encode(),
+                    method=asked.method.encode(),
                     target=job.target.encode("latin-1"),
                     path=unquote(job.target.partition("?")[0]),
                     headers=headers,
@@ -124,12 +132,24 @@ class Calls:
         told = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers if name not in _NOT_KEPT
         ]
-        return Result(status=reply.status, headers=told, body=body)
+        return _Reply(ReplyHead(status=reply.status, headers=told), body)
 
-    def _failed(self, error: IsoletError) -> Result:
+    def _failed(self, error: IsoletError) -> _Reply:
         status, body = self._tell(error)
-        headers = [("content-type", "application/json")]
-        return Result(status=status, headers=headers, body=body, error=error.message)
+        return _Reply(ReplyHead(status=status, headers=[("content-type", "application/json")]), body, error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """`error` is None for a reply of the function's own."""
+
+    head: ReplyHead
+    body: bytes
+    error: str | None = None
+
+    @property
+    def result(self) -> Result:
+        return Result(payload=self.head.dump(), body=self.body, error=self.error)
 
 
 def hops_of(headers: Sequence[tuple[str, str]]) -> int:
@@ -138,29 +158,30 @@ def hops_of(headers: Sequence[tuple[str, str]]) -> int:
     return int(value[:4]) if value.isascii() and value.isdigit() else 0
 
 
-def _callback(call: Job, duration_ms: int, now_ms: int) -> Job:
-    """The delivery of a call's result."""
-    url = call.callback_url or ""
+def _callbacks(call: Job, asked: CallPayload, reply: ReplyHead, duration_ms: int, now_ms: int) -> list[Job]:
+    """The delivery of a call's result, where one is asked for."""
+    url = asked.callback_url
+    if not url:
+        return []
     headers = callbacks.headers_for(
-        call.result_headers,
+        reply.headers,
         call_id=call.id,
         function_name=call.function_name,
-        status=call.result_status or 0,
+        status=reply.status,
         duration_ms=duration_ms,
-        hops=hops_of(call.headers) + 1,
+        hops=hops_of(asked.headers) + 1,
     )
-    return Job(
+    delivery = Job(
         id=JobId(new_id()),
-        kind=JobKind.CALLBACK,
+        kind=CALLBACK,
         project_id=call.project_id,
         function_id=call.function_id,
         function_name=call.function_name,
-        lane=lane(call.project_id, callbacks.host_of(url)),
-        method="POST",
         target=url,
+        payload=DeliveryPayload(headers=headers).dump(),
         created_at_ms=now_ms,
         due_at_ms=now_ms,
-        headers=headers,
         body=call.result_body,
         parent_id=call.id,
     )
+    return [delivery]

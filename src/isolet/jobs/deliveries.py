@@ -1,4 +1,4 @@
-"""Delivers callbacks through the project's egress process, which alone resolves names and refuses addresses.
+"""The kind of deliveries: callbacks go out through the egress process of a project, which alone resolves names.
 
 No redirect is followed, an answer is read to 64 KiB, and the whole exchange has one deadline.
 """
@@ -9,13 +9,17 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from isolet.clock import Clock
+from isolet.database.conclusions import Outcome
 from isolet.domain import callbacks
+from isolet.domain.http_jobs import DeliveryPayload, ReplyHead
 from isolet.domain.jobs import Attempt, Job, JobEvent, Result, concluded
 from isolet.domain.retries import delivery_delay_ms
 from isolet.errors import IsoletError
+from isolet.jobs.handler import Handler
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.runtime.egress import Egresses
 from isolet.telemetry import get_logger
@@ -31,7 +35,7 @@ _GONE = 410
 _EGRESS_HEADER = b"x-isolet-egress"
 
 
-class Deliveries:
+class Deliveries(Handler):
     def __init__(
         self,
         *,
@@ -49,49 +53,48 @@ class Deliveries:
         self._timeout_s = timeout_s
         self._host_limit = host_limit
 
-    def lane_limit(self, _lane: str) -> int:
+    def lane(self, job: Job) -> str:
+        return callbacks.host_of(job.target)
+
+    def lane_limit(self, lane: str) -> int:
         return self._host_limit
 
-    async def run(self, job: Job) -> tuple[Job, Job | None]:
+    async def run(self, job: Job) -> Outcome:
         """The job after one attempt at its delivery."""
         began_ms, began = self._clock.now_ms(), time.monotonic()
-        result, wanted_ms = await self._deliver(job)
-        now_ms = self._clock.now_ms()
+        answer = await self._deliver(job)
+        result, now_ms = answer.result, self._clock.now_ms()
         attempt = Attempt(
             at_ms=began_ms,
             duration_ms=round((time.monotonic() - began) * 1000),
-            status=result.status or None,
+            status=answer.status or None,
             error=result.error,
         )
         if result.error is None:
-            return concluded(job, JobEvent.SUCCEEDED, now_ms, attempt=attempt, result=result), None
+            return Outcome(job=concluded(job, JobEvent.SUCCEEDED, now_ms, attempt=attempt, result=result))
         spread = random.random()  # noqa: S311 – spreads load
-        delay_ms = delivery_delay_ms(self._schedule_s, job.attempts + 1, spread, retry_after_ms=wanted_ms)
-        if delay_ms is None or result.status == _GONE:
-            return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt, result=result), None
-        return concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms), None
+        delay_ms = delivery_delay_ms(self._schedule_s, job.attempts + 1, spread, retry_after_ms=answer.wanted_ms)
+        if delay_ms is None or answer.status == _GONE:
+            return Outcome(job=concluded(job, JobEvent.FAILED, now_ms, attempt=attempt, result=result))
+        after = concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms)
+        return Outcome(job=after)
 
-    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
-        """A delivery that is given up."""
-        return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), None
-
-    async def _deliver(self, job: Job) -> tuple[Result, int]:
-        """What came back, and how long the receiver asks to wait, in milliseconds."""
+    async def _deliver(self, job: Job) -> _Answer:
         try:
             data = await self._request(job)
             # No two projects share a connection.
             async with asyncio.timeout(self._timeout_s), self._egresses.use(job.project_id) as egress:
                 return await self._exchange(egress.channel, data)
         except TimeoutError:
-            return Result(status=0, error=f"no complete answer within {self._timeout_s:g} s"), 0
+            return _Answer(error=f"no complete answer within {self._timeout_s:g} s")
         except (OSError, IsoletError) as exc:
-            return Result(status=0, error=f"cannot deliver: {exc}"), 0
+            return _Answer(error=f"cannot deliver: {exc}")
         except Exception as exc:
             # A callback was promised: whatever goes wrong is an attempt that failed.
             log.error("an attempt at a callback failed", exc_info=exc)
-            return Result(status=0, error="cannot deliver: internal error"), 0
+            return _Answer(error="cannot deliver: internal error")
 
-    async def _exchange(self, channel: Channel, data: bytes) -> tuple[Result, int]:
+    async def _exchange(self, channel: Channel, data: bytes) -> _Answer:
         fresh = False
         while True:
             connection = await channel.connect(fresh=fresh)
@@ -108,17 +111,18 @@ class Deliveries:
             finally:
                 channel.release(connection)
 
-    def _judge(self, connection: Connection, body: bytes) -> tuple[Result, int]:
+    def _judge(self, connection: Connection, body: bytes) -> _Answer:
         status, text = connection.status, body[:_KEPT_BYTES]
         if get(connection.headers, _EGRESS_HEADER) is not None:
-            return Result(status=0, error=text.decode(errors="replace").strip()[:512]), 0
+            return _Answer(error=text.decode(errors="replace").strip()[:512])
         if 200 <= status < 300:
-            return Result(status=status, body=text), 0
+            return _Answer(status=status, body=text)
         error = f"the receiver answered {status}"
         if 300 <= status < 400:
             error += "; redirects are not followed"
         wanted = (get(connection.headers, b"retry-after") or b"").decode("latin-1")
-        return Result(status=status, body=text, error=error), callbacks.retry_after_ms(wanted, self._clock.now_ms())
+        wanted_ms = callbacks.retry_after_ms(wanted, self._clock.now_ms())
+        return _Answer(status=status, body=text, error=error, wanted_ms=wanted_ms)
 
     async def _request(self, job: Job) -> bytes:
         """The whole request, in the form for a proxy, signed with every active secret."""
@@ -128,7 +132,7 @@ class Deliveries:
         signed = callbacks.signature(keys, message_id=message_id, timestamp_s=timestamp_s, body=job.body)
         headers = [
             ("host", urlsplit(job.target).netloc),
-            *job.headers,
+            *DeliveryPayload.of(job).headers,
             ("webhook-id", message_id),
             ("webhook-timestamp", str(timestamp_s)),
             *([("webhook-signature", signed)] if signed else []),
@@ -136,6 +140,20 @@ class Deliveries:
         ]
         lines = [heads.line(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return heads.request(b"POST", job.target.encode("latin-1"), lines) + job.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What came back: `status` is 0 for nothing, `wanted_ms` is how long the receiver asks to wait."""
+
+    status: int = 0
+    body: bytes = b""
+    error: str | None = None
+    wanted_ms: int = 0
+
+    @property
+    def result(self) -> Result:
+        return Result(payload=ReplyHead(status=self.status).dump(), body=self.body, error=self.error)
 
 
 async def _read(connection: Connection) -> bytes:

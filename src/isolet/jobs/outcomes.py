@@ -3,112 +3,105 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from isolet.clock import Clock
-from isolet.database import leases as stored
-from isolet.domain.jobs import Attempt, Job
+from isolet.database import conclusions as stored
+from isolet.database.conclusions import Concluded, Conclusion, Outcome
+from isolet.domain.jobs import Attempt, Job, JobEvent, concluded
 from isolet.errors import StoreError, StoreRefused
 from isolet.jobs.backlog import Backlog
+from isolet.jobs.handler import INTERNAL_ERROR, Handler
+from isolet.jobs.kinds import Kinds
 from isolet.jobs.writes import Writes
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
 
-INTERNAL_ERROR = "internal error"
 _RETRY_MIN_S = 1.0
 _RETRY_MAX_S = 30.0
 
 
-class Runner(Protocol):
-    """What is done with jobs of one kind."""
-
-    def lane_limit(self, name: str) -> int:
-        """How many jobs of a lane may run at once."""
-
-    async def run(self, job: Job) -> tuple[Job, Job | None]:
-        """The job after one try, and the job that follows from it."""
-
-    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
-        """The job after a try that ended for a reason of ours, for good."""
-
-
-class Follower(Protocol):
-    """Who runs the jobs that follow."""
-
-    def reserve(self, job: Job) -> Job: ...
-
-    def kept(self, job: Job) -> None: ...
-
-    def dropped(self, job: Job) -> None: ...
-
-
 class Outcomes:
+    """Of the jobs of one kind; `kinds` run what follows from them."""
+
     def __init__(
-        self,
-        *,
-        owner: str,
-        writes: Writes,
-        clock: Clock,
-        runner: Runner,
-        backlog: Backlog,
-        following: Follower | None,
+        self, *, owner: str, writes: Writes, clock: Clock, handler: Handler, backlog: Backlog, kinds: Kinds
     ) -> None:
         self._backlog = backlog
         self._owner = owner
         self._writes = writes
         self._clock = clock
-        self._runner = runner
-        self._following = following
+        self._handler = handler
+        self._kinds = kinds
 
-    async def write(self, job: Job, after: Job, follow_up: Job | None, *, on_wait: Callable[[], None]) -> bool:
-        """Whether the lease of `job` was still owned; `on_wait` is called when the store must be waited for."""
+    async def write(self, job: Job, outcome: Outcome, *, on_wait: Callable[[], None]) -> bool:
+        """Whether the lease of `job` was still owned; `on_wait` is called when the store must be waited for.
+
+        What the store or a join refuses becomes a failure as the handler has it, and then one of the job alone.
+        """
         delay_s = _RETRY_MIN_S
-        refused = False
+        failures = iter((self._handler.failed, _failed_alone))
         while True:
             try:
-                return await self._write_once(after, follow_up)
+                done = await self._write_once(outcome)
+                if done.refused is None:
+                    return done.state is not None
+                why = done.refused
+                log.warning("a job may not end as it did; it fails", error=why)
             except StoreRefused as exc:
-                if refused:
-                    # The lease is left alone; jobs that nobody runs are taken back.
-                    log.error("cannot write how a job ended, nor that it failed", error=exc.message)
-                    return False
-                refused = True
+                why = INTERNAL_ERROR
                 log.error("cannot write how a job ended; it fails", error=exc.message)
-                after, follow_up = self._in_plain_words(job, after)
             except StoreError as exc:
                 log.error("cannot write how a job ended; trying again", error=exc.message)
                 on_wait()
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, _RETRY_MAX_S)
+                continue
+            failed = next(failures, None)
+            if failed is None:
+                # The lease is left alone; jobs that nobody runs are taken back.
+                log.error("cannot write how a job ended, nor that it failed", error=why)
+                return False
+            now_ms = self._clock.now_ms()
+            outcome = failed(job, _told(outcome.job, why, now_ms), now_ms)
 
-    def _in_plain_words(self, job: Job, after: Job) -> tuple[Job, Job | None]:
-        last = after.history[-1] if after.history else None
-        now_ms = self._clock.now_ms()
-        attempt = Attempt(
-            at_ms=last.at_ms if last else now_ms, duration_ms=last.duration_ms if last else 0, error=INTERNAL_ERROR
-        )
-        return self._runner.failed(job, attempt, now_ms)
-
-    async def _write_once(self, after: Job, follow_up: Job | None) -> bool:
+    async def _write_once(self, outcome: Outcome) -> Concluded:
         """Raises StoreError."""
-        follower = self._following
-        if follower is None or follow_up is None:
-            return await self._submit(after, follow_up)
-        reserved = follower.reserve(follow_up)
-        owned = False
+        reserved: Sequence[Job] = ()
+        if outcome.follow_ups:
+            outcome = Outcome(
+                job=outcome.job,
+                follow_ups=(reserved := [self._kinds.reserve(job) for job in outcome.follow_ups]),
+                join=outcome.join,
+            )
+        followed = False
         try:
-            owned = await self._submit(after, reserved)
+            done = await self._submit(outcome)
+            followed = done.followed
         finally:
-            (follower.kept if owned else follower.dropped)(reserved)
-        return owned
+            for job in reserved:
+                (self._kinds.kept if followed else self._kinds.dropped)(job)
+        for job in done.added:
+            self._kinds.kept(job)
+        return done
 
-    async def _submit(self, after: Job, follow_up: Job | None) -> bool:
-        conclusion = stored.Conclusion(job=after, owner=self._owner, at_ms=self._clock.now_ms(), follow_up=follow_up)
-        owned = await self._writes.submit(stored.conclude, conclusion)
-        if owned and after.state.ended:
-            self._backlog.ended(after)
-        if owned and follow_up is not None:
-            self._backlog.added(follow_up)
-        return owned
+    async def _submit(self, outcome: Outcome) -> Concluded:
+        conclusion = Conclusion(
+            outcome=outcome, owner=self._owner, at_ms=self._clock.now_ms(), prepare=self._kinds.prepared
+        )
+        done = await self._writes.submit(stored.conclude, conclusion)
+        if done.state is not None and done.state.ended:
+            self._backlog.ended(outcome.job)
+        for job in [*(outcome.follow_ups if done.followed else ()), *done.added]:
+            self._backlog.added(job)
+        return done
+
+
+def _told(after: Job, why: str, now_ms: int) -> Attempt:
+    last = after.history[-1] if after.history else None
+    return Attempt(at_ms=last.at_ms if last else now_ms, duration_ms=last.duration_ms if last else 0, error=why)
+
+
+def _failed_alone(job: Job, attempt: Attempt, now_ms: int) -> Outcome:
+    return Outcome(job=concluded(job, JobEvent.FAILED, now_ms, attempt=attempt))

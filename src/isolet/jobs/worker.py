@@ -12,13 +12,16 @@ from structlog.contextvars import bind_contextvars
 from isolet.clock import Clock
 from isolet.database import jobs as stored
 from isolet.database import leases as stored_leases
+from isolet.database.conclusions import Outcome
 from isolet.database.connection import Database
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
 from isolet.errors import StoreError
 from isolet.ids import JobId, ProjectId
 from isolet.jobs.backlog import Backlog
-from isolet.jobs.outcomes import INTERNAL_ERROR, Outcomes, Runner
+from isolet.jobs.handler import INTERNAL_ERROR, Handler
+from isolet.jobs.kinds import Kinds
+from isolet.jobs.outcomes import Outcomes
 from isolet.jobs.places import Places
 from isolet.jobs.writes import Writes
 from isolet.tasks import Tasks
@@ -37,7 +40,7 @@ _WHY = {
 
 
 class Worker:
-    """`following` runs the jobs that follow from these. `bodies` is what the bodies of running jobs may hold."""
+    """`kinds` run the jobs that follow from these. `bodies` is what the bodies of running jobs may hold."""
 
     def __init__(
         self,
@@ -50,23 +53,24 @@ class Worker:
         capacity: int,
         bodies: BodyBudget,
         backlog: Backlog,
-        runner: Runner,
-        following: Worker | None = None,
+        handler: Handler,
+        kinds: Kinds,
     ) -> None:
         self._kind = kind
         self._owner = owner
         self._writes = writes
         self._database = database
         self._clock = clock
-        self._places = Places(capacity, runner.lane_limit, bodies)
-        self._runner = runner
+        self._places = Places(capacity, handler.lane_limit, bodies)
+        self._handler = handler
         self._outcomes = Outcomes(
-            owner=owner, writes=writes, clock=clock, runner=runner, backlog=backlog, following=following
+            owner=owner, writes=writes, clock=clock, handler=handler, backlog=backlog, kinds=kinds
         )
         self._tasks = Tasks()
-        self._running: dict[JobId, asyncio.Task[tuple[Job, Job | None]]] = {}
+        self._running: dict[JobId, asyncio.Task[Outcome]] = {}
         self._endings: dict[JobId, JobEvent] = {}
         self._backlog = True
+        self._claimed_at_ms = 0
         self._stopping = False
         self._wake = asyncio.Event()
         self._wake.set()
@@ -78,11 +82,14 @@ class Worker:
     # A new job takes a free place as it is written: then nobody needs to claim it.
 
     def reserve(self, job: Job) -> Job:
-        """The job, leased to us when there is a place for it and nobody waits; as it was otherwise."""
+        """The job, leased to us when it is due, there is a place for it and nobody waits; as it was otherwise."""
         if self._stopping or self._backlog or not self._places.fits(job):
             return job
+        now_ms = self._clock.now_ms()
+        if job.due_at_ms > now_ms:
+            return job
         self._places.take(job)
-        return claimed(job, self._owner, self._clock.now_ms())
+        return claimed(job, self._owner, now_ms)
 
     def kept(self, job: Job) -> None:
         """A job that `reserve` gave is on disk now."""
@@ -141,7 +148,8 @@ class Worker:
         timeout_s = _POLL_S
         if not self._wake.is_set():
             try:
-                due = await self._database.read(stored.next_due_ms, self._kind)
+                # What was due at the last claim waits for a place, and an end of a job wakes us.
+                due = await self._database.read(stored.next_due_ms, self._kind, after_ms=self._claimed_at_ms)
             except StoreError:
                 due = None
             if due is not None:
@@ -166,6 +174,7 @@ class Worker:
             take=bodies.take,
         )
         found = await self._writes.submit(stored_leases.claim, wanted)
+        self._claimed_at_ms = wanted.now_ms
         for started, job in enumerate(found, 1):
             self._places.take(job)
             self._start(job)
@@ -193,7 +202,7 @@ class Worker:
         self._running[job.id] = self._tasks.spawn(self._attempt(job), name=f"{self._kind} {job.id}")
         self._tasks.spawn(self._see_through(job), name=f"end {self._kind} {job.id}")
 
-    async def _attempt(self, job: Job) -> tuple[Job, Job | None]:
+    async def _attempt(self, job: Job) -> Outcome:
         if job.id in self._endings:
             raise asyncio.CancelledError
         _bind(job)
@@ -204,12 +213,12 @@ class Worker:
                 log.error("cannot load the body of a job; trying again", error=exc.message)
                 now_ms = self._clock.now_ms()
                 again = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=None, delay_ms=NO_ROOM_DELAY_MS)
-                return again, None
+                return Outcome(job=again)
             if body is None:
                 # It was deleted with its project.
                 raise asyncio.CancelledError
             job = replace(job, body=body)
-        return await self._runner.run(job)
+        return await self._handler.run(job)
 
     async def _see_through(self, job: Job) -> None:
         """Wait for the try to end, and write how it did."""
@@ -222,30 +231,32 @@ class Worker:
             if task.cancelled() and event is None:
                 return
             if not task.cancelled() and task.exception() is None:
-                after, follow_up = task.result()
+                outcome = task.result()
             else:
                 why = _WHY.get(event, INTERNAL_ERROR) if task.cancelled() and event else INTERNAL_ERROR
                 duration_ms = round((time.monotonic() - began) * 1000)
                 attempt = Attempt(at_ms=began_ms, duration_ms=duration_ms, error=why)
-                after, follow_up = self._ended(job, event if task.cancelled() else None, attempt)
-            await self._conclude(job, after, follow_up)
+                outcome = self._ended(job, event if task.cancelled() else None, attempt)
+            await self._conclude(job, outcome)
         finally:
             del self._running[job.id]
             self._leave(job)
 
-    def _ended(self, job: Job, event: JobEvent | None, attempt: Attempt) -> tuple[Job, Job | None]:
+    def _ended(self, job: Job, event: JobEvent | None, attempt: Attempt) -> Outcome:
         """After a try that was ended, or failed by a fault of ours when there is no event."""
         now_ms = self._clock.now_ms()
         if event is None:
-            return self._runner.failed(job, attempt, now_ms)
-        return concluded(job, event, now_ms, attempt=attempt), None
+            return self._handler.failed(job, attempt, now_ms)
+        if event is JobEvent.CANCELLED:
+            return self._handler.cancelled(job, attempt, now_ms)
+        return Outcome(job=concluded(job, event, now_ms, attempt=attempt))
 
-    async def _conclude(self, job: Job, after: Job, follow_up: Job | None) -> None:
+    async def _conclude(self, job: Job, outcome: Outcome) -> None:
         # While the store is away, the place is free for others.
-        on_wait = partial(self._give_place_back, job)
-        owned = await self._outcomes.write(job, after, follow_up, on_wait=on_wait)
+        owned = await self._outcomes.write(job, outcome, on_wait=partial(self._give_place_back, job))
         if not owned:
             log.warning("a job's lease was lost before it ended")
+        after = outcome.job
         if owned and after.state is JobState.QUEUED and after.due_at_ms <= self._clock.now_ms():
             self.wake()
         else:
@@ -275,5 +286,5 @@ class Worker:
 
 
 def _bind(job: Job) -> None:
-    """What this task logs carries these ids; a callback's invocation is the call that it tells of."""
+    """What this task logs carries these ids. A job that tells of another one logs as the invocation of that one."""
     bind_contextvars(job_id=job.id, invocation_id=job.parent_id or job.id, function_id=job.function_id)

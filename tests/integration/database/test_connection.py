@@ -191,3 +191,21 @@ async def test_what_is_refused_is_told_from_what_may_pass(database: Database) ->
         await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
     with pytest.raises(StoreRefused):
         await database.write(twice)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("code", ["40P01", "40001"])
+async def test_a_transaction_that_gave_way_to_another_one_runs_again(database: Database, code: str) -> None:
+    runs = 0
+
+    def gives_way(connection: Connection, times: int) -> int:
+        nonlocal runs
+        runs += 1
+        if runs <= times:
+            connection.exec_driver_sql(f"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END$$")
+        return runs
+
+    assert await database.write(gives_way, 2) == 3
+    runs = 0
+    with pytest.raises(StoreError):
+        await database.write(gives_way, 3)

@@ -6,7 +6,8 @@ import pytest
 
 from isolet.database import job_search
 from isolet.database.connection import Database
-from isolet.domain.jobs import JobKind, JobState
+from isolet.domain.http_jobs import CALLBACK
+from isolet.domain.jobs import JobState
 from isolet.domain.search import CallFilter
 from isolet.ids import ProjectId
 from tests.integration.database.rows import AT_MS
@@ -17,7 +18,7 @@ PROJECT = ProjectId("p1")
 
 async def test_only_calls_of_the_project_in_that_state_are_found(database: Database) -> None:
     mine = [a_job(), a_job(target="/50%25?q")]
-    await accept(database, *mine, a_job("p2"), a_job(kind=JobKind.CALLBACK))
+    await accept(database, *mine, a_job("p2"), a_job(kind=CALLBACK))
     await accept(database, a_job(state=JobState.CANCELLED, finished_at_ms=AT_MS))
 
     found = await database.read(job_search.find_calls, CallFilter(project_id=PROJECT), JobState.QUEUED)

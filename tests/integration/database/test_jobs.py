@@ -5,28 +5,35 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from isolet.clock import SystemClock
+from isolet.database import copies, deliveries, leases, schema
 from isolet.database import jobs as stored
-from isolet.database import leases, schema
+from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.connection import Connection, Database
-from isolet.database.jobs import Accepted, Idempotency, Kept
-from isolet.database.leases import Claim, Conclusion
+from isolet.database.idempotency import Idempotency, take_key
+from isolet.database.jobs import Accepted, Kept
+from isolet.database.leases import Claim
 from isolet.domain.body_budget import BodyBudget
-from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, Result, claimed, concluded, lane
+from isolet.domain.http_jobs import CALL, CALLBACK, CallPayload, ReplyHead
+from isolet.domain.invocations import Door, Kind
+from isolet.domain.jobs import HELD_UNTIL_MS, Attempt, Job, JobEvent, JobState, Result, claimed, concluded, lane
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from tests.integration.database.rows import AT_MS
 
 OWNER, OTHER = "server-1", "server-2"
+CALLED = CallPayload(door=Door.ALTAIR, kind=Kind.ASYNC, method="POST")
 
 
 def a_job(project: str = "p1", function: str = "f1", **values: Any) -> Job:
-    known: dict[str, Any] = {"id": JobId(new_id()), "kind": JobKind.CALL, "project_id": ProjectId(project)}
-    known |= {"function_id": FunctionId(function), "function_name": "hello", "method": "POST", "target": "/"}
+    known: dict[str, Any] = {"id": JobId(new_id()), "kind": CALL, "project_id": ProjectId(project)}
+    known |= {"function_id": FunctionId(function), "function_name": "hello", "target": "/"}
+    known |= {"payload": CALLED.dump()}
     known |= {"lane": lane(ProjectId(project), function), "created_at_ms": AT_MS, "due_at_ms": AT_MS}
     return Job(**{**known, **values})
 
@@ -41,7 +48,7 @@ async def claim(
     rooms = room or {}
     wanted = Claim(
         **{
-            "kind": JobKind.CALL,
+            "kind": CALL,
             "owner": owner,
             "limit": limit,
             "now_ms": AT_MS,
@@ -76,17 +83,23 @@ async def expire(database: Database, *chosen: Job) -> None:
 
 
 def ended(job: Job, owner: str = OWNER, follow_up: Job | None = None) -> Conclusion:
-    return Conclusion(job=job, owner=owner, at_ms=AT_MS + 3, follow_up=follow_up)
+    outcome = Outcome(job=job, follow_ups=() if follow_up is None else (follow_up,))
+    return Conclusion(outcome=outcome, owner=owner, at_ms=AT_MS + 3)
+
+
+async def end(database: Database, *conclusions: Conclusion) -> list[bool]:
+    """Whether the lease of each was owned."""
+    return [ended.state is not None for ended in await database.write(conclude, conclusions)]
 
 
 def succeeded(job: Job) -> Job:
     attempt = Attempt(at_ms=AT_MS, duration_ms=3, status=200)
-    result = Result(status=200, headers=(("x-a", "1"),), body=b"\x00\xff")
+    result = Result(payload=ReplyHead(status=200, headers=(("x-a", "1"),)).dump(), body=b"\x00\xff")
     return concluded(job, JobEvent.SUCCEEDED, AT_MS + 3, attempt=attempt, result=result)
 
 
 async def test_a_job_is_kept_whole(database: Database) -> None:
-    job = a_job(headers=(("a", "b"),), body=b"\x00\xff", callback_url="https://example.com/")
+    job = a_job(payload="asked\n\u2028", body=b"\x00\xff", result="given", parent_id=JobId("p"))
     await accept(database, job)
     assert await get(database, job) == job
 
@@ -97,7 +110,7 @@ async def test_a_claim_leases_what_is_due(database: Database) -> None:
 
     assert [plain(found) for found in await claim(database)] == [plain(claimed(job, OWNER, AT_MS))]
     assert await claim(database, owner=OTHER) == []
-    assert await database.read(stored.next_due_ms, JobKind.CALL) == AT_MS + 1
+    assert await database.read(stored.next_due_ms, CALL) == AT_MS + 1
 
 
 async def test_an_end_counts_only_while_the_lease_is_owned(database: Database) -> None:
@@ -108,19 +121,19 @@ async def test_an_end_counts_only_while_the_lease_is_owned(database: Database) -
     (second,) = await claim(database)
     assert second.claims == 2
 
-    stale = ended(succeeded(first), follow_up=a_job(kind=JobKind.CALLBACK, parent_id=job.id))
+    stale = ended(succeeded(first), follow_up=a_job(kind=CALLBACK, parent_id=job.id))
     foreign = ended(succeeded(second), OTHER)
-    assert await database.write(leases.conclude, [stale, foreign]) == [False, False]
-    assert await database.read(stored.callback_of, job.id) is None
-    follow_up = a_job(kind=JobKind.CALLBACK, parent_id=job.id)
+    assert await end(database, stale, foreign) == [False, False]
+    assert await database.read(deliveries.callback_of, job.id) is None
+    follow_up = a_job(kind=CALLBACK, parent_id=job.id)
     good = ended(succeeded(second), follow_up=follow_up)
-    assert await database.write(leases.conclude, [good]) == [True]
+    assert await end(database, good) == [True]
 
     assert await get(database, job) == succeeded(second)
-    told = await database.read(stored.callback_of, job.id)
+    told = await database.read(deliveries.callback_of, job.id)
     assert told is not None
     assert plain(told) == follow_up
-    assert await database.write(leases.conclude, [good]) == [False]
+    assert await end(database, good) == [False]
 
 
 async def test_a_lease_ends_with_its_time_or_its_owner(database: Database) -> None:
@@ -163,7 +176,7 @@ async def test_what_was_to_be_cancelled_is_not_queued_again(database: Database) 
         ended(concluded(retried, JobEvent.RETRIED, AT_MS, **again)),
         ended(concluded(handed_back, JobEvent.HANDED_BACK, AT_MS, **again)),
     ]
-    assert await database.write(leases.conclude, conclusions) == [True, True]
+    assert await end(database, *conclusions) == [True, True]
     assert await database.write(leases.requeue, AT_MS, ids=[died.id, kept.id]) == 2
 
     for job in chosen:
@@ -179,16 +192,16 @@ async def test_a_claim_passes_over_what_is_to_be_cancelled(database: Database) -
 
 
 async def test_what_a_lost_job_becomes_is_written_with_what_follows(database: Database) -> None:
-    lost = claimed(a_job(callback_url="https://example.com/"), OWNER, AT_MS)
-    follow_up = a_job(kind=JobKind.CALLBACK, parent_id=lost.id)
+    lost = claimed(a_job(), OWNER, AT_MS)
+    follow_up = a_job(kind=CALLBACK, parent_id=lost.id)
     await accept(database, lost)
 
-    def give_up(job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
-        return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), follow_up
+    def give_up(job: Job, attempt: Attempt, now_ms: int) -> Outcome:
+        return Outcome(job=concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), follow_ups=[follow_up])
 
     assert await database.write(leases.requeue, AT_MS, ids=[lost.id], lost=give_up) == 1
     assert (await get(database, lost)).state is JobState.FAILED
-    assert (await database.read(stored.callback_of, lost.id)) is not None
+    assert (await database.read(deliveries.callback_of, lost.id)) is not None
 
 
 async def test_large_bodies_stay_in_the_store_until_they_are_asked_for(database: Database) -> None:
@@ -201,7 +214,7 @@ async def test_large_bodies_stay_in_the_store_until_they_are_asked_for(database:
     assert await database.read(stored.get_body, large.id) == large.body
     # Nor does a try that gave nothing replace what is there.
     again = concluded(found[large.id], JobEvent.HANDED_BACK, AT_MS, attempt=None)
-    assert await database.write(leases.conclude, [ended(again)]) == [True]
+    assert await end(database, ended(again)) == [True]
     after = await get(database, large)
     assert (after.body, after.result_body) == (large.body, large.result_body)
 
@@ -241,7 +254,8 @@ async def test_a_full_lane_waits_and_others_go_on(database: Database) -> None:
 async def test_an_idempotency_key_gives_the_first_job(database: Database) -> None:
     def keyed(digest: bytes, at_ms: int = AT_MS) -> Accepted:
         job = a_job(created_at_ms=at_ms)
-        return Accepted(job=job, idempotency=Idempotency(key="k", digest=digest, expires_at_ms=at_ms + 100))
+        wanted = Idempotency(key="k", digest=digest, expires_at_ms=at_ms + 100)
+        return Accepted(job=job, admission=partial(take_key, wanted=wanted))
 
     first, same, other, later = keyed(b"1"), keyed(b"1"), keyed(b"2"), keyed(b"2", AT_MS + 100)
 
@@ -267,11 +281,11 @@ async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_end(database: D
 
 
 async def test_failed_deliveries_are_found_and_queued_again(database: Database) -> None:
-    ended = {"state": JobState.FAILED, "finished_at_ms": AT_MS, "kind": JobKind.CALLBACK, "attempts": 8}
+    ended = {"state": JobState.FAILED, "finished_at_ms": AT_MS, "kind": CALLBACK, "attempts": 8}
     mine, theirs = a_job(**ended), a_job("p2", **ended)
-    await accept(database, mine, theirs, a_job(kind=JobKind.CALLBACK))
+    await accept(database, mine, theirs, a_job(kind=CALLBACK))
 
-    found = await database.read(stored.list_deliveries, ProjectId("p1"), state=JobState.FAILED, limit=10)
+    found = await database.read(deliveries.list_deliveries, ProjectId("p1"), state=JobState.FAILED, limit=10)
 
     assert [job.id for job in found] == [mine.id]
     assert found[0].keeps_result, "its bodies stay in the store"
@@ -293,13 +307,13 @@ async def test_old_results_age_out(database: Database) -> None:
 
 async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(database: Database) -> None:
     ended = a_job(state=JobState.FAILED, finished_at_ms=AT_MS)
-    waiting = [a_job(), a_job("p2"), a_job(kind=JobKind.CALLBACK)]
+    waiting = [a_job(), a_job("p2"), a_job(kind=CALLBACK)]
     await accept(database, *waiting, claimed(a_job(), OWNER, AT_MS), ended)
 
     assert await database.read(stored.count_open) == {
-        (JobKind.CALL, JobState.QUEUED): 2,
-        (JobKind.CALL, JobState.RUNNING): 1,
-        (JobKind.CALLBACK, JobState.QUEUED): 1,
+        (CALL, JobState.QUEUED): 2,
+        (CALL, JobState.RUNNING): 1,
+        (CALLBACK, JobState.QUEUED): 1,
     }
 
 
@@ -341,3 +355,43 @@ async def test_a_result_is_read_in_parts_and_no_job_with_its_bodies(database: Da
     assert light is not None
     assert (light.id, light.body, light.result_body) == (job.id, b"", b"")
     assert await database.read(stored.get_light, JobId(new_id())) is None
+
+
+async def test_what_a_copy_held_waits_as_long_as_before_and_retries_come_at_once(database: Database) -> None:
+    waiting, delayed, retried = a_job(), a_job(due_at_ms=AT_MS + 50), a_job(due_at_ms=AT_MS + 50, attempts=1)
+    earlier = a_job(due_at_ms=HELD_UNTIL_MS)
+    await accept(database, waiting, delayed, retried, earlier)
+
+    for _ in range(2):
+        await database.write(copies.hold, AT_MS)
+        assert all([(await get(database, job)).held for job in (waiting, delayed, retried, earlier)])
+        assert await claim(database, now_ms=AT_MS * 2) == []
+    assert await database.write(copies.release, AT_MS + 10) == 4
+
+    due = [(await get(database, job)).due_at_ms - AT_MS for job in (waiting, delayed, retried, earlier)]
+    assert due == [0, 50, 10, 10]
+
+
+async def test_admissions_of_a_transaction_run_in_the_order_of_their_keys(database: Database) -> None:
+    seen = []
+
+    def admit(_connection: Connection, job: Job) -> Kept:
+        seen.append(job.target)
+        return Kept(id=job.id, new=job.target != "b")
+
+    jobs = [a_job(target=name) for name in "cab"]
+    kept = await database.write(
+        stored.accept, [Accepted(job=job, admission=admit, order=("table", job.target)) for job in jobs]
+    )
+
+    assert seen == ["a", "b", "c"]
+    assert [(one.id, one.new) for one in kept] == [(jobs[0].id, True), (jobs[1].id, True), (jobs[2].id, False)]
+    assert await database.read(stored.get, jobs[2].id) is None
+
+
+async def test_only_a_delivery_tells_of_a_call(database: Database) -> None:
+    call = a_job()
+    await accept(database, call, a_job(kind=CALLBACK, parent_id=call.id, target="told"), a_job(parent_id=call.id))
+    found = await database.read(deliveries.callback_of, call.id)
+    assert found is not None
+    assert found.target == "told"

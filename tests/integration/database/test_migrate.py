@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -8,15 +9,18 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from isolet.database import functions as stored_functions
+from isolet.database import jobs as stored_jobs
 from isolet.database import migrate
 from isolet.database.connection import Database
 from isolet.database.engine import Engines, open_engines, sqlite_url
 from isolet.database.partial_indexes import metadata
+from isolet.domain.http_jobs import CallPayload, DeliveryPayload, ReplyHead
+from isolet.domain.invocations import Door, Kind
 from isolet.errors import StoreError
-from isolet.ids import FunctionId
+from isolet.ids import FunctionId, JobId
 
 
 @pytest.fixture
@@ -122,12 +126,8 @@ async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 async def test_the_code_of_an_earlier_release_is_kept(engines: Engines, empty_database_url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
     with engines.writer.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0009")
+        command.upgrade(_config(connection), "0009")
         connection.execute(
             text(
                 "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) "
@@ -152,3 +152,59 @@ async def test_the_code_of_an_earlier_release_is_kept(engines: Engines, empty_da
         await database.close()
 
     assert (function.name, function.code) == ("One", "the ü code")
+
+
+async def test_jobs_of_an_earlier_release_keep_what_they_ask_for_and_what_came_of_it(
+    engines: Engines, empty_database_url: str
+) -> None:
+    headers = [["x-a", 'q"\\\n'], ["x-odd", "\ud800\0ü"]]
+    row = {"id": "j1", "kind": "call", "callback_url": "https://example.com/?a='b'", "status": None}
+    rows = [
+        row,
+        {**row, "id": "j2", "status": 503},
+        {"id": "j3", "kind": "callback", "callback_url": None, "status": 0},
+    ]
+    with engines.writer.begin() as connection:
+        command.upgrade(_config(connection), "0016")
+        for values in rows:
+            connection.execute(
+                text(
+                    "INSERT INTO jobs (id, kind, project_id, function_id, function_name, lane, method, target, "
+                    "created_at_ms, due_at_ms, headers, body, callback_url, state, claims, attempts, cancel_requested, "
+                    "result_status, result_headers, result_body, history) VALUES (:id, :kind, 'p', 'f', 'n', 'p:f', "
+                    "'POST', '/', 5, 5, :headers, :body, :callback_url, 'queued', 0, 0, false, :status, :headers, "
+                    ":body, '[]')"
+                ),
+                {**values, "headers": json.dumps(headers), "body": b"\x00\xff"},
+            )
+
+    database = Database(empty_database_url)
+    await database.open()
+    try:
+        first, second, third = [await database.read(stored_jobs.get, JobId(row["id"])) for row in rows]
+    finally:
+        await database.close()
+
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    pairs = tuple((name, value) for name, value in headers)
+    for call in (first, second):
+        assert CallPayload.of(call) == CallPayload(
+            door=Door.ALTAIR, kind=Kind.ASYNC, method="POST", headers=pairs, callback_url="https://example.com/?a='b'"
+        )
+    assert ReplyHead.of(first) is None
+    assert ReplyHead.of(second) == ReplyHead(status=503, headers=pairs)
+    assert (DeliveryPayload.of(third), ReplyHead.of(third)) == (
+        DeliveryPayload(headers=pairs),
+        ReplyHead(status=0, headers=pairs),
+    )
+    assert (second.body, second.result_body) == (b"\x00\xff", b"\x00\xff")
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

@@ -14,7 +14,8 @@ import pytest
 from isolet.clock import SystemClock
 from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
-from isolet.domain.jobs import Job, JobKind, JobState, claimed
+from isolet.domain.http_jobs import CALLBACK, DeliveryPayload
+from isolet.domain.jobs import Job, JobState, claimed
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.jobs.deliveries import Deliveries
@@ -68,13 +69,13 @@ async def receiving(answer: _Answer) -> AsyncIterator[str]:
 def a_delivery(url: str) -> Job:
     job = Job(
         id=JobId(new_id()),
-        kind=JobKind.CALLBACK,
+        kind=CALLBACK,
         project_id=ProjectId("p"),
         function_id=FunctionId("f"),
         function_name="n",
         lane="p:host",
-        method="POST",
         target=url,
+        payload=DeliveryPayload().dump(),
         created_at_ms=0,
         due_at_ms=0,
         body=b"body",
@@ -93,7 +94,7 @@ async def test_addresses_inside_are_refused_at_connect_time(runtime: Runtime, tm
     async with receiving(count) as url, deliveries(runtime, tmp_path) as door:
         port = url.rstrip("/").rpartition(":")[2]
         for host in [*INSIDE, *SPELLINGS[:-1], *_NAMES]:
-            after, _ = await door.run(a_delivery(f"http://{host}:{port}/"))
+            after = (await door.run(a_delivery(f"http://{host}:{port}/"))).job
             assert after.state is JobState.QUEUED, host
             assert "refused" in (after.error or ""), (host, after.error)
     assert reached == 0
@@ -101,7 +102,7 @@ async def test_addresses_inside_are_refused_at_connect_time(runtime: Runtime, tm
 
 async def test_metadata_addresses_are_refused_whatever_is_allowed(runtime: Runtime, tmp_path: Path) -> None:
     async with deliveries(runtime, tmp_path, "169.254.0.0/16") as door:
-        after, _ = await door.run(a_delivery("http://169.254.169.254/latest"))
+        after = (await door.run(a_delivery("http://169.254.169.254/latest"))).job
         assert "the address is refused" in (after.error or "")
 
 
@@ -114,7 +115,7 @@ async def test_an_answer_that_drips_is_cut_at_the_deadline(runtime: Runtime, tmp
             await asyncio.sleep(0.05)
 
     async with receiving(drip) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
-        after, _ = await door.run(a_delivery(url))
+        after = (await door.run(a_delivery(url))).job
     assert (after.state, after.error) == (JobState.QUEUED, "no complete answer within 1 s")
     assert after.history[0].duration_ms < 3_000
 
@@ -127,7 +128,7 @@ async def test_an_endless_answer_is_not_read(runtime: Runtime, tmp_path: Path) -
             await writer.drain()
 
     async with receiving(pour) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
-        after, _ = await door.run(a_delivery(url))
+        after = (await door.run(a_delivery(url))).job
     assert after.state is JobState.SUCCEEDED
     assert len(after.result_body) == 1024
 
@@ -141,7 +142,7 @@ async def test_a_redirect_is_not_followed(runtime: Runtime, tmp_path: Path) -> N
         writer.write(b"HTTP/1.1 307 Go\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n")
 
     async with receiving(redirect) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
-        after, _ = await door.run(a_delivery(url))
+        after = (await door.run(a_delivery(url))).job
     assert seen == 1
     assert after.error == "the receiver answered 307; redirects are not followed"
 
@@ -152,7 +153,7 @@ async def test_the_status_decides(runtime: Runtime, tmp_path: Path, status: int,
         writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status)
 
     async with receiving(answer) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
-        after, _ = await door.run(a_delivery(url))
+        after = (await door.run(a_delivery(url))).job
     assert (after.state, after.attempts) == (state, 1)
 
 
@@ -162,7 +163,7 @@ async def test_retry_after_moves_the_next_attempt(runtime: Runtime, tmp_path: Pa
 
     async with receiving(answer) as url, deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
         began_ms = SystemClock().now_ms()
-        after, _ = await door.run(a_delivery(url))
+        after = (await door.run(a_delivery(url))).job
     assert 600_000 <= after.due_at_ms - began_ms < 610_000
 
 
@@ -171,6 +172,10 @@ async def test_a_request_that_cannot_be_written_is_an_attempt_that_failed(
     runtime: Runtime, tmp_path: Path, value: str
 ) -> None:
     async with deliveries(runtime, tmp_path, "127.0.0.0/8") as door:
-        after, _ = await door.run(replace(a_delivery("http://127.0.0.1:9/"), headers=(("x-own", value),)))
+        after = (
+            await door.run(
+                replace(a_delivery("http://127.0.0.1:9/"), payload=DeliveryPayload(headers=(("x-own", value),)).dump())
+            )
+        ).job
     assert (after.state, after.attempts) == (JobState.QUEUED, 1)
     assert (after.error or "").startswith("cannot deliver: ")

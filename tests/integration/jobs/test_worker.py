@@ -10,12 +10,16 @@ import pytest
 
 from isolet.clock import SystemClock
 from isolet.database import jobs as stored
+from isolet.database.conclusions import Outcome
 from isolet.database.connection import Connection, Database
 from isolet.domain.body_budget import BodyBudget
-from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, Result, concluded
+from isolet.domain.http_jobs import CALL, CALLBACK
+from isolet.domain.jobs import Attempt, Job, JobEvent, JobState, Result, concluded
 from isolet.domain.project_limits import ProjectLimits
 from isolet.ids import JobId, new_id
 from isolet.jobs.backlog import Backlog
+from isolet.jobs.handler import Handler
+from isolet.jobs.kinds import Kinds
 from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
 from isolet.tasks import Tasks
@@ -30,35 +34,35 @@ _NO_ROOM = """
 """
 
 
-class Scripted:
+class Scripted(Handler):
     """Runs jobs as the test says; `seen` are the bodies that they came with."""
 
-    def __init__(self, outcome: Callable[[Job], tuple[Job, Job | None]]) -> None:
+    def __init__(self, outcome: Callable[[Job], Outcome]) -> None:
         self.outcome = outcome
         self.seen: list[bytes] = []
 
-    def lane_limit(self, _name: str) -> int:
+    def lane(self, job: Job) -> str:
+        return job.function_id
+
+    def lane_limit(self, lane: str) -> int:
         return 10
 
-    async def run(self, job: Job) -> tuple[Job, Job | None]:
+    async def run(self, job: Job) -> Outcome:
         self.seen.append(job.body)
         return self.outcome(job)
-
-    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> tuple[Job, Job | None]:
-        return concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), None
 
 
 def ended(job: Job, error: str | None = None) -> Job:
     event = JobEvent.SUCCEEDED if error is None else JobEvent.FAILED
     attempt = Attempt(at_ms=1, duration_ms=1, status=200, error=error)
-    return concluded(job, event, 2, attempt=attempt, result=Result(status=200, body=b"done"))
+    return concluded(job, event, 2, attempt=attempt, result=Result(payload="given", body=b"done"))
 
 
 @asynccontextmanager
-async def working(database: Database, runner: Scripted, *, bytes_: int = 1_000_000) -> AsyncIterator[Worker]:
+async def working(database: Database, handler: Scripted, *, bytes_: int = 1_000_000) -> AsyncIterator[Worker]:
     writes, loops = Writes(database), Tasks()
     worker = Worker(
-        JobKind.CALL,
+        CALL,
         owner="me",
         writes=writes,
         database=database,
@@ -66,7 +70,8 @@ async def working(database: Database, runner: Scripted, *, bytes_: int = 1_000_0
         capacity=1,
         bodies=BodyBudget(bytes_),
         backlog=Backlog(database, lambda _project: ProjectLimits()),
-        runner=runner,
+        handler=handler,
+        kinds=Kinds(),
     )
     loops.loop(writes.run(), name="writes")
     loops.loop(worker.run(), name="worker")
@@ -92,8 +97,8 @@ async def settled(database: Database, job: Job) -> Job:
 
 
 async def test_an_outcome_that_the_store_refuses_ends_the_job_in_plain_words(database: Database) -> None:
-    def outcome(job: Job) -> tuple[Job, Job | None]:
-        return ended(job), a_job(kind=JobKind.CALLBACK, parent_id=job.id, function_name="b\ud800")
+    def outcome(job: Job) -> Outcome:
+        return Outcome(job=ended(job), follow_ups=[a_job(kind=CALLBACK, parent_id=job.id, function_name="b\ud800")])
 
     job = a_job()
     async with working(database, Scripted(outcome)) as worker:
@@ -135,8 +140,8 @@ async def test_a_fault_in_the_code_of_a_write_fails_that_write_alone(database: D
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_an_outcome_that_cannot_be_written_now_waits_without_a_place(database: Database) -> None:
-    def outcome(job: Job) -> tuple[Job, Job | None]:
-        return ended(job, job.body.decode() or None), None
+    def outcome(job: Job) -> Outcome:
+        return Outcome(job=ended(job, job.body.decode() or None))
 
     held_up, other = a_job(body=b"held up"), a_job("p2", "f2")
     await database.write(lambda connection: connection.exec_driver_sql(_NO_ROOM))
@@ -156,7 +161,7 @@ async def test_an_outcome_that_cannot_be_written_now_waits_without_a_place(datab
 
 
 async def test_a_fault_of_ours_fails_the_call(database: Database) -> None:
-    def outcome(job: Job) -> tuple[Job, Job | None]:
+    def outcome(job: Job) -> Outcome:
         raise ZeroDivisionError
 
     job = a_job()
@@ -166,8 +171,8 @@ async def test_a_fault_of_ours_fails_the_call(database: Database) -> None:
 
 
 async def test_large_bodies_are_loaded_when_their_job_starts(database: Database) -> None:
-    def outcome(job: Job) -> tuple[Job, Job | None]:
-        return ended(job), None
+    def outcome(job: Job) -> Outcome:
+        return Outcome(job=ended(job))
 
     jobs = [a_job(id=JobId(new_id()), body=bytes([65 + n]) * 400_000) for n in range(4)]
     runner = Scripted(outcome)
@@ -181,7 +186,7 @@ async def test_large_bodies_are_loaded_when_their_job_starts(database: Database)
 
 
 async def test_a_new_job_whose_body_does_not_fit_waits_in_the_store(database: Database) -> None:
-    async with working(database, Scripted(lambda job: (ended(job), None)), bytes_=1_000_000) as worker:
+    async with working(database, Scripted(lambda job: Outcome(job=ended(job))), bytes_=1_000_000) as worker:
 
         def takes(body: bytes) -> bool:
             reserved = worker.reserve(a_job(body=body))
@@ -194,3 +199,17 @@ async def test_a_new_job_whose_body_does_not_fit_waits_in_the_store(database: Da
                 await asyncio.sleep(0.02)
         worker._places.bodies.add("p1", 400_000)
         assert (takes(b"b" * 200_000), takes(b"s")) == (False, True)
+
+
+async def test_a_new_job_that_is_not_due_takes_no_place(database: Database) -> None:
+    async with working(database, Scripted(lambda job: Outcome(job=ended(job)))) as worker:
+
+        def takes(due_at_ms: int) -> bool:
+            reserved = worker.reserve(a_job(due_at_ms=due_at_ms))
+            worker.dropped(reserved)
+            return reserved.state is JobState.RUNNING
+
+        async with asyncio.timeout(20):
+            while not takes(0):
+                await asyncio.sleep(0.02)
+        assert (takes(SystemClock().now_ms() + 3_600_000), takes(0)) == (False, True)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from isolet.domain.http_jobs import CALL
 from isolet.domain.jobs import (
     Attempt,
     Job,
     JobEvent,
-    JobKind,
     JobState,
     Result,
     asked_again,
@@ -50,12 +50,11 @@ def test_every_pair_leads_where_it_is_listed_or_raises(state: JobState, event: J
 def a_job() -> Job:
     return Job(
         id=JobId("j"),
-        kind=JobKind.CALL,
+        kind=CALL,
         project_id=ProjectId("p"),
         function_id=FunctionId("f"),
         function_name="n",
         lane="p:f",
-        method="POST",
         target="/",
         created_at_ms=0,
         due_at_ms=0,
@@ -118,10 +117,10 @@ def test_a_lane_without_room_gets_none() -> None:
 
 
 def test_a_job_asked_again_is_new_and_asks_for_the_same() -> None:
-    job = replace(a_job(), headers=(("a", "b"),), body=b"x", callback_url="https://example.com/")
+    job = replace(a_job(), payload="asked", body=b"x", parent_id=JobId("p"))
     attempt = Attempt(at_ms=1, duration_ms=2, status=200)
     ended = concluded(
-        claimed(job, "server", 1), JobEvent.SUCCEEDED, 3, attempt=attempt, result=Result(status=200, body=b"done")
+        claimed(job, "server", 1), JobEvent.SUCCEEDED, 3, attempt=attempt, result=Result(payload="given", body=b"done")
     )
 
     again = asked_again(ended, JobId("k"), 5)

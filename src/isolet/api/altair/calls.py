@@ -138,7 +138,7 @@ class AltairDoor:
         if key is not None and not 0 < len(key) <= _KEY_MAX_CHARS:
             raise RequestError(f"Idempotency-Key must have 1 to {_KEY_MAX_CHARS} characters")
         # Before its body is taken in.
-        self.jobs.backlog.check(route.project_id, _length(headers))
+        self.jobs.check_room(route.project_id, _length(headers))
         where = self.invoker.own_keys.without_in_query(with_query(target.extra, scope["query_string"]))
         left_out = _NOT_KEPT | named(headers)
         kept = [header for header in self.invoker.own_keys.without(headers) if header[0] not in left_out]
@@ -148,6 +148,7 @@ class AltairDoor:
             await self._digest(digest, body)
             job_id = await self.jobs.accept(
                 AsyncCall(
+                    door=Door.ALTAIR,
                     route=route,
                     method="POST",
                     target=where.decode("latin-1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -71,7 +72,9 @@ class InvocationsDoor:
             limit=limit,
         )
         page = await self.invocations.list(wanted, state if isinstance(state, JobState) else None)
-        return {"data": [_summary(item) for item in page.items], "next_cursor": page.following}
+        # A page of jobs has all headers of their calls and replies in it.
+        data = await asyncio.to_thread(lambda: [_summary(item) for item in page.items])
+        return {"data": data, "next_cursor": page.following}
 
     @route("GET", "/invocations/{invocation_id}", _RECORD, tags=["invocations"])
     async def get_invocation(self, grant: Granted, invocation_id: str) -> Response:

@@ -6,24 +6,25 @@ from typing import Any
 from urllib.parse import unquote
 
 from isolet.clock import iso
-from isolet.domain.invocations import Door, Kind
+from isolet.domain.http_jobs import CallPayload, ReplyHead
 from isolet.domain.jobs import Attempt, Job, JobState
 from isolet.jobs.queue import Status
 
 
 def call_summary(call: Job) -> dict[str, Any]:
     """As a record's summary, as far as it is known before there is one."""
+    asked, reply = CallPayload.of(call), ReplyHead.of(call)
     return {
         "id": call.id,
         "function_id": call.function_id,
         "function_name": call.function_name,
         "version": None,
-        "door": Door.ALTAIR.value,
-        "kind": Kind.ASYNC.value,
+        "door": asked.door.value,
+        "kind": asked.kind.value,
         "status": call.state.value,
         "outcome": None,
-        "status_code": call.result_status,
-        "method": call.method,
+        "status_code": None if reply is None else reply.status,
+        "method": asked.method,
         "path": unquote(call.target.partition("?")[0]),
         "error": call.error,
         "created_at": iso(call.created_at_ms),
@@ -35,15 +36,15 @@ def call_summary(call: Job) -> dict[str, Any]:
 
 def status_object(status: Status) -> dict[str, Any]:
     """All but the result: see `job_results`."""
-    call = status.call
+    call, asked = status.call, CallPayload.of(status.call)
     return {
         **_job_object(call),
-        "kind": "async",
-        "door": "altair",
+        "kind": asked.kind.value,
+        "door": asked.door.value,
         "function_name": call.function_name,
         "cancel_requested": call.cancel_requested,
         "callback": None if status.callback is None else delivery_object(status.callback),
-        "callback_url": call.callback_url,
+        "callback_url": asked.callback_url,
     }
 
 
