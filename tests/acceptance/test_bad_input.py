@@ -182,8 +182,8 @@ def endless(total: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("value", [True, "5000", 5000.0, [5000]])
-def test_a_limit_that_is_no_whole_number_is_refused(root: httpx.Client, echo: str, value: object) -> None:
-    reply = root.patch(f"/isolet/v1/functions/{echo}", json={"timeout_ms": value})
+def test_a_limit_that_is_no_whole_number_is_refused(client: httpx.Client, echo: str, value: object) -> None:
+    reply = client.patch(f"/isolet/v1/functions/{echo}", json={"timeout_ms": value})
     assert reply.status_code == 422
     assert "timeout_ms" in reply.json()["error"]["message"]
 

@@ -87,13 +87,16 @@ def test_195_work_given_to_wait_until_goes_on_after_the_reply(butterbase: Butter
         "later",
         "export default async (req, ctx) => {"
         "if (req.method === 'GET') return Response.json(await ctx.kv.get('done'));"
-        "ctx.waitUntil((async () => { await new Promise((r) => setTimeout(r, 300));"
+        "if (req.method === 'PUT') return Response.json(await ctx.kv.set('go', true));"
+        "ctx.waitUntil((async () => { while (!(await ctx.kv.get('go'))) await new Promise((r) => setTimeout(r, 20));"
         "await ctx.kv.set('done', true); })());"
         "ctx.waitUntil(Promise.reject(new Error('ignored')));"
         "return Response.json(await ctx.kv.get('done')); }",
     )
 
     assert butterbase.call("later", "POST").json() is None
+    assert butterbase.call("later").json() is None
+    assert butterbase.call("later", "PUT").status_code == 200
     assert wait_until(lambda: butterbase.call("later").json(), what="the work after the reply") is True
 
 

@@ -1,9 +1,11 @@
 """The native API of a project's stores: KV, SQL, backups, and who may do what."""
 
+import contextlib
 import gzip
 import io
 import os
 import resource
+import sqlite3
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -153,6 +155,26 @@ def test_a_put_with_a_ttl_shows_when_it_expires(stores: Stores) -> None:
     status, message = told(stores.put("short", params={"expiration_ttl": 59}))
     assert status == 422
     assert "Invalid expiration_ttl of 59" in message
+
+
+def test_a_value_whose_time_has_come_is_gone_for_everybody(stores: Stores, cases: Cases) -> None:
+    for key in ("old", "young"):
+        assert stores.put(key, params={"expiration_ttl": 60}).status_code == 204
+    _expire(stores, "old")
+    assert told(stores.get("old")) == (404, "Key not found")
+    assert (cases.run("get", "old"), cases.run("get", "young")) == (None, "v")
+    assert [key["name"] for key in stores.request("GET", "/kv").json()["data"]] == ["young"]
+    assert stores.put("old", b"again").status_code == 204
+    assert cases.run("get", "old") == "again"
+
+
+def _expire(stores: Stores, key: str) -> None:
+    """Put its time into the past, in the file: the shortest time that one may ask for is a minute."""
+    folder = stores.server.data_dir / "projects" / stores.project.id / "objects/isolet-kv"
+    (path,) = (found for found in folder.glob("*.sqlite") if found.name != "metadata.sqlite")
+    with contextlib.closing(sqlite3.connect(path, timeout=60)) as file, file:
+        changed = file.execute("UPDATE entries SET expiration = 1000 WHERE key = ? AND expiration IS NOT NULL", [key])
+        assert changed.rowcount == 1
 
 
 def test_a_put_with_a_ttl_of_over_a_hundred_years_is_refused(stores: Stores) -> None:

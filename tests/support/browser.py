@@ -79,7 +79,14 @@ class Browser:
             )
             port, path = port_file.read_text().splitlines()
             socket = self._stack.enter_context(
-                connect(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=_TIMEOUT_S, compression=None)
+                # Without pings: their thread takes from the random numbers that generated examples are made with.
+                connect(
+                    f"ws://127.0.0.1:{port}{path}",
+                    max_size=None,
+                    open_timeout=_TIMEOUT_S,
+                    compression=None,
+                    ping_interval=None,
+                )
             )
             self._wire = _Wire(socket)
         except BaseException:

@@ -40,7 +40,9 @@ export default async function handler(req, ctx) {
 
 def dial(butterbase: Butterbase, name: str, **options: Any) -> ClientConnection:
     base = str(butterbase.public.base_url).replace("http", "ws", 1).rstrip("/")
-    return connect(f"{base}/v1/{butterbase.app}/fn/{name}", open_timeout=60, close_timeout=60, proxy=None, **options)
+    # Without pings, as in `browser.py`.
+    known = {"open_timeout": 60, "close_timeout": 60, "proxy": None, "ping_interval": None, **options}
+    return connect(f"{base}/v1/{butterbase.app}/fn/{name}", **known)
 
 
 def refused(butterbase: Butterbase, name: str, **options: Any) -> Response:

@@ -140,8 +140,8 @@ class Protocol(asyncio.Protocol):
         self._passed_over = False
         self._idle_since = 0.0
         self._make_rate = partial(BodyRate, window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s)
-        # Those of the last request that were good: clients that go on call the same one.
-        self._good_hosts: list[bytes] = []
+        # Those of the last request that named one host, as clients go on with the same; None before the first.
+        self._good_hosts: list[bytes] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None

@@ -1,28 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from isolet.errors import FunctionCrashed, FunctionTimeout
 from isolet.wire.channel import Channel, Connection
-from tests.support.peer import Listener, Peer, listening
+from tests.support.peer import Listener, Peer
 
 GET = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@pytest.fixture
-async def listener(tmp_path: Path) -> AsyncIterator[Listener]:
-    async with listening(tmp_path / "socket") as accepting:
-        yield accepting
-
-
-@pytest.fixture
-async def channel(tmp_path: Path, listener: Listener) -> AsyncIterator[Channel]:
-    opened = Channel(str(tmp_path / "socket"))
-    yield opened
-    opened.close()
 
 
 async def begin(channel: Channel, data: bytes = GET, *, without_body: bool = False) -> Connection:

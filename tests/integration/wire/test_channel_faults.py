@@ -5,32 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from isolet.errors import FunctionCrashed
 from isolet.wire.channel import Channel, Connection, Unread
-from tests.support.peer import Listener, Peer, listening
+from tests.support.peer import Listener, Peer
 
 GET = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 STRAY = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray"
-
-
-@pytest.fixture
-async def listener(tmp_path: Path) -> AsyncIterator[Listener]:
-    async with listening(tmp_path / "socket") as accepting:
-        yield accepting
-
-
-@pytest.fixture
-async def channel(tmp_path: Path, listener: Listener) -> AsyncIterator[Channel]:
-    opened = Channel(str(tmp_path / "socket"))
-    yield opened
-    opened.close()
 
 
 def socket_of(peer: Peer) -> socket.socket:

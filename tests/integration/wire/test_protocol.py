@@ -243,3 +243,28 @@ async def test_a_reply_with_a_line_break_in_a_header_is_not_sent() -> None:
             reply = await talk(address, b"GET %b HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n" % path)
         assert reply.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
         assert b"set-cookie" not in reply
+
+
+@pytest.mark.parametrize("before", [[], [b"host: test\r\n"]], ids=["first", "after a good one"])
+@pytest.mark.parametrize(
+    "hosts", [b"", b"host: test\r\nhost: test\r\n", b"host: a b\r\n", b"host: test\r\nhost: b\r\n"]
+)
+async def test_each_request_of_a_connection_names_one_host(before: list[bytes], hosts: bytes) -> None:
+    async with listening(takes_whole, Protocol) as address:
+        good = b"".join(b"POST / HTTP/1.1\r\n%bcontent-length: 0\r\n\r\n" % host for host in before)
+        replies = await talk(address, good + b"POST / HTTP/1.1\r\n%bcontent-length: 0\r\n\r\n" % hosts)
+
+    assert replies.count(b"HTTP/1.1 200 OK\r\n") == len(before)
+    assert replies.count(b"HTTP/1.1 400 Bad Request\r\n") == 1
+
+
+async def test_a_client_may_name_another_host_in_each_request() -> None:
+    async def tells_host(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": WHOLE, "status": 200, "headers": [], "body": dict(scope["headers"])[b"host"] + b";"})
+
+    request = b"GET / HTTP/1.1\r\nhost: %b\r\n%b\r\n"
+    async with listening(tells_host, Protocol) as address:
+        close = b"connection: close\r\n"
+        replies = await talk(address, request % (b"a", b"") + request % (b"b", b"") + request % (b"b", close))
+
+    assert [part[-2:] for part in replies.split(b";")] == [b"\na", b"\nb", b"\nb", b""]
