@@ -6,6 +6,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     ├── RequestError                 the caller's request cannot be served as it stands
     │   ├── UpgradeRequired          another version of the WebSocket protocol is needed
     │   ├── InvalidInput             a value breaks a rule; `details` may name the field
+    │   │   └── InvalidMember        a member of an object does; a dialect may have another name for it
     │   ├── Unauthenticated          no credentials, or credentials nobody issued
     │   ├── Forbidden                known caller, not allowed to do this
     │   ├── NotFound                 no such thing, or none that this caller may see
@@ -62,6 +63,19 @@ class UpgradeRequired(RequestError):
 
 class InvalidInput(RequestError):
     code = "invalid_input"
+
+
+class InvalidMember(InvalidInput):
+    """The message is the name of a member with `problem` behind it, as in `environment.A: must be a string`."""
+
+    def __init__(self, member: str, problem: str) -> None:
+        super().__init__(member + problem)
+        self.member = member
+        self.problem = problem
+
+    def named(self, names: Mapping[str, str]) -> InvalidMember:
+        """The same error where members have these names."""
+        return type(self)(names.get(self.member, self.member), self.problem)
 
 
 class Unauthenticated(RequestError):

@@ -39,6 +39,10 @@ _BODIES: dict[tuple[str, str], Any] = {
             ("POST", "/{function_id}/secrets", {"secret": {"name": "STOLEN", "value": "a"}}),
         )
     },
+    ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
+    ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
+    ("POST", f"{V1}/projects/{{slug}}/functions"): {"name": "stolen", "code": CODE},
+    ("PUT", f"{V1}/projects/{{slug}}/functions/{{name}}"): {"code": CODE},
     ("POST", "/v1/{app_id}/functions"): {"name": "stolen", "code": CODE},
     ("PATCH", "/v1/{app_id}/env"): {"envVars": {"STOLEN": "a"}},
     ("PATCH", "/v1/{app_id}/functions/{name:path}/env"): {"envVars": {"STOLEN": "a"}},
@@ -102,6 +106,7 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
             "secret_id": secret_id,
             "key": "key",
             "number": "1",
+            "secret_name": "STOLEN",
         }
         yield Victim(
             root=root,

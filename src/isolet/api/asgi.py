@@ -76,9 +76,14 @@ def _finite(text: str) -> float:
     return number
 
 
+def dumps(content: Any) -> bytes:
+    """JSON as every reply has it. It escapes all but ASCII, because what callers sent as `"\\ud800"` has no UTF-8."""
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 async def send_json(send: Send, status: int, body: Any, headers: Headers | None = None) -> None:
     content_type = (b"content-type", b"application/json")
-    await send_bytes(send, status, json.dumps(body).encode(), [content_type, *(headers or [])])
+    await send_bytes(send, status, dumps(body), [content_type, *(headers or [])])
 
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from isolet.errors import (
+    InvalidMember,
     IsoletError,
     MethodNotAllowed,
     PlatformError,
@@ -71,8 +73,13 @@ def headers_of(error: IsoletError) -> dict[str, str]:
     return headers
 
 
-def public_error(error: Exception) -> IsoletError:
-    """The error to tell: our own faults become one sentence with an id that stands in the log."""
+def public_error(error: Exception, names: Mapping[str, str] | None = None) -> IsoletError:
+    """The error to tell: our own faults become one sentence with an id that stands in the log.
+
+    `names` are what the dialect calls members that have another name here.
+    """
+    if isinstance(error, InvalidMember):
+        return error.named(names or {})
     if isinstance(error, Unavailable | SecretsFailed):
         return error
     if isinstance(error, IsoletError) and not isinstance(error, PlatformError):

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from isolet.api.altair.calls import PREFIX as ALTAIR
-from isolet.api.altair.calls import AltairDoor
+from isolet.api.altair.calls import AltairCalls
 from isolet.api.asgi import Receive, Scope, Send
 from isolet.api.butterbase.calls import PREFIX, ButterbaseCalls
-from isolet.api.kapso.calls import OLDER, PLATFORM, KapsoDoor
+from isolet.api.kapso.calls import OLDER, PLATFORM, KapsoCalls
 from isolet.api.paths import mark_slashes
 from isolet.api.public.calls import PREFIX as PUBLIC
 from isolet.api.public.calls import PublicCalls
@@ -27,9 +27,9 @@ class Gateway:
     def __init__(
         self,
         *,
-        kapso: KapsoDoor,
+        kapso: KapsoCalls,
         butterbase: ButterbaseCalls,
-        altair: AltairDoor,
+        altair: AltairCalls,
         public: PublicCalls,
         management: Any,
     ) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from isolet.api.reply import dumps, large
+from isolet.api.asgi import dumps
+from isolet.api.reply import large
 from isolet.domain.http_jobs import ReplyHead
 from isolet.ids import JobId
 from isolet.jobs.queue import RESULT_PART_BYTES, Jobs, Status

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Response
 from fastapi.responses import JSONResponse, StreamingResponse
+
+from isolet.api.asgi import dumps
 
 T = TypeVar("T")
 _JSON = "application/json"
@@ -19,10 +20,6 @@ class Json(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         return dumps(content)
-
-
-def dumps(content: Any) -> bytes:
-    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 async def large(shape: Callable[[], Any], status_code: int = 200) -> Response:

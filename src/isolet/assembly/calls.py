@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from isolet.access.rates import Rates
 from isolet.api.altair import access as altair_access
-from isolet.api.altair.calls import AltairDoor
+from isolet.api.altair.calls import AltairCalls
 from isolet.api.butterbase import access as butterbase_access
 from isolet.api.butterbase.calls import ButterbaseCalls
 from isolet.api.deferred import Asgi, Deferred
 from isolet.api.gateway import Gateway
 from isolet.api.kapso import access as kapso_access
-from isolet.api.kapso.calls import KapsoDoor
+from isolet.api.kapso.calls import KapsoCalls
 from isolet.api.origin_gate import OriginGate
 from isolet.api.public.calls import PublicCalls
 from isolet.api.rate_gate import RateGate
@@ -45,8 +45,8 @@ def build_calls(core: Core, management: Deferred[FastAPI], pages: PlatformPages 
     return OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
 
 
-def _kapso(core: Core, own_cors: OwnCors) -> KapsoDoor:
-    return KapsoDoor(
+def _kapso(core: Core, own_cors: OwnCors) -> KapsoCalls:
+    return KapsoCalls(
         routes=core.registry.routes,
         callers=kapso_access.callers(core.projects.credentials),
         invoker=core.invoker,
@@ -68,8 +68,8 @@ def _butterbase(core: Core, own_cors: OwnCors) -> ButterbaseCalls:
     )
 
 
-def _altair(core: Core) -> AltairDoor:
-    return AltairDoor(
+def _altair(core: Core) -> AltairCalls:
+    return AltairCalls(
         routes=core.registry.routes,
         callers=altair_access.callers(core.projects.credentials),
         invoker=core.invoker,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from isolet.api.butterbase.context import context_of
 from isolet.assembly.host import Host
 from isolet.assembly.persistence import Persistence
 from isolet.assembly.registry import Registry
@@ -32,7 +34,7 @@ class FunctionServices:
 
 def open_functions(host: Host, persistence: Persistence, registry: Registry, runtime: Runtime) -> FunctionServices:
     database, vault, pool, clock = persistence.database, persistence.vault, runtime.pool, host.clock
-    releases = Releases(database, vault, api_url=host.url)
+    releases = Releases(database, vault, context_of=partial(context_of, api_url=host.url))
     settling = PendingChanges()
     service = Functions(
         database=database,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isolet.api.loopback import Loopback
+from isolet.api.butterbase.loopback import Loopback
 from isolet.assembly.functions import FunctionServices
 from isolet.assembly.host import Host, serve_beside
 from isolet.assembly.observation import Observation

@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import socket
 
 from isolet import datadir
-from isolet.api.loopback import bind_unix
+from isolet.api.butterbase.loopback import bind_unix
 from isolet.assembly.host import Host
 from isolet.assembly.limits import share_of
 from isolet.assembly.observation import Observation

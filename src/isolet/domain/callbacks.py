@@ -26,30 +26,37 @@ _NOT_SENT = frozenset({"content-length", "host", "date", "server", "transfer-enc
 _OURS = ("webhook-", "x-isolet-", "x-function-", "x-call-id", "x-duration-seconds")
 
 
-def check_url(text: str, *, allowed: Sequence[str] = (), own: Collection[Network] = (), http: bool = False) -> str:
-    """The URL, when a callback may be sent there. Raises RequestError.
+def check_url(
+    text: str,
+    *,
+    label: str = "callback_url",
+    allowed: Sequence[str] = (),
+    own: Collection[Network] = (),
+    http: bool = False,
+) -> str:
+    """The URL, when a callback may be sent there. Raises RequestError, whose text begins with `label`.
 
     `allowed` are networks that the operator opened, `own` those that lead to this machine; `http`
     says whether names may be called without TLS.
     """
     if not text or len(text) > URL_MAX_CHARS or re.search(r"[^\x21-\x7e]|[\\<>\"{}|^`]", text):
-        raise RequestError("X-Callback-Url is not a valid URL")
+        raise RequestError(f"{label} is not a valid URL")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise RequestError("X-Callback-Url is not a valid URL") from None
+        raise RequestError(f"{label} is not a valid URL") from None
     if parts.scheme not in ("http", "https") or not host or port == 0 or "//" not in text:
-        raise RequestError("X-Callback-Url must be an absolute http or https URL")
+        raise RequestError(f"{label} must be an absolute http or https URL")
     if parts.username is not None or parts.password is not None:
-        raise RequestError("X-Callback-Url must not hold a user name or a password")
-    opened = _check_host(host, allowed, own)
+        raise RequestError(f"{label} must not hold a user name or a password")
+    opened = _check_host(label, host, allowed, own)
     if parts.scheme == "http" and not (http or opened):
-        raise RequestError("X-Callback-Url must be an https URL")
+        raise RequestError(f"{label} must be an https URL")
     return text.partition("#")[0]
 
 
-def _check_host(host: str, allowed: Sequence[str], own: Collection[Network]) -> bool:
+def _check_host(label: str, host: str, allowed: Sequence[str], own: Collection[Network]) -> bool:
     """Whether the operator opened this very address. Raises RequestError for an address that is refused."""
     try:
         address = ipaddress.ip_address(host)
@@ -57,14 +64,14 @@ def _check_host(host: str, allowed: Sequence[str], own: Collection[Network]) -> 
         last = host.rstrip(".").rpartition(".")[2]
         # Browsers read 2130706433, 0x7f.1 and 0177.0.0.1 as addresses; no real name ends in a number.
         if _NUMBER.fullmatch(last) or not _NAME.fullmatch(host):
-            raise RequestError(f"X-Callback-Url: {host!r} is not a host name or an address") from None
+            raise RequestError(f"{label}: {host!r} is not a host name or an address") from None
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
     opened = any(address in ipaddress.ip_network(network) for network in allowed)
     public = is_public(address) and not any(address in network for network in own)
     if is_metadata(address) or not (opened or public):
-        raise RequestError(f"X-Callback-Url: the address {host} is refused")
+        raise RequestError(f"{label}: the address {host} is refused")
     return opened
 
 

@@ -17,7 +17,7 @@ from isolet.domain.public_routes import Access, CorsRules, check_access, check_c
 from isolet.domain.retries import Retry, check_retry
 from isolet.domain.sources import DEFAULT_ENTRY, Sources
 from isolet.domain.triggers import Trigger, check_triggers, default_triggers
-from isolet.errors import InvalidInput
+from isolet.errors import InvalidInput, InvalidMember
 from isolet.ids import FunctionId, ProjectId
 
 NAME_MAX_CHARS = 255
@@ -201,7 +201,7 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     if result.public_endpoint and result.function_type is not FunctionType.CLOUDFLARE_WORKER:
         raise InvalidInput("public_endpoint is only supported for cloudflare_worker functions")
     if result.response_mode is ResponseMode.WRAPPED and function.response_mode is not ResponseMode.WRAPPED:
-        raise InvalidInput("invoke_response_mode can't be changed to wrapped")
+        raise InvalidMember("response_mode", " can't be changed to wrapped")
     return result
 
 
@@ -237,7 +237,7 @@ def _check_altair(value: object) -> dict[str, Any] | None:
 def _check_choice(label: str, choices: type[StrEnum]) -> Callable[[object], StrEnum]:
     def check(value: object) -> StrEnum:
         if not isinstance(value, str) or value not in list(choices):
-            raise InvalidInput(f"{label} must be one of {', '.join(choices)}")
+            raise InvalidMember(label, f" must be one of {', '.join(choices)}")
         return choices(value)
 
     return check
@@ -253,7 +253,7 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "description": _check_description,
     "code": check_code,
     "function_type": _check_choice("function_type", FunctionType),
-    "response_mode": _check_choice("invoke_response_mode", ResponseMode),
+    "response_mode": _check_choice("response_mode", ResponseMode),
     "public_endpoint": _check_flag,
     "runtime_config": _check_config,
     "triggers": check_triggers,

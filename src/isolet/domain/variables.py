@@ -28,9 +28,9 @@ def check_variables(value: object) -> dict[str, Any]:
     return dict(value)
 
 
-def merged_variables(before: Mapping[str, Any], changes: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """Raises InvalidInput when all of it is too much."""
+def merged_variables(before: Mapping[str, Any], changes: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """Raises InvalidMember when all of it is too much."""
     after = {name: value for name, value in {**before, **changes}.items() if value is not None}
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in after.items()}
-    bounded(texts, label)
+    bounded(texts, member)
     return after

@@ -14,6 +14,7 @@ from isolet.database import environment as stored
 from isolet.database import functions as stored_functions
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged
+from isolet.domain.environment import MEMBER
 from isolet.domain.functions import Function
 from isolet.domain.variables import merged_variables
 from isolet.functions.releases import environment_purpose, release_of
@@ -51,7 +52,7 @@ class Environments:
         found = await self._database.read(stored.get_project_environment, project_id)
         return self._open(project_id, found, project_id)
 
-    async def change(self, function: Function, changes: Mapping[str, Any], *, label: str = "envVars") -> Environment:
+    async def change(self, function: Function, changes: Mapping[str, Any], *, label: str = MEMBER) -> Environment:
         """Merge; a value of None deletes. Raises InvalidInput, which calls them `label`, and NotFound."""
         async with self._changing:
             before = await self.of_function(function)
@@ -70,7 +71,7 @@ class Environments:
         """Merge into what every function of the project finds; the functions that it touched. Raises InvalidInput."""
         async with self._changing:
             before = await self.of_project(project_id)
-            values = merged_variables(before.values, changes, "envVars")
+            values = merged_variables(before.values, changes, MEMBER)
             sealed = await self._seal(project_id, values, project_id)
             now_ms = self._clock.now_ms()
             write = partial(_put_project, project_id=project_id, sealed=sealed, now_ms=now_ms)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from isolet.database import environment as stored_environment
@@ -23,8 +23,6 @@ from isolet.functions import private_settings
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId
 from isolet.runtime.spec import InstanceSpec
-
-_REGION = "local"
 
 
 def release_name(function_id: FunctionId, version: int, env_revision: int) -> str:
@@ -47,19 +45,21 @@ def environment_purpose(owner_id: str) -> str:
     return f"environment of {owner_id}"
 
 
-class Releases:
-    """`api_url` is the address that functions are told the platform has."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the platform tells a function of itself: variables, and what `ctx.app` is made of."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        *,
-        api_url: str = "",
-    ) -> None:
+    variables: Mapping[str, str]
+    app: Mapping[str, Any]
+
+
+class Releases:
+    """`context_of` makes what functions are told of the platform."""
+
+    def __init__(self, database: Database, vault: Vault, *, context_of: Callable[[Function, Project], Context]) -> None:
         self._database = database
         self._vault = vault
-        self._api_url = api_url
+        self._context_of = context_of
 
     async def load(self, function_id: FunctionId, number: int) -> InstanceSpec:
         """A stored version with the variables of now. Raises NotFound when the function or the version is gone."""
@@ -71,6 +71,7 @@ class Releases:
         function, project, secrets, sealed = await self._database.read(_read, version.function_id)
         if secrets or sealed or function.sealed_env:
             await self._vault.load_missing(function.project_id)
+        context = self._context_of(function, project)
         spec = InstanceSpec(
             release=release_name(function.id, version.number, function.env_revision),
             function_id=function.id,
@@ -83,9 +84,8 @@ class Releases:
             limits=function.limits,
             variables=self._variables(function, secrets),
             environment=self._environment(function, sealed),
-            # What other dialects made does not know the platform by this name.
-            platform={} if function.triggers is None else platform_variables(project, self._api_url),
-            app=_app(project),
+            platform=context.variables,
+            app=context.app,
         )
         # Values are many, or large, as their owner likes.
         return replace(spec, redactor=await asyncio.to_thread(Redactor, spec.private)) if spec.private else spec
@@ -112,34 +112,6 @@ class Releases:
                 for secret in secrets
             },
         }
-
-
-def platform_variables(project: Project, api_url: str) -> dict[str, str]:
-    """What the platform itself tells in `ctx.env`; nobody can set these. What is not known is left out."""
-    known = {
-        "BUTTERBASE_APP_ID": project.slug,
-        "BUTTERBASE_APP_NAME": project.name,
-        "BUTTERBASE_API_URL": api_url,
-        "BUTTERBASE_REGION": _REGION,
-    }
-    return {name: value for name, value in known.items() if value}
-
-
-def _app(project: Project) -> dict[str, Any]:
-    """`ctx.app`."""
-    return {
-        "id": project.slug,
-        "name": project.name,
-        "ownerId": None,
-        "region": _REGION,
-        "subdomain": None,
-        "anonKey": None,
-        "allowedOrigins": list(project.allowed_origins),
-        "frontend": None,
-        "auth": None,
-        "ai": None,
-        "billing": None,
-    }
 
 
 def _read(

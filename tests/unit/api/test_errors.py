@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from isolet.api import dialects
 from isolet.api.errors import ErrorReply, headers_of, public_error
-from isolet.api.kapso import calls as kapso
+from isolet.api.kapso import errors as kapso
 from isolet.api.native import errors as native_errors
 from isolet.errors import (
     BuildFailed,
@@ -15,6 +15,7 @@ from isolet.errors import (
     FunctionTimeout,
     HandlerFailed,
     InvalidInput,
+    InvalidMember,
     IsoletError,
     MethodNotAllowed,
     NotDeployed,
@@ -115,3 +116,18 @@ def test_a_refusal_is_not_logged() -> None:
 )
 def test_an_error_speaks_the_dialect_of_its_path(path: str, body: object) -> None:
     assert dialects.error_reply(path, NotFound("said so")).body == body
+
+
+@pytest.mark.parametrize(
+    ("path", "member", "name"),
+    [
+        ("/platform/v1/functions", "response_mode", "invoke_response_mode"),
+        ("/v1/app/functions", "environment", "envVars"),
+        ("/spaces/space/functions", "environment", "env"),
+        ("/isolet/v1/functions", "environment", "environment"),
+    ],
+)
+def test_a_member_has_the_name_that_its_dialect_gives_it(path: str, member: str, name: str) -> None:
+    reply = dialects.error_reply(path, InvalidMember(member, ".A: must be a string"))
+    told = reply.body["error"]
+    assert (told if isinstance(told, str) else told["message"]) == f"{name}.A: must be a string"

@@ -103,7 +103,7 @@ def test_an_address_in_disguise_is_refused(host: str) -> None:
 )
 def test_a_url_that_cannot_be_called_is_refused(url: str) -> None:
     with pytest.raises(RequestError, match=r"^X-Callback-Url"):
-        check_url(url)
+        check_url(url, label="X-Callback-Url")
 
 
 @pytest.mark.parametrize(

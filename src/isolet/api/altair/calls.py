@@ -65,7 +65,7 @@ class _Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AltairDoor:
+class AltairCalls:
     """Plain ASGI on the path of calls."""
 
     routes: Routes
@@ -182,6 +182,7 @@ class AltairDoor:
             return None
         return check_url(
             value.decode("latin-1").strip(),
+            label="X-Callback-Url",
             allowed=self.settings.egress_networks,
             own=self.addresses.current,
             http=self.settings.callback_http,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from isolet.api.asgi import dumps
 from isolet.api.errors import STATUS, ErrorReply, headers_of, public_error, status_of
 from isolet.errors import Forbidden, HandlerFailed, IsoletError, Unauthenticated
 
+_NAMES = {"environment": "env"}
 _TYPE = re.compile(r"([A-Za-z_$][\w$]*): ")
 # The first place of the author's own; the runtime's may stand above it.
 _PLACE = re.compile(r"^\s+at .*\bfunction\.js:(\d+):\d+\)?$", re.MULTILINE)
@@ -16,7 +17,7 @@ _PLACE = re.compile(r"^\s+at .*\bfunction\.js:(\d+):\d+\)?$", re.MULTILINE)
 
 def error_reply(error: Exception) -> ErrorReply:
     """`{"error": {"status", "message", "details"?}}`."""
-    told = public_error(error)
+    told = public_error(error, _NAMES)
     status = status_of(told, STATUS)
     if isinstance(told, Unauthenticated):
         shown: dict[str, object] = {"status": status, "message": "Unauthenticated"}
@@ -30,7 +31,7 @@ def error_reply(error: Exception) -> ErrorReply:
 def failure(error: IsoletError) -> tuple[int, bytes]:
     """The status and the body `{"error": {"status", "message", "details"?}}`."""
     status = status_of(error, STATUS)
-    return status, json.dumps({"error": _error_object(status, error)}).encode()
+    return status, dumps({"error": _error_object(status, error)})
 
 
 def _error_object(status: int, error: IsoletError) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _settings(sent: dict[str, Any]) -> dict[str, Any]:
     if reserved := sorted(env.keys() & RESERVED_NAMES):
         raise InvalidInput(f"env: {reserved[0]} is the name of a binding")
     return {
-        "env": bounded(env, "env"),
+        "env": bounded(env),
         "options": bounded_json("options", _object("options", sent.get("options") or {})),
     }
 

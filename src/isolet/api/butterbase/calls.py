@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
 
 from isolet.access import rates
@@ -32,8 +32,8 @@ from isolet.api.butterbase.errors import (
     impersonation_disabled,
     impersonation_forbidden,
 )
+from isolet.api.butterbase.identity import CALLER_FAMILY, Identity, service_identity
 from isolet.api.request_ids import send_error
-from isolet.domain.access import Principal
 from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
 from isolet.domain.tokens import TOKEN_MAX_BYTES, is_user_id
@@ -54,56 +54,13 @@ from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.request import CallRequest
 from isolet.routing.own_cors import OwnCors
 from isolet.routing.routes import Route, Routes
-from isolet.runtime.envelope import Event, EventName
 from isolet.settings import Settings
 from isolet.wire.headers import get
 
 PREFIX = "/v1"
 _AS_USER = b"x-butterbase-as-user"
-_CALLER_FAMILY = b"x-butterbase-caller-"
 # What callers say here is not passed on: the platform says it itself.
 _OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", _AS_USER})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who calls. `caller` is service_key, end_user_jwt, loopback or anonymous."""
-
-    caller: str = "anonymous"
-    user_id: str | None = None
-    key_id: str | None = None
-    scope: str | None = None
-    depth: int = 0
-    source: str | None = None
-
-    def headers(self, project: Project) -> Headers:
-        """What the function reads in its request."""
-        told = [(b"x-app-id", project.slug), (b"x-user-id", self.user_id or "")]
-        told.append((_CALLER_FAMILY + b"type", self.caller))
-        for name, value in ((b"key-id", self.key_id), (b"scope", self.scope), (b"source-fn", self.source)):
-            if value is not None:
-                told.append((_CALLER_FAMILY + name, value))
-        if self.depth:
-            told.append((b"x-butterbase-loop-depth", str(self.depth)))
-        return [(name, value.encode()) for name, value in told]
-
-    def event(self, *, function_name: str, ip: str | None, request_id: str) -> Event:
-        """A call over HTTP with what `ctx` is made of."""
-        context = {
-            "user": {"id": self.user_id} if self.user_id is not None else None,
-            "caller": {"type": self.caller, "keyId": self.key_id, "scope": self.scope, "userId": self.user_id},
-            "request": {"id": request_id, "ip": ip, "country": None, "functionName": function_name},
-            "depth": self.depth,
-        }
-        return Event.of(EventName.FETCH, context)
-
-    def as_user(self, user_id: str) -> Self:
-        return type(self)(caller=self.caller, user_id=user_id, key_id=self.key_id, scope=self.scope)
-
-
-def service_identity(principal: Principal, project: Project) -> Identity:
-    scope = "*" if principal.is_root else f"app:{project.slug}"
-    return Identity(caller="service_key", key_id=principal.key_id, scope=scope)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,9 +240,7 @@ def _is_small(headers: Headers) -> bool:
 
 def _passed(headers: Headers) -> Headers:
     """The caller's headers without those that the platform says itself."""
-    return [
-        (name, value) for name, value in headers if name not in _OWN_HEADERS and not name.startswith(_CALLER_FAMILY)
-    ]
+    return [(name, value) for name, value in headers if name not in _OWN_HEADERS and not name.startswith(CALLER_FAMILY)]
 
 
 def _test_form(headers: Headers) -> Form:

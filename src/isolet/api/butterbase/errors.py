@@ -22,6 +22,7 @@ from isolet.errors import (
 
 _DOCS = "https://docs.butterbase.ai/errors#"
 _BUSY_RETRY_S = 5
+_NAMES = {"environment": "envVars"}
 _STATUS = {**STATUS, "invalid_input": 400, "not_deployed": 404, "build_failed": 400}
 _CODES = {
     "invalid_request": ("REQUEST_ERROR", "Check the request and send it again."),
@@ -83,7 +84,7 @@ def error_reply(error: Exception) -> ErrorReply:
     """`{"error": {"code", "message", "remediation", "documentation_url", "details"?}}`."""
     if isinstance(error, Refusal):
         return error.reply
-    told = public_error(error)
+    told = public_error(error, _NAMES)
     body = _object(*_named(told))
     if told.details:
         body["details"] = dict(told.details)

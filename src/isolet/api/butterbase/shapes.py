@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isolet.api.butterbase.context import RESERVED_PREFIX
 from isolet.clock import iso
 from isolet.domain.agents import AGENT_DEFAULTS, check_agent
 from isolet.domain.environment import check_changes, check_values
@@ -52,7 +53,7 @@ def release(body: object) -> Release:
         values=values,
         triggers=None if triggers is None else check_sent_triggers(triggers),
         agent=agent,
-        environment=check_values(body["envVars"]) if "envVars" in body else None,
+        environment=check_values(body["envVars"], reserved_prefix=RESERVED_PREFIX) if "envVars" in body else None,
     )
 
 
@@ -61,8 +62,8 @@ def environment_changes(body: object) -> dict[str, str | None]:
     if isinstance(body, Mapping) and "envVars" in body:
         if len(body) > 1 or not isinstance(body["envVars"], Mapping):
             raise InvalidInput("envVars: must be an object, and the only member of the body")
-        return check_changes(body["envVars"])
-    return check_changes(body)
+        return check_changes(body["envVars"], reserved_prefix=RESERVED_PREFIX)
+    return check_changes(body, reserved_prefix=RESERVED_PREFIX)
 
 
 def impersonation(body: object) -> bool:

@@ -47,7 +47,7 @@ _NOT_FOUND = "Function not found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KapsoDoor:
+class KapsoCalls:
     """Plain ASGI on the path of calls; `functions.py` has the management routes."""
 
     routes: Routes

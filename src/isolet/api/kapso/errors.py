@@ -6,11 +6,12 @@ from isolet.api.errors import STATUS, ErrorReply, headers_of, public_error, stat
 from isolet.errors import ExecutionError
 
 _STATUS = {**STATUS, "not_deployed": 422}
+_NAMES = {"response_mode": "invoke_response_mode"}
 
 
 def error_reply(error: Exception) -> ErrorReply:
     """`{"error": "<text>"}`; a failed call adds `detail` and `invocation_id`."""
-    told = public_error(error)
+    told = public_error(error, _NAMES)
     if isinstance(told, ExecutionError):
         body = {"error": "Function execution failed", "detail": told.message[:512]}
         if "invocation_id" in told.details:

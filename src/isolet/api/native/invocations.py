@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Query
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from isolet.access.rules import Access, OfKey
 from isolet.api.job_results import status_reply
 from isolet.api.native import PREFIX, job_shapes, record_shapes
 from isolet.api.native.parameters import Limit, Text, function_id, time_ms
-from isolet.api.reply import large
+from isolet.api.reply import Json, large
 from isolet.api.rows import Granted, route
 from isolet.domain.access import Role
 from isolet.domain.invocations import Door, Invocation, Kind
@@ -96,7 +96,7 @@ class InvocationsDoor:
             location = f"{PREFIX}/invocations/{new.status.call.id}"
             return await self._state(new, status_code=202, location=location)
         shown = record_shapes.detail(new.record)
-        return JSONResponse(shown, status_code=201, headers={"x-invocation-id": new.record.id})
+        return Json(shown, status_code=201, headers={"x-invocation-id": new.record.id})
 
     @route("POST", "/invocations/{invocation_id}/cancel", _INVOKE, tags=["invocations"])
     async def cancel(self, grant: Granted, invocation_id: str) -> Response:

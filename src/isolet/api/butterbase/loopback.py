@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from isolet.api.asgi import Headers, Receive, Scope, Send, send_reply
 from isolet.api.body import Body
-from isolet.api.butterbase.calls import Identity
 from isolet.api.butterbase.errors import call_error_reply
+from isolet.api.butterbase.identity import Identity
 from isolet.api.request_ids import send_error
 from isolet.domain.invocations import Door
 from isolet.domain.origins import Origin
