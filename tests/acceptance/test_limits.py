@@ -54,13 +54,11 @@ def _late(code: str) -> Bad:
 
 BAD = {
     "busy loop": _cpu("while (true) {}"),
-    "busy loop after a wait": _cpu("await new Promise((done) => setTimeout(done, 10)); while (true) {}"),
     "regular expression": _cpu("/^(a+)+$/.test('a'.repeat(50) + 'b');"),
     "endless console": _cpu("while (true) console.log('x'.repeat(1000));"),
     "promise that never settles": _thrown("await new Promise(() => {});", "promise can never settle"),
     "wait beyond the time": _late("await new Promise((done) => setTimeout(done, 60_000));"),
     "heap": _memory("const kept = []; while (true) kept.push({ text: 'x' + kept.length, more: [1, 2, 3] });"),
-    "array buffers": _memory("const kept = []; while (true) kept.push(new Uint8Array(4 << 20).fill(1));"),
     "array buffers, slowly": _memory(
         "const kept = []; while (true) { kept.push(new Uint8Array(4 << 20).fill(1)); await scheduler.wait(1); }"
     ),

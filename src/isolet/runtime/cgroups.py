@@ -18,6 +18,8 @@ log = get_logger("cgroups")
 _MOUNT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _SERVER = "isolet-server"
+# Processes and threads; workerd has two.
+_THREADS_MAX = 64
 
 
 class Cgroup:
@@ -31,8 +33,8 @@ class Cgroup:
             folder.rmdir()
         folder.mkdir()
         (folder / "memory.max").write_text(str(max_bytes))
-        for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
-            # Kernels without swap accounting, or older ones, lack these files.
+        for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1"), ("pids.max", str(_THREADS_MAX))):
+            # Kernels without swap accounting, older ones, and trees without the controller of pids lack these files.
             with contextlib.suppress(OSError):
                 (folder / name).write_text(value)
 
@@ -90,13 +92,14 @@ def find(*, mount: Path = _MOUNT, own: Path = _OWN) -> Cgroups | None:
     try:
         line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
         base = mount / line.removeprefix("0::").lstrip("/")
-        if "memory" not in (base / "cgroup.controllers").read_text().split():
+        controllers = (base / "cgroup.controllers").read_text().split()
+        if "memory" not in controllers:
             return None
         if "memory" not in (base / "cgroup.subtree_control").read_text().split():
             server = base / _SERVER
             server.mkdir(exist_ok=True)
             (server / "cgroup.procs").write_text(str(os.getpid()))
-            (base / "cgroup.subtree_control").write_text("+memory")
+            (base / "cgroup.subtree_control").write_text("+memory +pids" if "pids" in controllers else "+memory")
         found = Cgroups(base)
         found.sweep()
         return found

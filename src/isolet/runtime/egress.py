@@ -48,6 +48,8 @@ _OPEN_FILES_BASE = 512
 _MEMORY_MAX_BYTES = 1024**3
 # The kernel's own limit counts address space: 512 threads look names up, with some MiB of stack each.
 _ADDRESS_SPACE_BYTES = 6 * 1024**3
+# More than those that look names up: with small stacks there would be room for many.
+_THREADS_MAX = 1_024
 _WATCH_EVERY_S = 1.0
 
 
@@ -212,6 +214,7 @@ class Egresses:
             # A limit that is raised while it runs needs them, too: as many as this user may have.
             open_files_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             memory_max_bytes=_ADDRESS_SPACE_BYTES,
+            threads_max=_THREADS_MAX,
         )
         return Child(spec, self._sandbox, self._pid_files)
 

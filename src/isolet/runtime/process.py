@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -22,15 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from isolet.errors import PlatformError, Unavailable
+from isolet.runtime import kernel_limits
 from isolet.runtime.output import Output, drop, read
 from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.seccomp import program
-from isolet.runtime.usage import data_bytes, stands_still
+from isolet.runtime.usage import stands_still
 
 _PR_SET_PDEATHSIG = 1
 _BACKLOG = 1024
 _OPEN_FILES_MAX = 4096
+# workerd has two where it looks no names up.
+_THREADS_MAX = 64
 _PAUSE_TIMEOUT_S = 10.0
 _HALT_MAX_S = 0.005
 _HALT_LOOK_S = 0.0001
@@ -42,7 +44,7 @@ class ChildSpec:
 
     `folders` are bound inside, read-only unless they are in `writable`; `kept` descriptors stay open in the child.
     No file that it writes may grow over `file_max_bytes`, nor its own memory by `memory_max_bytes` once it listens; and
-    it may have `open_files_max` descriptors then.
+    it may have `open_files_max` descriptors and, in a sandbox, `threads_max` threads then.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ChildSpec:
     file_max_bytes: int | None = None
     memory_max_bytes: int | None = None
     open_files_max: int = _OPEN_FILES_MAX
+    threads_max: int = _THREADS_MAX
 
 
 class Child:
@@ -233,17 +236,14 @@ class Child:
             self.kill()
 
     def _limit(self) -> None:
-        """What the kernel itself holds the program to from now on, as a last line behind what is watched."""
-        # No more than we may have ourselves: only root could raise that.
-        open_files = min(self._spec.open_files_max, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        limits = {resource.RLIMIT_NOFILE: open_files, resource.RLIMIT_CORE: 0}
-        if self._spec.file_max_bytes is not None:
-            limits[resource.RLIMIT_FSIZE] = self._spec.file_max_bytes
-        if self._spec.memory_max_bytes is not None:
-            limits[resource.RLIMIT_DATA] = data_bytes(self.pid) + self._spec.memory_max_bytes
-        with contextlib.suppress(ProcessLookupError):
-            for name, value in limits.items():
-                resource.prlimit(self.pid, name, (value, value))
+        spec = self._spec
+        kernel_limits.apply(
+            self.pid,
+            open_files_max=spec.open_files_max,
+            file_max_bytes=spec.file_max_bytes,
+            memory_max_bytes=spec.memory_max_bytes,
+            threads_max=spec.threads_max if self._sandboxed else None,
+        )
 
     def _reap(self) -> None:
         status = self._popen.poll()

@@ -29,6 +29,13 @@ def test_a_delegated_controller_is_switched_on_with_the_server_out_of_the_way(mo
     assert find(mount=mount, own=own(tmp_path)) is not None
     base = mount / "isolet.service"
     assert (base / "isolet-server" / "cgroup.procs").read_text() == str(os.getpid())
+    assert (base / "cgroup.subtree_control").read_text() == "+memory +pids"
+
+
+def test_threads_have_no_limit_where_their_controller_is_not_delegated(mount: Path, tmp_path: Path) -> None:
+    base = mount / "isolet.service"
+    (base / "cgroup.controllers").write_text("cpu memory\n")
+    assert find(mount=mount, own=own(tmp_path)) is not None
     assert (base / "cgroup.subtree_control").read_text() == "+memory"
 
 
@@ -50,7 +57,13 @@ def test_a_group_has_its_limit_and_takes_its_process(tmp_path: Path) -> None:
     group.take(42)
     folder = tmp_path / f"isolet-{os.getpid()}-a"
     written = {file.name: file.read_text() for file in folder.iterdir()}
-    assert written == {"memory.max": "1000", "memory.swap.max": "0", "memory.oom.group": "1", "cgroup.procs": "42"}
+    assert written == {
+        "memory.max": "1000",
+        "memory.swap.max": "0",
+        "memory.oom.group": "1",
+        "pids.max": "64",
+        "cgroup.procs": "42",
+    }
 
 
 @pytest.mark.parametrize(("events", "killed"), [("low 0\noom_kill 1\n", True), ("oom_kill 0\n", False), ("", False)])
