@@ -82,7 +82,15 @@ class Victim:
         paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
         paths += [app + "/env", f"{app}/functions/{self.values['name']}", kapso, kapso + "/secrets"]
-        return [self.root.get(path).json() for path in paths]
+        # A request that is refused uses its key, too.
+        return [_without_last_use(self.root.get(path).json()) for path in paths]
+
+
+def _without_last_use(shown: dict[str, Any]) -> dict[str, Any]:
+    keys = shown["data"] if isinstance(shown.get("data"), list) else []
+    for key in keys:
+        key.pop("last_used_at", None)
+    return shown
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from tests.support.kapso import Kapso
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 from tests.support.world import World, echo_server, serving
 
 FETCHES = """async function handler(request) {
@@ -128,6 +129,27 @@ def test_a_redirect_is_checked_like_the_first_address(opened: Kapso, world: Worl
     assert reply["status"] == 403
     assert reply["text"] == f"cannot fetch {target}:{world.port}: the address is {REFUSED}\n"
     assert len(world.paths) == 1
+
+
+def test_a_project_narrows_what_the_operator_allowed_while_it_runs(opened: Kapso, world: World) -> None:
+    function_id = opened.deployed(FETCHES)
+    url = f"http://127.0.0.1:{world.port}/"
+    address = "/isolet/v1/projects/default"
+
+    def reached() -> int:
+        return int(_fetch(opened, function_id, url)["status"])
+
+    try:
+        assert reached() == 200
+        for networks, status in ([], 403), (["127.0.0.1/32"], 200), (["127.0.0.2/32"], 403), (None, 200):
+            changed = opened.client.patch(address, json={"egress_allow": networks})
+            assert changed.json()["egress_allow"] == networks
+            wait_until(lambda status=status: reached() == status, what=f"status {status} with {networks}")
+        refused = opened.client.patch(address, json={"egress_allow": ["128.0.0.0/8"]})
+        assert refused.status_code == 422
+        assert reached() == 200
+    finally:
+        assert opened.client.patch(address, json={"egress_allow": None}).status_code == 200
 
 
 def test_a_network_around_a_metadata_service_does_not_open_it(opened: Kapso) -> None:

@@ -316,16 +316,18 @@ ROUTES = {
     "delete project": ("DELETE", V1 + "/projects/{project}", None),
 }
 EVERYONE = {"call", "call, older", "project"}
-ADMINS = {"keys", "new key"}
-MORE = ("deploy", "admin")
-NOBODY = {"new project", "change project", "delete project"}
+ADMINS = {"keys", "new key", "change project"}
+READS = {"project", "list", "get", "invocations", "native list", "native get", "versions"}
+MORE = ("invoke", "deploy", "admin")
+NOBODY = {"new project", "delete project"}
 
 
-@pytest.mark.parametrize("role", ["invoke", "deploy", "admin"])
+@pytest.mark.parametrize("role", ["read", "invoke", "deploy", "admin"])
 def test_a_role_may_do_what_it_says(home: Project, role: str) -> None:
     function_id = Kapso(home.client).deployed(HELLO)
     headers = {"X-API-Key": home.key(role)}
     allowed = {
+        "read": READS,
         "invoke": EVERYONE,
         "deploy": ROUTES.keys() - ADMINS - NOBODY,
         "admin": ROUTES.keys() - NOBODY,

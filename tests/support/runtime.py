@@ -85,7 +85,7 @@ class Runtime:
             sandbox=self.sandbox,
             pid_files=self.pid_files,
             folder=self.folder,
-            allowed=allowed,
+            allowed_of=lambda _: allowed,
             addresses=addresses or Addresses(),
             limit_of=limit_of,
             idle_timeout_s=idle_timeout_s,

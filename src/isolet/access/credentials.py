@@ -6,10 +6,12 @@ bad one beside it changes nothing. It knows no requests, no dialects and no erro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from isolet.domain.access import Principal
 from isolet.errors import Unauthenticated
+from isolet.ids import KeyId
 from isolet.projects.tokens import Tokens
 from isolet.routing.routes import Routes
 from isolet.wire.channel import Headers
@@ -30,14 +32,19 @@ _API_KEY, _TOKEN = Source.API_KEY, Source.TOKEN
 
 
 class Credentials:
-    def __init__(self, routes: Routes, tokens: Tokens) -> None:
+    """`on_use` hears of each request with a project's key."""
+
+    def __init__(self, routes: Routes, tokens: Tokens, *, on_use: Callable[[KeyId], None] = lambda _: None) -> None:
         self._routes = routes
         self._tokens = tokens
+        self._on_use = on_use
 
     def find(self, headers: Headers, sources: Sources) -> Principal | None:
         """Who asks; None without a good credential in one of the sources."""
         for source in sources:
             if (given := _given(headers, source)) and (principal := self._read(given, source)) is not None:
+                if principal.key_id is not None:
+                    self._on_use(principal.key_id)
                 return principal
         return None
 

@@ -7,7 +7,7 @@ dialect with another place for its projects adds a `ProjectSource` beside its ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from isolet.domain.access import Principal, Role
@@ -134,11 +134,16 @@ class OfKey:
         return Found(project=project)
 
 
+# May look at what takes `deploy` to change.
+READERS = frozenset({Role.READ})
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """The smallest role that a caller has in the route's project; `root`: the root key only.
 
-    `also` are roles that may, though they are smaller. `wider` is the role for a part of what the route shows.
+    `also` are roles that may, though they are smaller. `wider` is the role for a part of what the route shows; those
+    in `also` see it, too.
     """
 
     role: Role
@@ -146,6 +151,10 @@ class Access:
     root: bool = False
     also: frozenset[Role] = frozenset()
     wider: Role | None = None
+
+    def for_readers(self) -> Access:
+        """The same for a route that only shows something: who may look at all may use it."""
+        return replace(self, also=self.also | READERS)
 
     def refusal(self, principal: Principal) -> str | None:
         """Why a principal that sees the project may not; None when it may."""
@@ -181,7 +190,8 @@ class Grant:
     @property
     def is_wide(self) -> bool:
         """Whether the caller has the row's wider role."""
-        return self.access.wider is None or self.principal.role.rank >= self.access.wider.rank
+        access, role = self.access, self.principal.role
+        return access.wider is None or role.rank >= access.wider.rank or role in access.also
 
     def require_wide(self) -> None:
         """Raises Forbidden without the row's wider role."""

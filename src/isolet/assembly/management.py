@@ -145,7 +145,12 @@ def _native(core: Core, services: Services) -> list[object]:
     jobs = core.jobs.queue
     invocations = Invocations(records=services.records, jobs=jobs, replays=Replays(routes, core.invoker))
     return [
-        ProjectsDoor(routes=routes, projects=core.projects.service, masters=core.persistence.master_keys),
+        ProjectsDoor(
+            routes=routes,
+            projects=core.projects.service,
+            masters=core.persistence.master_keys,
+            key_uses=core.projects.key_uses,
+        ),
         FunctionsDoor(functions=core.functions.service, deployer=core.functions.deployer),
         NamedFunctionsDoor(
             functions=core.functions.service,

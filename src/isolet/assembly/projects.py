@@ -19,6 +19,7 @@ from isolet.functions.service import Functions
 from isolet.identity.identity import Identities
 from isolet.ids import ProjectId
 from isolet.projects import Projects
+from isolet.projects.key_uses import KeyUses
 from isolet.projects.tokens import Tokens
 from isolet.routing.follower import Follower
 
@@ -29,6 +30,7 @@ class ProjectServices:
 
     service: Projects
     tokens: Tokens
+    key_uses: KeyUses
     credentials: Credentials
     identities: Identities
     follower: Follower
@@ -51,7 +53,17 @@ async def open_projects(
     async def empty(project_id: ProjectId) -> None:
         await _delete_functions(functions.service, project_id)
 
-    service = Projects(database=database, events=registry.changes, clock=host.clock, on_delete=cleanup.run, empty=empty)
+    service = Projects(
+        database=database,
+        events=registry.changes,
+        clock=host.clock,
+        on_delete=cleanup.run,
+        empty=empty,
+        egress_networks=host.settings.egress_networks,
+    )
+    key_uses = KeyUses(database=database, clock=host.clock)
+    host.stack.push_async_callback(key_uses.write)
+    host.loops.loop(key_uses.run(), name="key uses")
     await service.ensure_default()
     tokens = Tokens(database=database, clock=host.clock)
     await tokens.load()
@@ -74,7 +86,8 @@ async def open_projects(
     return ProjectServices(
         service=service,
         tokens=tokens,
-        credentials=Credentials(routes, tokens),
+        key_uses=key_uses,
+        credentials=Credentials(routes, tokens, on_use=key_uses.note),
         identities=identities,
         follower=follower,
     )

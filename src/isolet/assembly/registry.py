@@ -29,7 +29,13 @@ class Registry:
 
 
 def make_registry(host: Host, counters: Counters) -> Registry:
-    routes = Routes(host.root_key, project_limits(host.settings), on_drop=counters.forget)
+    routes = Routes(
+        host.root_key,
+        project_limits(host.settings),
+        clock=host.clock,
+        egress_networks=host.settings.egress_networks,
+        on_drop=counters.forget,
+    )
     # The routes first, so that the others find in them what changed.
     return Registry(
         routes=routes, hosts=_host_names(host.settings), changes=Listeners(routes.follow), cleanup=Cleanup()

@@ -67,6 +67,7 @@ async def open_runtime(host: Host, registry: Registry, observation: Observation,
     configs = ConfigBuilder(host.toolchain.workerd_schema)
     addresses = _open_addresses(host)
     egresses = await _open_egresses(host, routes, configs, pid_files, addresses, run)
+    registry.changes.add(egresses.follow)
     loopback_path = run / "loopback" / "socket"
     host.stack.callback(loopback_path.unlink, missing_ok=True)
     loopback = host.stack.enter_context(bind_unix(loopback_path))
@@ -113,7 +114,7 @@ async def _open_egresses(
         sandbox=host.sandbox,
         pid_files=pid_files,
         folder=run,
-        allowed=host.settings.egress_networks,
+        allowed_of=routes.egress_of,
         addresses=addresses,
         limit_of=lambda project_id: routes.limits_of(project_id).connections,
         idle_timeout_s=host.settings.idle_timeout_s,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from isolet.database.schema import api_keys
 from isolet.domain.access import Key, Role
 from isolet.ids import KeyId, ProjectId
+
+_MARKED_AT_ONCE = 500
 
 
 def insert_key(connection: Connection, key: Key) -> None:
@@ -20,8 +23,18 @@ def insert_key(connection: Connection, key: Key) -> None:
             role=key.role.value,
             digest=key.digest,
             created_at_ms=key.created_at_ms,
+            expires_at_ms=key.expires_at_ms,
         )
     )
+
+
+def mark_used(connection: Connection, key_ids: Collection[KeyId], at_ms: int) -> None:
+    """Keys that were used up to that time; those that are gone are left alone."""
+    ordered = sorted(key_ids)
+    for start in range(0, len(ordered), _MARKED_AT_ONCE):
+        some = api_keys.c.id.in_(ordered[start : start + _MARKED_AT_ONCE])
+        found = update(api_keys).where(some).values(last_used_at_ms=at_ms)
+        connection.execute(found.where(func.coalesce(api_keys.c.last_used_at_ms, 0) < at_ms))
 
 
 def delete_key(connection: Connection, project_id: ProjectId, key_id: KeyId) -> bool:
@@ -54,4 +67,6 @@ def _key(row: Row[Any]) -> Key:
         role=Role(row.role),
         digest=bytes(row.digest),
         created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+        last_used_at_ms=row.last_used_at_ms,
     )

@@ -61,6 +61,7 @@ def _values(project: Project) -> dict[str, Any]:
         "plan": project.plan.value,
         "allowed_origins": list(project.allowed_origins),
         "limits": dict(project.limits),
+        "egress_allow": None if project.egress_allow is None else list(project.egress_allow),
         "created_at_ms": project.created_at_ms,
     }
 
@@ -73,5 +74,6 @@ def _project(row: Row[Any]) -> Project:
         plan=Plan(row.plan),
         allowed_origins=tuple(row.allowed_origins),
         limits=row.limits or {},
+        egress_allow=None if row.egress_allow is None else tuple(row.egress_allow),
         created_at_ms=row.created_at_ms,
     )

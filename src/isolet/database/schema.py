@@ -45,6 +45,7 @@ projects = Table(
     Column("plan", String(20), nullable=False),
     Column("allowed_origins", JSON, nullable=False),
     Column("limits", JSON),
+    Column("egress_allow", JSON(none_as_null=True)),
     _ms("created_at_ms"),
 )
 
@@ -57,6 +58,8 @@ api_keys = Table(
     Column("role", String(20), nullable=False),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     _ms("created_at_ms"),
+    _ms("expires_at_ms", nullable=True),
+    _ms("last_used_at_ms", nullable=True),
     Index("api_keys_project", "project_id"),
 )
 

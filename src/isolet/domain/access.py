@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
+from isolet.clock import parse_iso
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.ids import KeyId, ProjectId
 
@@ -15,20 +16,31 @@ TOKEN_PREFIX = "ist_"  # noqa: S105
 
 
 class Role(StrEnum):
-    """`invoke` may call functions, `deploy` may also manage them, `admin` everything in its project."""
+    """`read` may look, `invoke` may call functions, `deploy` may also manage them, `admin` everything in a project.
 
+    What takes `deploy` to change is shown to `read`, too, but not to `invoke`.
+    """
+
+    READ = "read"
     INVOKE = "invoke"
     DEPLOY = "deploy"
     ADMIN = "admin"
 
     @property
     def rank(self) -> int:
-        return list(Role).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A project's API key; only the SHA-256 of its text is kept."""
+    """A project's API key; only the SHA-256 of its text is kept.
+
+    It is refused from `expires_at_ms` on. `last_used_at_ms` is as the database has it: some seconds old, and older in
+    memory.
+    """
 
     id: KeyId
     project_id: ProjectId
@@ -36,6 +48,11 @@ class Key:
     role: Role
     digest: bytes
     created_at_ms: int
+    expires_at_ms: int | None = None
+    last_used_at_ms: int | None = None
+
+    def is_good(self, now_ms: int) -> bool:
+        return self.expires_at_ms is None or now_ms < self.expires_at_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +93,18 @@ def check_role(value: object) -> Role:
         return Role(str(value))
     except ValueError:
         raise InvalidInput(f"role must be one of {', '.join(Role)}") from None
+
+
+def check_expiry(value: object, now_ms: int) -> int | None:
+    """When a key is to expire, in milliseconds since the epoch; None for never. Raises InvalidInput."""
+    if value is None:
+        return None
+    try:
+        at_ms = parse_iso(value) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        at_ms = None
+    if at_ms is None:
+        raise InvalidInput("expires_at must be a time such as 2027-01-31T12:00:00Z")
+    if at_ms <= now_ms:
+        raise InvalidInput("expires_at must be in the future")
+    return at_ms

@@ -26,7 +26,10 @@ class Plan(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """`limits` holds what the operator set in place of the server's defaults."""
+    """`limits` holds what the operator set in place of the server's defaults.
+
+    `egress_allow` are those of the operator's networks that the project's functions may reach; None for all.
+    """
 
     id: ProjectId
     slug: str
@@ -34,6 +37,7 @@ class Project:
     plan: Plan = Plan.UNLIMITED
     allowed_origins: tuple[str, ...] = ("*",)
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    egress_allow: tuple[str, ...] | None = None
     created_at_ms: int = 0
 
 

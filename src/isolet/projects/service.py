@@ -11,8 +11,9 @@ from isolet.clock import Clock
 from isolet.database import access as stored_keys
 from isolet.database import projects as stored
 from isolet.database.connection import Database
-from isolet.domain.access import Key, check_role, digest, new_key
+from isolet.domain.access import Key, check_expiry, check_role, digest, new_key
 from isolet.domain.changes import Change, KeyCreated, KeyDeleted, ProjectChanged, ProjectDeleted
+from isolet.domain.egress_rules import check_egress
 from isolet.domain.functions import check_text
 from isolet.domain.project_limits import check_overrides, overridden
 from isolet.domain.projects import DEFAULT_SLUG, Project, check_origins, check_plan, check_slug
@@ -21,7 +22,9 @@ from isolet.ids import KeyId, ProjectId, new_id
 from isolet.listeners import Listeners
 
 NAME_MAX_CHARS = 255
-_CHANGES = frozenset({"name", "plan", "allowed_origins", "limits"})
+_CHANGES = frozenset({"name", "plan", "allowed_origins", "limits", "egress_allow"})
+# What a project takes of the server is the operator's to say.
+OF_OPERATOR = frozenset({"plan", "limits"})
 
 
 class Projects:
@@ -35,8 +38,13 @@ class Projects:
         clock: Clock,
         on_delete: Callable[[ProjectId], Awaitable[None]],
         empty: Callable[[ProjectId], Awaitable[None]],
+        egress_networks: Sequence[str] = (),
     ) -> None:
-        """`empty` deletes a project's functions one by one, `on_delete` what else the server has of it."""
+        """`empty` deletes a project's functions one by one, `on_delete` what else the server has of it.
+
+        `egress_networks` are those that the operator opened to functions.
+        """
+        self._egress_networks = egress_networks
         self._empty = empty
         self._database = database
         self._on_delete = on_delete
@@ -60,7 +68,7 @@ class Projects:
         """`values` hold slug and perhaps name, plan, allowed_origins, limits. Raises InvalidInput, Conflict."""
         slug = check_slug(values.get("slug"))
         project = Project(id=ProjectId(new_id()), slug=slug, name=slug, created_at_ms=self._clock.now_ms())
-        project = _changed(project, {name: value for name, value in values.items() if name != "slug"})
+        project = self._changed(project, {name: value for name, value in values.items() if name != "slug"})
         await self._database.write(stored.insert_project, project)
         self._events.publish(ProjectChanged(project=project))
         return project
@@ -71,7 +79,7 @@ class Projects:
 
     async def update(self, project: Project, changes: Mapping[str, Any]) -> Project:
         """Raises InvalidInput, and NotFound for a project that was deleted meanwhile."""
-        after = _changed(project, changes)
+        after = self._changed(project, changes)
         await self._database.write(stored.update_project, after)
         self._events.publish(ProjectChanged(project=after))
         return after
@@ -88,14 +96,15 @@ class Projects:
 
     async def create_key(self, project: Project, values: Mapping[str, Any]) -> tuple[Key, str]:
         """The key's record and its text, which is not to be had again. Raises InvalidInput."""
-        text = new_key()
+        text, now_ms = new_key(), self._clock.now_ms()
         key = Key(
             id=KeyId(new_id()),
             project_id=project.id,
             name=check_text("name", values.get("name"), max_chars=NAME_MAX_CHARS),
             role=check_role(values.get("role")),
             digest=digest(text),
-            created_at_ms=self._clock.now_ms(),
+            created_at_ms=now_ms,
+            expires_at_ms=check_expiry(values.get("expires_at"), now_ms),
         )
         await self._database.write(stored_keys.insert_key, key)
         self._events.publish(KeyCreated(key=key))
@@ -112,18 +121,19 @@ class Projects:
             raise NotFound("Key not found")
         self._events.publish(KeyDeleted(key_id=KeyId(key_id)))
 
-
-def _changed(project: Project, changes: Mapping[str, Any]) -> Project:
-    unknown = sorted(changes.keys() - _CHANGES)
-    if unknown:
-        raise InvalidInput(f"{unknown[0]} cannot be set")
-    values: dict[str, Any] = {}
-    if "name" in changes:
-        values["name"] = check_text("name", changes["name"], max_chars=NAME_MAX_CHARS)
-    if "plan" in changes:
-        values["plan"] = check_plan(changes["plan"])
-    if "allowed_origins" in changes:
-        values["allowed_origins"] = check_origins(changes["allowed_origins"])
-    if "limits" in changes:
-        values["limits"] = overridden(project.limits, check_overrides(changes["limits"]))
-    return replace(project, **values)
+    def _changed(self, project: Project, changes: Mapping[str, Any]) -> Project:
+        unknown = sorted(changes.keys() - _CHANGES)
+        if unknown:
+            raise InvalidInput(f"{unknown[0]} cannot be set")
+        values: dict[str, Any] = {}
+        if "name" in changes:
+            values["name"] = check_text("name", changes["name"], max_chars=NAME_MAX_CHARS)
+        if "plan" in changes:
+            values["plan"] = check_plan(changes["plan"])
+        if "allowed_origins" in changes:
+            values["allowed_origins"] = check_origins(changes["allowed_origins"])
+        if "limits" in changes:
+            values["limits"] = overridden(project.limits, check_overrides(changes["limits"]))
+        if "egress_allow" in changes:
+            values["egress_allow"] = check_egress(changes["egress_allow"], self._egress_networks)
+        return replace(project, **values)

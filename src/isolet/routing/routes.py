@@ -6,11 +6,12 @@ A table is an immutable snapshot that is replaced whole; `Routes` holds the curr
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import assert_never
 
+from isolet.clock import Clock, SystemClock
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.agents import AGENT_DEFAULTS
 from isolet.domain.changes import (
@@ -22,6 +23,7 @@ from isolet.domain.changes import (
     ProjectChanged,
     ProjectDeleted,
 )
+from isolet.domain.egress_rules import effective
 from isolet.domain.functions import Function, FunctionType, ResponseMode, triggers_of
 from isolet.domain.limits import Limits
 from isolet.domain.project_limits import ProjectLimits
@@ -93,7 +95,7 @@ class _Snapshot:
 class Routes:
     """Lookups take the current snapshot; changes replace it. `on_drop` hears of functions that are gone.
 
-    `limits` are those of a project without its own.
+    `limits` are those of a project without its own, `egress_networks` those that the operator opened to functions.
     """
 
     def __init__(
@@ -101,8 +103,12 @@ class Routes:
         root_key: str,
         limits: ProjectLimits | None = None,
         *,
+        clock: Clock | None = None,
+        egress_networks: Sequence[str] = (),
         on_drop: Callable[[FunctionId], None] = lambda _: None,
     ) -> None:
+        self._clock = clock or SystemClock()
+        self._egress_networks = tuple(egress_networks)
         self._limits = limits or ProjectLimits()
         self._root_digest = digest(root_key)
         self._root = Principal(role=Role.ADMIN)
@@ -130,6 +136,11 @@ class Routes:
     def limits_of(self, project_id: ProjectId) -> ProjectLimits:
         """What a project may take of the server."""
         return self._now.limits.get(project_id, self._limits)
+
+    def egress_of(self, project_id: ProjectId) -> tuple[str, ...]:
+        """The networks that a project's functions may reach besides public addresses."""
+        project = self._now.projects_by_id.get(project_id)
+        return () if project is None else effective(project.egress_allow, self._egress_networks)
 
     @property
     def functions(self) -> Mapping[str, Route]:
@@ -186,7 +197,7 @@ class Routes:
         if hmac.compare_digest(given, self._root_digest):
             return self._root
         known = self._now.keys.get(given)
-        if known is None or not hmac.compare_digest(known.digest, given):
+        if known is None or not hmac.compare_digest(known.digest, given) or not known.is_good(self._clock.now_ms()):
             return None
         return Principal(role=known.role, key_id=known.id, project_id=known.project_id)
 

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from socket import socket
 
+from isolet.domain.changes import Change, ProjectChanged
 from isolet.domain.networks import METADATA, Network
 from isolet.errors import PlatformError
 from isolet.ids import ProjectId
@@ -59,6 +60,7 @@ class Egress:
     def __init__(self, owner: Egresses, project_id: ProjectId) -> None:
         self._owner = owner
         self.project_id = project_id
+        self._allowed: tuple[str, ...] = ()
         name = project_id.replace("-", "")[:20]
         self.folder = owner.sockets / name
         self.inside = owner.inside / name
@@ -66,7 +68,11 @@ class Egress:
             folder.mkdir(exist_ok=True)
         self.socket = self.folder / "socket"
         self.channel = Channel(str(self.inside / SOCKET_NAME))
-        reasons = Reasons(allowed=owner.allowed, denied=owner.denied, limit=lambda: owner.connections_max(project_id))
+        reasons = Reasons(
+            allowed=lambda: owner.allowed(project_id),
+            denied=lambda: owner.denied(project_id),
+            limit=lambda: owner.connections_max(project_id),
+        )
         self._answers = Answers(self.inside / HOST_SOCKET, reasons.answer)
         listeners = {GATE_SOCKET: listen(self.socket), SOCKET_NAME: listen(self.inside / SOCKET_NAME)}
         self._process = SupervisedChild("egress", project_id, listeners, self._start, self._guard, tasks=owner.tasks)
@@ -82,10 +88,17 @@ class Egress:
         if child is not None:
             child.kill()
 
+    def check_rules(self) -> None:
+        """Restart a process whose rules are not those of its project any more."""
+        if tuple(self._owner.allowed(self.project_id)) != self._allowed:
+            self.restart()
+
     async def _start(self, listeners: Mapping[str, socket]) -> Child:
         await self._answers.start()
         self._process.check_wanted()
-        return self._owner.spawn(listeners, self.inside, self._owner.connections_max(self.project_id))
+        self._allowed = tuple(self._owner.allowed(self.project_id))
+        connections_max = self._owner.connections_max(self.project_id)
+        return self._owner.spawn(listeners, self.inside, connections_max=connections_max, allowed=self._allowed)
 
     async def _guard(self, child: Child) -> None:
         """End a process that grows too large; the next connection starts another."""
@@ -110,7 +123,10 @@ class Egress:
 
 
 class Egresses:
-    """Every project's way out that is in use. `limit_of` gives how many connections its functions may have open."""
+    """Every project's way out that is in use.
+
+    `limit_of` gives how many connections its functions may have open, `allowed_of` the networks opened to them.
+    """
 
     def __init__(
         self,
@@ -119,7 +135,7 @@ class Egresses:
         sandbox: Sandbox,
         pid_files: PidFiles,
         folder: Path,
-        allowed: Sequence[str],
+        allowed_of: Callable[[ProjectId], Sequence[str]],
         addresses: Addresses,
         limit_of: Callable[[ProjectId], int],
         idle_timeout_s: float,
@@ -128,7 +144,7 @@ class Egresses:
         self._trust = any(Path(file).is_file() for file in _CA_FILES)
         if not self._trust:
             log.warning("no CA certificates on this machine: functions cannot fetch https")
-        self.allowed = allowed
+        self.allowed = allowed_of
         self._addresses = addresses
         addresses.on_change(self._restart)
         self._configs = configs
@@ -151,7 +167,7 @@ class Egresses:
         folder = self.inside / "check"
         folder.mkdir()
         listeners = {name: listen(folder / name) for name in (GATE_SOCKET, SOCKET_NAME)}
-        child = self.spawn(listeners, folder, 1)
+        child = self.spawn(listeners, folder, connections_max=1, allowed=())
         try:
             listening = await child.started(self._start_timeout_s)
         except TimeoutError:
@@ -192,15 +208,24 @@ class Egresses:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         return max(1, min(self._limit_of(project_id), (hard - _OPEN_FILES_BASE) // _OPEN_FILES_EACH))
 
-    def denied(self) -> list[str]:
+    def denied(self, project_id: ProjectId) -> list[str]:
         """The ranges that are refused now."""
-        return denied_networks(self.allowed, own=self._addresses.current)
+        return denied_networks(self.allowed(project_id), own=self._addresses.current)
 
-    def spawn(self, listeners: Mapping[str, socket], inside: Path, connections_max: int) -> Child:
+    def follow(self, change: Change) -> None:
+        """A listener. Where a project may reach less or more now, its connections end; the next ones obey that."""
+        if isinstance(change, ProjectChanged):
+            for egress in self._in_use.services:
+                if egress.project_id == change.project.id:
+                    egress.check_rules()
+
+    def spawn(
+        self, listeners: Mapping[str, socket], inside: Path, *, connections_max: int, allowed: Sequence[str]
+    ) -> Child:
         """Start a process. Raises PlatformError."""
         config = self._configs.egress(
-            allow=["public", *self.allowed],
-            deny=self.denied(),
+            allow=["public", *allowed],
+            deny=denied_networks(allowed, own=self._addresses.current),
             inside=self._sandbox.path(inside, _INSIDE),
             connections_max=connections_max,
             trust_system_cas=self._trust,

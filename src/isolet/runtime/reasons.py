@@ -23,9 +23,9 @@ class Reasons:
     """`GET /reason?host=NAME` answers `{"refused", "text"}`, or null; `GET /limit` a number."""
 
     def __init__(
-        self, *, allowed: Sequence[str], denied: Callable[[], Sequence[str]], limit: Callable[[], int]
+        self, *, allowed: Callable[[], Sequence[str]], denied: Callable[[], Sequence[str]], limit: Callable[[], int]
     ) -> None:
-        self._allowed = [ipaddress.ip_network(network) for network in allowed]
+        self._allowed = allowed
         self._denied = denied
         self._limit = limit
         self._looking = 0
@@ -46,8 +46,9 @@ class Reasons:
             return None
         except OSError:
             return {"refused": False, "text": "the name is not known"}
+        allowed = [ipaddress.ip_network(network) for network in self._allowed()]
         denied = [ipaddress.ip_network(network) for network in self._denied()]
-        refused = [address for address in addresses if is_refused(address, self._allowed, denied)]
+        refused = [address for address in addresses if is_refused(address, allowed, denied)]
         if len(refused) < len(addresses):
             return None
         leads = "" if str(refused[0]) == host else f"it leads to {refused[0]}, "

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from functools import partial
 
 from isolet.database import access as stored
 from isolet.database import projects
 from isolet.database.connection import Database
 from isolet.domain.access import Role
+from isolet.ids import KeyId
 from tests.integration.database.rows import a_key, a_project
 
 
@@ -33,3 +35,17 @@ async def test_a_key_is_deleted_in_its_own_project_only(database: Database) -> N
     assert await database.write(stored.delete_key, shop.id, key.id) is True
     assert await database.write(stored.delete_key, shop.id, key.id) is False
     assert await database.read(stored.list_keys) == []
+
+
+async def test_the_last_use_of_keys_only_moves_on(database: Database) -> None:
+    shop = a_project("shop")
+    keys = [a_key(shop, f"k{number:04}", expires_at_ms=number or None) for number in range(502)]
+    await database.write(projects.insert_project, shop)
+    for key in keys:
+        await database.write(stored.insert_key, key)
+    used = {key.id for key in keys[1:]} | {KeyId("gone")}
+
+    await database.write(stored.mark_used, used, 500)
+    await database.write(stored.mark_used, {keys[3].id}, 400)
+
+    assert await database.read(stored.list_keys) == [keys[0], *(replace(key, last_used_at_ms=500) for key in keys[1:])]

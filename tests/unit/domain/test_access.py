@@ -20,7 +20,7 @@ def test_the_root_acts_on_every_project() -> None:
 @pytest.mark.parametrize("held", Role)
 @pytest.mark.parametrize("needed", Role)
 def test_a_role_may_do_what_smaller_ones_may(held: Role, needed: Role) -> None:
-    order = [Role.INVOKE, Role.DEPLOY, Role.ADMIN]
+    order = [Role.READ, Role.INVOKE, Role.DEPLOY, Role.ADMIN]
     principal = Principal(role=held, project_id=OURS)
     if order.index(held) >= order.index(needed):
         principal.require(needed, OURS)
@@ -55,5 +55,5 @@ def test_roles_are_known_by_name(role: Role) -> None:
 
 @pytest.mark.parametrize("value", ["owner", "", None, 1, ["admin"]])
 def test_other_roles_are_refused(value: object) -> None:
-    with pytest.raises(InvalidInput, match=r"^role must be one of invoke, deploy, admin$"):
+    with pytest.raises(InvalidInput, match=r"^role must be one of read, invoke, deploy, admin$"):
         check_role(value)

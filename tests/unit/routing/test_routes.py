@@ -55,6 +55,37 @@ def test_a_route_is_what_a_door_must_know_of_a_function() -> None:
     )
 
 
+class Now:
+    def __init__(self) -> None:
+        self.ms = 1000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+def test_a_key_is_refused_from_the_moment_on_at_which_it_expires() -> None:
+    now = Now()
+    routes = Routes("root-key", clock=now)
+    routes.load(functions=[], projects=[SHOP], keys=[replace(SHOP_KEY, expires_at_ms=2000)])
+    assert routes.principal("isk_shop") is not None
+    now.ms = 1999
+    assert routes.principal("isk_shop") is not None
+    now.ms = 2000
+    assert routes.principal("isk_shop") is None
+
+
+def test_a_project_reaches_what_is_left_of_its_networks_within_the_operators() -> None:
+    routes = Routes("root-key", egress_networks=["10.0.0.0/8", "192.168.1.0/24"])
+    routes.load(functions=[], projects=[DEFAULT, SHOP], keys=[])
+    assert routes.egress_of(SHOP.id) == ("10.0.0.0/8", "192.168.1.0/24")
+    routes.put_project(replace(SHOP, egress_allow=("10.1.0.0/16", "172.16.0.0/12")))
+    assert routes.egress_of(SHOP.id) == ("10.1.0.0/16",)
+    routes.put_project(replace(SHOP, egress_allow=()))
+    assert routes.egress_of(SHOP.id) == ()
+    assert routes.egress_of(DEFAULT.id) == ("10.0.0.0/8", "192.168.1.0/24")
+    assert routes.egress_of(ProjectId("gone")) == ()
+
+
 def test_the_limits_of_a_project_are_its_own_or_those_of_the_server() -> None:
     routes = Routes("root-key", ProjectLimits(functions=5, connections=6))
     own = replace(SHOP, limits={"functions": 7, "of a later release": 8})

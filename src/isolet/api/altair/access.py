@@ -10,6 +10,7 @@ from isolet.domain.access import Role
 # Calls of functions tell of a space that the caller does not see as of a function that is not there.
 INVOKE = Access(Role.INVOKE, PathSlug(parameter="space", missing="function not found"))
 DEPLOY = Access(Role.DEPLOY, PathSlug(parameter="space", missing="space not found"))
+READ = DEPLOY.for_readers()
 
 
 def callers(credentials: Credentials) -> Callers:

@@ -32,6 +32,7 @@ from isolet.errors import (
     NotFound,
     RequestError,
 )
+from isolet.ids import ProjectId
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
@@ -131,7 +132,7 @@ class AltairCalls:
         if route.version is None:
             raise NotDeployed("function not ready")
         headers = scope["headers"]
-        url = self._callback_url(headers)
+        url = self._callback_url(headers, route.project_id)
         if _hops(headers) >= _HOPS_MAX:
             raise RequestError("The call was made by a callback of a callback, too often in a row")
         key = get(headers, b"idempotency-key")
@@ -176,14 +177,14 @@ class AltairCalls:
         else:
             digest.update(body)
 
-    def _callback_url(self, headers: Headers) -> str | None:
+    def _callback_url(self, headers: Headers, project_id: ProjectId) -> str | None:
         value = get(headers, b"x-callback-url")
         if value is None:
             return None
         return check_url(
             value.decode("latin-1").strip(),
             label="X-Callback-Url",
-            allowed=self.settings.egress_networks,
+            allowed=self.routes.egress_of(project_id),
             own=self.addresses.current,
             http=self.settings.callback_http,
         )

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from isolet.access import rates
 from isolet.access.credentials import Credentials
 from isolet.api.altair import shapes
-from isolet.api.altair.access import DEPLOY
+from isolet.api.altair.access import DEPLOY, READ
 from isolet.api.reply import Json, large
 from isolet.api.request import json_body, open_body
 from isolet.api.rows import GrantedProject, route
@@ -88,7 +88,7 @@ class AltairFunctions:
         function = await self.publisher.create(project.id, values)
         return await self._reply(function, project, 0, status_code=201)
 
-    @route("GET", "/functions", DEPLOY)
+    @route("GET", "/functions", READ)
     async def list_functions(
         self, project: GrantedProject, limit: str | None = None, cursor: str | None = None
     ) -> Response:
@@ -109,7 +109,7 @@ class AltairFunctions:
 
         return await large(shape)
 
-    @route("GET", "/functions/{name}", DEPLOY)
+    @route("GET", "/functions/{name}", READ)
     async def get(self, project: GrantedProject, name: str) -> Response:
         return await self._counted(await self._function(project, name), project)
 
@@ -125,7 +125,7 @@ class AltairFunctions:
         await self.functions.delete(project.id, function.id)
         return Response(status_code=204)
 
-    @route("GET", "/functions/{name}/code", DEPLOY)
+    @route("GET", "/functions/{name}/code", READ)
     async def code(self, project: GrantedProject, name: str) -> Response:
         function = await self._function(project, name)
         if function.version is None:
@@ -133,7 +133,7 @@ class AltairFunctions:
         live = await self.functions.version(function.id, function.version)
         return await large(lambda: {"code": shapes.encoded(live.code)})
 
-    @route("GET", "/functions/{name}/logs", DEPLOY)
+    @route("GET", "/functions/{name}/logs", READ)
     async def logs(self, project: GrantedProject, name: str, since: str | None = None, tail: str = "0") -> Response:
         function = await self._function(project, name)
         if function.version is None:

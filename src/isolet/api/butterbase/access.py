@@ -41,6 +41,7 @@ class App:
 
 INVOKE = Access(Role.INVOKE, App())
 DEPLOY = Access(Role.DEPLOY, App())
+READ = DEPLOY.for_readers()
 
 
 def callers(credentials: Credentials) -> Callers:

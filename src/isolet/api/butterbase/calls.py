@@ -34,6 +34,7 @@ from isolet.api.butterbase.errors import (
 )
 from isolet.api.butterbase.identity import CALLER_FAMILY, Identity, service_identity
 from isolet.api.request_ids import send_error
+from isolet.domain.access import Role
 from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
 from isolet.domain.tokens import TOKEN_MAX_BYTES, is_user_id
@@ -169,6 +170,7 @@ class ButterbaseCalls:
         principal = self.callers.find(headers)
         identity = Identity()
         if principal is not None and principal.sees(project.id):
+            principal.require(Role.INVOKE, project.id)
             identity = service_identity(principal, project)
         elif token and len(token) <= TOKEN_MAX_BYTES:
             user_id = await self.identities.user(project.id, token)

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 
 from isolet.access.authorization import Authorizer
 from isolet.api.butterbase import shapes
-from isolet.api.butterbase.access import DEPLOY
+from isolet.api.butterbase.access import DEPLOY, READ
 from isolet.api.butterbase.log import LOG_MAX, LogStream
 from isolet.api.log_streams import LogStreamResponse
 from isolet.api.reply import Json, large, streamed
@@ -58,12 +58,12 @@ class ButterbaseFunctions:
         function = await self.publisher.publish(grant.project.id, release, created_by_id=grant.principal.key_id)
         return Json(shapes.deployed_object(function, public_base(request, self.settings), app_id))
 
-    @route("GET", "/functions", DEPLOY)
+    @route("GET", "/functions", READ)
     async def list_functions(self, request: Request, project: GrantedProject, app_id: str) -> Response:
         base = public_base(request, self.settings)
         return streamed("functions", partial(_listed, base, app_id), self._by_name(project))
 
-    @route("GET", "/functions/{name:path}/logs", DEPLOY)
+    @route("GET", "/functions/{name:path}/logs", READ)
     async def list_logs(self, request: Request, project: GrantedProject, name: str) -> Response:
         function_id = await self._logged(request, project, name)
         limit, since_ms, failed = _log_query(request)
@@ -71,7 +71,7 @@ class ButterbaseFunctions:
         logs = [shapes.log_entry(call) for call in found[:limit]]
         return Json({"logs": logs, "hasMore": len(found) > limit})
 
-    @route("GET", "/functions/{name:path}/logs/stream", DEPLOY)
+    @route("GET", "/functions/{name:path}/logs/stream", READ)
     async def stream_logs(self, request: Request, grant: Granted, name: str) -> Response:
         project = grant.project
         function = await self.publisher.find(project.id, name)
@@ -86,7 +86,7 @@ class ButterbaseFunctions:
         most = self.routes.limits_of(project.id).log_streams
         return LogStreamResponse(events, tail=self.tail, project_id=project.id, most=most, headers=headers)
 
-    @route("GET", "/functions/{name:path}", DEPLOY)
+    @route("GET", "/functions/{name:path}", READ)
     async def get_function(self, request: Request, project: GrantedProject, app_id: str, name: str) -> Response:
         function = await self.publisher.find(project.id, name, with_code=True)
         calls = await self.metrics.summaries([function.id])

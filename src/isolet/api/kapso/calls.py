@@ -23,6 +23,7 @@ from isolet.api.asgi import (
 from isolet.api.body import Body, JsonForm
 from isolet.api.kapso.errors import error_reply
 from isolet.api.request_ids import send_error
+from isolet.domain.access import Role
 from isolet.domain.functions import ResponseMode
 from isolet.domain.invocations import Door
 from isolet.errors import (
@@ -121,6 +122,8 @@ class KapsoCalls:
             rates.count(scope, principal.project_id)
         if route is None or not (route.public or may):
             raise NotFound(_NOT_FOUND)
+        if principal is not None and may:
+            principal.require(Role.INVOKE, route.project_id)
         return route
 
     async def _send_wrapped(self, send: Send, reply: Reply) -> None:

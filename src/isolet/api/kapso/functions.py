@@ -10,7 +10,7 @@ from fastapi import Request, Response
 
 from isolet.access.rules import Grant
 from isolet.api.kapso import shapes
-from isolet.api.kapso.access import DEPLOY
+from isolet.api.kapso.access import DEPLOY, READ
 from isolet.api.kapso.calls import OLDER
 from isolet.api.reply import Json, large, streamed
 from isolet.api.request import json_body, public_base
@@ -49,7 +49,7 @@ class KapsoFunctions:
     settings: Settings
     prefix: str
 
-    @route("GET", "/functions", DEPLOY)
+    @route("GET", "/functions", READ)
     async def list_functions(self, request: Request, project: GrantedProject) -> Response:
         # Whole, as the description has it: each function with its code, and no pages.
         shape = partial(self._object, public_base(request, self.settings))
@@ -66,7 +66,7 @@ class KapsoFunctions:
         )
         return await self._reply(request, function, status_code=201)
 
-    @route("GET", _ONE, DEPLOY)
+    @route("GET", _ONE, READ)
     async def get_function(self, request: Request, grant: Granted, function_id: str) -> Response:
         function = await self._function(grant, function_id, with_code=True)
         latest = await self.records.latest(function.id, limit=_LATEST)
@@ -97,7 +97,7 @@ class KapsoFunctions:
         await self.deployer.accept(function)
         return Json(_deploy_reply(function, self.prefix), status_code=202)
 
-    @route("GET", _ONE + "/invocations", DEPLOY)
+    @route("GET", _ONE + "/invocations", READ)
     async def list_invocations(self, request: Request, grant: Granted, function_id: str) -> Response:
         function = await self._function(grant, function_id)
         succeeded, limit = _invocation_query(request)
@@ -114,7 +114,7 @@ class KapsoFunctions:
 
         return await large(shape)
 
-    @route("GET", _ONE + "/secrets", DEPLOY)
+    @route("GET", _ONE + "/secrets", READ)
     async def list_secrets(self, grant: Granted, function_id: str) -> Response:
         found = await self.secrets.list(await self._function(grant, function_id))
         return Json({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})

@@ -24,6 +24,7 @@ from isolet.routing.routes import Routes
 
 _INVOKE = Access(Role.INVOKE, OfKey())
 _DEPLOY = Access(Role.DEPLOY, OfKey())
+_READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
@@ -44,7 +45,7 @@ class DeliveriesDoor:
     jobs: Jobs
     secrets: WebhookSecrets
 
-    @route("GET", "/deliveries", _DEPLOY, tags=["deliveries"])
+    @route("GET", "/deliveries", _READ, tags=["deliveries"])
     async def list_deliveries(
         self,
         grant: Granted,

@@ -25,11 +25,12 @@ from isolet.invocations import AsyncInvocation, Invocations, RecordedInvocation
 from isolet.jobs.queue import Jobs
 from isolet.routing.routes import Routes
 
-_NAMED = Access(Role.DEPLOY, OfKey(slug="project", function="function"))
+_NAMED = Access(Role.DEPLOY, OfKey(slug="project", function="function")).for_readers()
 _INVOKE = Access(Role.INVOKE, OfKey())
 _DEPLOY = Access(Role.DEPLOY, OfKey())
 # Who may call a function may know what became of an asynchronous call, but not its record.
 _RECORD = Access(Role.INVOKE, OfKey(), wider=Role.DEPLOY)
+_READ = _RECORD.for_readers()
 _STATUSES: dict[str, JobState | Status] = {value: kind(value) for kind in (JobState, Status) for value in kind}
 StatusText = Annotated[str | None, Query(json_schema_extra={"enum": list(_STATUSES)})]
 
@@ -76,7 +77,7 @@ class InvocationsDoor:
         data = await asyncio.to_thread(lambda: [_summary(item) for item in page.items])
         return {"data": data, "next_cursor": page.following}
 
-    @route("GET", "/invocations/{invocation_id}", _RECORD, tags=["invocations"])
+    @route("GET", "/invocations/{invocation_id}", _READ, tags=["invocations"])
     async def get_invocation(self, grant: Granted, invocation_id: str) -> Response:
         found = await self.invocations.get(invocation_id, grant.principal.project_id, with_record=grant.is_wide)
         if isinstance(found, AsyncInvocation):

@@ -30,7 +30,7 @@ class LimitsDoor:
     routes: Routes
     settings: Settings
 
-    @route("GET", "/limits", Access(Role.INVOKE, OfKey()), tags=["operation"])
+    @route("GET", "/limits", Access(Role.READ, OfKey()), tags=["operation"])
     async def get_limits(self, project: GrantedProject) -> dict[str, Any]:
         """Any key may ask. Units are in the names; null: no limit.
 

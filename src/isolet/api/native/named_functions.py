@@ -31,6 +31,8 @@ from isolet.functions.service import Functions
 
 _IN_PROJECT = Access(Role.DEPLOY, PathSlug())
 _OF_FUNCTION = Access(Role.DEPLOY, PathFunction())
+_READ_IN_PROJECT = _IN_PROJECT.for_readers()
+_READ_FUNCTION = _OF_FUNCTION.for_readers()
 # Base64 makes four characters of three bytes, and JSON escapes some.
 _BODY_MAX_BYTES = 2 * SOURCES_MAX_BYTES
 _VALUES_MAX = 8 * FILES_MAX
@@ -65,7 +67,7 @@ class NamedFunctionsDoor:
         outcome = await self.named.create(grant.project.id, name, wanted, created_by_id=grant.principal.key_id)
         return await self._answer(outcome, grant, wait, accepted=201)
 
-    @route("GET", "/projects/{slug}/functions/{name}", _IN_PROJECT, tags=["functions"])
+    @route("GET", "/projects/{slug}/functions/{name}", _READ_IN_PROJECT, tags=["functions"])
     async def get_named_function(self, project: GrantedProject, name: str) -> Response:
         return Json(shapes.function_object(await self.functions.find(project.id, name), project.slug))
 
@@ -81,13 +83,13 @@ class NamedFunctionsDoor:
         outcome = Outcome(function=grant.function, created=False, deploy=await self.deployer.accept(grant.function))
         return await self._answer(outcome, grant, wait, accepted=202)
 
-    @route("GET", "/functions/{function_id}/files", _OF_FUNCTION, tags=["functions"])
+    @route("GET", "/functions/{function_id}/files", _READ_FUNCTION, tags=["functions"])
     async def get_files(self, function: GrantedFunction, version: VersionNumber | None = None) -> Response:
         """The sources as they were sent: of a version, else those that the next deploy takes."""
         sources = await self._sources(function, version)
         return await large(sources.to_json)
 
-    @route("GET", "/functions/{function_id}/diff", _OF_FUNCTION, tags=["functions"], response_class=PlainTextResponse)
+    @route("GET", "/functions/{function_id}/diff", _READ_FUNCTION, tags=["functions"], response_class=PlainTextResponse)
     async def get_diff(
         self,
         function: GrantedFunction,
@@ -101,7 +103,7 @@ class NamedFunctionsDoor:
         text = await asyncio.to_thread(diff, before, after)
         return PlainTextResponse(text)
 
-    @route("GET", "/functions/{function_id}/secrets", _OF_FUNCTION, tags=["functions"])
+    @route("GET", "/functions/{function_id}/secrets", _READ_FUNCTION, tags=["functions"])
     async def list_secrets(self, function: GrantedFunction) -> Response:
         """Names and kinds; a value is never shown."""
         found = await self.secrets.list(function)

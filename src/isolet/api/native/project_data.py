@@ -34,6 +34,7 @@ from isolet.settings import Settings
 _CHUNK = 1024 * 1024
 _METADATA_HEADER = "x-kv-metadata"
 _DEPLOY = Access(Role.DEPLOY, PathSlug())
+_READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
@@ -55,7 +56,7 @@ class StorageDoor:
     backups: Backups
     settings: Settings
 
-    @route("GET", "/projects/{slug}/kv", _DEPLOY, tags=["kv"])
+    @route("GET", "/projects/{slug}/kv", _READ, tags=["kv"])
     async def list_keys(
         self, project: GrantedProject, prefix: str = "", limit: Limit = 50, cursor: str | None = None
     ) -> Response:
@@ -63,7 +64,7 @@ class StorageDoor:
         # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
         return await page_reply(_key, keys, following)
 
-    @route("GET", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, tags=["kv"])
+    @route("GET", "/projects/{slug}/kv/{key:kv_key}", _READ, tags=["kv"])
     async def get_value(self, request: Request, project: GrantedProject, key: str) -> Response:
         _check_path(request)
         found = await self.kv.get(project.id, key)
@@ -87,7 +88,7 @@ class StorageDoor:
         await self.kv.delete(project.id, key)
         return Response(status_code=204)
 
-    @route("GET", "/projects/{slug}/database", _DEPLOY, tags=["database"])
+    @route("GET", "/projects/{slug}/database", _READ, tags=["database"])
     async def figures(self, project: GrantedProject) -> dict[str, Any]:
         found = await self.sql.figures(project.id)
         tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
@@ -98,7 +99,7 @@ class StorageDoor:
         parts = await self.sql.answer(project.id, body.sql, body.params, arrays=body.rows == "arrays")
         return StreamingResponse(parts, media_type="application/json")
 
-    @route("GET", "/projects/{slug}/database/export", _DEPLOY, tags=["database"])
+    @route("GET", "/projects/{slug}/database/export", _READ, tags=["database"])
     async def export(self, project: GrantedProject) -> Response:
         text = await self.sql.export(project.id, self.settings.max_body_bytes)
         return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")

@@ -14,12 +14,14 @@ from isolet.api.reply import page_reply
 from isolet.api.rows import Granted, GrantedProject, route
 from isolet.domain.access import Role
 from isolet.domain.projects import Project
+from isolet.errors import Forbidden
 from isolet.functions.master_keys import MasterKeys
 from isolet.ids import KeyId
-from isolet.projects import Projects
+from isolet.projects import OF_OPERATOR, Projects
+from isolet.projects.key_uses import KeyUses
 from isolet.routing.routes import Routes
 
-_ANY = Access(Role.INVOKE, PathSlug())
+_ANY = Access(Role.READ, PathSlug())
 _ADMIN = Access(Role.ADMIN, PathSlug())
 _ROOT = Access(Role.ADMIN, PathSlug(), root=True)
 _ROOT_ALONE = Access(Role.ADMIN, OfKey(), root=True)
@@ -30,12 +32,13 @@ class ProjectsDoor:
     routes: Routes
     projects: Projects
     masters: MasterKeys
+    key_uses: KeyUses
 
     @route("POST", "/projects", _ROOT_ALONE, status_code=201, tags=["projects"])
     async def create_project(self, body: shapes.ProjectCreate) -> dict[str, Any]:
         return self._shown(await self.projects.create(body.model_dump(exclude_none=True)))
 
-    @route("GET", "/projects", Access(Role.INVOKE, OfKey(every=True)), tags=["projects"])
+    @route("GET", "/projects", Access(Role.READ, OfKey(every=True)), tags=["projects"])
     async def list_projects(self, grant: Granted, limit: Limit = 50, cursor: str | None = None) -> Response:
         """By slug. A project's key sees its own."""
         own = grant.found.project
@@ -51,9 +54,13 @@ class ProjectsDoor:
     async def get_project(self, project: GrantedProject) -> dict[str, Any]:
         return self._shown(project)
 
-    @route("PATCH", "/projects/{slug}", _ROOT, tags=["projects"])
-    async def update_project(self, project: GrantedProject, body: shapes.ProjectUpdate) -> dict[str, Any]:
-        return self._shown(await self.projects.update(project, body.model_dump(exclude_unset=True)))
+    @route("PATCH", "/projects/{slug}", _ADMIN, tags=["projects"])
+    async def update_project(self, grant: Granted, body: shapes.ProjectUpdate) -> dict[str, Any]:
+        """Change what is sent. `plan` and `limits` are the root key's."""
+        changes = body.model_dump(exclude_unset=True)
+        if not grant.principal.is_root and (refused := sorted(OF_OPERATOR & changes.keys())):
+            raise Forbidden(f"{refused[0]} of a project needs the root key")
+        return self._shown(await self.projects.update(grant.project, changes))
 
     @route("DELETE", "/projects/{slug}", _ROOT, status_code=204, tags=["projects"])
     async def delete_project(self, project: GrantedProject) -> Response:
@@ -68,6 +75,7 @@ class ProjectsDoor:
     @route("GET", "/projects/{slug}/keys", _ADMIN, tags=["keys"])
     async def list_keys(self, project: GrantedProject, limit: Limit = 50, cursor: str | None = None) -> Response:
         after = None if cursor is None else KeyId(id_cursor(cursor))
+        await self.key_uses.write()
         found = await self.projects.list_keys(project, limit=limit + 1, after=after)
         following = found[limit - 1].id if len(found) > limit else None
         return await page_reply(shapes.key_object, found[:limit], following)

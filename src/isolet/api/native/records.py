@@ -27,8 +27,10 @@ from isolet.observe.usage_stats import UsageStats
 from isolet.routing.routes import Routes
 
 _KEEP_ALIVE_S = 15.0
-_NAMED = Access(Role.DEPLOY, OfKey(slug="project", function="function"))
-_FUNCTION = Access(Role.DEPLOY, PathFunction())
+_NAMED = Access(Role.DEPLOY, OfKey(slug="project", function="function")).for_readers()
+_FUNCTION = Access(Role.DEPLOY, PathFunction()).for_readers()
+
+_USAGE = Access(Role.DEPLOY, OfKey(slug="project", every=True)).for_readers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ class RecordsDoor:
     async def metrics(self, function: GrantedFunction, window: str = "24h") -> dict[str, Any]:
         return shapes.metrics(function.id, window, await self.usage_stats.function(function.id, window))
 
-    @route("GET", "/usage", Access(Role.DEPLOY, OfKey(slug="project", every=True)), tags=["metrics"])
+    @route("GET", "/usage", _USAGE, tags=["metrics"])
     async def usage(self, grant: Granted, month: str | None = None) -> dict[str, Any]:
         """Sums of a month, `2026-01`; of this one without `month`. One object for each project.
 

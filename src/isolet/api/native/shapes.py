@@ -24,20 +24,28 @@ class ProjectCreate(_Body):
     plan: str | None = None
     allowed_origins: list[str] | None = None
     limits: dict[str, Any] | None = None
+    egress_allow: list[str] | None = None
 
 
 class ProjectUpdate(_Body):
-    """Only what is sent changes; of `limits` too, where null takes the server's default again."""
+    """Only what is sent changes; of `limits` too, where null takes the server's default again.
+
+    `egress_allow` are networks among those that the operator opened to functions: null for all, `[]` for none.
+    """
 
     name: str | None = None
     plan: str | None = None
     allowed_origins: list[str] | None = None
     limits: dict[str, Any] | None = None
+    egress_allow: list[str] | None = None
 
 
 class KeyCreate(_Body):
+    """`role` is `read`, `invoke`, `deploy` or `admin`; the key is refused from `expires_at` on, a time in ISO 8601."""
+
     name: str
     role: str
+    expires_at: str | None = None
 
 
 class FunctionUpdate(_Body):
@@ -111,12 +119,20 @@ def project_object(project: Project, limits: ProjectLimits) -> dict[str, Any]:
         "plan": project.plan.value,
         "allowed_origins": list(project.allowed_origins),
         "limits": limits.to_json(),
+        "egress_allow": None if project.egress_allow is None else list(project.egress_allow),
         "created_at": iso(project.created_at_ms),
     }
 
 
 def key_object(key: Key) -> dict[str, Any]:
-    return {"id": key.id, "name": key.name, "role": key.role.value, "created_at": iso(key.created_at_ms)}
+    return {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role.value,
+        "created_at": iso(key.created_at_ms),
+        "expires_at": None if key.expires_at_ms is None else iso(key.expires_at_ms),
+        "last_used_at": None if key.last_used_at_ms is None else iso(key.last_used_at_ms),
+    }
 
 
 def function_object(function: Function, project_slug: str) -> dict[str, Any]:
