@@ -15,6 +15,7 @@ KeyId = NewType("KeyId", str)
 InvocationId = NewType("InvocationId", str)
 DeploymentId = NewType("DeploymentId", str)
 JobId = NewType("JobId", str)
+ScheduleId = NewType("ScheduleId", str)
 
 _POOL_BYTES = 4096
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

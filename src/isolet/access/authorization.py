@@ -9,6 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from isolet.access.callers import Callers, admitted, check_role
+from isolet.access.owners import Owners
 from isolet.access.rules import Access, Asked, Grant
 from isolet.domain.access import Principal
 from isolet.errors import Forbidden
@@ -20,10 +21,11 @@ from isolet.routing.routes import Routes
 class Authorizer:
     """For the routes of a dialect."""
 
-    def __init__(self, callers: Callers, routes: Routes, functions: Functions) -> None:
+    def __init__(self, callers: Callers, routes: Routes, functions: Functions, owners: Owners) -> None:
         self._callers = callers
         self._routes = routes
         self._functions = functions
+        self._owners = owners
 
     async def check(
         self, access: Access, scope: MutableMapping[str, Any], *, path: Mapping[str, str], query: Mapping[str, str]
@@ -37,7 +39,14 @@ class Authorizer:
             # Without a look at the project: who lacks the root key does not learn whether there is one.
             raise Forbidden(access.refusal(principal) or "")
         found = await access.project.find(
-            Asked(principal=principal, path=path, query=query, routes=self._routes, functions=self._functions)
+            Asked(
+                principal=principal,
+                path=path,
+                query=query,
+                routes=self._routes,
+                functions=self._functions,
+                owners=self._owners,
+            )
         )
         if found.project is None:
             check_role(principal, access)

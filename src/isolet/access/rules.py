@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from isolet.access.owners import Owners
+from isolet.database.owners import Owned
 from isolet.domain.access import Principal, Role
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
@@ -27,6 +29,7 @@ class Asked:
     query: Mapping[str, str]
     routes: Routes
     functions: Functions
+    owners: Owners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,33 @@ class PathFunction:
         if project is None:
             raise NotFound(self.missing)
         return Found(project=project, function=function)
+
+
+@dataclass(frozen=True, slots=True)
+class PathOwned:
+    """The project of something else that is named by its id in the path."""
+
+    kind: Owned
+    parameter: str
+    missing: str
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return (self.parameter,)
+
+    @property
+    def query(self) -> tuple[str, ...]:
+        return ()
+
+    async def find(self, asked: Asked) -> Found:
+        try:
+            project_id = await asked.owners.project_of(self.kind, asked.path[self.parameter])
+        except NotFound:
+            raise NotFound(self.missing) from None
+        project = asked.routes.project_of(project_id)
+        if project is None:
+            raise NotFound(self.missing)
+        return Found(project=project)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
@@ -30,7 +30,7 @@ _ROOT = Access(Role.ADMIN, OfKey(), root=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsDoor:
-    """`public` lets everybody in; else it takes the root key."""
+    """`public` lets everybody in; else it takes the root key. `figures` are those of features."""
 
     authorizer: Authorizer
     routes: Routes
@@ -39,12 +39,13 @@ class MetricsDoor:
     jobs: OpenCounts
     instances: Callable[[], Iterable[Instance]]
     public: bool
+    figures: Callable[[], Iterable[Figure]] = tuple
 
     def router(self) -> APIRouter:
         router = APIRouter()
         registry = CollectorRegistry()
         queue = _Queue()
-        for collector in (_Calls(self), _Platform(self), queue):
+        for collector in (_Calls(self), _Platform(self), _Features(self), queue):
             registry.register(collector)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -60,6 +61,29 @@ class MetricsDoor:
             row = Row(method="GET", path="/metrics", access=_ROOT, options=options)
             add_route(router, row, metrics, self.authorizer)
         return router
+
+
+class Figure(Protocol):
+    """A number with its name and what it is; it only grows when it `counts`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def counts(self) -> bool: ...
+
+
+class _Features(Collector):
+    def __init__(self, door: MetricsDoor) -> None:
+        self._door = door
+
+    def collect(self) -> Iterator[Metric]:
+        for figure in self._door.figures():
+            family = CounterMetricFamily if figure.counts else GaugeMetricFamily
+            yield family(figure.name, figure.text, figure.value)
 
 
 class _Calls(Collector):

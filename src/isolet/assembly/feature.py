@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number for `/metrics`: a counter, or one that goes up and down."""
+
+    name: str
+    text: str
+    value: float
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """`doors` makes doors of the native API, whose methods have rows, on the thread that loads the web framework."""
+    """`doors` makes doors of the native API, whose methods have rows, on the thread that loads the web framework.
+
+    `figures` are read for `/metrics`.
+    """
 
     doors: Callable[[], Sequence[object]] = tuple
+    figures: Callable[[], Sequence[Figure]] = tuple

@@ -14,6 +14,7 @@ from isolet import __version__
 from isolet.access.authorization import Authorizer
 from isolet.access.callers import Callers
 from isolet.access.credentials import Source
+from isolet.access.owners import Owners
 from isolet.api import management
 from isolet.api.altair import access as altair_access
 from isolet.api.altair.calls import PREFIX as ALTAIR
@@ -69,7 +70,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
             *(router_of(door, services.authorizer, NATIVE) for door in doors),
             _butterbase(core, services),
             *_altair(core, services),
-            _metrics(core, services),
+            _metrics(core, services, features),
         ],
         health=lambda: {
             "status": "ok",
@@ -84,7 +85,8 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
 
 
 def _authorizer(core: Core, callers: Callers) -> Authorizer:
-    return Authorizer(callers, core.registry.routes, core.functions.service)
+    owners = Owners(core.persistence.database)
+    return Authorizer(callers, core.registry.routes, core.functions.service, owners)
 
 
 def _kapso(core: Core, services: Services) -> list[APIRouter]:
@@ -173,7 +175,7 @@ def _native(core: Core, services: Services) -> list[object]:
     ]
 
 
-def _metrics(core: Core, services: Services) -> APIRouter:
+def _metrics(core: Core, services: Services, features: Sequence[Feature]) -> APIRouter:
     return MetricsDoor(
         authorizer=services.authorizer,
         routes=core.registry.routes,
@@ -182,4 +184,5 @@ def _metrics(core: Core, services: Services) -> APIRouter:
         jobs=core.jobs.engine.counts,
         instances=lambda: core.runtime.pool.instances,
         public=core.host.settings.metrics_public,
+        figures=lambda: [figure for feature in features for figure in feature.figures()],
     ).router()

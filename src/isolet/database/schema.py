@@ -352,3 +352,49 @@ oauth_tokens = Table(
     Column("key_digest", LargeBinary(32), nullable=False),
     _ms("expires_at_ms"),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    _owner("function_id", "functions.id"),
+    Column("name", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("dialect", String(20), nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("payload", JSON(none_as_null=True)),
+    Column("policies", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("paused_reason", Text),
+    # Up to when due times have been dealt with.
+    _ms("seen_ms"),
+    _ms("next_due_ms", nullable=True),
+    # With jitter: what servers look for.
+    _ms("next_fire_ms", nullable=True),
+    _ms("last_due_ms", nullable=True),
+    Column("last_status", String(20)),
+    Column("missed_total", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    _ms("created_at_ms"),
+    _ms("updated_at_ms"),
+    UniqueConstraint("function_id", "name", name="schedules_function_name"),
+    Index("schedules_next", "next_fire_ms"),
+    Index("schedules_project", "project_id"),
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    # Of the job that runs it.
+    _id(),
+    _owner("schedule_id", "schedules.id"),
+    Column("key", String(80), nullable=False, unique=True),
+    _ms("due_ms"),
+    _ms("fired_at_ms"),
+    Column("status", String(20), nullable=False),
+    Column("counted", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("invocation_id", String(36)),
+    Index("firings_schedule", "schedule_id", "id"),
+)

@@ -10,20 +10,27 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Any
 
 from isolet.domain.cron import Cron
 from isolet.errors import InvalidInput
+from isolet.ids import FunctionId, InvocationId, JobId, ProjectId, ScheduleId
 
 GRACE_S = 10
 MISSED_RUNS_MAX = 100
 # More than so many due times before the window are not counted: a schedule of each minute has them in five months.
 MISSED_COUNTED_MAX = 200_000
 BACKFILL_MAX = 1_000
+SCHEDULES_MAX = 100
+NAME_MAX_CHARS = 100
+# The schedule that a function's cron trigger is.
+TRIGGER_NAME = "trigger"
+PAYLOAD_MAX_BYTES = 65_536
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Overlap(StrEnum):
@@ -67,7 +74,7 @@ class Policies:
         return replace(self, **{name: _checked(name, value) for name, value in values.items()})
 
 
-POLICIES = tuple(field.name for field in fields(Policies))
+POLICIES = tuple(one.name for one in fields(Policies))
 _BOUNDS = {
     "missed_window_s": (0, 31 * 86_400),
     "jitter_s": (0, 3_600),
@@ -106,10 +113,14 @@ def jitter(schedule_id: str, jitter_s: int) -> timedelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`runs` are due times to run now, oldest first; `missed` counts those not run; `last_due` was dealt with."""
+    """`runs` are due times to run now, oldest first; `missed` counts those not run, `passed` has the newest.
+
+    `last_due` is the newest that was dealt with.
+    """
 
     runs: tuple[datetime, ...]
     missed: int
+    passed: tuple[datetime, ...] = ()
     last_due: datetime
     next_due: datetime | None
 
@@ -127,6 +138,7 @@ def plan(cron: Cron, policies: Policies, *, last_due: datetime, now: datetime, s
     missed = sum(1 for _ in islice(takewhile(lambda due: due < window, cron.after(last_due)), MISSED_COUNTED_MAX))
     late = max(since, now - timedelta(seconds=GRACE_S))
     caught_up: deque[datetime] = deque(maxlen=_KEPT[policies.missed])
+    passed: deque[datetime] = deque(maxlen=2 * MISSED_RUNS_MAX)
     on_time: list[datetime] = []
     newest, following = last_due, None
     for due in cron.after(begin):
@@ -139,7 +151,102 @@ def plan(cron: Cron, policies: Policies, *, last_due: datetime, now: datetime, s
         else:
             missed += 1
             caught_up.append(due)
+            passed.append(due)
     if policies.missed is Missed.ONE and on_time:
         caught_up.clear()
     runs = (*caught_up, *on_time)
-    return Plan(runs=runs, missed=missed - len(caught_up), last_due=max(newest, begin), next_due=following)
+    left = tuple(due for due in passed if due not in runs)
+    return Plan(runs=runs, missed=missed - len(caught_up), passed=left, last_due=max(newest, begin), next_due=following)
+
+
+class FiringStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+    @property
+    def is_open(self) -> bool:
+        return self in (FiringStatus.QUEUED, FiringStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a function is run. `seen_ms` is up to when due times have been dealt with, `next_due_ms` the next one.
+
+    `last_due_ms` and `last_status` are of the newest due time that was run. `failures` failed in a row. Jitter is in
+    `next_fire_ms` only.
+    """
+
+    id: ScheduleId
+    project_id: ProjectId
+    function_id: FunctionId
+    name: str
+    cron: Cron
+    payload: Any = None
+    policies: Policies = field(default_factory=Policies)
+    enabled: bool = True
+    paused_reason: str | None = None
+    seen_ms: int
+    next_due_ms: int | None = None
+    last_due_ms: int | None = None
+    last_status: FiringStatus | None = None
+    missed_total: int = 0
+    failures: int = 0
+    created_at_ms: int
+    updated_at_ms: int
+
+    @property
+    def jitter_ms(self) -> int:
+        return jitter(self.id, self.policies.jitter_s) // timedelta(milliseconds=1)
+
+    @property
+    def next_fire_ms(self) -> int | None:
+        return None if self.next_due_ms is None else self.next_due_ms + self.jitter_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firing:
+    """One due time that was dealt with. `counted` is false for those that were asked for, by `run` and `backfill`."""
+
+    id: JobId
+    schedule_id: ScheduleId
+    due_ms: int
+    fired_at_ms: int
+    status: FiringStatus
+    counted: bool = True
+    attempt: int = 0
+    invocation_id: InvocationId | None = None
+
+    @property
+    def key(self) -> str:
+        """No two firings have the same: of a due time there is one that counts."""
+        return f"{self.schedule_id}:{self.due_ms}" if self.counted else self.id
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def in_ms(when: datetime) -> int:
+    return (when - _EPOCH) // timedelta(milliseconds=1)
+
+
+def started(schedule: Schedule, now_ms: int) -> Schedule:
+    """The schedule from now on: what was due before is not made up for."""
+    following = schedule.cron.next_after(moment(now_ms)) if schedule.enabled else None
+    return replace(schedule, seen_ms=now_ms, next_due_ms=None if following is None else in_ms(following))
+
+
+def paused(schedule: Schedule, reason: str | None, now_ms: int) -> Schedule:
+    return replace(schedule, enabled=False, paused_reason=reason, next_due_ms=None, updated_at_ms=now_ms)
+
+
+def check_schedule_name(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= NAME_MAX_CHARS or not value.isprintable():
+        raise InvalidInput(f"name: must be 1 to {NAME_MAX_CHARS} characters of one line")
+    if value == TRIGGER_NAME:
+        raise InvalidInput(f"name: {TRIGGER_NAME} is that of the function's own trigger")
+    return value

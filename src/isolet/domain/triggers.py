@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
-
+from isolet.domain.cron import Cron, read_cron
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 
 SECRET_SHOWN = "***"  # noqa: S105 – what is shown in a secret's place
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = "secret"  # noqa: S105 – the name of a member
 _WEBHOOK_PROVIDERS = ("stripe", "github", "custom")
 
@@ -41,7 +37,6 @@ class HttpAuth(StrEnum):
 
 # What nothing here fires yet, and why. A trigger of such a type is kept as it was sent, and shown as not enabled.
 NOT_FIRED: Mapping[TriggerType, str] = {
-    TriggerType.CRON: "schedules are not run yet",
     TriggerType.WEBHOOK: "webhooks are not accepted yet",
     TriggerType.WEBSOCKET: "there is no realtime connection yet",
     TriggerType.S3_UPLOAD: "there is no object storage here",
@@ -129,17 +124,14 @@ class CronTrigger(Trigger):
 
     @classmethod
     def check(cls, label: str, config: Mapping[str, Any]) -> None:
-        schedule, zone = config.get("schedule"), config.get("timezone", "UTC")
-        try:
-            if not isinstance(schedule, str) or len(schedule.split()) != 5:
-                raise CronSimError("it has not five fields")
-            CronSim(schedule, _EPOCH)
-        except CronSimError as exc:
-            raise InvalidInput(f"{label}.schedule: {schedule!r} is no cron expression: {exc}") from exc
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as exc:
-            raise InvalidInput(f"{label}.timezone: {zone!r} is no time zone") from exc
+        zone = config.get("timezone", "UTC")
+        if zone is None:
+            raise InvalidInput(f"{label}.timezone: must be the name of a time zone")
+        read_cron(config.get("schedule"), zone=zone, field=f"{label}.schedule", zone_field=f"{label}.timezone")
+
+    @property
+    def cron(self) -> Cron:
+        return read_cron(self.schedule, zone=self.timezone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

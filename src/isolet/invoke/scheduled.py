@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from isolet.domain.invocations import Door, Kind
 from isolet.errors import HandlerFailed
@@ -20,13 +22,17 @@ _UNREADABLE = "The reply to a scheduled event cannot be read: the function chang
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """A due time. `cron` is the expression as its author wrote it, `scheduled_time_ms` counts from 1970 in UTC."""
+    """A due time. `cron` is the expression as its author wrote it, `scheduled_time_ms` counts from 1970 in UTC.
+
+    `post` is the body of the POST that a function without a `scheduled` handler gets instead.
+    """
 
     cron: str
     scheduled_time_ms: int
+    post: Mapping[str, Any] | None = None
 
     def request(self, invocation_id: InvocationId | None = None) -> CallRequest:
-        body = {"cron": self.cron, "scheduled_time_ms": self.scheduled_time_ms}
+        body = {"cron": self.cron, "scheduled_time_ms": self.scheduled_time_ms, "post": self.post}
         return CallRequest(
             door=Door.NATIVE,
             kind=Kind.CRON,

@@ -18,7 +18,7 @@ from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import StoreError, TooManyRequests
-from isolet.ids import ProjectId
+from isolet.ids import JobId, ProjectId
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.copies import settle
 from isolet.jobs.counts import OpenCounts
@@ -162,6 +162,14 @@ class Engine:
         for job_id in kept.cancelled:
             self._kinds.cancel(job_id)
         return kept
+
+    def joined(self, added: Sequence[Job], cancelled: Sequence[JobId] = ()) -> None:
+        """A transaction of a kind's own queued jobs, whose lanes it knew, and asked for the end of others."""
+        for job in added:
+            self.backlog.added(job)
+            self._kinds.kept(job)
+        for job_id in cancelled:
+            self._kinds.cancel(job_id)
 
     async def cancel(self, job: Job, join: Callable[[Connection, JobState], None] | None = None) -> JobState | None:
         """End a job that waits, ask for the end of one that runs, on whatever server; its state then.

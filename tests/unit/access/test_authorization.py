@@ -36,7 +36,7 @@ async def test_a_request_goes_on_while_its_key_and_its_project_exist(key: str, c
     routes.load(functions=[], projects=[DEFAULT, OWN], keys=[KEY])
     nothing = cast(Any, None)
     callers = Callers(credentials=Credentials(routes, nothing), sources=(Source.API_KEY,))
-    authorizer = Authorizer(callers, routes, nothing)
+    authorizer = Authorizer(callers, routes, nothing, nothing)
     scope = {"headers": [(b"x-api-key", key.encode())]}
     grant = await authorizer.check(Access(Role.DEPLOY, PathSlug()), scope, path={"slug": "own"}, query={})
 

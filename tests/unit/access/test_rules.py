@@ -30,7 +30,8 @@ async def found(source: OfKey | PathSlug, who: Principal, **parameters: str) -> 
     keys: list[Key] = []
     routes.load(functions=[FUNCTION], projects=[DEFAULT, OWN, OTHER], keys=keys)
     # No source here looks a function up.
-    asked = Asked(principal=who, path=parameters, query=parameters, routes=routes, functions=cast(Any, None))
+    nothing = cast(Any, None)
+    asked = Asked(principal=who, path=parameters, query=parameters, routes=routes, functions=nothing, owners=nothing)
     return (await source.find(asked)).project
 
 

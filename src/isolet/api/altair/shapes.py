@@ -12,13 +12,11 @@ from isolet.domain.environment import bounded
 from isolet.domain.functions import Function, FunctionStatus, check_slug
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.secrets import RESERVED_NAMES
-from isolet.domain.triggers import NOT_FIRED, TriggerType
 from isolet.errors import InvalidInput
 from isolet.ids import to_ulid
 
 TEMPLATE = "javascript-http"
-_NO_CRON = TriggerType.CRON in NOT_FIRED
-_SCHEDULE = f"options.schedule is kept, and never fires: {NOT_FIRED.get(TriggerType.CRON)}"
+_SCHEDULE = "options.schedule is kept, and never fires: this API has no cron triggers yet; POST /isolet/v1/functions/{id}/schedules"  # noqa: E501
 _STATUS = {
     FunctionStatus.DRAFT: "Building",
     FunctionStatus.DEPLOYED: "Running",
@@ -60,7 +58,7 @@ def function_object(function: Function, space: str, invocations: int, env: Mappi
         "metrics": {"invocations": invocations, "replicas": replicas, "available_replicas": replicas},
         "created_at": _time(function.created_at_ms),
         "updated_at": _time(function.updated_at_ms),
-        **({"warnings": [_SCHEDULE]} if "schedule" in settings.get("options", {}) and _NO_CRON else {}),
+        **({"warnings": [_SCHEDULE]} if "schedule" in settings.get("options", {}) else {}),
     }
 
 

@@ -81,6 +81,28 @@ class Variables(RootModel[dict[str, Any]]):
     """Any JSON by name; null removes."""
 
 
+class Members(RootModel[dict[str, Any]]):
+    """An object whose members the use case checks."""
+
+
+class SchedulePreview(_Body):
+    cron: str
+    timezone: str | None = None
+    dialect: str = "standard"
+    count: StrictInt = 5
+
+
+class SchedulePause(_Body):
+    reason: str | None = None
+
+
+class ScheduleBackfill(_Body):
+    """Two moments in ISO 8601; one without a zone is in UTC."""
+
+    from_: str = Field(alias="from")
+    to: str
+
+
 # No more than a database's column holds.
 VersionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 

@@ -1,12 +1,14 @@
 // A due time of a schedule, as Workers have it: `scheduled(controller, env, ctx)`. The request's body is JSON
 // `{cron, scheduled_time_ms}`. The reply is `{"outcome": "ok", "no_retry"}` once all that the handler gave to `waitUntil`
-// has settled; a failure is reported as one of a call is, with `outcome` and `no_retry` in its report.
+// has settled; a failure is reported as one of a call is, with `outcome` and `no_retry` in its report. A function without
+// the handler gets a POST with the JSON in `post`, if there is one, and fails by its status.
 
 import { calls, Response, stringify } from "../console.js";
 import { contextOf } from "../context.js";
 import { execution } from "../execution.js";
 import { failure, noHandler } from "../failure.js";
 import { memberHandler } from "../handlers.js";
+import fetchEvent from "./fetch.js";
 
 const handler = memberHandler("scheduled");
 
@@ -55,4 +57,16 @@ function scheduled(call, request, env, ctx) {
   return calls.run({ id: call.id, lines: 0, ctx }, run, request, env, ctx, call.id);
 }
 
-export default handler === undefined ? noHandler : scheduled;
+async function posted(call, request, env, ctx) {
+  const { post } = await request.json();
+  if (!post) return noHandler();
+  const body = stringify(post);
+  const headers = { "content-type": "application/json", "x-trigger-type": "cron" };
+  const reply = await fetchEvent(call, new Request(request.url, { method: "POST", headers, body }), env, ctx);
+  if (reply.headers.has("x-isolet-error")) return reply;
+  await reply.body?.cancel();
+  if (reply.status < 400) return new Response(stringify({ outcome: "ok", no_retry: false }));
+  return failure(new Error(`the function answered ${reply.status}`), { outcome: "error", no_retry: false });
+}
+
+export default handler === undefined ? posted : scheduled;

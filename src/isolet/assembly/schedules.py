@@ -1,0 +1,40 @@
+"""Schedules: their kind of jobs, what looks for due times, and the native API of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isolet.assembly.core import Core
+from isolet.assembly.feature import Feature, Figure
+from isolet.database.due_times import CRON
+from isolet.schedules.firings import Firings
+from isolet.schedules.scheduler import Scheduler
+from isolet.schedules.service import Schedules
+
+
+def open_schedules(core: Core) -> Feature:
+    database, clock, routes, engine = core.persistence.database, core.host.clock, core.registry.routes, core.jobs.engine
+    firings = Firings(
+        database=database, routes=routes, find=core.projects.follower.find, invoker=core.invoker, clock=clock
+    )
+    engine.register(CRON, firings, capacity=core.host.settings.job_concurrency)
+    scheduler = Scheduler(database=database, engine=engine, clock=clock)
+    core.host.loops.loop(scheduler.run(), name="schedules")
+    # Triggers of functions are schedules, too, and are written with their functions.
+    core.registry.changes.add(lambda _: scheduler.changed())
+    schedules = Schedules(database=database, engine=engine, scheduler=scheduler, clock=clock)
+
+    def doors() -> Sequence[object]:
+        # It loads the web framework.
+        from isolet.api.native.schedules import SchedulesDoor  # noqa: PLC0415
+
+        return [SchedulesDoor(routes=routes, schedules=schedules)]
+
+    def figures() -> Sequence[Figure]:
+        missed, lag_s = scheduler.missed_total, scheduler.lag_ms / 1000
+        return [
+            Figure(name="isolet_schedule_missed", text="Due times that were not run.", value=missed, counts=True),
+            Figure(name="isolet_schedule_lag_seconds", text="How late the latest due time was found.", value=lag_s),
+        ]
+
+    return Feature(doors=doors, figures=figures)

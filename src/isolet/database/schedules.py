@@ -1,0 +1,252 @@
+"""Schedules and firings in the database. A firing is written in the transaction that moves its schedule on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from isolet.database.engine import is_orphan
+from isolet.database.schema import firings, functions, schedules
+from isolet.domain.cron import Dialect, read_cron
+from isolet.domain.functions import Function
+from isolet.domain.schedules import SCHEDULES_MAX, TRIGGER_NAME, Firing, FiringStatus, Policies, Schedule, started
+from isolet.domain.triggers import CronTrigger
+from isolet.errors import Conflict, LimitReached, NotFound
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, new_id
+
+FIRINGS_KEPT = 1_000
+_OPEN = (FiringStatus.QUEUED.value, FiringStatus.RUNNING.value)
+
+
+def insert_schedule(connection: Connection, schedule: Schedule) -> None:
+    """Raises Conflict for a name that is taken, LimitReached, NotFound when the function is gone."""
+    owner = select(functions.c.id).where(functions.c.id == schedule.function_id).with_for_update()
+    if connection.execute(owner).first() is None:
+        raise NotFound("Function not found")
+    count = select(func.count()).select_from(schedules).where(schedules.c.function_id == schedule.function_id)
+    if connection.execute(count).scalar_one() >= SCHEDULES_MAX:
+        raise LimitReached(f"The function has {SCHEDULES_MAX} schedules, which is the most")
+    try:
+        connection.execute(insert(schedules).values(_values(schedule)))
+    except IntegrityError as exc:
+        if is_orphan(exc):
+            raise
+        raise Conflict(f"name: the function has a schedule {schedule.name!r} already") from exc
+
+
+def get_schedule(connection: Connection, schedule_id: ScheduleId, *, for_update: bool = False) -> Schedule:
+    """Raises NotFound."""
+    query = select(schedules).where(schedules.c.id == schedule_id)
+    row = connection.execute(query.with_for_update() if for_update else query).one_or_none()
+    if row is None:
+        raise NotFound("Schedule not found")
+    return _schedule(row)
+
+
+def list_schedules(
+    connection: Connection,
+    *,
+    project_id: ProjectId | None = None,
+    function_id: FunctionId | None = None,
+    after: ScheduleId | None = None,
+    limit: int | None = None,
+) -> list[Schedule]:
+    """Oldest first."""
+    query = select(schedules).order_by(schedules.c.id).limit(limit)
+    if project_id is not None:
+        query = query.where(schedules.c.project_id == project_id)
+    if function_id is not None:
+        query = query.where(schedules.c.function_id == function_id)
+    if after is not None:
+        query = query.where(schedules.c.id > after)
+    return [_schedule(row) for row in connection.execute(query)]
+
+
+def modify_schedule(
+    connection: Connection, schedule_id: ScheduleId, modify: Callable[[Schedule], Schedule]
+) -> Schedule:
+    """Read, change and write one schedule. Raises NotFound, Conflict for a name that is taken."""
+    after = modify(get_schedule(connection, schedule_id, for_update=True))
+    write_schedule(connection, after)
+    return after
+
+
+def write_schedule(connection: Connection, schedule: Schedule) -> None:
+    try:
+        connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(_values(schedule)))
+    except IntegrityError as exc:
+        raise Conflict(f"name: the function has a schedule {schedule.name!r} already") from exc
+
+
+def sync_trigger(connection: Connection, function: Function) -> None:
+    """Let the schedule of a function's cron trigger be what the trigger says, in the transaction that writes it."""
+    if function.triggers is None:
+        return
+    wanted = next((trigger for trigger in function.triggers if isinstance(trigger, CronTrigger)), None)
+    here = (schedules.c.function_id == function.id) & (schedules.c.name == TRIGGER_NAME)
+    row = connection.execute(select(schedules).where(here)).one_or_none()
+    if wanted is None:
+        if row is not None:
+            delete_schedule(connection, ScheduleId(row.id))
+        return
+    now_ms = function.updated_at_ms
+    if row is None:
+        fresh = Schedule(
+            id=ScheduleId(new_id()),
+            project_id=function.project_id,
+            function_id=function.id,
+            name=TRIGGER_NAME,
+            cron=wanted.cron,
+            enabled=wanted.enabled,
+            seen_ms=now_ms,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        connection.execute(insert(schedules).values(_values(started(fresh, now_ms))))
+        return
+    before = _schedule(row)
+    if (before.cron, before.enabled) != (wanted.cron, wanted.enabled):
+        after = replace(before, cron=wanted.cron, enabled=wanted.enabled, paused_reason=None, updated_at_ms=now_ms)
+        write_schedule(connection, started(after, now_ms))
+
+
+def delete_schedule(connection: Connection, schedule_id: ScheduleId) -> None:
+    connection.execute(delete(schedules).where(schedules.c.id == schedule_id))
+
+
+def due_schedules(connection: Connection, now_ms: int, limit: int) -> list[ScheduleId]:
+    query = select(schedules.c.id).where(schedules.c.next_fire_ms <= now_ms)
+    return list(connection.execute(query.order_by(schedules.c.next_fire_ms).limit(limit)).scalars())
+
+
+def next_fire_ms(connection: Connection) -> int | None:
+    return connection.execute(select(func.min(schedules.c.next_fire_ms))).scalar()
+
+
+def insert_firing(connection: Connection, firing: Firing) -> None:
+    connection.execute(
+        insert(firings).values(
+            id=firing.id,
+            schedule_id=firing.schedule_id,
+            key=firing.key,
+            due_ms=firing.due_ms,
+            fired_at_ms=firing.fired_at_ms,
+            status=firing.status.value,
+            counted=firing.counted,
+            attempt=firing.attempt,
+            invocation_id=firing.invocation_id,
+        )
+    )
+
+
+def has_firing(connection: Connection, key: str) -> bool:
+    return connection.execute(select(firings.c.id).where(firings.c.key == key)).first() is not None
+
+
+def get_firing(connection: Connection, firing_id: JobId) -> Firing | None:
+    row = connection.execute(select(firings).where(firings.c.id == firing_id)).one_or_none()
+    return None if row is None else _firing(row)
+
+
+def change_firing(connection: Connection, firing_id: JobId, **values: Any) -> None:
+    connection.execute(update(firings).where(firings.c.id == firing_id).values(values))
+
+
+def open_firings(connection: Connection, schedule_id: ScheduleId) -> list[JobId]:
+    """Those that wait or run."""
+    query = select(firings.c.id).where(firings.c.schedule_id == schedule_id, firings.c.status.in_(_OPEN))
+    return [JobId(found) for found in connection.execute(query).scalars()]
+
+
+def list_firings(
+    connection: Connection, schedule_id: ScheduleId, *, before: JobId | None = None, limit: int
+) -> list[Firing]:
+    """Newest first."""
+    query = select(firings).where(firings.c.schedule_id == schedule_id).order_by(firings.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(firings.c.id < before)
+    return [_firing(row) for row in connection.execute(query)]
+
+
+def prune_firings(connection: Connection, schedule_id: ScheduleId) -> None:
+    """Drop the oldest of those that have ended."""
+    ids = select(firings.c.id).where(firings.c.schedule_id == schedule_id)
+    oldest = connection.execute(ids.order_by(firings.c.id.desc()).offset(FIRINGS_KEPT).limit(1)).scalar()
+    if oldest is not None:
+        here = (firings.c.schedule_id == schedule_id) & (firings.c.id <= oldest) & firings.c.status.not_in(_OPEN)
+        connection.execute(delete(firings).where(here))
+
+
+def function_name(connection: Connection, function_id: FunctionId) -> str:
+    return connection.execute(select(functions.c.name).where(functions.c.id == function_id)).scalar() or ""
+
+
+def of_functions(connection: Connection, ids: Sequence[FunctionId]) -> dict[FunctionId, list[Schedule]]:
+    found: dict[FunctionId, list[Schedule]] = {}
+    for row in connection.execute(select(schedules).where(schedules.c.function_id.in_(ids))):
+        found.setdefault(FunctionId(row.function_id), []).append(_schedule(row))
+    return found
+
+
+def _values(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "id": schedule.id,
+        "project_id": schedule.project_id,
+        "function_id": schedule.function_id,
+        "name": schedule.name,
+        "cron": schedule.cron.text,
+        "dialect": schedule.cron.dialect.value,
+        "timezone": schedule.cron.zone,
+        "payload": schedule.payload,
+        "policies": schedule.policies.to_json(),
+        "enabled": schedule.enabled,
+        "paused_reason": schedule.paused_reason,
+        "seen_ms": schedule.seen_ms,
+        "next_due_ms": schedule.next_due_ms,
+        "next_fire_ms": schedule.next_fire_ms,
+        "last_due_ms": schedule.last_due_ms,
+        "last_status": None if schedule.last_status is None else schedule.last_status.value,
+        "missed_total": schedule.missed_total,
+        "failures": schedule.failures,
+        "created_at_ms": schedule.created_at_ms,
+        "updated_at_ms": schedule.updated_at_ms,
+    }
+
+
+def _schedule(row: Row[Any]) -> Schedule:
+    return Schedule(
+        id=ScheduleId(row.id),
+        project_id=ProjectId(row.project_id),
+        function_id=FunctionId(row.function_id),
+        name=row.name,
+        cron=read_cron(row.cron, zone=row.timezone, dialect=Dialect(row.dialect)),
+        payload=row.payload,
+        policies=Policies().changed(row.policies),
+        enabled=row.enabled,
+        paused_reason=row.paused_reason,
+        seen_ms=row.seen_ms,
+        next_due_ms=row.next_due_ms,
+        last_due_ms=row.last_due_ms,
+        last_status=None if row.last_status is None else FiringStatus(row.last_status),
+        missed_total=row.missed_total,
+        failures=row.failures,
+        created_at_ms=row.created_at_ms,
+        updated_at_ms=row.updated_at_ms,
+    )
+
+
+def _firing(row: Row[Any]) -> Firing:
+    return Firing(
+        id=JobId(row.id),
+        schedule_id=ScheduleId(row.schedule_id),
+        due_ms=row.due_ms,
+        fired_at_ms=row.fired_at_ms,
+        status=FiringStatus(row.status),
+        counted=row.counted,
+        attempt=row.attempt,
+        invocation_id=row.invocation_id,
+    )

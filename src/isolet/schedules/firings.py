@@ -1,0 +1,171 @@
+"""The kind of jobs that run firings: the function's `scheduled` handler, or a POST where it has none."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from isolet.clock import Clock, iso
+from isolet.database import schedules as stored
+from isolet.database.conclusions import Outcome
+from isolet.database.connection import Connection, Database
+from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobState, concluded
+from isolet.domain.schedules import FiringStatus, Overlap, Schedule, paused
+from isolet.errors import ExecutionError, NotDeployed, NotFound, TooManyRequests, Unavailable
+from isolet.ids import InvocationId, JobId, ScheduleId, new_id
+from isolet.invoke.invoker import Invoker
+from isolet.invoke.scheduled import Firing, fire
+from isolet.jobs.handler import Handler
+from isolet.routing.routes import Route, Routes
+
+_AT_ONCE = 16
+_BACKOFF_MAX_MS = 3_600_000
+_STATUSES = {
+    JobState.SUCCEEDED: FiringStatus.SUCCEEDED,
+    JobState.FAILED: FiringStatus.FAILED,
+    JobState.CANCELLED: FiringStatus.FAILED,
+    JobState.QUEUED: FiringStatus.QUEUED,
+    JobState.RUNNING: FiringStatus.RUNNING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    schedule_id: ScheduleId
+    due_ms: int
+    counted: bool
+
+    @classmethod
+    def of(cls, job: Job) -> _Asked:
+        return cls(**json.loads(job.payload))
+
+
+class Firings(Handler):
+    """`find` asks the store for a function that the routes do not have: another server may have just made it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        routes: Routes,
+        find: Callable[[str], Awaitable[Route | None]],
+        invoker: Invoker,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._routes = routes
+        self._find = find
+        self._invoker = invoker
+        self._clock = clock
+
+    def lane(self, job: Job) -> str:
+        """Jobs come with their lanes."""
+        return job.lane.partition(":")[2] or f"{_Asked.of(job).schedule_id}/{Overlap.QUEUE}"
+
+    def lane_limit(self, lane: str) -> int:
+        return _AT_ONCE if lane.endswith(f"/{Overlap.ALLOW}") else 1
+
+    async def run(self, job: Job) -> Outcome:
+        asked = _Asked.of(job)
+        began_ms, began = self._clock.now_ms(), time.monotonic()
+        try:
+            schedule = await self._database.read(stored.get_schedule, asked.schedule_id)
+        except NotFound:
+            return self._ended(job, JobEvent.FAILED, "the schedule was deleted", began_ms, began)
+        if asked.counted and not schedule.enabled:
+            outcome = self._ended(job, JobEvent.FAILED, "the schedule was paused", began_ms, began)
+            return replace(outcome, join=_skip)
+        number = job.attempts + 1
+        invocation_id = InvocationId(job.id if number == 1 and not job.crashes else new_id())
+        started = {"status": FiringStatus.RUNNING.value, "attempt": number, "invocation_id": invocation_id}
+        await self._database.write(partial(_change, firing_id=job.id, values=started))
+        try:
+            route = await self._route(job)
+            result = await fire(self._invoker, route, _firing(schedule, asked, number), invocation_id=invocation_id)
+        except (TooManyRequests, Unavailable):
+            after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS)
+            return Outcome(job=after)
+        except (ExecutionError, NotFound, NotDeployed) as exc:
+            return self._failed_try(job, schedule, exc.message, began_ms, began)
+        if result.error is None:
+            return self._ended(job, JobEvent.SUCCEEDED, None, began_ms, began)
+        if result.no_retry:
+            return self._ended(job, JobEvent.FAILED, result.error, began_ms, began)
+        return self._failed_try(job, schedule, result.error, began_ms, began)
+
+    def failed(self, job: Job, attempt: Attempt, now_ms: int) -> Outcome:
+        return Outcome(job=concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), join=_note)
+
+    def cancelled(self, job: Job, attempt: Attempt, now_ms: int) -> Outcome:
+        return Outcome(job=concluded(job, JobEvent.CANCELLED, now_ms, attempt=attempt), join=_note)
+
+    async def _route(self, job: Job) -> Route:
+        route = self._routes.function(job.function_id)
+        if route is None or route.version is None:
+            route = await self._find(job.function_id)
+        if route is None:
+            raise NotFound("function not found")
+        return route
+
+    def _failed_try(self, job: Job, schedule: Schedule, error: str, began_ms: int, began: float) -> Outcome:
+        """Once more after a while, which doubles, as often as the schedule says."""
+        policies = schedule.policies
+        if job.attempts >= policies.retries:
+            return self._ended(job, JobEvent.FAILED, error, began_ms, began)
+        delay_ms = min(policies.retry_backoff_s * 1000 * 2**job.attempts, _BACKOFF_MAX_MS)
+        return self._ended(job, JobEvent.RETRIED, error, began_ms, began, delay_ms=delay_ms)
+
+    def _ended(
+        self, job: Job, event: JobEvent, error: str | None, began_ms: int, began: float, *, delay_ms: int = 0
+    ) -> Outcome:
+        attempt = Attempt(at_ms=began_ms, duration_ms=round((time.monotonic() - began) * 1000), error=error)
+        after = concluded(job, event, self._clock.now_ms(), attempt=attempt, delay_ms=delay_ms)
+        return Outcome(job=after, join=_note)
+
+
+def _firing(schedule: Schedule, asked: _Asked, attempt: int) -> Firing:
+    body: dict[str, Any] = {
+        "trigger": "cron",
+        "schedule": schedule.cron.text,
+        "schedule_id": schedule.id,
+        "scheduled_time": iso(asked.due_ms),
+        "timezone": schedule.cron.zone,
+        "attempt": attempt,
+    }
+    if schedule.payload is not None:
+        body["payload"] = schedule.payload
+    return Firing(cron=schedule.cron.text, scheduled_time_ms=asked.due_ms, post=body)
+
+
+def _change(connection: Connection, firing_id: JobId, values: Mapping[str, Any]) -> None:
+    stored.change_firing(connection, firing_id, **values)
+
+
+def _note(connection: Connection, job: Job) -> list[Job]:
+    """In the transaction that ends a try: what became of the firing, and what follows of it for the schedule."""
+    asked = _Asked.of(job)
+    status = _STATUSES[job.state]
+    stored.change_firing(connection, job.id, status=status.value)
+    if not job.state.ended:
+        return []
+    try:
+        schedule = stored.get_schedule(connection, asked.schedule_id, for_update=True)
+    except NotFound:
+        return []
+    failed = status is FiringStatus.FAILED
+    after = replace(schedule, last_status=status, failures=schedule.failures + 1 if failed else 0)
+    most = schedule.policies.pause_after_failures
+    if asked.counted and most and after.failures >= most and schedule.enabled:
+        reason = f"{after.failures} firings failed in a row"
+        after = paused(after, reason, job.finished_at_ms or schedule.updated_at_ms)
+    stored.write_schedule(connection, after)
+    return []
+
+
+def _skip(connection: Connection, job: Job) -> list[Job]:
+    stored.change_firing(connection, job.id, status=FiringStatus.SKIPPED.value)
+    return []

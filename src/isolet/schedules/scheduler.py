@@ -1,0 +1,86 @@
+"""Looks for due times, and has each dealt with once, however many servers look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from functools import partial
+
+from isolet.clock import Clock
+from isolet.database import schedules as stored
+from isolet.database.connection import Database
+from isolet.database.due_times import Dealt, deal
+from isolet.errors import StoreError
+from isolet.ids import ScheduleId, new_id
+from isolet.jobs.engine import Engine
+from isolet.telemetry import get_logger
+
+log = get_logger("schedules")
+
+_AT_ONCE = 100
+# A server that shares its database hears of others' changes by looking; the clock of one may be set at any time.
+_LOOK_S = 1.0
+_LOOK_ALONE_S = 5.0
+# A server that starts leaves what is due right then to those that were there before.
+_SETTLE_S = 2.0
+_RETRY_S = 1.0
+
+
+class Scheduler:
+    """`missed` counts due times that were not run, by schedule; `lags_ms` are how late the latest were found."""
+
+    def __init__(self, *, database: Database, engine: Engine, clock: Clock) -> None:
+        self._database = database
+        self._engine = engine
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self.missed_total = 0
+        self.lags_ms: deque[int] = deque(maxlen=1_000)
+        self.lag_ms = 0
+
+    def changed(self) -> None:
+        """A schedule was made or is another one: look again when the next one is due."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        since_ms = self._clock.now_ms()
+        if self._database.shared:
+            await asyncio.sleep(_SETTLE_S)
+        while True:
+            self._changed.clear()
+            try:
+                wait_s = await self._look(since_ms)
+            except StoreError as exc:
+                log.error("cannot look for due schedules", error=exc.message)
+                wait_s = _RETRY_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+
+    async def _look(self, since_ms: int) -> float:
+        """Deal with what is due; how many seconds to wait until more is."""
+        due = await self._database.read(stored.due_schedules, self._clock.now_ms(), _AT_ONCE)
+        for schedule_id in due:
+            await self._deal(schedule_id, since_ms)
+        if due:
+            return 0.0
+        following = await self._database.read(stored.next_fire_ms)
+        longest = _LOOK_S if self._database.shared else _LOOK_ALONE_S
+        if following is None:
+            return longest
+        return min(max(following - self._clock.now_ms(), 0) / 1000, longest)
+
+    async def _deal(self, schedule_id: ScheduleId, since_ms: int) -> None:
+        now_ms = self._clock.now_ms()
+        work = partial(deal, schedule_id=schedule_id, now_ms=now_ms, since_ms=since_ms, new_id=new_id)
+        dealt: Dealt | None = await self._database.write(work)
+        if dealt is None:
+            return
+        self._engine.joined(dealt.jobs, dealt.cancelled)
+        self.missed_total += dealt.missed
+        if dealt.jobs:
+            self.lag_ms = max(dealt.late_ms, 0)
+            self.lags_ms.append(self.lag_ms)
+        if dealt.missed:
+            log.warning("due times were missed", schedule_id=schedule_id, count=dealt.missed)

@@ -1,0 +1,221 @@
+"""Schedules: create, change, pause, run now, make up for a stretch of time, and look ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from isolet.clock import Clock
+from isolet.database import jobs as stored_jobs
+from isolet.database import schedules as stored
+from isolet.database.connection import Connection, Database
+from isolet.database.due_times import begin
+from isolet.domain.cron import Cron, Dialect, first, read_cron
+from isolet.domain.functions import Function
+from isolet.domain.json_bounds import bounded_json
+from isolet.domain.schedules import (
+    BACKFILL_MAX,
+    PAYLOAD_MAX_BYTES,
+    POLICIES,
+    Firing,
+    Schedule,
+    check_schedule_name,
+    in_ms,
+    moment,
+    paused,
+    started,
+)
+from isolet.errors import InvalidInput
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, new_id
+from isolet.jobs.engine import Engine
+from isolet.schedules.scheduler import Scheduler
+
+_MEMBERS = frozenset({"cron", "name", "dialect", "timezone", "payload", "enabled", *POLICIES})
+_REASON_MAX_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    schedule: Schedule
+    cancelled: Sequence[JobId] = ()
+
+
+class Schedules:
+    """Every change is on disk before a method returns, and counts at once on every server."""
+
+    def __init__(self, *, database: Database, engine: Engine, scheduler: Scheduler, clock: Clock) -> None:
+        self._database = database
+        self._engine = engine
+        self._scheduler = scheduler
+        self._clock = clock
+
+    async def create(self, function: Function, values: Mapping[str, Any]) -> Schedule:
+        """From what a client sent. Raises InvalidInput, Conflict, LimitReached, NotFound."""
+        now_ms = self._clock.now_ms()
+        schedule_id = ScheduleId(new_id())
+        empty = Schedule(
+            id=schedule_id,
+            project_id=function.project_id,
+            function_id=function.id,
+            name=f"schedule-{schedule_id[-12:]}",
+            cron=_cron(values, None),
+            seen_ms=now_ms,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        schedule = started(_changed(empty, values), now_ms)
+        await self._database.write(stored.insert_schedule, schedule)
+        self._scheduler.changed()
+        return schedule
+
+    async def get(self, schedule_id: str) -> Schedule:
+        """Raises NotFound."""
+        return await self._database.read(stored.get_schedule, ScheduleId(schedule_id))
+
+    async def list(
+        self,
+        project_id: ProjectId | None,
+        function_id: FunctionId | None,
+        *,
+        after: str | None,
+        limit: int,
+    ) -> Sequence[Schedule]:
+        read = partial(
+            stored.list_schedules,
+            project_id=project_id,
+            function_id=function_id,
+            after=None if after is None else ScheduleId(after),
+            limit=limit,
+        )
+        return await self._database.read(read)
+
+    async def change(self, schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
+        """Only what is sent changes. Raises InvalidInput, Conflict, NotFound."""
+
+        def modify(before: Schedule) -> Schedule:
+            now_ms = self._clock.now_ms()
+            after = replace(_changed(before, values), updated_at_ms=now_ms)
+            timing = (after.cron, after.enabled) != (before.cron, before.enabled)
+            return started(after, now_ms) if timing else after
+
+        changed = await self._database.write(stored.modify_schedule, schedule.id, modify)
+        self._scheduler.changed()
+        return changed
+
+    async def delete(self, schedule: Schedule) -> None:
+        """With its firings; those that wait or run are ended."""
+        cancelled = await self._database.write(partial(_delete, schedule_id=schedule.id, now_ms=self._clock.now_ms()))
+        self._engine.joined([], cancelled)
+
+    async def pause(self, schedule: Schedule, reason: object = None) -> Schedule:
+        """Raises InvalidInput, NotFound."""
+        if reason is not None and (not isinstance(reason, str) or len(reason) > _REASON_MAX_CHARS):
+            raise InvalidInput(f"reason: must be text of at most {_REASON_MAX_CHARS} characters")
+        now_ms = self._clock.now_ms()
+        return await self._database.write(
+            stored.modify_schedule, schedule.id, lambda before: paused(before, reason, now_ms)
+        )
+
+    async def resume(self, schedule: Schedule) -> Schedule:
+        now_ms = self._clock.now_ms()
+
+        def modify(before: Schedule) -> Schedule:
+            if before.enabled:
+                return before
+            after = replace(before, enabled=True, paused_reason=None, failures=0, updated_at_ms=now_ms)
+            return started(after, now_ms)
+
+        resumed = await self._database.write(stored.modify_schedule, schedule.id, modify)
+        self._scheduler.changed()
+        return resumed
+
+    async def run_now(self, schedule: Schedule) -> JobId | None:
+        """One firing outside the count; its invocation's id, None when the policy of overlaps skipped it."""
+        jobs = await self._begin(schedule, [moment(self._clock.now_ms())])
+        return jobs[0] if jobs else None
+
+    async def backfill(self, schedule: Schedule, begin_at: object, end_at: object) -> int:
+        """Run every due time from one moment to another, both included, in order; how many. Raises InvalidInput."""
+        start, end = _moment("from", begin_at), _moment("to", end_at)
+        if start > end:
+            raise InvalidInput("from: must not be after to")
+        before = moment(in_ms(start) - 1)
+        dues = []
+        for due in first(schedule.cron, before, BACKFILL_MAX + 1):
+            if due <= end:
+                dues.append(due)
+        if len(dues) > BACKFILL_MAX:
+            raise InvalidInput(f"to: there are more than {BACKFILL_MAX} due times")
+        await self._begin(schedule, dues)
+        return len(dues)
+
+    async def firings(self, schedule: Schedule, *, before: str | None, limit: int) -> Sequence[Firing]:
+        """Newest first."""
+        cursor = None if before is None else JobId(before)
+        return await self._database.read(
+            partial(stored.list_firings, schedule_id=schedule.id, before=cursor, limit=limit)
+        )
+
+    def preview(self, cron: Cron, count: int) -> Sequence[datetime]:
+        return first(cron, moment(self._clock.now_ms()), count)
+
+    async def _begin(self, schedule: Schedule, dues: Sequence[datetime]) -> Sequence[JobId]:
+        work = partial(_begin_now, schedule_id=schedule.id, dues=dues, now_ms=self._clock.now_ms())
+        jobs, cancelled = await self._database.write(work)
+        self._engine.joined(jobs, cancelled)
+        return [job.id for job in jobs]
+
+
+def _begin_now(connection: Connection, schedule_id: ScheduleId, dues: Sequence[datetime], now_ms: int) -> Any:
+    schedule = stored.get_schedule(connection, schedule_id, for_update=True)
+    return begin(connection, schedule, dues, now_ms=now_ms, new_id=new_id, counted=False)
+
+
+def _delete(connection: Connection, schedule_id: ScheduleId, now_ms: int) -> list[JobId]:
+    stored.get_schedule(connection, schedule_id, for_update=True)
+    running = stored.open_firings(connection, schedule_id)
+    for job_id in running:
+        stored_jobs.cancel(connection, job_id, now_ms)
+    stored.delete_schedule(connection, schedule_id)
+    return running
+
+
+def _cron(values: Mapping[str, Any], before: Cron | None) -> Cron:
+    dialect = values.get("dialect", Dialect.STANDARD if before is None else before.dialect)
+    zone = values.get("timezone", None if before is None else before.zone)
+    text = values.get("cron", None if before is None else before.text)
+    return read_cron(text, zone=zone, dialect=dialect)
+
+
+def _changed(before: Schedule, values: Mapping[str, Any]) -> Schedule:
+    """Raises InvalidInput, and then nothing is to change."""
+    for name in values:
+        if name not in _MEMBERS:
+            raise InvalidInput(f"{name[:100]}: is not known")
+    after = before
+    if {"cron", "dialect", "timezone"} & values.keys():
+        after = replace(after, cron=_cron(values, before.cron))
+    if values.get("name") is not None:
+        after = replace(after, name=check_schedule_name(values["name"]))
+    if "payload" in values:
+        after = replace(after, payload=bounded_json("payload", values["payload"], most=PAYLOAD_MAX_BYTES))
+    if "enabled" in values:
+        if not isinstance(values["enabled"], bool):
+            raise InvalidInput("enabled: must be true or false")
+        reason = None if values["enabled"] else after.paused_reason
+        after = replace(after, enabled=values["enabled"], paused_reason=reason)
+    policies = {name: values[name] for name in POLICIES if name in values}
+    return replace(after, policies=after.policies.changed(policies)) if policies else after
+
+
+def _moment(field: str, value: object) -> datetime:
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        when = None
+    if when is None:
+        raise InvalidInput(f"{field}: must be a time such as 2027-01-31T12:00:00Z")
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from isolet.database import functions, projects
+from isolet.database import jobs as stored_jobs
+from isolet.database import schedules as stored
+from isolet.database.connection import Database
+from isolet.database.due_times import CRON, Dealt, deal
+from isolet.domain.cron import read_cron
+from isolet.domain.functions import Function
+from isolet.domain.schedules import FiringStatus, Policies, Schedule, started
+from isolet.domain.triggers import CronTrigger
+from isolet.errors import Conflict, NotFound
+from isolet.ids import ScheduleId, new_id
+from tests.integration.database.rows import AT_MS, a_function, a_project
+
+MINUTE = 60_000
+# A whole minute.
+BEGIN = AT_MS - AT_MS % MINUTE
+
+
+@pytest.fixture
+async def function(database: Database) -> Function:
+    project = a_project()
+    await database.write(projects.insert_project, project)
+    made = a_function(project, "clock")
+    await database.write(functions.insert_function, made)
+    return made
+
+
+async def _schedule(database: Database, function: Function, name: str = "each minute", **policies: Any) -> Schedule:
+    made = Schedule(
+        id=ScheduleId(new_id()),
+        project_id=function.project_id,
+        function_id=function.id,
+        name=name,
+        cron=read_cron("* * * * *"),
+        policies=Policies().changed(policies),
+        seen_ms=BEGIN,
+        created_at_ms=BEGIN,
+        updated_at_ms=BEGIN,
+    )
+    made = started(made, BEGIN)
+    await database.write(stored.insert_schedule, made)
+    return made
+
+
+async def _deal(database: Database, schedule: Schedule, after_ms: int, *, since_ms: int | None = None) -> Dealt | None:
+    since = BEGIN if since_ms is None else since_ms
+    work = partial(deal, schedule_id=schedule.id, now_ms=BEGIN + after_ms, since_ms=since, new_id=new_id)
+    return await database.write(work)
+
+
+async def _firings(database: Database, schedule: Schedule) -> list[tuple[int, str]]:
+    found = await database.read(partial(stored.list_firings, schedule_id=schedule.id, limit=500))
+    return sorted(((firing.due_ms - BEGIN) // MINUTE, firing.status.value) for firing in found)
+
+
+async def test_a_due_time_is_dealt_with_once_however_many_look(database: Database, function: Function) -> None:
+    schedule = await _schedule(database, function, overlap="allow")
+    assert await database.read(stored.due_schedules, BEGIN + MINUTE - 1, 10) == []
+    assert await database.read(stored.due_schedules, BEGIN + MINUTE, 10) == [schedule.id]
+    dealt = await asyncio.gather(*(_deal(database, schedule, MINUTE + 5) for _ in range(8)))
+    (only,) = [one for one in dealt if one is not None]
+    assert ([job.kind for job in only.jobs], only.missed, only.late_ms) == ([CRON], 0, 5)
+    assert await _firings(database, schedule) == [(1, "queued")]
+    after = await database.read(stored.get_schedule, schedule.id)
+    assert (after.next_due_ms, after.last_due_ms) == (BEGIN + 2 * MINUTE, BEGIN + MINUTE)
+    job = await database.read(stored_jobs.get_light, only.jobs[0].id)
+    assert job is not None
+    assert (job.function_name, job.lane) == ("clock", f"{function.project_id}:{schedule.id}/allow")
+    assert await database.read(stored.next_fire_ms) == BEGIN + 2 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("missed", "runs", "total"),
+    [("one", [200], 199), ("none", [], 200), ("all", list(range(101, 201)), 100)],
+)
+async def test_a_server_that_was_away_makes_up_by_policy(
+    database: Database, function: Function, missed: str, runs: list[int], total: int
+) -> None:
+    schedule = await _schedule(database, function, missed=missed)
+    back_ms = 200 * MINUTE + 30_000
+    dealt = await _deal(database, schedule, back_ms, since_ms=BEGIN + back_ms - 10)
+    assert dealt is not None
+    assert dealt.missed == total
+    firings = await _firings(database, schedule)
+    assert [minute for minute, status in firings if status == "queued"] == runs
+    assert 0 < len([minute for minute, status in firings if status == "missed"]) <= 20
+    after = await database.read(stored.get_schedule, schedule.id)
+    assert (after.missed_total, after.next_due_ms) == (total, BEGIN + 201 * MINUTE)
+
+
+async def test_what_overlaps_is_skipped_queued_or_replaced(database: Database, function: Function) -> None:
+    for overlap, expected in (
+        ("skip", [(1, "queued"), (2, "skipped")]),
+        ("queue", [(1, "queued"), (2, "queued")]),
+        ("allow", [(1, "queued"), (2, "queued")]),
+        ("replace", [(1, "failed"), (2, "queued")]),
+    ):
+        schedule = await _schedule(database, function, overlap, overlap=overlap)
+        first = await _deal(database, schedule, MINUTE)
+        second = await _deal(database, schedule, 2 * MINUTE)
+        assert first is not None
+        assert second is not None
+        assert await _firings(database, schedule) == expected
+        assert list(second.cancelled) == ([first.jobs[0].id] if overlap == "replace" else [])
+
+
+async def test_jitter_moves_every_firing_alike(database: Database, function: Function) -> None:
+    schedule = await _schedule(database, function, jitter_s=50)
+    offset = schedule.jitter_ms
+    assert 0 <= offset < 50_000
+    assert await _deal(database, schedule, MINUTE + offset - 1) is None
+    dealt = await _deal(database, schedule, MINUTE + offset)
+    assert dealt is not None
+    assert (len(dealt.jobs), dealt.missed, dealt.late_ms) == (1, 0, 0)
+
+
+async def test_a_paused_or_deleted_schedule_fires_no_more(database: Database, function: Function) -> None:
+    schedule = await _schedule(database, function)
+    await database.write(stored.write_schedule, replace(schedule, enabled=False))
+    assert await _deal(database, schedule, MINUTE) is None
+    await database.write(stored.delete_schedule, schedule.id)
+    assert await _deal(database, schedule, MINUTE) is None
+    with pytest.raises(NotFound):
+        await database.read(stored.get_schedule, schedule.id)
+
+
+async def test_names_are_of_one_function(database: Database, function: Function) -> None:
+    await _schedule(database, function)
+    with pytest.raises(Conflict):
+        await _schedule(database, function)
+
+
+async def test_a_cron_trigger_is_written_with_its_function(database: Database, function: Function) -> None:
+    async def shown() -> list[tuple[str, bool, int | None]]:
+        found = await database.read(partial(stored.list_schedules, function_id=function.id))
+        return [(one.cron.text, one.enabled, one.next_due_ms) for one in found]
+
+    changed = replace(function, triggers=(CronTrigger(schedule="0 * * * *"),))
+    await database.write(functions.replace_function, changed)
+    ((text, enabled, next_ms),) = await shown()
+    assert (text, enabled) == ("0 * * * *", True)
+    # Another write of the function changes nothing.
+    await database.write(functions.replace_function, replace(changed, updated_at_ms=AT_MS + 7_200_000))
+    assert await shown() == [(text, enabled, next_ms)]
+    await database.write(
+        functions.replace_function, replace(changed, triggers=(CronTrigger(schedule="0 * * * *", enabled=False),))
+    )
+    assert await shown() == [("0 * * * *", False, None)]
+    await database.write(functions.replace_function, replace(changed, triggers=()))
+    assert await shown() == []
+
+
+async def test_only_some_firings_are_kept(database: Database, function: Function, monkeypatch: Any) -> None:
+    monkeypatch.setattr(stored, "FIRINGS_KEPT", 3)
+    schedule = await _schedule(database, function, overlap="allow")
+    for minute in range(1, 7):
+        dealt = await _deal(database, schedule, minute * MINUTE)
+        assert dealt is not None
+        await database.write(partial(_end, firing_id=dealt.jobs[0].id))
+    assert len(await _firings(database, schedule)) <= 4
+
+
+def _end(connection: Any, firing_id: Any) -> None:
+    stored.change_firing(connection, firing_id, status=FiringStatus.SUCCEEDED.value)
