@@ -41,6 +41,10 @@ _BODIES: dict[tuple[str, str], Any] = {
     },
     ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
     ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
+    ("POST", f"{V1}/functions/{{function_id}}/schedules"): {"cron": "* * * * *", "name": "stolen"},
+    ("POST", f"{V1}/schedules/preview"): {"cron": "* * * * *"},
+    ("PATCH", f"{V1}/schedules/{{schedule_id}}"): {"enabled": False},
+    ("POST", f"{V1}/schedules/{{schedule_id}}/backfill"): {"from": "2027-01-01", "to": "2027-01-01"},
     ("POST", f"{V1}/projects/{{slug}}/functions"): {"name": "stolen", "code": CODE},
     ("PUT", f"{V1}/projects/{{slug}}/functions/{{name}}"): {"code": CODE},
     ("POST", "/v1/{app_id}/functions"): {"name": "stolen", "code": CODE},
@@ -78,7 +82,13 @@ class Victim:
         project = f"{V1}/projects/{self.values['slug']}"
         function = f"{V1}/functions/{self.values['function_id']}"
         paths = [V1 + "/projects?limit=500", project, project + "/keys", project + "/auth", project + "/kv"]
-        paths += [project + "/webhook-secrets", project + "/database", function, function + "/versions"]
+        paths += [
+            project + "/webhook-secrets",
+            project + "/database",
+            function,
+            function + "/versions",
+            function + "/schedules",
+        ]
         paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
         paths += [app + "/env", f"{app}/functions/{self.values['name']}", kapso, kapso + "/secrets"]
@@ -105,6 +115,7 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         invocation_id = kapso.invoke(function_id).headers["x-invocation-id"]
         assert admin.put(f"{V1}/projects/{slug}/kv/key", content=b"value").status_code == 204
         secret_id = admin.post(f"{V1}/projects/{slug}/webhook-secrets").json()["id"]
+        schedule = admin.post(f"{V1}/functions/{function_id}/schedules", json={"cron": "0 0 1 1 *"})
         values = {
             **dict.fromkeys(("slug", "project", "app_id", "space"), slug),
             "name": kapso.get(function_id)["slug"],
@@ -115,6 +126,7 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
             "key": "key",
             "number": "1",
             "secret_name": "STOLEN",
+            "schedule_id": schedule.json()["id"],
         }
         yield Victim(
             root=root,

@@ -140,7 +140,7 @@ def test_141_142_what_a_deploy_leaves_out_stays(butterbase: Butterbase) -> None:
 
     shown = butterbase.get("kept")
     assert (shown["description"], shown["timeoutMs"], shown["agent_tool"]) == ("d", 5000, True)
-    assert shown["triggers"] == [{**cron, "enabled": False}]
+    assert shown["triggers"] == [{**cron, "enabled": True}]
 
 
 def test_143_144_one_trigger_is_a_list_and_needs_a_user_by_default(butterbase: Butterbase) -> None:
