@@ -255,6 +255,8 @@ def test_a_cron_trigger_is_a_schedule(home: Project) -> None:
     assert "warnings" not in made.json() or made.json()["warnings"] == []
     (schedule,) = home.client.get("/isolet/v1/schedules", params={"function": "clocked"}).json()["data"]
     assert (schedule["name"], schedule["cron"], schedule["timezone"]) == ("trigger", "*/5 * * * *", "UTC")
+    detail = home.client.get(f"/v1/{home.slug}/functions/clocked").json()
+    assert (detail["nextRun"], detail["lastRun"]) == (schedule["next_at"], None)
     body["trigger"] = {"type": "http", "config": {"auth": "none"}}
     assert home.client.post(f"/v1/{home.slug}/functions", json=body).status_code in (200, 201)
     assert home.client.get("/isolet/v1/schedules", params={"function": "clocked"}).json()["data"] == []

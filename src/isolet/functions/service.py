@@ -9,11 +9,13 @@ from typing import Any
 
 from isolet.clock import Clock
 from isolet.database import functions as stored
+from isolet.database import schedules as stored_schedules
 from isolet.database import versions as stored_versions
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.public_routes import HostNames
+from isolet.domain.schedules import TRIGGER_NAME
 from isolet.domain.versions import Deployment, Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
@@ -136,6 +138,14 @@ class Functions:
         for project_id in {function.project_id for function in functions if function.sealed_env}:
             await self._vault.load_missing(project_id)
         return partial(private_settings.altair_env, self._vault)
+
+    async def runs(self, function: Function) -> tuple[int | None, int | None]:
+        """When its cron trigger fires next, and when it did last, in milliseconds; None for never."""
+        found = await self._database.read(stored_schedules.of_functions, [function.id])
+        for schedule in found.get(function.id, ()):
+            if schedule.name == TRIGGER_NAME:
+                return schedule.next_fire_ms, schedule.last_due_ms
+        return None, None
 
     async def names(self, project_id: ProjectId) -> Sequence[tuple[str, FunctionId]]:
         """The name and id of each function of a project, by name."""

@@ -91,6 +91,7 @@ class ButterbaseFunctions:
         function = await self.publisher.find(project.id, name, with_code=True)
         calls = await self.metrics.summaries([function.id])
         environment = await self.environments.of_function(function)
+        next_ms, last_ms = await self.functions.runs(function)
         shown = shapes.detailed_object(
             function,
             calls[function.id],
@@ -98,6 +99,7 @@ class ButterbaseFunctions:
             public_base(request, self.settings),
             app_id,
         )
+        shown |= {"nextRun": shapes.time(next_ms), "lastRun": shapes.time(last_ms)}
         return await large(lambda: shown)
 
     @route("DELETE", "/functions/{name:path}", DEPLOY)

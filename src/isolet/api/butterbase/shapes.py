@@ -81,7 +81,7 @@ def deployed_object(function: Function, base: str, app: str) -> dict[str, Any]:
         "name": function.name,
         "url": public_url(function, base, app),
         "triggers": triggers,
-        "deployedAt": _time(function.last_deployed_at_ms),
+        "deployedAt": time(function.last_deployed_at_ms),
         "version": function.version,
         "cacheInvalidation": _INVALIDATED,
         **_warnings(function),
@@ -98,8 +98,8 @@ def listed_object(function: Function, calls: Summary, base: str, app: str) -> di
         "triggers": shown_triggers(triggers_of(function)),
         "url": public_url(function, base, app),
         "status": "error" if rate > _ERROR_SHARE else "active",
-        "deployedAt": _time(function.last_deployed_at_ms),
-        "lastInvoked": _time(calls.ever.last_at_ms or None),
+        "deployedAt": time(function.last_deployed_at_ms),
+        "lastInvoked": time(calls.ever.last_at_ms or None),
         "lastStatus": calls.last_status,
         "invocationCount": calls.ever.total,
         "errorRate": rate,
@@ -122,7 +122,7 @@ def detailed_object(
     function: Function, calls: Summary, variables: Sequence[str], base: str, app: str
 ) -> dict[str, Any]:
     """Metrics over all calls: `error_rate` in per cent, `errorRate` a fraction, durations in milliseconds."""
-    rate, average_ms, last = _error_rate(calls.ever), _average_ms(calls.ever), _time(calls.ever.last_at_ms or None)
+    rate, average_ms, last = _error_rate(calls.ever), _average_ms(calls.ever), time(calls.ever.last_at_ms or None)
     return {
         "id": function.id,
         "name": function.name,
@@ -132,7 +132,7 @@ def detailed_object(
         "triggers": shown_triggers(triggers_of(function)),
         "timeoutMs": function.limits.timeout_ms,
         "memoryLimitMb": function.limits.memory_limit_mb,
-        "deployedAt": _time(function.last_deployed_at_ms),
+        "deployedAt": time(function.last_deployed_at_ms),
         "version": function.version,
         "lastInvoked": last,
         "invocationCount": calls.ever.total,
@@ -235,5 +235,5 @@ def _warnings(function: Function) -> dict[str, Any]:
     return {"warnings": texts} if texts else {}
 
 
-def _time(ms: int | None) -> str | None:
+def time(ms: int | None) -> str | None:
     return None if ms is None else iso(ms)
