@@ -78,6 +78,8 @@ async def serve(
         core = await open_core(host)
         features = [open_feature(core) for open_feature in FEATURES]
         await start_core(core)
+        for feature in features:
+            await feature.start()
         management = management_of(core, features, machine.pages)
         if machine.pages is not None and machine.pages_port is not None:
             app = pages_of(core, machine.pages, management)
@@ -95,7 +97,7 @@ async def serve(
             host.loops.loop(_complete(management), name="management")
 
         listener = Listener(
-            build_calls(core, management, machine.pages),
+            build_calls(core, features, management, machine.pages),
             machine.port,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,

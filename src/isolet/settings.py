@@ -117,6 +117,17 @@ class Settings:
     project_functions: int = _setting(1_000, "Functions that a project may have.", minimum=1)
     project_log_streams: int = _setting(50, "Live log streams of a project at once.", minimum=1)
     project_connections: int = _setting(1_000, "Outgoing connections of a project open at once.", minimum=1)
+    project_channels: int = _setting(1_000, "Channels of live messages that a project may have.", minimum=1)
+    project_realtime_connections: int = _setting(5_000, "Live connections of a project's clients at once.", minimum=1)
+    realtime_frame_kb: int = _setting(
+        128, "Largest frame of a live connection, in KiB, where its project says nothing.", minimum=1
+    )
+    realtime_frames_s: float = _setting(
+        200.0, "Frames a second that a live connection takes, five seconds of them at once.", minimum=1
+    )
+    realtime_idle_timeout_s: float = _setting(
+        90.0, "Seconds without any sign of its client after which a live connection is closed.", minimum=1
+    )
     max_body_mb: int = _setting(100, "Largest request body, in MiB.", minimum=1)
     body_memory_mb: int = _setting(
         256, "Memory that request bodies which are read or wait may hold, in MiB; a project a quarter of it.", minimum=4

@@ -299,7 +299,6 @@ def test_what_a_deploy_leaves_out_stays_as_the_deploy_before_it_left_it(butterba
     "trigger",
     [
         {"type": "webhook", "config": {"provider": "github", "secret": "s"}},
-        {"type": "websocket", "config": {"event": "x"}},
         {"type": "s3_upload", "config": {"bucket": "b"}},
     ],
     ids=lambda trigger: trigger["type"],

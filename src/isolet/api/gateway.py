@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from isolet.api.altair.calls import PREFIX as ALTAIR
@@ -21,6 +21,10 @@ _ALTAIR = ALTAIR.encode()
 _INVOKE = b"/invoke"
 
 
+# What serves a raw path that begins with `/v1/`, if it is one of its own.
+Finder: TypeAlias = Callable[[bytes], Callable[[Scope, Receive, Send], Awaitable[None]] | None]
+
+
 class Gateway:
     """Plain ASGI. It only chooses who serves, so that nothing of it is left while a call runs."""
 
@@ -32,12 +36,14 @@ class Gateway:
         altair: AltairCalls,
         public: PublicCalls,
         management: Any,
+        beside: Sequence[Finder] = (),
     ) -> None:
         self._kapso = kapso
         self._butterbase = butterbase
         self._altair = altair
         self._public = public
         self._management = management
+        self._beside = beside
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
@@ -50,8 +56,12 @@ class Gateway:
                 place, _, function_id = path[: -len(_INVOKE)].rpartition(b"/")
                 if (prefix := _KAPSO.get(place)) is not None:
                     return self._kapso.invoke(scope, receive, send, unquote(function_id.decode("ascii")), prefix)
-            if path.startswith(_BUTTERBASE) and (serve := self._butterbase.find(path)):
-                return serve(scope, receive, send)
+            if path.startswith(_BUTTERBASE):
+                if serve := self._butterbase.find(path):
+                    return serve(scope, receive, send)
+                for find in self._beside:
+                    if serve := find(path):
+                        return serve(scope, receive, send)
             if path.startswith(_ALTAIR) and self._altair.takes(scope):
                 return self._altair.call(scope, receive, send)
             mark_slashes(scope)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+from websockets.utils import accept_key
+
 from isolet.api import cors
 from isolet.api.asgi import Headers, Scope
 from isolet.errors import Forbidden, RequestError, UpgradeRequired
@@ -57,3 +59,16 @@ def _is_key(value: bytes) -> bool:
         return len(base64.b64decode(value, validate=True)) == _KEY_BYTES
     except ValueError:
         return False
+
+
+def switching(scope: Scope, subprotocol: str | None) -> Headers:
+    """The headers of a `101` of the platform's own, to a request that `check` let pass (RFC 6455, section 4.2.2)."""
+    key = (get(scope["headers"], b"sec-websocket-key") or b"").decode("ascii")
+    headers = [
+        (b"connection", b"Upgrade"),
+        (b"upgrade", b"websocket"),
+        (b"sec-websocket-accept", accept_key(key).encode()),
+    ]
+    if subprotocol is not None:
+        headers.append((b"sec-websocket-protocol", subprotocol.encode()))
+    return headers

@@ -29,19 +29,22 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def build_calls(core: Core, management: Deferred[FastAPI], pages: PlatformPages | None) -> OriginGate:
+def build_calls(
+    core: Core, features: Sequence[Feature], management: Deferred[FastAPI], pages: PlatformPages | None
+) -> OriginGate:
     """The application that serves every request. `pages` says where the platform's own pages are, if it shows any."""
     own_cors = OwnCors(core.persistence.database)
     public = _public(core)
+    limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
+    rates = Rates(core.registry.routes, limits, clock=time.monotonic)
     gateway = Gateway(
         kapso=_kapso(core, own_cors),
         butterbase=_butterbase(core, own_cors),
         altair=_altair(core),
         public=public,
         management=management,
+        beside=[find for feature in features for find in feature.calls(rates)],
     )
-    limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
-    rates = Rates(core.registry.routes, limits, clock=time.monotonic)
     return OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isolet.api.butterbase.loopback import Loopback
 from isolet.assembly.functions import FunctionServices, open_functions
 from isolet.assembly.host import Host
 from isolet.assembly.invoke import open_bodies, open_invoker, serve_loopback
@@ -35,6 +36,7 @@ class Core:
     projects: ProjectServices
     invoker: Invoker
     jobs: JobServices
+    loopback: Loopback
 
 
 async def open_core(host: Host) -> Core:
@@ -51,7 +53,7 @@ async def open_core(host: Host) -> Core:
     functions = open_functions(host, persistence, registry, runtime)
     projects = await open_projects(host, persistence, registry, runtime, functions)
     invoker = open_invoker(host, observation, runtime, functions, projects)
-    serve_loopback(host, registry.routes, runtime, invoker, bodies)
+    loopback = serve_loopback(host, registry.routes, runtime, invoker, bodies)
     jobs = open_jobs(host, persistence, registry, runtime, projects, invoker)
     return Core(
         host=host,
@@ -64,6 +66,7 @@ async def open_core(host: Host) -> Core:
         projects=projects,
         invoker=invoker,
         jobs=jobs,
+        loopback=loopback,
     )
 
 

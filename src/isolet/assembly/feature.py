@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+
+from isolet.access.rates import Rates
+from isolet.api.gateway import Finder
+
+
+async def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +25,13 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """`doors` makes doors of the native API, whose methods have rows, on the thread that loads the web framework.
-
-    `figures` are read for `/metrics`.
+    """`doors` makes doors of the native API, whose methods have rows, on the thread that loads the web framework;
+    `app_doors` those below Butterbase's `/v1/{app_id}`. `calls` makes what serves paths without the framework. `start`
+    is awaited before the server listens. `figures` are read for `/metrics`.
     """
 
     doors: Callable[[], Sequence[object]] = tuple
+    app_doors: Callable[[], Sequence[object]] = tuple
+    calls: Callable[[Rates], Sequence[Finder]] = lambda _: ()
+    start: Callable[[], Awaitable[None]] = _nothing
     figures: Callable[[], Sequence[Figure]] = tuple

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.assembly.project_data import open_project_data
+from isolet.assembly.realtime import open_realtime
 from isolet.assembly.schedules import open_schedules
 
 # They are opened in this order, after the core and before anything runs, and closed in reverse.
-FEATURES: tuple[Callable[[Core], Feature], ...] = (open_project_data, open_schedules)
+FEATURES: tuple[Callable[[Core], Feature], ...] = (open_project_data, open_schedules, open_realtime)

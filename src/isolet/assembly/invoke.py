@@ -54,7 +54,7 @@ def open_invoker(
     return invoker
 
 
-def serve_loopback(host: Host, routes: Routes, runtime: Runtime, invoker: Invoker, bodies: Bodies) -> None:
+def serve_loopback(host: Host, routes: Routes, runtime: Runtime, invoker: Invoker, bodies: Bodies) -> Loopback:
     """Where functions call other functions; it stops before the instances do."""
     app = Loopback(
         routes=routes,
@@ -64,3 +64,4 @@ def serve_loopback(host: Host, routes: Routes, runtime: Runtime, invoker: Invoke
         settings=host.settings,
     )
     serve_beside(app, runtime.loopback, name="loopback", stack=host.stack)
+    return app

@@ -68,7 +68,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
         [
             *_kapso(core, services),
             *(router_of(door, services.authorizer, NATIVE) for door in doors),
-            _butterbase(core, services),
+            *_butterbase(core, services, [door for feature in features for door in feature.app_doors()]),
             *_altair(core, services),
             _metrics(core, services, features),
         ],
@@ -110,7 +110,7 @@ def _kapso(core: Core, services: Services) -> list[APIRouter]:
     ]
 
 
-def _butterbase(core: Core, services: Services) -> APIRouter:
+def _butterbase(core: Core, services: Services, beside: Sequence[object]) -> list[APIRouter]:
     authorizer = _authorizer(core, butterbase_access.callers(core.projects.credentials))
     door = ButterbaseFunctions(
         authorizer=authorizer,
@@ -124,7 +124,7 @@ def _butterbase(core: Core, services: Services) -> APIRouter:
         settings=core.host.settings,
         clock=core.host.clock,
     )
-    return router_of(door, authorizer, BUTTERBASE + "/{app_id}", tags=["Butterbase"])
+    return [router_of(one, authorizer, BUTTERBASE + "/{app_id}", tags=["Butterbase"]) for one in (door, *beside)]
 
 
 def _altair(core: Core, services: Services) -> list[APIRouter]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from isolet.database import migrate
 from isolet.database.engine import Engines, is_conflict, is_orphan, is_refusal, open_engines
+from isolet.database.listening import listen
 from isolet.database.scrubbing import is_scrubbed, scrub
 from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.telemetry import get_logger
@@ -86,6 +87,12 @@ class Database:
                 raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def listen(
+        self, name: str, hear: Callable[[str], Awaitable[None]], *, connected: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Hear what is notified by that name, on a shared database; see `listening`. Ends by cancellation."""
+        await listen(self._engines.writer, name, hear, connected=connected)
 
     async def scrub(self) -> None:
         """Take what is left of overwritten values out of the file, once. What keeps it from that is logged; the next

@@ -398,3 +398,36 @@ firings = Table(
     Column("invocation_id", String(36)),
     Index("firings_schedule", "schedule_id", "id"),
 )
+
+realtime_settings = Table(
+    "realtime_settings",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("settings", JSON, nullable=False),
+    _ms("updated_at_ms"),
+)
+
+realtime_channels = Table(
+    "realtime_channels",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("name", Text, primary_key=True),
+    # The number of the newest message.
+    Column("seq", BigInteger, nullable=False),
+    _ms("last_at_ms"),
+    Index("realtime_channels_last", "last_at_ms"),
+    sqlite_with_rowid=False,
+)
+
+# Only the newest of each channel, and only for some minutes.
+realtime_messages = Table(
+    "realtime_messages",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("event", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    _ms("at_ms"),
+    Index("realtime_messages_at", "at_ms"),
+)

@@ -14,7 +14,8 @@ _MOST = 2**31 - 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectLimits:
     """`max_instances` run at once, `storage_mb` MiB of KV and SQL, `queued_calls` and `queued_mb` MiB that wait to run,
-    `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once.
+    `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once,
+    `channels` of live messages, and live connections of clients, `realtime_connections`.
     """
 
     max_instances: int = 250
@@ -25,6 +26,8 @@ class ProjectLimits:
     functions: int = 1_000
     log_streams: int = 50
     connections: int = 1_000
+    channels: int = 1_000
+    realtime_connections: int = 5_000
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)

@@ -15,6 +15,7 @@ from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 
 SECRET_SHOWN = "***"  # noqa: S105 – what is shown in a secret's place
+EVENT_MAX_CHARS = 200
 _SECRET = "secret"  # noqa: S105 – the name of a member
 _WEBHOOK_PROVIDERS = ("stripe", "github", "custom")
 
@@ -38,7 +39,6 @@ class HttpAuth(StrEnum):
 # What nothing here fires yet, and why. A trigger of such a type is kept as it was sent, and shown as not enabled.
 NOT_FIRED: Mapping[TriggerType, str] = {
     TriggerType.WEBHOOK: "webhooks are not accepted yet",
-    TriggerType.WEBSOCKET: "there is no realtime connection yet",
     TriggerType.S3_UPLOAD: "there is no object storage here",
 }
 
@@ -154,7 +154,18 @@ class WebhookTrigger(Trigger):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketTrigger(Trigger):
+    """Events of live connections that have the name `event`; without one nothing calls the function."""
+
     type = TriggerType.WEBSOCKET
+    members = ("event",)
+
+    event: str | None = None
+
+    @classmethod
+    def check(cls, label: str, config: Mapping[str, Any]) -> None:
+        event = config.get("event")
+        if event is not None and (not isinstance(event, str) or not 1 <= len(event) <= EVENT_MAX_CHARS):
+            raise InvalidInput(f"{label}.event: must be a text of 1 to {EVENT_MAX_CHARS} characters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +237,12 @@ def default_triggers(*, public: bool) -> tuple[Trigger, ...]:
 def http_auth(triggers: Sequence[Trigger]) -> HttpAuth | None:
     """Who may call through the public route; None when the function is not to be called there."""
     return next((one.auth for one in triggers if isinstance(one, HttpTrigger) and one.enabled), None)
+
+
+def socket_event(triggers: Sequence[Trigger]) -> str | None:
+    """The event of live connections that calls the function, if any."""
+    found = (one.event for one in triggers if isinstance(one, WebSocketTrigger) and one.enabled)
+    return next((event for event in found if isinstance(event, str)), None)
 
 
 def shown_triggers(triggers: Sequence[Trigger]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
 from isolet.domain.public_routes import Access, CorsRules
 from isolet.domain.retries import Retry
-from isolet.domain.triggers import HttpAuth, http_auth
+from isolet.domain.triggers import HttpAuth, http_auth, socket_event
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
 
@@ -40,7 +40,7 @@ class Route:
     """A function as a door sees it. `version` is None while nothing is live.
 
     `http_auth` says who may call it by its name; None when nobody may. `impersonation` lets keys act as a user there.
-    `access`, `cors` and `hosts` are of its public address.
+    `access`, `cors` and `hosts` are of its public address. `event` is that of live connections which calls it.
     """
 
     function_id: FunctionId
@@ -58,6 +58,7 @@ class Route:
     access: Access = Access.KEY
     cors: CorsRules = CorsRules.PLATFORM
     hosts: tuple[str, ...] = ()
+    event: str | None = None
 
 
 def route_of(function: Function) -> Route:
@@ -77,6 +78,7 @@ def route_of(function: Function) -> Route:
         access=function.access,
         cors=function.cors,
         hosts=tuple(function.hosts or ()),
+        event=socket_event(triggers_of(function)),
     )
 
 
@@ -85,6 +87,7 @@ class _Snapshot:
     functions: Mapping[str, Route] = field(default_factory=dict)
     named: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
     hosts: Mapping[str, Route] = field(default_factory=dict)
+    events: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
     projects: Mapping[str, Project] = field(default_factory=dict)
     projects_by_id: Mapping[str, Project] = field(default_factory=dict)
     keys: Mapping[bytes, Key] = field(default_factory=dict)
@@ -121,6 +124,7 @@ class Routes:
             functions=MappingProxyType(routes),
             named=_by_name(routes.values()),
             hosts=_by_host(routes.values()),
+            events=_by_event(routes.values()),
             projects=MappingProxyType({project.slug: project for project in projects}),
             keys=MappingProxyType({key.digest: key for key in keys}),
         )
@@ -169,6 +173,10 @@ class Routes:
     def at_host(self, host: str) -> Route | None:
         """The function that claimed a host; `host` is in lower case, without a port."""
         return self._now.hosts.get(host)
+
+    def for_event(self, project_id: ProjectId, event: str) -> Route | None:
+        """The function of a project that an event of a live connection calls; of several the oldest."""
+        return self._now.events.get((project_id, event))
 
     def project(self, slug: str) -> Project | None:
         return self._now.projects.get(slug)
@@ -259,6 +267,7 @@ class Routes:
             functions=now.functions if functions is None else MappingProxyType(functions),
             named=now.named if functions is None else _by_name(functions.values()),
             hosts=now.hosts if functions is None else _by_host(functions.values()),
+            events=now.events if functions is None else _by_event(functions.values()),
             projects=now.projects if projects is None else MappingProxyType(projects),
             projects_by_id=now.projects_by_id if projects is None else _by_id(projects.values()),
             keys=now.keys if keys is None else MappingProxyType(keys),
@@ -282,6 +291,12 @@ def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:
 
 def _by_host(routes: Iterable[Route]) -> Mapping[str, Route]:
     return MappingProxyType({host: route for route in routes for host in route.hosts})
+
+
+def _by_event(routes: Iterable[Route]) -> Mapping[tuple[ProjectId, str], Route]:
+    youngest_first = sorted(routes, key=lambda route: route.function_id, reverse=True)
+    found = {(route.project_id, route.event): route for route in youngest_first if route.event is not None}
+    return MappingProxyType(found)
 
 
 def _by_name(routes: Iterable[Route]) -> Mapping[tuple[ProjectId, str], Route]:

@@ -19,6 +19,7 @@ from isolet.domain.triggers import (
     default_triggers,
     http_auth,
     shown_triggers,
+    socket_event,
     stored_triggers,
     trigger_warnings,
 )
@@ -37,7 +38,7 @@ VALUES: list[tuple[dict[str, Any], Trigger]] = [
         {"type": "webhook", "config": {"provider": "github", "secret": "s", "header": "x-sig"}},
         WebhookTrigger(provider="github", secret="s", more={"header": "x-sig"}),
     ),
-    ({"type": "websocket", "config": {"event": "joined"}}, WebSocketTrigger(more={"event": "joined"})),
+    ({"type": "websocket", "config": {"event": "joined"}}, WebSocketTrigger(event="joined")),
     ({"type": "s3_upload", "config": {}}, S3UploadTrigger()),
 ]
 
@@ -116,15 +117,27 @@ def test_secrets_of_any_type_are_taken_out_and_never_shown() -> None:
 
 
 def test_what_nothing_fires_is_shown_as_not_enabled() -> None:
-    triggers = (WebSocketTrigger(), HttpTrigger(), CronTrigger(schedule="* * * * *", enabled=False))
+    triggers = (S3UploadTrigger(), HttpTrigger(), WebSocketTrigger(), CronTrigger(schedule="* * * * *", enabled=False))
 
     assert [(shown["type"], shown["enabled"]) for shown in shown_triggers(triggers)] == [
         ("cron", False),
         ("http", True),
-        ("websocket", False),
+        ("s3_upload", False),
+        ("websocket", True),
     ]
     (warning,) = trigger_warnings(triggers)
-    assert warning.startswith("the websocket trigger is kept, and never fires: ")
+    assert warning.startswith("the s3_upload trigger is kept, and never fires: ")
+
+
+def test_the_event_of_live_connections_is_that_of_an_enabled_trigger() -> None:
+    assert socket_event([HttpTrigger(), WebSocketTrigger(event="say")]) == "say"
+    assert socket_event([WebSocketTrigger(event="say", enabled=False)]) is None
+    assert socket_event([WebSocketTrigger()]) is None
+    kept = [{"type": "websocket", "config": {"event": 5}, "enabled": True}]
+    assert socket_event(stored_triggers(kept)) is None
+    for event in ("", 5, "x" * 201):
+        with pytest.raises(InvalidInput, match=r"triggers\.0\.config\.event: must be a text"):
+            check_triggers([{"type": "websocket", "config": {"event": event}}])
 
 
 def test_who_may_call_is_what_the_enabled_http_trigger_says() -> None:

@@ -1,4 +1,6 @@
-"""`ctx.invoke`: a function calls another of its project through a unix socket that only instances can reach.
+"""What functions ask of their own server, through a unix socket that only instances can reach.
+
+`ctx.invoke` calls another function of the project; what else a function's `ctx` has is a service at a path of its own.
 
 An instance shows a token of its own, and the id of the call that it is in. Depth, user and client are those of that
 call as the host knows it, so a call never leaves the project, whatever the function says. It can name another of the
@@ -8,21 +10,22 @@ calls of its own instance, and none else.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from isolet.api.asgi import Headers, Receive, Scope, Send, send_reply
-from isolet.api.body import Body
+from isolet.api.asgi import Headers, Receive, Scope, Send, parse_json, send_json, send_reply
+from isolet.api.body import SMALL_BYTES, Body
 from isolet.api.butterbase.errors import call_error_reply
 from isolet.api.butterbase.identity import Identity
 from isolet.api.request_ids import send_error
 from isolet.domain.invocations import Door
 from isolet.domain.origins import Origin
-from isolet.errors import Forbidden, IsoletError, NotFound
-from isolet.ids import new_id
+from isolet.errors import Forbidden, IsoletError, NotFound, TooLarge
+from isolet.ids import ProjectId, new_id
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
@@ -38,21 +41,31 @@ _NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
 _LIMIT = "ctx.invoke loop limit exceeded"
 
 
+# Gets the project of the function that asks, and what it sent; its answer is JSON.
+Service: TypeAlias = Callable[[ProjectId, Any], Awaitable[Any]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loopback:
-    """Plain ASGI."""
+    """Plain ASGI. Paths of `services` have a slash, which those of functions never have."""
 
     routes: Routes
     invoker: Invoker
     instance_of: Callable[[str], Instance | None]
     bodies: Bodies
     settings: Settings
+    services: dict[bytes, Service] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         try:
             source, origin = self._source(scope["headers"])
+            if (service := self.services.get(scope["raw_path"])) is not None:
+                await self._serve(scope, receive, send, source.project_id, service)
+                return
+            if origin.depth >= DEPTH_MAX:
+                raise Forbidden(_LIMIT)
             route = self.routes.named(source.project_id, unquote(scope["raw_path"].decode("latin-1").lstrip("/")))
             if route is None or route.version is None:
                 raise NotFound("Function not found")
@@ -74,9 +87,14 @@ class Loopback:
         origin = instance.origins.find(_text(headers, CALL_HEADER.encode()))
         if origin is None:
             raise Forbidden("ctx.invoke is for calls that run, and for what they left running")
-        if origin.depth >= DEPTH_MAX:
-            raise Forbidden(_LIMIT)
         return route, origin
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, project_id: ProjectId, service: Service) -> None:
+        with Body(scope, receive, limit=SMALL_BYTES, bodies=self.bodies, project_id=project_id) as body:
+            payload = await body.read()
+        if not isinstance(payload, bytes):
+            raise TooLarge("This is too large")
+        await send_json(send, 200, await service(project_id, parse_json(payload)))
 
     def _request(
         self, scope: Scope, source: Route, origin: Origin, route: Route, payload: bytes | Spooled, body: Body

@@ -9,13 +9,18 @@ from isolet.access.rules import Access, OfKey
 from isolet.api.body import SMALL_BYTES
 from isolet.api.rows import GrantedProject, route
 from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
-from isolet.domain import environment, json_bounds, limits, secrets
+from isolet.domain import environment, json_bounds, limits, realtime, secrets
 from isolet.domain.access import Role
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.project_data import kv, sql
+from isolet.realtime import connection
+from isolet.realtime.calls import REPLY_MAX_BYTES
+from isolet.realtime.frames import METADATA_MAX_BYTES
+from isolet.realtime.presence import TRACKED_MAX_BYTES
+from isolet.realtime.socket import UNSENT_MAX_BYTES
 from isolet.routing.routes import Routes
 from isolet.runtime.callers import PROJECT_WAITING_MAX
 from isolet.runtime.callers import WAITING_MAX as WAITING_MAX_CALLERS
@@ -85,6 +90,21 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "error_chars": limits.ERROR_MAX_CHARS,
             "kept_days": settings.retention_days,
             "kept_rows": settings.retention_rows,
+        },
+        "realtime": {
+            "frame_bytes": settings.realtime_frame_kb * 1024,
+            "frames_s": settings.realtime_frames_s,
+            "idle_timeout_s": settings.realtime_idle_timeout_s,
+            "events_waiting": connection.WAITING_MAX,
+            "connection_channels": connection.CHANNELS_MAX,
+            "reply_bytes": REPLY_MAX_BYTES,
+            "unsent_bytes": UNSENT_MAX_BYTES,
+            "message_bytes": realtime.MESSAGE_MAX_BYTES,
+            "kept_messages": realtime.KEPT_MESSAGES,
+            "kept_bytes": realtime.KEPT_BYTES,
+            "kept_s": realtime.KEPT_MS // 1000,
+            "metadata_bytes": METADATA_MAX_BYTES,
+            "presence_bytes": TRACKED_MAX_BYTES,
         },
         "kv": {
             "key_bytes": kv.KEY_MAX_BYTES,

@@ -13,6 +13,7 @@ const MAX_DEPTH = 4;
 // As they are before the function's module can change them.
 const encode = encodeURIComponent;
 const textOf = String;
+const stringify = JSON.stringify;
 const NO_CALL = { user: null, caller: null, request: null, depth: 0 };
 
 // The wrapper's own bindings are taken away before the function's module can import `env`.
@@ -83,7 +84,21 @@ class Context {
   get kv() { return shared.kv; }
   get idempotency() { return shared.idempotency; }
   // Bound to the call, so that it can be taken out of the context.
+  get realtime() { return { publish: (channel, event, data) => publish(this.#id, channel, event, data) }; }
   get invoke() { return (name, body, options) => invoke(this.#call, this.#id, name, body, options); }
+}
+
+// `{seq}`: the message's number in its channel.
+async function publish(id, channel, event, data) {
+  if (!shared.loopback) throw new Error("ctx.realtime is not available here");
+  const reply = await shared.loopback.fetch("http://functions/realtime/publish", {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-isolet-token": shared.token, "x-isolet-call": textOf(id) },
+    body: stringify({ channel, event, data: data === undefined ? null : data }),
+  });
+  const told = await reply.json();
+  if (!reply.ok) throw new Error(`ctx.realtime.publish: ${told.error?.message ?? told.error}`);
+  return told;
 }
 
 async function invoke(call, id, name, body, options) {

@@ -1,0 +1,1 @@
+"""Live connections of clients: events to functions, channels, presence."""

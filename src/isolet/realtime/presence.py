@@ -1,0 +1,79 @@
+"""Who is there, in a project on this server: connections that said so, with what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from isolet.realtime import frames
+from isolet.realtime.frames import Refused
+
+# Each who comes is told of all who are there.
+TRACKED_MAX_BYTES = 262_144
+_CLIENT_BYTES = 120
+
+
+class Client(Protocol):
+    """A connection, as presence sees it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def user_id(self) -> str | None: ...
+    def send(self, frame: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracked:
+    client: Client
+    user_id: str | None
+    metadata: Any
+    size: int
+
+    def shown(self) -> dict[str, Any]:
+        return {"client_id": self.client.id, "user_id": self.user_id, "metadata": self.metadata}
+
+
+class Presence:
+    """Each change gives the frame for the others that are tracked."""
+
+    def __init__(self) -> None:
+        self._tracked: dict[Client, _Tracked] = {}
+        self._bytes = 0
+
+    def others(self, client: Client) -> Iterator[Client]:
+        return (other for other in self._tracked if other is not client)
+
+    def state(self) -> list[dict[str, Any]]:
+        return [one.shown() for one in self._tracked.values()]
+
+    def track(self, client: Client, metadata: Any) -> str:
+        """Raises Refused when there is no more room."""
+        self._put(client, metadata)
+        return frames.presence_join(self._tracked[client].shown())
+
+    def update(self, client: Client, metadata: Any) -> str | None:
+        """None for a client that is not tracked. Raises Refused."""
+        if client not in self._tracked:
+            return None
+        self._put(client, metadata)
+        return frames.presence_update(client.id, metadata)
+
+    def leave(self, client: Client) -> str | None:
+        """None for a client that was not tracked."""
+        gone = self._tracked.pop(client, None)
+        if gone is None:
+            return None
+        self._bytes -= gone.size
+        return frames.presence_leave(client.id, gone.user_id)
+
+    def _put(self, client: Client, metadata: Any) -> None:
+        before = self._tracked.get(client)
+        size = len(json.dumps(metadata, separators=(",", ":"))) + _CLIENT_BYTES
+        after = self._bytes - (before.size if before is not None else 0) + size
+        if after > TRACKED_MAX_BYTES:
+            raise Refused("Presence is full: the project's clients say too much of themselves")
+        self._bytes = after
+        self._tracked[client] = _Tracked(client, client.user_id, metadata, size)

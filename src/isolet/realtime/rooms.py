@@ -1,0 +1,137 @@
+"""The connections of this server by project, and what is sent to many of them.
+
+What one project sends to its clients goes out some at a time, so that the others' calls run in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from isolet.domain.realtime import Message
+from isolet.ids import ProjectId
+from isolet.realtime import frames
+from isolet.realtime.presence import Client, Presence
+from isolet.realtime.socket import text_frame
+from isolet.realtime.topics import Member, Subscription, Topic
+from isolet.tasks import Tasks
+
+_AT_ONCE = 100
+# Who publishes more than goes out waits.
+_WAITING_MAX = 200
+
+
+class Occupant(Member, Client, Protocol):
+    """A connection, as its room sees it."""
+
+    def close(self, code: int, reason: str) -> None: ...
+
+
+class Room:
+    """Of one project, for as long as it has connections."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._waiting: deque[tuple[list[Subscription], int, bytes]] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._sending = False
+        self.occupants: set[Occupant] = set()
+        self.topics: dict[str, Topic] = {}
+        self.presence = Presence()
+
+    def subscribe(self, occupant: Occupant, channel: str) -> tuple[Topic, Subscription]:
+        """It is held until it is released."""
+        topic = self.topics.setdefault(channel, Topic(channel))
+        subscription = topic.subscriptions[occupant] = Subscription(occupant)
+        return topic, subscription
+
+    def unsubscribe(self, occupant: Occupant, channel: str) -> None:
+        topic = self.topics.get(channel)
+        if topic is not None:
+            topic.subscriptions.pop(occupant, None)
+            if not topic.subscriptions:
+                del self.topics[channel]
+
+    def leave(self, occupant: Occupant, channels: Iterable[str]) -> None:
+        self.occupants.discard(occupant)
+        for channel in channels:
+            self.unsubscribe(occupant, channel)
+        if (frame := self.presence.leave(occupant)) is not None:
+            self.tell_others(occupant, frame)
+
+    def tell_others(self, occupant: Occupant, frame: str) -> None:
+        """Tell the others that are tracked."""
+        others = [Subscription(other, held=None) for other in self.presence.others(occupant)]
+        self._send([(others, 1, text_frame(frame))])
+
+    def send_out(self, topic: Topic, messages: Iterable[Message]) -> None:
+        """To all who subscribe now; it waits its turn."""
+        self._send([(list(topic.subscriptions.values()), one.seq, text_frame(frames.message(one))) for one in messages])
+
+    async def has_room(self) -> None:
+        """Wait until less is on its way than may be."""
+        await self._room.wait()
+
+    def _send(self, more: list[tuple[list[Subscription], int, bytes]]) -> None:
+        self._waiting.extend(more)
+        if len(self._waiting) > _WAITING_MAX:
+            self._room.clear()
+        if self._waiting and not self._sending:
+            self._sending = True
+            if len(self._waiting) == 1 and len(self._waiting[0][0]) <= _AT_ONCE:
+                self._send_first_at_once()
+            else:
+                self._tasks.spawn(self._send_waiting(), name="realtime fan-out")
+
+    def _send_first_at_once(self) -> None:
+        receivers, seq, frame = self._waiting.popleft()
+        for one in receivers:
+            one.send(seq, frame)
+        self._sending = False
+
+    async def _send_waiting(self) -> None:
+        try:
+            while self._waiting:
+                receivers, seq, frame = self._waiting.popleft()
+                for start in range(0, len(receivers), _AT_ONCE):
+                    for one in receivers[start : start + _AT_ONCE]:
+                        one.send(seq, frame)
+                    await asyncio.sleep(0)
+                if len(self._waiting) <= _WAITING_MAX:
+                    self._room.set()
+        finally:
+            self._sending = False
+            self._room.set()
+
+
+class Rooms:
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._rooms: dict[ProjectId, Room] = {}
+
+    def find(self, project_id: ProjectId) -> Room | None:
+        return self._rooms.get(project_id)
+
+    def all(self) -> list[tuple[ProjectId, Room]]:
+        return list(self._rooms.items())
+
+    def enter(self, project_id: ProjectId, occupant: Occupant, *, most: int) -> Room | None:
+        """None when the project has as many connections as it may."""
+        room = self._rooms.get(project_id)
+        if room is None:
+            room = self._rooms[project_id] = Room(self._tasks)
+        if len(room.occupants) >= most:
+            return None
+        room.occupants.add(occupant)
+        return room
+
+    def leave(self, project_id: ProjectId, occupant: Occupant, channels: Iterable[str]) -> None:
+        room = self._rooms.get(project_id)
+        if room is None:
+            return
+        room.leave(occupant, channels)
+        if not room.occupants:
+            del self._rooms[project_id]

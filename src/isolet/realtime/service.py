@@ -1,0 +1,199 @@
+"""Live connections of a server: who may open one, what its frames do, and what projects set of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from isolet.access.credentials import Credentials
+from isolet.clock import Clock
+from isolet.database import realtime as stored
+from isolet.database.connection import Database
+from isolet.domain.access import Role
+from isolet.domain.changes import Change, KeyDeleted, ProjectDeleted
+from isolet.domain.projects import Project
+from isolet.domain.realtime import RealtimeSettings, Subscribers, check_realtime_settings
+from isolet.errors import IsoletError
+from isolet.identity.identity import Identities, TokenRefused
+from isolet.ids import ProjectId
+from isolet.realtime import frames
+from isolet.realtime.calls import EventCalls, Visitor
+from isolet.realtime.channels import Channels
+from isolet.realtime.connection import POLICY, Connection, Means
+from isolet.realtime.frames import EventSent
+from isolet.realtime.identity import Identity, token_end_ms
+from isolet.realtime.rooms import Rooms
+from isolet.realtime.timing import Pace
+from isolet.routing.routes import Routes
+from isolet.tasks import Tasks
+from isolet.telemetry import get_logger
+
+log = get_logger("realtime")
+
+
+class Realtime:
+    """`frame_bytes` is the largest message of a client where its project says nothing. `count` counts an event for the
+    rate of its project, and says whether it may run.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        routes: Routes,
+        credentials: Credentials,
+        identities: Identities,
+        calls: EventCalls,
+        pace: Pace,
+        frame_bytes: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._routes = routes
+        self._credentials = credentials
+        self._identities = identities
+        self._calls = calls
+        self._frame_bytes = frame_bytes
+        self._tasks = Tasks()
+        self._settings: dict[ProjectId, RealtimeSettings] = {}
+        self.count: Callable[[ProjectId], bool] = lambda _: True
+        self.rooms = Rooms(self._tasks)
+        self.channels = Channels(
+            database=database,
+            clock=clock,
+            rooms=self.rooms,
+            tasks=self._tasks,
+            most=lambda project_id: routes.limits_of(project_id).channels,
+        )
+        self._means = Means(
+            doing=self, rooms=self.rooms, channels=self.channels, clock=clock, tasks=self._tasks, pace=pace
+        )
+
+    # Settings.
+
+    async def load(self) -> None:
+        found = await self._database.read(stored.list_settings)
+        self._settings = {project_id: check_realtime_settings(values) for project_id, values in found}
+
+    def settings(self, project_id: ProjectId) -> RealtimeSettings:
+        return self._settings.get(project_id) or RealtimeSettings()
+
+    async def set(self, project_id: ProjectId, values: Mapping[str, Any]) -> RealtimeSettings:
+        """Replace the whole, for connections to come; who may subscribe, at once. Raises InvalidInput."""
+        settings = check_realtime_settings(values)
+        await self._database.write(
+            stored.put_settings, project_id, settings.to_json(), self._clock.now_ms(), notify=self._database.shared
+        )
+        self._settings[project_id] = settings
+        return settings
+
+    def most_connections(self, project_id: ProjectId) -> int:
+        limit = self._routes.limits_of(project_id).realtime_connections
+        return min(limit, self.settings(project_id).max_connections or limit)
+
+    # Connections.
+
+    def connections(self, project_id: ProjectId) -> int:
+        room = self.rooms.find(project_id)
+        return len(room.occupants) if room is not None else 0
+
+    def connect(self, project: Project, *, app_id: str, visitor: Visitor, identity: Identity) -> Connection:
+        settings = self.settings(project.id)
+        return Connection(
+            self._means,
+            project=project,
+            app_id=app_id,
+            visitor=visitor,
+            identity=identity,
+            max_frame_bytes=settings.max_frame_bytes or self._frame_bytes,
+        )
+
+    async def identify(self, project_id: ProjectId, token: str) -> Identity:
+        """Whom an API key or a user's token stands for. Raises TokenRefused."""
+        principal = self._credentials.of_key(token)
+        if principal is not None:
+            if not principal.sees(project_id) or principal.role.rank < Role.INVOKE.rank:
+                raise TokenRefused("it is a key of another project, or may not call functions")
+            return Identity(is_service=True, is_root=principal.is_root, key_id=principal.key_id)
+        user = await self._identities.verify(project_id, token)
+        settings = self._identities.settings(project_id)
+        leeway_s = settings.leeway_s if settings is not None else 0
+        return Identity(user=user, ends_ms=token_end_ms(user.claims, leeway_s, self._clock.now_ms()))
+
+    async def run_event(self, connection: Connection, frame: EventSent) -> str:
+        project = connection.project
+        route = self._routes.for_event(project.id, frame.event)
+        if route is None or route.version is None:
+            return frames.no_handler(frame.event, frame.id)
+        if not connection.identity.is_root and not self.count(project.id):
+            return frames.event_response(frame.event, '{"error":"Rate limit exceeded"}', frame.id)
+        payload = "" if frame.payload is None else f',"payload":{frame.payload}'
+        body = f'{{"event":{json.dumps(frame.event)}{payload}}}'
+        data = await self._calls.run(route, project, connection.visitor, connection.identity, body)
+        return frames.event_response(frame.event, data, frame.id)
+
+    async def may_subscribe(self, connection: Connection, channel: str) -> bool:
+        project = connection.project
+        settings = self.settings(project.id)
+        if settings.subscribe is Subscribers.PUBLIC:
+            return True
+        if settings.subscribe is Subscribers.AUTHENTICATED:
+            return connection.identity.is_known
+        route = self._routes.named(project.id, settings.function or "")
+        if route is None or route.version is None:
+            log.info("the function that is asked who may subscribe is not there", project=project.slug)
+            return False
+        asked = {"channel": channel, "user": connection.identity.shown_user(), "client_id": connection.id}
+        return await self._calls.allows(route, project, connection.visitor, connection.identity, json.dumps(asked))
+
+    # What happens elsewhere.
+
+    def follow(self, change: Change) -> None:
+        """A listener: connections of keys and projects that are gone end."""
+        match change:
+            case KeyDeleted():
+                for _, holding in self.rooms.all():
+                    for occupant in list(holding.occupants):
+                        if isinstance(occupant, Connection) and occupant.identity.key_id == change.key_id:
+                            occupant.close(POLICY, "Auth failed")
+            case ProjectDeleted():
+                self._settings.pop(change.project.id, None)
+                room = self.rooms.find(change.project.id)
+                for occupant in list(room.occupants) if room is not None else ():
+                    occupant.close(POLICY, "App not found")
+            case _:
+                pass
+
+    async def hear(self, told: str) -> None:
+        """Another server, or this one, wrote a message or settings into the database that they share."""
+        try:
+            news = json.loads(told)
+            project_id = ProjectId(news["project"])
+            if "channel" not in news:
+                await self.load()
+                return
+            await self._hear_message(project_id, str(news["channel"]), int(news["seq"]))
+        except IsoletError as exc:
+            log.error("cannot read what another server wrote", error=exc.message)
+
+    async def _hear_message(self, project_id: ProjectId, channel: str, seq: int) -> None:
+        room = self.rooms.find(project_id)
+        topic = room.topics.get(channel) if room is not None else None
+        if topic is None or (topic.last is not None and seq <= topic.last):
+            return
+        after = seq - 1 if topic.last is None else topic.last
+        _, kept = await self._database.read(stored.read_channel, project_id, channel, after, self._clock.now_ms())
+        for message in kept:
+            self.channels.deliver(message)
+
+    async def catch_up(self) -> None:
+        """What other servers wrote may not have been heard: read it."""
+        await self.load()
+        for project_id, room in self.rooms.all():
+            for topic in list(room.topics.values()):
+                self.channels.repair(project_id, topic)
+
+    async def close(self) -> None:
+        await self._tasks.close()

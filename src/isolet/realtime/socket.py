@@ -1,0 +1,168 @@
+"""A WebSocket on a connection that the listener handed over: whole texts in, texts and closes out.
+
+The protocol is that of `websockets`, without I/O and without compression; this moves its bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+# Who does not take its close in this time is cut off.
+LINGER_S = 2.0
+# What may wait for a client that takes nothing; the kernel holds some more.
+UNSENT_MAX_BYTES = 1024 * 1024
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+_REASON_MAX_BYTES = 123
+
+
+class Unwanted(Exception):
+    """What the client sent ends the connection."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def text_frame(text: str) -> bytes:
+    """A text in ASCII as it is sent to every client."""
+    return Frame(Opcode.TEXT, text.encode("ascii")).serialize(mask=False)
+
+
+class Socket(asyncio.Protocol):
+    """A `Taker` of the listener's. `on_bytes` hears that something came, `on_frame` counts a frame and may raise
+    Unwanted, `on_text` gets each text, `on_lost` hears of the end, once.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        on_bytes: Callable[[], None],
+        on_frame: Callable[[], None],
+        on_text: Callable[[str], None],
+        on_lost: Callable[[], None],
+        on_shutdown: Callable[[], None],
+    ) -> None:
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=max_bytes)
+        self._on_bytes = on_bytes
+        self._on_frame = on_frame
+        self._on_text = on_text
+        self._on_lost = on_lost
+        self._on_shutdown = on_shutdown
+        self._parts: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._early: list[bytes] | None = []
+        self.lost = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self.lost and self._transport is not None and self._protocol.state is State.OPEN
+
+    def begin(self) -> None:
+        """The client was greeted: take what it sent meanwhile, and what comes."""
+        early, self._early = self._early or [], None
+        for data in early:
+            self.data_received(data)
+
+    def send(self, frame: bytes) -> None:
+        """A frame of `text_frame`. A client that takes none for long is closed with 1013."""
+        if not self.is_open or self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+            self.close(1013, "Too slow")
+            return
+        self._transport.write(frame)
+
+    def ping(self) -> None:
+        if self.is_open:
+            self._protocol.send_ping(b"")
+            self._flush()
+
+    def close(self, code: int, reason: str) -> None:
+        if not self.is_open:
+            return
+        self._protocol.send_close(code, reason[:_REASON_MAX_BYTES])
+        self._flush()
+
+    # What the listener tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.append(data)
+            return
+        self._on_bytes()
+        self._protocol.receive_data(data)
+        # Frames before a broken one count.
+        frames = self._protocol.events_received()
+        self._flush()
+        try:
+            for frame in frames:
+                self._take(cast(Frame, frame))
+        except Unwanted as exc:
+            self._fail(exc.code, exc.reason)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        if self._linger is not None:
+            self._linger.cancel()
+        self._parts.clear()
+        self._on_lost()
+
+    def shutdown(self) -> None:
+        self._on_shutdown()
+
+    def _take(self, frame: Frame) -> None:
+        self._on_frame()
+        if frame.opcode is Opcode.BINARY:
+            raise Unwanted(1003, "Only text is understood")
+        if frame.opcode not in _DATA:
+            return
+        self._parts.append(bytes(frame.data))
+        if not frame.fin:
+            return
+        whole, self._parts = b"".join(self._parts), []
+        try:
+            text = whole.decode()
+        except UnicodeDecodeError:
+            raise Unwanted(1007, "Text is not UTF-8") from None
+        if self.is_open:
+            self._on_text(text)
+
+    def _fail(self, code: int, reason: str) -> None:
+        try:
+            self._protocol.fail(code, reason)
+        except InvalidState:
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None or self.lost:
+            return
+        ends = False
+        for data in self._protocol.data_to_send():
+            if data:
+                transport.write(data)
+            else:
+                ends = True
+        if ends and self._protocol.close_rcvd is not None:
+            transport.close()
+        elif ends and transport.can_write_eof() and not transport.is_closing():
+            # What the client still sends is read: a reset would take the close from it.
+            transport.write_eof()
+        if self._protocol.close_expected() and self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)

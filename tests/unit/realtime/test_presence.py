@@ -1,0 +1,50 @@
+"""Who is there, within a budget."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from isolet.realtime.frames import Refused
+from isolet.realtime.presence import TRACKED_MAX_BYTES, Presence
+
+
+class Client:
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self.user_id: str | None = None
+
+    def send(self, frame: bytes) -> None:
+        raise AssertionError("presence sends nothing by itself")
+
+
+def track_all(presence: Presence, clients: list[Client]) -> None:
+    for client in clients:
+        presence.track(client, {"text": "x" * 4_000})
+
+
+def test_what_all_say_of_themselves_is_bounded() -> None:
+    presence = Presence()
+    clients = [Client(str(number)) for number in range(80)]
+    for client in clients[:60]:
+        presence.track(client, {"text": "x" * 4_000})
+    with pytest.raises(Refused, match="Presence is full"):
+        track_all(presence, clients)
+    assert 60 < len(presence.state()) < 80
+    assert len(json.dumps(presence.state())) < TRACKED_MAX_BYTES * 1.1
+    for client in clients:
+        presence.leave(client)
+    assert presence.state() == []
+    for client in clients[:60]:
+        presence.track(client, {"text": "x" * 4_000})
+
+
+def test_to_track_again_replaces_and_a_stranger_changes_nothing() -> None:
+    presence, client = Presence(), Client("a")
+    assert presence.update(client, {"n": 1}) is None
+    assert presence.leave(client) is None
+    for number in range(1_000):
+        presence.track(client, {"text": "x" * 1_000, "n": number})
+    assert [one["metadata"]["n"] for one in presence.state()] == [999]
+    assert list(presence.others(client)) == []
