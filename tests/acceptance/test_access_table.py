@@ -51,6 +51,8 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/{app_id}/env"): {"envVars": {"STOLEN": "a"}},
     ("PATCH", "/v1/{app_id}/functions/{name:path}/env"): {"envVars": {"STOLEN": "a"}},
     ("PATCH", "/v1/{app_id}/functions/{name:path}/settings"): {"allow_service_key_impersonation": True},
+    ("POST", "/spaces/{space}/triggers"): {"type": "cron"},
+    ("PUT", "/spaces/{space}/triggers/{trigger_id}"): {"type": "mqtt"},
     ("POST", "/spaces/{space}/functions"): {"name": "stolen", "source": SOURCE},
     ("PUT", "/spaces/{space}/functions/{name}"): {"description": "stolen", "source": SOURCE},
 }
@@ -90,6 +92,7 @@ class Victim:
             function + "/schedules",
         ]
         paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
+        paths += [f"/spaces/{self.values['space']}/triggers"]
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
         paths += [app + "/env", f"{app}/functions/{self.values['name']}", kapso, kapso + "/secrets"]
         # A request that is refused uses its key, too.
@@ -116,6 +119,7 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         assert admin.put(f"{V1}/projects/{slug}/kv/key", content=b"value").status_code == 204
         secret_id = admin.post(f"{V1}/projects/{slug}/webhook-secrets").json()["id"]
         schedule = admin.post(f"{V1}/functions/{function_id}/schedules", json={"cron": "0 0 1 1 *"})
+        trigger = admin.post(f"/spaces/{slug}/triggers", json={"type": "mqtt"})
         values = {
             **dict.fromkeys(("slug", "project", "app_id", "space"), slug),
             "name": kapso.get(function_id)["slug"],
@@ -127,6 +131,7 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
             "number": "1",
             "secret_name": "STOLEN",
             "schedule_id": schedule.json()["id"],
+            "trigger_id": trigger.json()["id"],
         }
         yield Victim(
             root=root,

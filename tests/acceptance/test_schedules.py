@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -260,6 +261,41 @@ def test_a_cron_trigger_is_a_schedule(home: Project) -> None:
     body["trigger"] = {"type": "http", "config": {"auth": "none"}}
     assert home.client.post(f"/v1/{home.slug}/functions", json=body).status_code in (200, 201)
     assert home.client.get("/isolet/v1/schedules", params={"function": "clocked"}).json()["data"] == []
+
+
+def test_a_cron_trigger_of_a_space_switches_schedules_on(home: Project) -> None:
+    code = base64.b64encode(b"export default () => new Response('ok');").decode()
+    space = f"/spaces/{home.slug}"
+    body = {"name": "spaced", "source": {"code": code}, "options": {"schedule": "0 * * * *"}}
+    assert home.client.post(f"{space}/functions", json=body).status_code == 201
+
+    def schedule() -> dict[str, Any]:
+        (found,) = home.client.get("/isolet/v1/schedules", params={"function": "spaced"}).json()["data"]
+        return dict(found)
+
+    assert (schedule()["name"], schedule()["enabled"]) == ("options.schedule", False)
+    made = home.client.post(f"{space}/triggers", json={"type": "cron", "description": "on"})
+    assert (made.status_code, made.json()["type"], made.json()["status"]) == (201, "cron", "Running")
+    assert schedule()["enabled"]
+    shown = home.client.get(f"{space}/functions/spaced").json()
+    assert shown["next_run"] == schedule()["next_at"][:19]
+    assert (shown["last_run"], "warnings" in shown) == (None, False)
+    mqtt = {"type": "mqtt", "config": {"host": "broker.example", "topics": "a", "password": "s3cret"}}
+    other = home.client.post(f"{space}/triggers", json=mqtt).json()
+    assert (other["status"], other["config"]["port"], other["config"]["password"]) == ("Failed", 1883, "***")
+    listed = home.client.get(f"{space}/triggers", params={"type": "mqtt"}).json()["data"]
+    assert [one["id"] for one in listed] == [other["id"]]
+    url = f"{space}/triggers/{made.json()['id']}"
+    assert home.client.put(url, json={"type": "cron", "description": "still"}).json()["description"] == "still"
+    assert home.client.get(url).json()["description"] == "still"
+    assert home.client.delete(url).status_code == 204
+    assert not schedule()["enabled"]
+    gone = home.client.get(url)
+    assert (gone.status_code, gone.json()["error"]["message"]) == (404, "trigger not found")
+    for bad in ({"type": "smoke"}, {}, {"type": "cron", "config": []}):
+        assert home.client.post(f"{space}/triggers", json=bad).status_code == 400
+    refused = home.client.post(f"{space}/functions", json={**body, "name": "bad", "options": {"schedule": "* * *"}})
+    assert (refused.status_code, "options.schedule" in refused.json()["error"]["message"]) == (400, True)
 
 
 def test_the_clock_fires(home: Project, minutely: tuple[dict[str, Any], dict[str, Any]]) -> None:

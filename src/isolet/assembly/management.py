@@ -19,6 +19,7 @@ from isolet.api import management
 from isolet.api.altair import access as altair_access
 from isolet.api.altair.calls import PREFIX as ALTAIR
 from isolet.api.altair.functions import AltairFunctions, AltairTokens
+from isolet.api.altair.triggers import AltairTriggers
 from isolet.api.butterbase import access as butterbase_access
 from isolet.api.butterbase.calls import PREFIX as BUTTERBASE
 from isolet.api.butterbase.functions import ButterbaseFunctions
@@ -39,6 +40,7 @@ from isolet.api.rows import router_of
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.domain.platform_pages import PlatformPages
+from isolet.functions.space_triggers import SpaceTriggers
 from isolet.invocations import Invocations
 from isolet.invoke.replay import Replays
 from isolet.observe.call_history import CallHistory
@@ -138,7 +140,10 @@ def _altair(core: Core, services: Services) -> list[APIRouter]:
         settings=core.host.settings,
     )
     authorizer = _authorizer(core, altair_access.callers(core.projects.credentials))
-    return [tokens.router(), router_of(door, authorizer, ALTAIR + "{space}", tags=["Altair"])]
+    spaces = SpaceTriggers(database=core.persistence.database, events=core.registry.changes, clock=core.host.clock)
+    triggers = AltairTriggers(triggers=spaces, settings=core.host.settings)
+    doors = [router_of(one, authorizer, ALTAIR + "{space}", tags=["Altair"]) for one in (door, triggers)]
+    return [tokens.router(), *doors]
 
 
 def _native(core: Core, services: Services) -> list[object]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, case, delete, func, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schedules import sync_trigger
+from isolet.database.schedules import sync_triggers
 from isolet.database.schema import function_hosts, function_sources, functions, projects
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.functions import (
@@ -58,7 +58,7 @@ def insert_function(connection: Connection, function: Function, *, most: int | N
         insert(function_sources).values(function_id=function.id, code=function.code or "", files=function.files)
     )
     _claim_hosts(connection, function)
-    sync_trigger(connection, function)
+    sync_triggers(connection, function)
 
 
 def _check_room(connection: Connection, project_id: ProjectId, most: int) -> None:
@@ -88,7 +88,7 @@ def replace_function(connection: Connection, function: Function) -> None:
     if found.rowcount == 0:
         raise NotFound("Function not found")
     _claim_hosts(connection, function)
-    sync_trigger(connection, function)
+    sync_triggers(connection, function)
     if function.code is not None:
         here = function_sources.c.function_id == function.id
         connection.execute(update(function_sources).where(here).values(code=function.code, files=function.files))

@@ -10,12 +10,21 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schema import firings, functions, schedules
-from isolet.domain.cron import Dialect, read_cron
+from isolet.database.schema import firings, functions, schedules, space_triggers
+from isolet.domain.cron import Cron, Dialect, read_cron
 from isolet.domain.functions import Function
-from isolet.domain.schedules import SCHEDULES_MAX, TRIGGER_NAME, Firing, FiringStatus, Policies, Schedule, started
+from isolet.domain.schedules import (
+    OPTIONS_NAME,
+    SCHEDULES_MAX,
+    TRIGGER_NAME,
+    Firing,
+    FiringStatus,
+    Policies,
+    Schedule,
+    started,
+)
 from isolet.domain.triggers import CronTrigger
-from isolet.errors import Conflict, LimitReached, NotFound
+from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, new_id
 
 FIRINGS_KEPT = 1_000
@@ -82,26 +91,48 @@ def write_schedule(connection: Connection, schedule: Schedule) -> None:
         raise Conflict(f"name: the function has a schedule {schedule.name!r} already") from exc
 
 
-def sync_trigger(connection: Connection, function: Function) -> None:
-    """Let the schedule of a function's cron trigger be what the trigger says, in the transaction that writes it."""
-    if function.triggers is None:
-        return
-    wanted = next((trigger for trigger in function.triggers if isinstance(trigger, CronTrigger)), None)
-    here = (schedules.c.function_id == function.id) & (schedules.c.name == TRIGGER_NAME)
+def sync_triggers(connection: Connection, function: Function) -> None:
+    """Let the schedules of a function's own triggers be what they say, in the transaction that writes the function."""
+    if function.triggers is not None:
+        wanted = next((trigger for trigger in function.triggers if isinstance(trigger, CronTrigger)), None)
+        cron, enabled = (None, False) if wanted is None else (wanted.cron, wanted.enabled)
+        _sync(connection, function, TRIGGER_NAME, cron, enabled=enabled, now_ms=function.updated_at_ms)
+    if function.altair is not None:
+        sync_options(connection, function, function.updated_at_ms)
+
+
+def sync_options(connection: Connection, function: Function, now_ms: int) -> None:
+    """The same for `options.schedule`, which runs while the space has a trigger of the type cron."""
+    text = (function.altair or {}).get("options", {}).get("schedule")
+    try:
+        cron = None if text is None else read_cron(text)
+    except InvalidInput:
+        # One that was stored before expressions were checked.
+        cron = None
+    switch = select(space_triggers.c.id).where(
+        space_triggers.c.project_id == function.project_id, space_triggers.c.type == "cron"
+    )
+    enabled = cron is not None and connection.execute(switch.limit(1)).first() is not None
+    _sync(connection, function, OPTIONS_NAME, cron, enabled=enabled, now_ms=now_ms)
+
+
+def _sync(
+    connection: Connection, function: Function, name: str, cron: Cron | None, *, enabled: bool, now_ms: int
+) -> None:
+    here = (schedules.c.function_id == function.id) & (schedules.c.name == name)
     row = connection.execute(select(schedules).where(here)).one_or_none()
-    if wanted is None:
+    if cron is None:
         if row is not None:
             delete_schedule(connection, ScheduleId(row.id))
         return
-    now_ms = function.updated_at_ms
     if row is None:
         fresh = Schedule(
             id=ScheduleId(new_id()),
             project_id=function.project_id,
             function_id=function.id,
-            name=TRIGGER_NAME,
-            cron=wanted.cron,
-            enabled=wanted.enabled,
+            name=name,
+            cron=cron,
+            enabled=enabled,
             seen_ms=now_ms,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
@@ -109,8 +140,8 @@ def sync_trigger(connection: Connection, function: Function) -> None:
         connection.execute(insert(schedules).values(_values(started(fresh, now_ms))))
         return
     before = _schedule(row)
-    if (before.cron, before.enabled) != (wanted.cron, wanted.enabled):
-        after = replace(before, cron=wanted.cron, enabled=wanted.enabled, paused_reason=None, updated_at_ms=now_ms)
+    if (before.cron, before.enabled) != (cron, enabled):
+        after = replace(before, cron=cron, enabled=enabled, paused_reason=None, updated_at_ms=now_ms)
         write_schedule(connection, started(after, now_ms))
 
 

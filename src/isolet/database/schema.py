@@ -431,3 +431,15 @@ realtime_messages = Table(
     _ms("at_ms"),
     Index("realtime_messages_at", "at_ms"),
 )
+
+space_triggers = Table(
+    "space_triggers",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    Column("type", String(20), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("config", JSON, nullable=False),
+    _ms("created_at_ms"),
+    Index("space_triggers_project", "project_id"),
+)

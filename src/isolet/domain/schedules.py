@@ -29,6 +29,8 @@ SCHEDULES_MAX = 100
 NAME_MAX_CHARS = 100
 # The schedule that a function's cron trigger is.
 TRIGGER_NAME = "trigger"
+# And the one that it names in its options.
+OPTIONS_NAME = "options.schedule"
 PAYLOAD_MAX_BYTES = 65_536
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -247,6 +249,6 @@ def paused(schedule: Schedule, reason: str | None, now_ms: int) -> Schedule:
 def check_schedule_name(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= NAME_MAX_CHARS or not value.isprintable():
         raise InvalidInput(f"name: must be 1 to {NAME_MAX_CHARS} characters of one line")
-    if value == TRIGGER_NAME:
-        raise InvalidInput(f"name: {TRIGGER_NAME} is that of the function's own trigger")
+    if value in (TRIGGER_NAME, OPTIONS_NAME):
+        raise InvalidInput(f"name: {value} is that of the function's own trigger")
     return value

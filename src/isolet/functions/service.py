@@ -139,11 +139,11 @@ class Functions:
             await self._vault.load_missing(project_id)
         return partial(private_settings.altair_env, self._vault)
 
-    async def runs(self, function: Function) -> tuple[int | None, int | None]:
-        """When its cron trigger fires next, and when it did last, in milliseconds; None for never."""
+    async def runs(self, function: Function, name: str = TRIGGER_NAME) -> tuple[int | None, int | None]:
+        """When the schedule of its own trigger fires next, and when it did last, in milliseconds; None for never."""
         found = await self._database.read(stored_schedules.of_functions, [function.id])
         for schedule in found.get(function.id, ()):
-            if schedule.name == TRIGGER_NAME:
+            if schedule.name == name:
                 return schedule.next_fire_ms, schedule.last_due_ms
         return None, None
 

@@ -19,6 +19,7 @@ from isolet.api.rows import GrantedProject, route
 from isolet.clock import iso, parse_iso
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
+from isolet.domain.schedules import OPTIONS_NAME
 from isolet.errors import InvalidInput, NotFound, RequestError, Unauthenticated
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
@@ -167,8 +168,11 @@ class AltairFunctions:
         self, function: Function, project: Project, invocations: int, *, status_code: int = 200
     ) -> Response:
         env_of = await self.functions.altair_envs([function])
+        next_ms, last_ms = await self.functions.runs(function, OPTIONS_NAME)
+        runs = {"next_run": shapes.time(next_ms), "last_run": shapes.time(last_ms)}
         return await large(
-            lambda: shapes.function_object(function, project.slug, invocations, env_of(function)), status_code
+            lambda: {**shapes.function_object(function, project.slug, invocations, env_of(function)), **runs},
+            status_code,
         )
 
 

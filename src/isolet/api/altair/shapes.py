@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from isolet.domain.cron import read_cron
 from isolet.domain.environment import bounded
 from isolet.domain.functions import Function, FunctionStatus, check_slug
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.secrets import RESERVED_NAMES
-from isolet.errors import InvalidInput
+from isolet.errors import InvalidInput, RequestError
 from isolet.ids import to_ulid
 
 TEMPLATE = "javascript-http"
-_SCHEDULE = "options.schedule is kept, and never fires: this API has no cron triggers yet; POST /isolet/v1/functions/{id}/schedules"  # noqa: E501
 _STATUS = {
     FunctionStatus.DRAFT: "Building",
     FunctionStatus.DEPLOYED: "Running",
@@ -56,9 +56,8 @@ def function_object(function: Function, space: str, invocations: int, env: Mappi
         "options": settings.get("options", {}),
         "status": _STATUS[function.status],
         "metrics": {"invocations": invocations, "replicas": replicas, "available_replicas": replicas},
-        "created_at": _time(function.created_at_ms),
-        "updated_at": _time(function.updated_at_ms),
-        **({"warnings": [_SCHEDULE]} if "schedule" in settings.get("options", {}) else {}),
+        "created_at": time(function.created_at_ms),
+        "updated_at": time(function.updated_at_ms),
     }
 
 
@@ -82,9 +81,15 @@ def _settings(sent: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput("env: every value must be a string")
     if reserved := sorted(env.keys() & RESERVED_NAMES):
         raise InvalidInput(f"env: {reserved[0]} is the name of a binding")
+    options = bounded_json("options", _object("options", sent.get("options") or {}))
+    if options.get("schedule") is not None:
+        try:
+            read_cron(options["schedule"], field="options.schedule")
+        except InvalidInput as exc:
+            raise RequestError(exc.message) from exc
     return {
         "env": bounded(env),
-        "options": bounded_json("options", _object("options", sent.get("options") or {})),
+        "options": options,
     }
 
 
@@ -103,6 +108,8 @@ def _object(label: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _time(ms: int) -> str:
+def time(ms: int | None) -> str | None:
     """`2020-08-11T15:29:51`, in UTC and without a zone."""
+    if ms is None:
+        return None
     return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}"
