@@ -27,6 +27,8 @@ EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 STRANGER = RSAKey.generate_key(2048, {"kid": "rsa"})
 RULES = {"issuer": "https://issuer.example", "audience": "app"}
+# Some tokens are made as the tests are collected: no run takes so long.
+_LONG_S = 43_200
 ALGORITHMS = ["HS256", "HS512", "RS256", "RS512", "ES256", "EdDSA"]
 
 
@@ -36,7 +38,8 @@ def _public(*keys: Any) -> dict[str, Any]:
 
 def _claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
-    claims = {"sub": "u-1", "iss": "https://issuer.example", "aud": "app", "iat": now, "exp": now + 600, **changes}
+    known = {"sub": "u-1", "iss": "https://issuer.example", "aud": "app", "iat": now, "exp": now + 2 * _LONG_S}
+    claims = {**known, **changes}
     return {name: value for name, value in claims.items() if value is not None}
 
 
@@ -114,8 +117,8 @@ BAD_WITH_SECRET = {
     "expired": _token(HS, "HS256", exp=NOW - 120),
     "no expiry": _token(HS, "HS256", exp=None),
     "expiry as text": _token(HS, "HS256", exp="9999999999"),
-    "not yet": _token(HS, "HS256", nbf=NOW + 600),
-    "from the future": _token(HS, "HS256", iat=NOW + 600),
+    "not yet": _token(HS, "HS256", nbf=NOW + _LONG_S),
+    "from the future": _token(HS, "HS256", iat=NOW + _LONG_S),
     "no subject": _token(HS, "HS256", sub=None),
     "empty subject": _token(HS, "HS256", sub=""),
     "subject no text": _token(HS, "HS256", sub=5),
