@@ -43,11 +43,12 @@ async def listen(
 async def _connection(engine: Engine, name: str) -> AsyncIterator[Any]:
     def connect() -> Any:
         pooled = engine.raw_connection()
+        connection: Any = pooled.driver_connection
         # It never goes back to those of queries.
         pooled.detach()
-        connection = pooled.driver_connection
-        connection.autocommit = True  # type: ignore[union-attr]
-        connection.execute(f'LISTEN "{name}"')  # type: ignore[union-attr]
+        connection.rollback()
+        connection.autocommit = True
+        connection.execute(f'LISTEN "{name}"')
         return connection
 
     connection = await asyncio.to_thread(connect)
