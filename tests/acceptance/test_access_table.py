@@ -91,6 +91,7 @@ class Victim:
             function + "/versions",
             function + "/schedules",
         ]
+        paths += [function + "/secrets", function + "/variables", function + "/files"]
         paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
         paths += [f"/spaces/{self.values['space']}/triggers"]
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"

@@ -18,21 +18,24 @@ from starlette.convertors import register_url_convertor
 from isolet.access.rules import Access, PathSlug
 from isolet.api.body import Body
 from isolet.api.native.parameters import Limit
-from isolet.api.native.shapes import SqlQuery
-from isolet.api.reply import page_reply
+from isolet.api.native.serving import page, serve
 from isolet.api.request import Parts, open_body
-from isolet.api.rows import GrantedProject, route
+from isolet.api.rows import GrantedProject
+from isolet.contract.backups import Backups
+from isolet.contract.database import Database, DatabaseReply, ImportReply, SqlQuery, TableReply
+from isolet.contract.kv import METADATA_HEADER, Kv, KvKeyReply
 from isolet.domain.access import Role
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
 from isolet.project_data import kv, sql
-from isolet.project_data.backup import Backups
-from isolet.project_data.kv import Kv, KvKey
+from isolet.project_data.backup import Backups as BackupService
+from isolet.project_data.kv import Kv as KvService
+from isolet.project_data.kv import KvKey
 from isolet.project_data.sql import Sql
 from isolet.settings import Settings
 
 _CHUNK = 1024 * 1024
-_METADATA_HEADER = "x-kv-metadata"
+_WHOLE = {"key": "kv_key"}
 _DEPLOY = Access(Role.DEPLOY, PathSlug())
 _READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
@@ -51,66 +54,64 @@ register_url_convertor("kv_key", _KeyConvertor())
 class StorageDoor:
     """Reading and writing data needs the role `deploy`; a backup holds everything, and it and a restore `admin`."""
 
-    kv: Kv
+    kv: KvService
     sql: Sql
-    backups: Backups
+    backups: BackupService
     settings: Settings
 
-    @route("GET", "/projects/{slug}/kv", _READ, tags=["kv"])
+    @serve(Kv.list, _READ)
     async def list_keys(
         self, project: GrantedProject, prefix: str = "", limit: Limit = 50, cursor: str | None = None
     ) -> Response:
         keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
         # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
-        return await page_reply(_key, keys, following)
+        return await page(_key, keys, following)
 
-    @route("GET", "/projects/{slug}/kv/{key:kv_key}", _READ, tags=["kv"])
+    @serve(Kv.get, _READ, convertors=_WHOLE)
     async def get_value(self, request: Request, project: GrantedProject, key: str) -> Response:
         _check_path(request)
         found = await self.kv.get(project.id, key)
-        headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
+        headers = {METADATA_HEADER: found.metadata} if found.metadata is not None else {}
         return Response(found.data, media_type="application/octet-stream", headers=headers)
 
-    @route("PUT", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
+    @serve(Kv.put, _DEPLOY, convertors=_WHOLE)
     async def put_value(
         self, request: Request, project: GrantedProject, key: str, expiration_ttl: int | None = None
-    ) -> Response:
+    ) -> None:
         _check_path(request)
-        metadata = request.headers.get(_METADATA_HEADER)
+        metadata = request.headers.get(METADATA_HEADER)
         with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
             value = await body.whole()
             await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
-        return Response(status_code=204)
 
-    @route("DELETE", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
-    async def delete_value(self, request: Request, project: GrantedProject, key: str) -> Response:
+    @serve(Kv.delete, _DEPLOY, convertors=_WHOLE)
+    async def delete_value(self, request: Request, project: GrantedProject, key: str) -> None:
         _check_path(request)
         await self.kv.delete(project.id, key)
-        return Response(status_code=204)
 
-    @route("GET", "/projects/{slug}/database", _READ, tags=["database"])
-    async def figures(self, project: GrantedProject) -> dict[str, Any]:
+    @serve(Database.get, _READ)
+    async def figures(self, project: GrantedProject) -> DatabaseReply:
         found = await self.sql.figures(project.id)
-        tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
-        return {"size_bytes": found.size_bytes, "tables": tables}
+        tables = [TableReply(name=name, rows=rows) for name, rows in found.tables.items()]
+        return DatabaseReply(size_bytes=found.size_bytes, tables=tables)
 
-    @route("POST", "/projects/{slug}/database/query", _DEPLOY, tags=["database"])
+    @serve(Database.query, _DEPLOY)
     async def query(self, project: GrantedProject, body: SqlQuery) -> Response:
         parts = await self.sql.answer(project.id, body.sql, body.params, arrays=body.rows == "arrays")
         return StreamingResponse(parts, media_type="application/json")
 
-    @route("GET", "/projects/{slug}/database/export", _READ, tags=["database"])
+    @serve(Database.export, _READ)
     async def export(self, project: GrantedProject) -> Response:
         text = await self.sql.export(project.id, self.settings.max_body_bytes)
         return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")
 
-    @route("POST", "/projects/{slug}/database/import", _DEPLOY, tags=["database"])
-    async def import_text(self, request: Request, project: GrantedProject, replace: bool = False) -> dict[str, Any]:
+    @serve(Database.import_text, _DEPLOY)
+    async def import_text(self, request: Request, project: GrantedProject, replace: bool = False) -> ImportReply:
         with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
             text = await asyncio.to_thread(_text, await body.whole())
-            return {"statements": await self.sql.import_text(project.id, text, replace=replace)}
+            return ImportReply(statements=await self.sql.import_text(project.id, text, replace=replace))
 
-    @route("GET", "/projects/{slug}/backup", _ADMIN, tags=["backup"])
+    @serve(Backups.download, _ADMIN)
     async def backup(self, project: GrantedProject) -> Response:
         stack = AsyncExitStack()
         file = await stack.enter_async_context(self.backups.create(project.id))
@@ -120,15 +121,14 @@ class StorageDoor:
         }
         return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
 
-    @route("POST", "/projects/{slug}/restore", _ADMIN, status_code=204, tags=["backup"])
-    async def restore(self, request: Request, project: GrantedProject) -> Response:
+    @serve(Backups.restore, _ADMIN)
+    async def restore(self, request: Request, project: GrantedProject) -> None:
         # A backup may be as large as the stores are: it goes to disk as it comes.
         with self.backups.upload(project.id) as upload:
             with open_body(request, project.id, limit=upload.max_bytes) as body:
                 async for part in body.parts():
                     await self.backups.write(upload, part)
             await self.backups.restore(upload)
-        return Response(status_code=204)
 
     def _body(self, request: Request, project_id: ProjectId, most: int, too_large: str) -> Body:
         """Bounded by what the store takes, unless this server takes less."""
@@ -162,13 +162,13 @@ def _check_path(request: Request) -> None:
         raise InvalidInput("the key is not UTF-8") from exc
 
 
-def _key(key: KvKey) -> dict[str, Any]:
+def _key(key: KvKey) -> KvKeyReply:
     shown: dict[str, Any] = {"name": key.name}
     if key.expiration is not None:
         shown["expiration"] = key.expiration
     if key.metadata is not None:
         shown["metadata"] = key.metadata
-    return shown
+    return KvKeyReply(**shown)
 
 
 async def _parts(file: Path, stack: AsyncExitStack) -> AsyncIterator[bytes]:
