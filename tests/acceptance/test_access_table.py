@@ -91,7 +91,7 @@ class Victim:
             function + "/versions",
             function + "/schedules",
         ]
-        paths += [function + "/secrets", function + "/variables", function + "/files"]
+        paths += [project + "/namespaces", project + "/databases"]
         paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
         paths += [f"/spaces/{self.values['space']}/triggers"]
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
@@ -118,6 +118,9 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         function_id = kapso.deployed("async function handler() { return new Response('hello') }")
         invocation_id = kapso.invoke(function_id).headers["x-invocation-id"]
         assert admin.put(f"{V1}/projects/{slug}/kv/key", content=b"value").status_code == 204
+        for place in ("kv/key?namespace=kept", "database/import?database=kept"):
+            method = "PUT" if place.startswith("kv") else "POST"
+            assert admin.request(method, f"{V1}/projects/{slug}/{place}", content=b"SELECT 1").is_success
         secret_id = admin.post(f"{V1}/projects/{slug}/webhook-secrets").json()["id"]
         schedule = admin.post(f"{V1}/functions/{function_id}/schedules", json={"cron": "0 0 1 1 *"})
         trigger = admin.post(f"/spaces/{slug}/triggers", json={"type": "mqtt"})
@@ -128,6 +131,7 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
             "invocation_id": invocation_id,
             "key_id": made_keys[Role.DEPLOY]["id"],
             "secret_id": secret_id,
+            "store": "kept",
             "key": "key",
             "number": "1",
             "secret_name": "STOLEN",

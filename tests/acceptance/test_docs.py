@@ -28,10 +28,7 @@ def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
     programs.mkdir()
     isolet = programs / "isolet"
     isolet.write_text(f'#!/bin/sh\nISOLET_API_KEY={server.root_key} exec {sys.executable} -m isolet "$@"\n')
-    python = programs / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    for program in (isolet, python):
-        program.chmod(0o755)
+    isolet.chmod(0o755)
     key = project.key("admin")
     return {
         "PATH": f"{programs}:{os.environ['PATH']}",

@@ -34,6 +34,7 @@ from isolet.ids import FunctionId, ProjectId
 # What a route needs nothing of, and what may be large.
 _NOT_OF_ROUTES = (
     "description",
+    "bindings",
     "runtime_config",
     "deploy_error",
     "altair",

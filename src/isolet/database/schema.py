@@ -63,6 +63,15 @@ api_keys = Table(
     Index("api_keys_project", "project_id"),
 )
 
+stores = Table(
+    "stores",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    _ms("created_at_ms"),
+)
+
 functions = Table(
     "functions",
     metadata,
@@ -94,6 +103,7 @@ functions = Table(
     Column("access", String(10), nullable=False, server_default="key"),
     Column("cors", String(10), nullable=False, server_default="platform"),
     Column("hosts", JSON(none_as_null=True)),
+    Column("bindings", JSON(none_as_null=True)),
     Column("compatibility", JSON(none_as_null=True)),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
 )

@@ -16,6 +16,7 @@ from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
 from isolet.domain.public_routes import Access, CorsRules, check_access, check_cors, check_hosts
 from isolet.domain.retries import Retry, check_retry
 from isolet.domain.sources import DEFAULT_ENTRY, Sources
+from isolet.domain.stores import check_bindings
 from isolet.domain.triggers import Trigger, check_triggers, default_triggers
 from isolet.errors import InvalidInput, InvalidMember
 from isolet.ids import FunctionId, ProjectId
@@ -65,7 +66,7 @@ class Function:
     set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
     large. What `domain.private_settings` parts from `triggers` and `altair` is sealed, in `sealed_triggers` and
     `sealed_env`. `access`, `cors` and `hosts` are of its public address. `files` are its sources as
-    JSON, where they are more than one text; `code` is the entry then.
+    JSON, where they are more than one text; `code` is the entry then. `bindings` are as `check_bindings` makes them.
     """
 
     id: FunctionId
@@ -99,6 +100,7 @@ class Function:
     hosts: list[str] | None = None
     files: dict[str, Any] | None = None
     compatibility: Compatibility = field(default_factory=Compatibility)
+    bindings: dict[str, Any] | None = None
 
     @property
     def sources(self) -> Sources:
@@ -178,8 +180,8 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent, retry, altair, access, cors, hosts, what is sealed of these, sources (in place of
-    code), compatibility_date, compatibility_flags, and limits (a mapping of the limits to change).
+    runtime_config, triggers, agent, retry, altair, access, cors, hosts, bindings, what is sealed of these, sources (in
+    place of code), compatibility_date, compatibility_flags, and limits (a mapping of the limits to change).
     """
     # A function may keep the name that it has, by whatever rule it was made.
     kept = {"limits", *_OF_RUNTIME, *(["name"] if changes.get("name") == function.name else [])}
@@ -263,6 +265,7 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "access": check_access,
     "cors": check_cors,
     "hosts": check_hosts,
+    "bindings": check_bindings,
     # `check_sources` made them.
     "sources": lambda sources: sources,
     # Bytes that only the vault reads.

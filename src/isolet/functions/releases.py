@@ -86,6 +86,7 @@ class Releases:
             environment=self._environment(function, sealed),
             platform=context.variables,
             app=context.app,
+            bindings=function.bindings or {},
         )
         # Values are many, or large, as their owner likes.
         return replace(spec, redactor=await asyncio.to_thread(Redactor, spec.private)) if spec.private else spec
@@ -100,7 +101,7 @@ class Releases:
 
     def _variables(self, function: Function, secrets: Sequence[StoredSecret]) -> Mapping[str, Any]:
         """What the function finds in `env`."""
-        return {
+        values = {
             **private_settings.altair_env(self._vault, function),
             **{
                 secret.name: decode_value(
@@ -112,6 +113,7 @@ class Releases:
                 for secret in secrets
             },
         }
+        return {name: value for name, value in values.items() if name not in (function.bindings or {})}
 
 
 def _read(

@@ -108,6 +108,8 @@ def _trouble(verb: str) -> Iterator[None]:
 
 def _put(connection: Connection, secret: StoredSecret) -> tuple[Function, Function]:
     before, after = _bump(connection, secret.function_id)
+    if secret.name in (after.bindings or {}):
+        raise InvalidInput(f"{secret.name} is the name of a binding and cannot be a secret")
     stored.put_secret(connection, secret)
     return before, after
 

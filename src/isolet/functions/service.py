@@ -10,12 +10,15 @@ from typing import Any
 from isolet.clock import Clock
 from isolet.database import functions as stored
 from isolet.database import schedules as stored_schedules
+from isolet.database import secrets as stored_secrets
+from isolet.database import stores as stored_stores
 from isolet.database import versions as stored_versions
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.public_routes import HostNames
 from isolet.domain.schedules import TRIGGER_NAME
+from isolet.domain.stores import check_free, named_stores
 from isolet.domain.versions import Deployment, Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
@@ -201,11 +204,16 @@ class Functions:
             after = changed(before, sealed)
             if "hosts" in sealed:
                 self._hosts.check_free(after.hosts or ())
-            return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
+            # What it is bound to is part of what an instance runs.
+            revision = before.env_revision + (after.bindings != before.bindings)
+            now_ms = self._clock.now_ms()
+            return replace(after, env_revision=revision, lock_version=before.lock_version + 1, updated_at_ms=now_ms)
 
-        write = partial(stored.modify_function, function_id=before.id, modify=modify, with_code=with_code)
-        function = await self._database.write(write)
+        write = partial(_update, function_id=before.id, modify=modify, with_code=with_code)
+        earlier, function = await self._database.write(write)
         self._events.publish(FunctionChanged(function=function))
+        if function.bindings != earlier.bindings:
+            self._pool.retire(release_of(earlier))
         if function.limits.memory_limit_mb != before.limits.memory_limit_mb:
             # The heap's limit is set as an instance starts: the next call starts one, the running ones finish.
             self._pool.retire(release_of(function))
@@ -227,6 +235,25 @@ def _insert(
     slug = draft.slug or stored.pick_slug(connection, draft.project_id, slug_from(draft.name))
     function = replace(draft, slug=slug)
     stored.insert_function(connection, function, most=most)
+    stored_stores.name_stores(connection, function.project_id, named_stores(function.bindings), now_ms)
     if deployment is not None:
         stored_versions.put_deployment(connection, deployment, now_ms)
     return function
+
+
+def _update(
+    connection: Connection, function_id: FunctionId, modify: Callable[[Function], Function], with_code: bool
+) -> tuple[Function, Function]:
+    """The function before and after; the stores that it names are there then. Raises what `modify` raises."""
+    kept: list[Function] = []
+
+    def noted(before: Function) -> Function:
+        kept.append(before)
+        return modify(before)
+
+    after = stored.modify_function(connection, function_id, noted, with_code=with_code)
+    (before,) = kept
+    if after.bindings and after.bindings != before.bindings:
+        check_free(after.bindings, [secret.name for secret in stored_secrets.list_secrets(connection, function_id)])
+        stored_stores.name_stores(connection, after.project_id, named_stores(after.bindings), after.updated_at_ms)
+    return before, after

@@ -16,17 +16,19 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
+from isolet.domain.stores import StoreKind, check_store
 from isolet.errors import InvalidInput, TooLarge, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.archive import NO_BACKUP, Member, members
 from isolet.project_data.soundness import Soundness
+from isolet.project_data.stores import Stores
 from isolet.runtime.storage.port import PARTS, ProjectStorages
 
 P = ParamSpec("P")
@@ -35,7 +37,8 @@ _MARK = "isolet-backup-1"
 _BACKUP, UPLOAD = ".backup-", ".upload-"
 _CHUNK = 1024 * 1024
 _DEPTH_MAX = 8
-_MANIFEST_MAX_BYTES = 4096
+# With the names of as many stores as a project may have.
+_MANIFEST_MAX_BYTES = 16_384
 _ROOM_BYTES = 20 * 1024**3
 _RETRY_AFTER_S = 10
 _THREADS = 2
@@ -55,7 +58,8 @@ class Upload:
 class Backups:
     """`folder` is for temporary files: what is left in it when the server is killed goes at the next start.
 
-    Of a project one backup or restore is under way at a time. `room` tells how many bytes its stores may hold.
+    Of a project one backup or restore is under way at a time. `room` tells how many bytes its stores may hold, `stores`
+    knows them by their names, where they have any.
     """
 
     def __init__(
@@ -65,7 +69,9 @@ class Backups:
         *,
         folder: Path,
         room: Callable[[ProjectId], int] = lambda _: _ROOM_BYTES,
+        stores: Stores | None = None,
     ) -> None:
+        self._stores = stores
         self._storages = storages
         self._soundness = soundness
         self._room = room
@@ -90,7 +96,8 @@ class Backups:
                 await self._in_thread(copy_to, copy)
             await self._soundness.settle(copy)
             file = Path(scratch) / "backup.tar"
-            await self._in_thread(_pack, copy, file)
+            names = {} if self._stores is None else await self._stores.names(project_id)
+            await self._in_thread(_pack, copy, file, names)
             yield file
 
     @contextlib.contextmanager
@@ -113,11 +120,13 @@ class Backups:
         """
         with _room("restore"), self._storages.staging(upload.project_id) as fresh:
             room = self._room(upload.project_id)
-            await self._in_thread(_unpack, upload.file, fresh, room)
+            names = await self._in_thread(_unpack, upload.file, fresh, room)
             try:
                 await self._soundness.check(fresh)
             except InvalidInput as exc:
                 raise InvalidInput(f"{NO_BACKUP}: {exc.message}") from exc
+            if self._stores is not None:
+                await self._stores.name(upload.project_id, names)
             async with self._storages.use(upload.project_id) as storage, storage.stopped() as replace:
                 await self._in_thread(replace, fresh)
 
@@ -156,10 +165,15 @@ def tidy(folder: Path) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _pack(copy: Path, file: Path) -> None:
-    """Each file leaves the copy once it is packed."""
+def _pack(copy: Path, file: Path, names: Mapping[str, Sequence[str]]) -> None:
+    """Each file leaves the copy once it is packed. `names` are those of the stores, by kind."""
     files = [path for path in copy.rglob("*") if path.is_file()]
-    figures = {"files": len(files), "bytes": sum(path.stat().st_size for path in files), "crc32": _checksum(copy)}
+    figures = {
+        "files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "crc32": _checksum(copy),
+        "stores": names,
+    }
     manifest = json.dumps(figures).encode()
     mark = tarfile.TarInfo(_MARK)
     mark.size = len(manifest)
@@ -185,8 +199,8 @@ def _checksum(folder: Path) -> int:
     return total
 
 
-def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> None:
-    """Unpack what `_pack` made, and nothing else: it may come from anywhere, cut off or changed."""
+def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> Collection[tuple[StoreKind, str]]:
+    """Unpack what `_pack` made, and nothing else: it may come from anywhere, cut off or changed. The stores' names."""
     for name in PARTS:
         (target / name).mkdir(parents=True)
     file.seek(0)
@@ -195,7 +209,7 @@ def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> None:
         manifest = _manifest(found)
         if manifest.bytes > room_bytes:
             raise TooLarge(f"the backup holds {manifest.bytes} bytes, and the project may store {room_bytes}")
-        counted, crc32 = _Manifest(files=0, bytes=0, crc32=None), 0
+        counted, crc32 = _Manifest(files=0, bytes=0, crc32=None, stores=()), 0
         for member in found:
             if not _is_ours(member):
                 raise InvalidInput(f"{NO_BACKUP}: it holds {member.name!r}")
@@ -212,6 +226,7 @@ def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> None:
         # Backups of earlier versions have no checksum.
         if manifest.crc32 is not None and manifest.crc32 != crc32:
             raise InvalidInput(f"{NO_BACKUP}: it is damaged")
+        return manifest.stores
     except OSError as exc:
         if exc.errno in _DISK_TROUBLE:
             raise Unavailable(f"cannot unpack the backup: {exc.strerror}") from exc
@@ -225,6 +240,7 @@ class _Manifest:
     files: int
     bytes: int
     crc32: int | None
+    stores: Collection[tuple[StoreKind, str]]
 
 
 def _manifest(found: Iterator[Member]) -> _Manifest:
@@ -240,7 +256,16 @@ def _manifest(found: Iterator[Member]) -> _Manifest:
     files, size, crc32 = (figures.get(name) for name in ("files", "bytes", "crc32"))
     if type(files) is not int or type(size) is not int or not (crc32 is None or type(crc32) is int):
         raise InvalidInput(f"{NO_BACKUP}: it says nothing of itself")
-    return _Manifest(files=files, bytes=size, crc32=crc32)
+    return _Manifest(files=files, bytes=size, crc32=crc32, stores=_store_names(figures.get("stores", {})))
+
+
+def _store_names(told: object) -> set[tuple[StoreKind, str]]:
+    """Backups of earlier versions tell none. Raises InvalidInput."""
+    try:
+        listed = {StoreKind(kind): names for kind, names in dict(told).items()}  # type: ignore[call-overload]
+        return {(kind, check_store(kind, name)) for kind, names in listed.items() for name in list(names)}
+    except (TypeError, ValueError, InvalidInput) as exc:
+        raise InvalidInput(f"{NO_BACKUP}: it names its stores wrongly") from exc
 
 
 def _write(member: Member, target: Path) -> int:

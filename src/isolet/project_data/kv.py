@@ -1,4 +1,4 @@
-"""A project's KV namespace, as its functions see it in `env.KV`."""
+"""A project's KV namespaces, as its functions see them in `env.KV` and in further bindings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.exchange import Answer, ask
+from isolet.runtime.config import STORE_HEADER
 from isolet.runtime.storage.port import ProjectStorages
 
 KEY_MAX_BYTES = 512
@@ -40,21 +42,23 @@ class KvValue:
 
 
 class Kv:
+    """Each method is about one namespace, which is there."""
+
     def __init__(self, storages: ProjectStorages) -> None:
         self._storages = storages
 
     async def list(
-        self, project_id: ProjectId, *, prefix: str, limit: int, cursor: str | None
+        self, project_id: ProjectId, *, prefix: str, limit: int, cursor: str | None, namespace: str = DEFAULT
     ) -> tuple[Sequence[KvKey], str | None]:
         """A page of keys in order, and the cursor of the next one."""
         query = {"prefix": prefix, "key_count_limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-        answer = await self._ask(project_id, "GET", "/?" + urlencode(query))
+        answer = await self._ask(project_id, namespace, "GET", "/?" + urlencode(query))
         # Keys with their metadata may be a megabyte, of many small values.
         return await asyncio.to_thread(_keys, answer.body)
 
-    async def get(self, project_id: ProjectId, key: str) -> KvValue:
+    async def get(self, project_id: ProjectId, key: str, *, namespace: str = DEFAULT) -> KvValue:
         """Raises NotFound."""
-        answer = await self._ask(project_id, "GET", _path(key))
+        answer = await self._ask(project_id, namespace, "GET", _path(key))
         metadata = answer.header(_METADATA.encode())
         if metadata is not None:
             metadata = _compact(json.loads(metadata.encode("latin-1")))
@@ -68,6 +72,7 @@ class Kv:
         *,
         expiration_ttl: int | None = None,
         metadata: str | None = None,
+        namespace: str = DEFAULT,
     ) -> None:
         """`expiration_ttl` in seconds, 60 to `TTL_MAX_S`; `metadata` is JSON text. Raises InvalidInput, TooLarge."""
         if len(value) > VALUE_MAX_BYTES:
@@ -76,15 +81,16 @@ class Kv:
             raise InvalidInput(f"expiration_ttl is larger than {TTL_MAX_S}")
         query = "" if expiration_ttl is None else f"?expiration_ttl={expiration_ttl}"
         headers = {} if metadata is None else {_METADATA: _check_metadata(metadata)}
-        await self._ask(project_id, "PUT", _path(key) + query, headers=headers, body=value)
+        await self._ask(project_id, namespace, "PUT", _path(key) + query, headers=headers, body=value)
 
-    async def delete(self, project_id: ProjectId, key: str) -> None:
+    async def delete(self, project_id: ProjectId, key: str, *, namespace: str = DEFAULT) -> None:
         """Also when there is none."""
-        await self._ask(project_id, "DELETE", _path(key))
+        await self._ask(project_id, namespace, "DELETE", _path(key))
 
     async def _ask(
         self,
         project_id: ProjectId,
+        namespace: str,
         method: str,
         target: str,
         *,
@@ -93,7 +99,8 @@ class Kv:
     ) -> Answer:
         """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk."""
         async with self._storages.use(project_id) as storage:
-            answer = await ask(storage.kv(), method, target, headers=headers, body=body)
+            way, named = storage.way_to(StoreKind.KV), {**(headers or {}), STORE_HEADER: namespace}
+            answer = await ask(way, method, target, headers=named, body=body)
         if answer.status == 404:
             raise NotFound("Key not found")
         if answer.status == 413:

@@ -1,4 +1,4 @@
-"""A project's SQL database, as its functions see it in `env.DB`."""
+"""A project's SQL databases, as its functions see them in `env.DB` and in further bindings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.errors import InvalidInput, IsoletError, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data import dump
 from isolet.project_data.exchange import ask, parts_of
 from isolet.project_data.passing import is_rows, meta_of, passed_on
+from isolet.runtime.config import STORE_HEADER
 from isolet.runtime.storage.port import ProjectStorages
 
 STATEMENT_MAX_BYTES = 100_000
@@ -67,17 +69,27 @@ class SqlFigures:
     tables: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database of a project."""
+
+    project_id: ProjectId
+    database: str = DEFAULT
+
+
 class Sql:
+    """Each method is about one database, which is there."""
+
     def __init__(self, storages: ProjectStorages) -> None:
         self._storages = storages
 
-    async def query(self, project_id: ProjectId, sql: str, params: Sequence[Any]) -> SqlResult:
+    async def query(self, place: Place, sql: str, params: Sequence[Any]) -> SqlResult:
         """Run a statement, or several apart by semicolons, in one transaction; the last one's result.
 
         Raises InvalidInput with SQLite's own text, and for a parameter that is no value.
         """
-        bound = [_parameter(param, place) for place, param in enumerate(params, 1)]
-        (result,) = await self._run(project_id, {"sql": sql, "params": bound})
+        bound = [_parameter(param, number) for number, param in enumerate(params, 1)]
+        (result,) = await self._run(place, {"sql": sql, "params": bound})
         meta = result["meta"]
         if "changes" not in meta:
             raise InvalidInput("this statement is the runtime's own; GET the export instead")
@@ -91,7 +103,7 @@ class Sql:
         )
 
     async def answer(
-        self, project_id: ProjectId, sql: str, params: Sequence[Any], *, arrays: bool = False
+        self, place: Place, sql: str, params: Sequence[Any], *, arrays: bool = False
     ) -> AsyncIterator[bytes]:
         """The reply of a query as JSON, as it comes: what `SqlResult` has; no more than its parts is in memory.
 
@@ -99,7 +111,7 @@ class Sql:
         before anything is given.
         """
         body = await asyncio.to_thread(_statement, sql, params)
-        parts = self._answer(project_id, body, _AS_LISTS if arrays else "/query")
+        parts = self._answer(place, body, _AS_LISTS if arrays else "/query")
         first = b""
         async for part in parts:
             first += part
@@ -116,26 +128,26 @@ class Sql:
 
         return passed_on(all_parts(), arrays=arrays)
 
-    async def _answer(self, project_id: ProjectId, body: bytes, target: str) -> AsyncGenerator[bytes, None]:
-        headers = {"content-type": "application/json"}
+    async def _answer(self, place: Place, body: bytes, target: str) -> AsyncGenerator[bytes, None]:
+        headers = {"content-type": "application/json", STORE_HEADER: place.database}
         async with (
-            self._storages.use(project_id) as storage,
-            aclosing(parts_of(storage.database(), "POST", target, headers=headers, body=body)) as parts,
+            self._storages.use(place.project_id) as storage,
+            aclosing(parts_of(storage.way_to(StoreKind.DATABASE), "POST", target, headers=headers, body=body)) as parts,
         ):
             async for part in parts:
                 yield part
 
-    async def figures(self, project_id: ProjectId) -> SqlFigures:
-        listed = await self.query(project_id, _TABLES, [])
+    async def figures(self, place: Place) -> SqlFigures:
+        listed = await self.query(place, _TABLES, [])
         names = [str(row["name"]) for row in listed.rows]
         if not names:
             return SqlFigures(size_bytes=listed.size_bytes, tables={})
         counts = [{"sql": _COUNT.format(dump.identifier(name)), "params": []} for name in names]
-        results = await self._run(project_id, counts)
+        results = await self._run(place, counts)
         rows = {name: int(result["results"][0]["n"]) for name, result in zip(names, results, strict=True)}
         return SqlFigures(size_bytes=listed.size_bytes, tables=rows)
 
-    async def export(self, project_id: ProjectId, max_bytes: int) -> str:
+    async def export(self, place: Place, max_bytes: int) -> str:
         """The whole database as SQL text, each statement on a line of its own.
 
         Raises InvalidInput for what cannot be exported, and TooLarge for more than an import would take.
@@ -143,7 +155,7 @@ class Sql:
         max_bytes = min(max_bytes, _TEXT_MAX_BYTES)
         try:
             for _ in range(_EXPORT_TRIES):
-                text = await self._export(project_id, max_bytes)
+                text = await self._export(place, max_bytes)
                 if text is not None:
                     return text
         except TooLarge as exc:
@@ -152,23 +164,23 @@ class Sql:
             ) from exc
         raise Unavailable("the tables change all the time; try again")
 
-    async def _export(self, project_id: ProjectId, max_bytes: int) -> str | None:
+    async def _export(self, place: Place, max_bytes: int) -> str | None:
         """None when a table changed while its rows were asked for."""
-        (schema,) = await self._rows(project_id, [dump.SCHEMA])
+        (schema,) = await self._rows(place, [dump.SCHEMA])
         names = dump.tables(schema)
-        described = await self._rows(project_id, [dump.SCHEMA, *map(dump.columns_of, names)])
+        described = await self._rows(place, [dump.SCHEMA, *map(dump.columns_of, names)])
         tables = [
             dump.Table(name=name, columns=[column[1] for column in columns])
             for name, columns in zip(names, described[1:], strict=True)
         ]
         selects = [table.select for table in tables]
-        (now, *rows) = await self._rows(project_id, [dump.SCHEMA, *selects], max_bytes=max_bytes)
+        (now, *rows) = await self._rows(place, [dump.SCHEMA, *selects], max_bytes=max_bytes)
         if not schema == described[0] == now:
             return None
         contents = list(zip(tables, rows, strict=True))
         return await asyncio.to_thread(_bounded, dump.statements(schema, contents), max_bytes)
 
-    async def import_text(self, project_id: ProjectId, text: str, *, replace: bool = False) -> int:
+    async def import_text(self, place: Place, text: str, *, replace: bool = False) -> int:
         """Run SQL text in one transaction; how many statements. Raises InvalidInput, and then nothing changed.
 
         With `replace`, all tables and views that are there are dropped first, in the same transaction.
@@ -178,39 +190,39 @@ class Sql:
             raise InvalidInput("there is no SQL statement to import")
         drops: list[str] = []
         if replace:
-            (schema,) = await self._rows(project_id, [dump.SCHEMA])
+            (schema,) = await self._rows(place, [dump.SCHEMA])
             drops = dump.drops(schema)
         packed = await asyncio.to_thread(lambda: list(_packed([*drops, *statements])))
         try:
-            await self._run(project_id, [{"sql": part, "params": []} for part in packed], bulk=True)
+            await self._run(place, [{"sql": part, "params": []} for part in packed], bulk=True)
         except InvalidInput as exc:
             if replace or not _THERE.search(exc.message):
                 raise
             raise InvalidInput(f"{exc.message}. Nothing was imported; ?replace=true drops what is there first") from exc
         return len(statements)
 
-    async def _rows(self, project_id: ProjectId, queries: Sequence[str], *, max_bytes: int | None = None) -> list[Any]:
+    async def _rows(self, place: Place, queries: Sequence[str], *, max_bytes: int | None = None) -> list[Any]:
         """The rows of each query, as lists; all of them are one transaction."""
         batch = [{"sql": query, "params": []} for query in queries]
-        results = await self._run(project_id, batch, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
+        results = await self._run(place, batch, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
         return [result["results"]["rows"] for result in results]
 
     async def _run(
         self,
-        project_id: ProjectId,
+        place: Place,
         queries: Any,
         *,
         bulk: bool = False,
         max_bytes: int | None = None,
         target: str = "/query",
     ) -> list[dict[str, Any]]:
-        async with self._storages.use(project_id) as storage:
+        async with self._storages.use(place.project_id) as storage:
             with storage.long_work() if bulk else nullcontext():
                 answer = await ask(
-                    storage.database(),
+                    storage.way_to(StoreKind.DATABASE),
                     "POST",
                     target,
-                    headers={"content-type": "application/json"},
+                    headers={"content-type": "application/json", STORE_HEADER: place.database},
                     body=json.dumps(queries).encode(),
                     timeout_s=_BULK_TIMEOUT_S if bulk else 20.0,
                     max_bytes=max_bytes,

@@ -11,6 +11,7 @@ from typing import Any
 import capnp
 
 from isolet.domain.compatibility import NEWEST as COMPATIBILITY_DATE
+from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.domain.versions import Module
 from isolet.runtime.envelope import CALL_HEADER
 from isolet.runtime.spec import InstanceSpec
@@ -22,7 +23,13 @@ GATE_SOCKET = "gate"
 HOST_SOCKET = "host"
 KV_SOCKET = "kv"
 DATABASE_SOCKET = "d1"
-BINDING_NAMES = ("KV", "DB")
+SOCKETS = {StoreKind.KV: KV_SOCKET, StoreKind.DATABASE: DATABASE_SOCKET}
+# Which namespace or database a request to a project's storage is for.
+STORE_HEADER = "x-isolet-store"
+_BINDINGS: Mapping[str, Mapping[str, str]] = {
+    "KV": {"type": "kv", "namespace": DEFAULT},
+    "DB": {"type": "d1", "database": DEFAULT},
+}
 # Bindings of the wrapper; it keeps them from the handler.
 _OURS = "__isolet"
 _LOOPBACK = "__isolet_loopback"
@@ -86,7 +93,10 @@ class ConfigBuilder:
         else can be reached.
         """
         config = self._schema.Config.new_message()
-        main, internet, kv, database, *others = config.init("services", 4 if loopback is None else 5)
+        bound = {**_BINDINGS, **spec.bindings}
+        named = sorted({_service_of(binding) for binding in bound.values()})
+        services = list(config.init("services", 2 + len(named) + (loopback is not None)))
+        main, internet, *others = services[0], services[1], *services[2 + len(named) :]
         main.name = "function"
         worker = main.init("worker")
         self._add_modules(
@@ -101,11 +111,12 @@ class ConfigBuilder:
         )
         worker.compatibilityDate = spec.compatibility.runtime_date
         worker.compatibilityFlags = list(spec.compatibility.flags)
-        bindings = worker.init("bindings", len(spec.variables) + 1 + len(others) + len(BINDING_NAMES))
+        bindings = worker.init("bindings", len(spec.variables) + 1 + len(others) + len(bound))
         self._bind_ours(spec, bindings, loopback=bool(others), token=token)
         for service in others:
             self._reach(service, "loopback", str(loopback))
-        self._bind_storage(*list(bindings)[-len(BINDING_NAMES) :])
+        for place, (name, binding) in zip(list(bindings)[-len(bound) :], bound.items(), strict=True):
+            self._bind_store(place, name, binding)
         for binding, (name, value) in zip(bindings, spec.variables.items(), strict=False):
             binding.name = name
             if isinstance(value, str):
@@ -113,8 +124,10 @@ class ConfigBuilder:
             else:
                 binding.json = json.dumps(value)
         self._reach(internet, "internet", egress).style = "proxy"
-        self._reach(kv, KV_SOCKET, f"{storage}/{KV_SOCKET}")
-        self._reach(database, DATABASE_SOCKET, f"{storage}/{DATABASE_SOCKET}")
+        for service, (socket, store) in zip(services[2:], named, strict=False):
+            # The store of each request; the function's code cannot say another.
+            (header,) = self._reach(service, f"{socket}:{store}", f"{storage}/{socket}").init("injectRequestHeaders", 1)
+            header.name, header.value = STORE_HEADER, store
         # The wrapper takes `gc` away before the function is loaded, and uses it when the guard asks.
         config.v8Flags = [f"--max-heap-size={spec.limits.memory_limit_mb}", "--expose-gc"]
         (options,) = self._listen(config, {SOCKET_NAME: "function"})
@@ -177,8 +190,6 @@ class ConfigBuilder:
         internet.name = "internet"
         internet.init("network").allow = []
         self._listen(config, {KV_SOCKET: KV_SOCKET, DATABASE_SOCKET: DATABASE_SOCKET})
-        for socket, props in zip(config.sockets, ({"namespace": "default"}, {"database": "default"}), strict=True):
-            socket.service.props.json = json.dumps(props)
         return bytes(config.to_bytes())
 
     def _bundled(self, service: Any, name: str, *, class_name: str, bindings: Sequence[str]) -> Any:
@@ -198,7 +209,7 @@ class ConfigBuilder:
         (namespace,) = worker.init("durableObjectNamespaces", 1)
         namespace.className = class_name
         # With the folder, this key is where the data lives: it never changes.
-        namespace.uniqueKey = f"isolet-{name}"
+        namespace.uniqueKey = unique_key(name)
         namespace.enableSql = True
         worker.durableObjectStorage.localDisk = "objects"
         made = worker.init("bindings", len(bindings))
@@ -213,19 +224,23 @@ class ConfigBuilder:
         ours.name = _OURS
         environment = {**spec.environment, **spec.platform}
         # As bytes: text and JSON would show up in `process.env`.
-        ours.data = json.dumps({"environment": environment, "app": spec.app, "token": token}).encode()
+        told = {"environment": environment, "app": spec.app, "token": token, "bindings": list(spec.bindings)}
+        ours.data = json.dumps(told).encode()
         if loopback:
             bindings[len(spec.variables) + 1].name = _LOOPBACK
             bindings[len(spec.variables) + 1].init("service").name = "loopback"
 
-    def _bind_storage(self, kv: Any, database: Any) -> None:
-        kv.name, database.name = BINDING_NAMES
-        kv.init("kvNamespace").name = KV_SOCKET
-        wrapped = database.init("wrapped")
+    def _bind_store(self, place: Any, name: str, binding: Mapping[str, str]) -> None:
+        socket, store = _service_of(binding)
+        place.name = name
+        if socket == KV_SOCKET:
+            place.init("kvNamespace").name = f"{socket}:{store}"
+            return
+        wrapped = place.init("wrapped")
         wrapped.moduleName = "cloudflare-internal:d1-api"
         (fetcher,) = wrapped.init("innerBindings", 1)
         fetcher.name = "fetcher"
-        fetcher.init("service").name = DATABASE_SOCKET
+        fetcher.init("service").name = f"{socket}:{store}"
 
     def _reach(self, service: Any, name: str, path: str) -> Any:
         """A server behind a unix socket."""
@@ -252,3 +267,14 @@ class ConfigBuilder:
             socket.service.name = service
             options.append(socket.init("http"))
         return options
+
+
+def unique_key(socket: str) -> str:
+    """Names the databases of a kind of store: the folder of their files, and part of the names of those."""
+    return f"isolet-{socket}"
+
+
+def _service_of(binding: Mapping[str, str]) -> tuple[str, str]:
+    """The socket that answers for a binding, and the name of the store."""
+    kind = StoreKind(binding["type"])
+    return SOCKETS[kind], binding[kind.noun]

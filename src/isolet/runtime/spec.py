@@ -23,6 +23,7 @@ class InstanceSpec:
     variables of any name, `platform` those that stand above them; `app` describes the project.
     `code` is the author's text, None where the module is just that.
     `modules` stand beside the module, which imports them by name.
+    `bindings` are those to stores under further names; none of them is in `variables`.
     `redactor` knows `private`, when it was made beforehand.
     """
 
@@ -39,6 +40,7 @@ class InstanceSpec:
     environment: Mapping[str, Any] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
     app: Mapping[str, Any] | None = None
+    bindings: Mapping[str, Any] = field(default_factory=dict)
     redactor: Redactor | None = None
 
     @property

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
+from isolet.domain.stores import StoreKind
 from isolet.errors import NotFound, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.exchange import Answer, ask
-from isolet.runtime.config import HOST_SOCKET
+from isolet.runtime.config import HOST_SOCKET, STORE_HEADER
+from isolet.runtime.storage.files import store_id
 from isolet.runtime.storage.local import LocalStorage, LocalStorages
 from tests.support.runtime import Runtime
 
@@ -32,7 +34,7 @@ async def storage(storages: LocalStorages) -> AsyncIterator[LocalStorage]:
 
 
 async def put(storage: LocalStorage) -> Answer:
-    return await ask(storage.kv(), "PUT", "/key", body=b"value")
+    return await ask(storage.way_to(StoreKind.KV), "PUT", "/key", body=b"value")
 
 
 def stands_still(pid: int) -> bool:
@@ -144,7 +146,23 @@ async def test_a_copy_that_begins_while_a_process_starts_keeps_it_from_starting(
     assert (await asyncio.wait_for(call, 60)).status == 200
 
 
-async def test_a_store_that_a_project_does_not_have_is_not_found(storage: LocalStorage) -> None:
-    for find in (storage.kv, storage.database):
-        with pytest.raises(NotFound, match="'other'"):
-            find("other")
+@pytest.mark.parametrize("kind", StoreKind)
+async def test_a_store_is_found_in_its_files_and_dropped_alone(storages: LocalStorages, kind: StoreKind) -> None:
+    async with storages.use(PROJECT) as storage:
+        for name in ("one", "two"):
+            headers = {STORE_HEADER: name, "content-type": "application/json"}
+            if kind is StoreKind.KV:
+                answer = await ask(storage.way_to(kind), "PUT", "/key", headers=headers, body=b"v" * 100_000)
+            else:
+                body = b'{"sql": "CREATE TABLE t (v)"}'
+                answer = await ask(storage.way_to(kind), "POST", "/query", headers=headers, body=body)
+            assert answer.status == 200
+        one, two, never = await storages.store_sizes(PROJECT, [(kind, name) for name in ("one", "two", "never")])
+        assert (one > 0, two > 0, never) == (True, True, 0)
+
+        await storage.drop(kind, "one")
+
+        assert list(await storages.store_sizes(PROJECT, [(kind, "one"), (kind, "two")])) == [0, two]
+        below = storage.folder / "blobs"
+        blobs = [path.relative_to(below).parts[0] for path in below.rglob("*") if path.is_file()]
+        assert blobs == ([store_id("kv", "two")] if kind is StoreKind.KV else [])

@@ -8,34 +8,35 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.convertors import register_url_convertor
 
 from isolet.access.rules import Access, PathSlug
 from isolet.api.body import Body
 from isolet.api.native.parameters import Limit
-from isolet.api.native.serving import page, serve
+from isolet.api.native.shapes import SqlQuery
+from isolet.api.reply import page_reply
 from isolet.api.request import Parts, open_body
-from isolet.api.rows import GrantedProject
-from isolet.contract.backups import Backups
-from isolet.contract.database import Database, DatabaseReply, ImportReply, SqlQuery, TableReply
-from isolet.contract.kv import METADATA_HEADER, Kv, KvKeyReply
+from isolet.api.rows import GrantedProject, route
+from isolet.clock import iso
 from isolet.domain.access import Role
+from isolet.domain.projects import Project
+from isolet.domain.stores import DEFAULT, StoreKind, check_store
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
 from isolet.project_data import kv, sql
-from isolet.project_data.backup import Backups as BackupService
-from isolet.project_data.kv import Kv as KvService
-from isolet.project_data.kv import KvKey
-from isolet.project_data.sql import Sql
+from isolet.project_data.backup import Backups
+from isolet.project_data.kv import Kv, KvKey
+from isolet.project_data.sql import Place, Sql
+from isolet.project_data.stores import Store, Stores
 from isolet.settings import Settings
 
 _CHUNK = 1024 * 1024
-_WHOLE = {"key": "kv_key"}
+_METADATA_HEADER = "x-kv-metadata"
 _DEPLOY = Access(Role.DEPLOY, PathSlug())
 _READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
@@ -50,68 +51,124 @@ class _KeyConvertor(Parts):
 register_url_convertor("kv_key", _KeyConvertor())
 
 
+# Which store a request is about.
+Named = Annotated[str, Query(max_length=63)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageDoor:
-    """Reading and writing data needs the role `deploy`; a backup holds everything, and it and a restore `admin`."""
+    """Reading data needs the role `read` or `deploy`, writing `deploy`; a backup holds everything, and needs `admin`.
 
-    kv: KvService
+    What writes to a store that is not there makes it.
+    """
+
+    stores: Stores
+    kv: Kv
     sql: Sql
-    backups: BackupService
+    backups: Backups
     settings: Settings
 
-    @serve(Kv.list, _READ)
+    @route("GET", "/projects/{slug}/kv", _READ, tags=["kv"])
     async def list_keys(
-        self, project: GrantedProject, prefix: str = "", limit: Limit = 50, cursor: str | None = None
+        self,
+        project: GrantedProject,
+        prefix: str = "",
+        limit: Limit = 50,
+        cursor: str | None = None,
+        namespace: Named = DEFAULT,
     ) -> Response:
-        keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor)
+        place = await self.stores.known(project.id, StoreKind.KV, namespace)
+        keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor, namespace=place)
         # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
-        return await page(_key, keys, following)
+        return await page_reply(_key, keys, following)
 
-    @serve(Kv.get, _READ, convertors=_WHOLE)
-    async def get_value(self, request: Request, project: GrantedProject, key: str) -> Response:
+    @route("GET", "/projects/{slug}/kv/{key:kv_key}", _READ, tags=["kv"])
+    async def get_value(
+        self, request: Request, project: GrantedProject, key: str, namespace: Named = DEFAULT
+    ) -> Response:
         _check_path(request)
-        found = await self.kv.get(project.id, key)
-        headers = {METADATA_HEADER: found.metadata} if found.metadata is not None else {}
+        place = await self.stores.known(project.id, StoreKind.KV, namespace)
+        found = await self.kv.get(project.id, key, namespace=place)
+        headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
         return Response(found.data, media_type="application/octet-stream", headers=headers)
 
-    @serve(Kv.put, _DEPLOY, convertors=_WHOLE)
+    @route("PUT", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
     async def put_value(
-        self, request: Request, project: GrantedProject, key: str, expiration_ttl: int | None = None
-    ) -> None:
+        self,
+        request: Request,
+        project: GrantedProject,
+        key: str,
+        expiration_ttl: int | None = None,
+        namespace: Named = DEFAULT,
+    ) -> Response:
         _check_path(request)
-        metadata = request.headers.get(METADATA_HEADER)
+        check_store(StoreKind.KV, namespace)
+        metadata = request.headers.get(_METADATA_HEADER)
         with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
             value = await body.whole()
-            await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata)
+            place = await self.stores.made(project.id, StoreKind.KV, namespace)
+            await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata, namespace=place)
+        return Response(status_code=204)
 
-    @serve(Kv.delete, _DEPLOY, convertors=_WHOLE)
-    async def delete_value(self, request: Request, project: GrantedProject, key: str) -> None:
+    @route("DELETE", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
+    async def delete_value(
+        self, request: Request, project: GrantedProject, key: str, namespace: Named = DEFAULT
+    ) -> Response:
         _check_path(request)
-        await self.kv.delete(project.id, key)
+        place = await self.stores.known(project.id, StoreKind.KV, namespace)
+        await self.kv.delete(project.id, key, namespace=place)
+        return Response(status_code=204)
 
-    @serve(Database.get, _READ)
-    async def figures(self, project: GrantedProject) -> DatabaseReply:
-        found = await self.sql.figures(project.id)
-        tables = [TableReply(name=name, rows=rows) for name, rows in found.tables.items()]
-        return DatabaseReply(size_bytes=found.size_bytes, tables=tables)
+    @route("GET", "/projects/{slug}/database", _READ, tags=["database"])
+    async def figures(self, project: GrantedProject, database: Named = DEFAULT) -> dict[str, Any]:
+        found = await self.sql.figures(await self._known(project, database))
+        tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
+        return {"size_bytes": found.size_bytes, "tables": tables}
 
-    @serve(Database.query, _DEPLOY)
-    async def query(self, project: GrantedProject, body: SqlQuery) -> Response:
-        parts = await self.sql.answer(project.id, body.sql, body.params, arrays=body.rows == "arrays")
+    @route("POST", "/projects/{slug}/database/query", _DEPLOY, tags=["database"])
+    async def query(self, project: GrantedProject, body: SqlQuery, database: Named = DEFAULT) -> Response:
+        place = await self._made(project, database)
+        parts = await self.sql.answer(place, body.sql, body.params, arrays=body.rows == "arrays")
         return StreamingResponse(parts, media_type="application/json")
 
-    @serve(Database.export, _READ)
-    async def export(self, project: GrantedProject) -> Response:
-        text = await self.sql.export(project.id, self.settings.max_body_bytes)
+    @route("GET", "/projects/{slug}/database/export", _READ, tags=["database"])
+    async def export(self, project: GrantedProject, database: Named = DEFAULT) -> Response:
+        text = await self.sql.export(await self._known(project, database), self.settings.max_body_bytes)
         return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")
 
-    @serve(Database.import_text, _DEPLOY)
-    async def import_text(self, request: Request, project: GrantedProject, replace: bool = False) -> ImportReply:
+    @route("POST", "/projects/{slug}/database/import", _DEPLOY, tags=["database"])
+    async def import_text(
+        self, request: Request, project: GrantedProject, replace: bool = False, database: Named = DEFAULT
+    ) -> dict[str, Any]:
+        check_store(StoreKind.DATABASE, database)
         with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
             text = await asyncio.to_thread(_text, await body.whole())
-            return ImportReply(statements=await self.sql.import_text(project.id, text, replace=replace))
+            place = await self._made(project, database)
+            return {"statements": await self.sql.import_text(place, text, replace=replace)}
 
-    @serve(Backups.download, _ADMIN)
+    @route("GET", "/projects/{slug}/namespaces", _READ, tags=["kv"])
+    async def list_namespaces(self, project: GrantedProject) -> dict[str, Any]:
+        """All of them, by name. `size_bytes` is of the namespace's database; values over 64 KiB are beside it."""
+        return await self._stores(project, StoreKind.KV)
+
+    @route("DELETE", "/projects/{slug}/namespaces/{store}", _DEPLOY, status_code=204, tags=["kv"])
+    async def delete_namespace(self, project: GrantedProject, store: str) -> Response:
+        """With all in it; 409 while a function is bound to it."""
+        await self.stores.delete(project.id, StoreKind.KV, store)
+        return Response(status_code=204)
+
+    @route("GET", "/projects/{slug}/databases", _READ, tags=["database"])
+    async def list_databases(self, project: GrantedProject) -> dict[str, Any]:
+        """All of them, by name."""
+        return await self._stores(project, StoreKind.DATABASE)
+
+    @route("DELETE", "/projects/{slug}/databases/{store}", _DEPLOY, status_code=204, tags=["database"])
+    async def delete_database(self, project: GrantedProject, store: str) -> Response:
+        """With all in it; 409 while a function is bound to it."""
+        await self.stores.delete(project.id, StoreKind.DATABASE, store)
+        return Response(status_code=204)
+
+    @route("GET", "/projects/{slug}/backup", _ADMIN, tags=["backup"])
     async def backup(self, project: GrantedProject) -> Response:
         stack = AsyncExitStack()
         file = await stack.enter_async_context(self.backups.create(project.id))
@@ -121,14 +178,24 @@ class StorageDoor:
         }
         return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
 
-    @serve(Backups.restore, _ADMIN)
-    async def restore(self, request: Request, project: GrantedProject) -> None:
+    @route("POST", "/projects/{slug}/restore", _ADMIN, status_code=204, tags=["backup"])
+    async def restore(self, request: Request, project: GrantedProject) -> Response:
         # A backup may be as large as the stores are: it goes to disk as it comes.
         with self.backups.upload(project.id) as upload:
             with open_body(request, project.id, limit=upload.max_bytes) as body:
                 async for part in body.parts():
                     await self.backups.write(upload, part)
             await self.backups.restore(upload)
+        return Response(status_code=204)
+
+    async def _stores(self, project: Project, kind: StoreKind) -> dict[str, Any]:
+        return {"data": [_store(store) for store in await self.stores.list(project.id, kind)], "next_cursor": None}
+
+    async def _known(self, project: Project, database: str) -> Place:
+        return Place(project.id, await self.stores.known(project.id, StoreKind.DATABASE, database))
+
+    async def _made(self, project: Project, database: str) -> Place:
+        return Place(project.id, await self.stores.made(project.id, StoreKind.DATABASE, database))
 
     def _body(self, request: Request, project_id: ProjectId, most: int, too_large: str) -> Body:
         """Bounded by what the store takes, unless this server takes less."""
@@ -162,13 +229,18 @@ def _check_path(request: Request) -> None:
         raise InvalidInput("the key is not UTF-8") from exc
 
 
-def _key(key: KvKey) -> KvKeyReply:
+def _store(store: Store) -> dict[str, Any]:
+    made = None if store.created_at_ms is None else iso(store.created_at_ms)
+    return {"name": store.name, "size_bytes": store.size_bytes, "created_at": made}
+
+
+def _key(key: KvKey) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": key.name}
     if key.expiration is not None:
         shown["expiration"] = key.expiration
     if key.metadata is not None:
         shown["metadata"] = key.metadata
-    return KvKeyReply(**shown)
+    return shown
 
 
 async def _parts(file: Path, stack: AsyncExitStack) -> AsyncIterator[bytes]:

@@ -7,7 +7,6 @@ import process from "node:process";
 import { Database, Idempotency, KeyValue } from "./stores.js";
 
 const MEMBER = /^[A-Z0-9_]+$/;
-const BINDINGS = ["KV", "DB"];
 const BODILESS = /^(get|head)$/i;
 const MAX_DEPTH = 4;
 // As they are before the function's module can change them.
@@ -22,8 +21,9 @@ delete importable.__isolet;
 delete importable.__isolet_loopback;
 const own = bytes ? JSON.parse(new TextDecoder().decode(bytes)) : {};
 const variables = own.environment ?? {};
+const BINDINGS = ["KV", "DB", ...(own.bindings ?? [])];
 
-// Libraries look for variables there; `KV` and `DB` are bindings, whatever variables are called.
+// Libraries look for variables there; bindings are bindings, whatever variables are called.
 for (const [name, value] of Object.entries(variables)) {
   if (BINDINGS.includes(name)) continue;
   // It is what handlers get as well, where lower-case names are the platform's.

@@ -1,23 +1,26 @@
 // The runtime's own D1, with a limit to what the project stores: a transaction that leaves more than that is undone.
 
 import D1, { D1Database as Database } from "./d1.js";
-import { fits, refresh, refusal, report } from "./room.js";
+import { roomOf, storeOf } from "./room.js";
 
-let used = 0;
-let refused = false;
+// The databases whose last transaction was refused.
+const refused = new Set();
 
 export class D1Database extends Database {
   run(...call) {
-    const { storage } = this.ctx;
+    const { id, storage } = this.ctx;
+    const room = roomOf("sql", id);
     const before = storage.sql.databaseSize;
     const answer = storage.transactionSync(() => {
       const result = super.run(...call);
-      used = storage.sql.databaseSize;
-      refused = used > before && !fits(used);
-      if (refused) {
-        used = before;
-        throw new Error(refusal());
+      const after = storage.sql.databaseSize;
+      if (after > before && !room.fits(0, after)) {
+        room.used = before;
+        refused.add(room);
+        throw new Error(room.refusal);
       }
+      room.used = after;
+      refused.delete(room);
       return result;
     });
     return answer;
@@ -25,21 +28,18 @@ export class D1Database extends Database {
 }
 
 export default class extends D1 {
-  async query(call) {
-    return this.#minded(() => super.query(call));
-  }
-
   async fetch(request) {
-    return this.#minded(() => super.fetch(request));
-  }
-
-  async #minded(work) {
+    const database = storeOf(request);
+    const { ctx, env } = this;
+    // Where the runtime's own looks for the name.
+    this.ctx = { props: { database }, waitUntil: (work) => ctx.waitUntil(work) };
+    const room = roomOf("sql", env.DATABASE.idFromName(database));
     // Room may have been made since the last refusal.
-    await refresh(this.env, "sql", used, refused);
+    await room.refresh(env, refused.has(room));
     try {
-      return await work();
+      return await super.fetch(request);
     } finally {
-      this.ctx.waitUntil(report(this.env, "sql", used));
+      ctx.waitUntil(room.report(env));
     }
   }
 }

@@ -6,6 +6,8 @@ A sandboxed process writes them, so no link is followed.
 from __future__ import annotations
 
 import errno
+import hashlib
+import hmac
 import os
 import shutil
 import stat
@@ -16,12 +18,14 @@ from pathlib import Path
 
 from isolet.errors import PlatformError
 from isolet.ids import ProjectId
+from isolet.runtime.config import DATABASE_SOCKET, KV_SOCKET, unique_key
 from isolet.runtime.storage.port import PARTS
 
 _RESTORE = ".restore-"
 _FRESH, _OLD = "fresh", "old"
 _CHUNK = 1024 * 1024
 _DEPTH_MAX = 8
+_HALF_BYTES = 16
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -128,6 +132,50 @@ def bytes_below(folder: Path) -> int:
         except OSError:
             continue
     return total
+
+
+def store_id(socket: str, name: str) -> str:
+    """What the runtime calls the database of a store, by its rule for the names of objects; files are named so."""
+    key = hashlib.sha256(unique_key(socket).encode()).digest()
+    own = hmac.digest(key, name.encode(), "sha256")[:_HALF_BYTES]
+    return (own + hmac.digest(key, own, "sha256")[:_HALF_BYTES]).hex()
+
+
+def database_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each database of a project's stores, with what it has not folded in, by the id of the store."""
+    sizes_: dict[str, int] = {}
+    for socket in (KV_SOCKET, DATABASE_SOCKET):
+        for name, size in _files_in(folder / PARTS[0] / unique_key(socket)):
+            id_ = name.partition(".")[0]
+            sizes_[id_] = sizes_.get(id_, 0) + size
+    return sizes_
+
+
+def remove_store(folder: Path, socket: str, name: str) -> None:
+    """Delete a store's database and the values in files. No process is on them."""
+    id_ = store_id(socket, name)
+    for part, below in ((PARTS[0], unique_key(socket)), (PARTS[1], "")):
+        here = folder / part / below
+        for found, _ in _files_in(here):
+            if found == id_ or found.startswith(id_ + "."):
+                _remove(here / found)
+
+
+def _remove(path: Path) -> None:
+    # It removes a link, and follows none.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _files_in(folder: Path) -> list[tuple[str, int]]:
+    """The names and sizes of what is in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, _size(entry)) for entry in entries]
+    except OSError:
+        return []
 
 
 def _size(entry: os.DirEntry[str]) -> int:

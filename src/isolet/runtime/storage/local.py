@@ -17,16 +17,17 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 
-from isolet.errors import NotFound, PlatformError, Unavailable
+from isolet.domain.stores import StoreKind
+from isolet.errors import PlatformError, Unavailable
 from isolet.ids import ProjectId
 from isolet.runtime.answers import Answers
-from isolet.runtime.config import DATABASE_SOCKET, HOST_SOCKET, KV_SOCKET, ConfigBuilder
+from isolet.runtime.config import DATABASE_SOCKET, HOST_SOCKET, KV_SOCKET, SOCKETS, ConfigBuilder
 from isolet.runtime.in_use import InUse
 from isolet.runtime.pid_files import PidFiles
 from isolet.runtime.process import Child, ChildSpec, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.storage import files
-from isolet.runtime.storage.port import DEFAULT, PARTS, Copy, ProjectStorage, Replace
+from isolet.runtime.storage.port import PARTS, Copy, ProjectStorage, Replace
 from isolet.runtime.storage.room import Room
 from isolet.runtime.storage.watchdog import MEMORY_MAX_BYTES, Watchdog
 from isolet.runtime.supervised import SupervisedChild
@@ -74,18 +75,9 @@ class LocalStorage:
         """The pid of the running process."""
         return self._process.pid
 
-    def kv(self, name: str = DEFAULT) -> Channel:
-        """The way to a namespace. Raises NotFound."""
-        return self._named(self._kv, name)
-
-    def database(self, name: str = DEFAULT) -> Channel:
-        """The way to a database. Raises NotFound."""
-        return self._named(self._database, name)
-
-    def _named(self, channel: Channel, name: str) -> Channel:
-        if name != DEFAULT:
-            raise NotFound(f"the project has no store called {name!r}")
-        return channel
+    def way_to(self, kind: StoreKind) -> Channel:
+        """Where the stores of a kind answer."""
+        return self._kv if kind is StoreKind.KV else self._database
 
     @contextlib.contextmanager
     def long_work(self) -> Iterator[None]:
@@ -143,6 +135,16 @@ class LocalStorage:
             await self._process.kill()
             self._process.forget_failures()
             yield partial(files.replace, self.folder)
+
+    async def drop(self, kind: StoreKind, name: str) -> None:
+        """Delete a store, with all in it. Raises PlatformError for a disk in trouble."""
+        async with self._hold_still():
+            await self._process.kill()
+            self._process.forget_failures()
+            try:
+                await asyncio.to_thread(files.remove_store, self.folder, SOCKETS[kind], name)
+            except OSError as exc:
+                raise PlatformError(f"cannot delete {kind.noun} {name!r}: {exc.strerror}") from exc
 
     @contextlib.asynccontextmanager
     async def _hold_still(self) -> AsyncIterator[None]:
@@ -223,6 +225,11 @@ class LocalStorages:
     def use(self, project_id: ProjectId) -> AbstractAsyncContextManager[LocalStorage]:
         """A project's storage, for a request of the host's own."""
         return self._in_use.use(project_id)
+
+    async def store_sizes(self, project_id: ProjectId, stores: Sequence[tuple[StoreKind, str]]) -> Sequence[int]:
+        """Bytes of each store's database."""
+        found = await asyncio.to_thread(files.database_sizes, self.data / project_id)
+        return [found.get(files.store_id(SOCKETS[kind], name), 0) for kind, name in stores]
 
     async def sizes(self, project_ids: Sequence[ProjectId]) -> Sequence[int]:
         """Bytes of all files of each project; 0 for one that stores nothing."""

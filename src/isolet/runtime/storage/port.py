@@ -10,11 +10,10 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from isolet.domain.stores import StoreKind
 from isolet.ids import ProjectId
 from isolet.wire.channel import Channel
 
-# The namespace that functions see as `KV`, and the database that they see as `DB`.
-DEFAULT = "default"
 # The folders of a copy of all that a project stored: SQLite databases, and the values of keys.
 PARTS = ("objects", "blobs")
 
@@ -33,12 +32,12 @@ class ProjectStorage(Protocol):
     @property
     def mount(self) -> Path: ...
 
-    def kv(self, name: str = DEFAULT) -> Channel:
-        """The way to a namespace. Raises NotFound."""
+    def way_to(self, kind: StoreKind) -> Channel:
+        """Where the stores of a kind answer. Each request names one in `STORE_HEADER`, else it is for `default`."""
         ...
 
-    def database(self, name: str = DEFAULT) -> Channel:
-        """The way to a database. Raises NotFound."""
+    async def drop(self, kind: StoreKind, name: str) -> None:
+        """Delete a store, with all in it; calls wait meanwhile, those under way fail. Raises like `paused`."""
         ...
 
     def long_work(self) -> AbstractContextManager[None]:
@@ -65,6 +64,10 @@ class ProjectStorages(Protocol):
 
     def use(self, project_id: ProjectId) -> AbstractAsyncContextManager[ProjectStorage]:
         """A project's storage, for a request of the host's own. Raises like `hold`."""
+        ...
+
+    async def store_sizes(self, project_id: ProjectId, stores: Sequence[tuple[StoreKind, str]]) -> Sequence[int]:
+        """How many bytes the database of each store of a project takes; 0 for one that was not used yet."""
         ...
 
     async def sizes(self, project_ids: Sequence[ProjectId]) -> Sequence[int]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from isolet.runtime.storage.files import bytes_below
+from isolet.runtime.storage.files import bytes_below, database_sizes
 
 _MB = 1024 * 1024
 _STORES = ("kv", "sql")
+_ID = re.compile(r"[0-9a-f]{64}")
 # A scan that is asked for; one for its own sake; and none takes more than this share of a thread's time.
 _SCAN_AGAIN_S = 0.2
 _SCAN_EVERY_S = 10.0
@@ -20,16 +22,17 @@ _SCAN_SHARE = 10
 
 
 class Room:
-    """`GET /room?store=kv|sql&used=BYTES&written=BYTES&fresh=0|1` answers with what that store may hold.
+    """`GET /room?store=kv|sql&id=ID&used=BYTES&written=BYTES&fresh=0|1` answers with what that store may hold.
 
-    `used` is what its database holds, `written` what it wrote to files since its process started. The answer is
-    `{"limit_mb", "allowed", "files"}`: `allowed` bytes, of which `files` are taken by files.
+    `id` is that of its database, `used` what it holds, left out where it is not known; `written` is what its kind wrote
+    to files since its process started. The answer is `{"limit_mb", "allowed", "files"}`: `allowed` bytes, of which
+    `files` are taken by files.
     """
 
     def __init__(self, folder: Path, limit_mb: Callable[[], int]) -> None:
         self._folder = folder
         self._limit_mb = limit_mb
-        self._used = dict.fromkeys(_STORES, 0)
+        self._used: dict[str, int] = {}
         self._files = 0
         self._written = 0
         self._written_at_scan = 0
@@ -40,23 +43,24 @@ class Room:
     async def answer(self, target: str) -> dict[str, Any]:
         """Raises LookupError or ValueError for a question that makes no sense."""
         asked = parse_qs(urlsplit(target).query)
-        (store,), (used,), (written,), (fresh,) = (asked[name] for name in ("store", "used", "written", "fresh"))
-        (other,) = set(_STORES) - {store}
-        self._used[store] = int(used)
+        (store,), (id_,), (written,), (fresh,) = (asked[name] for name in ("store", "id", "written", "fresh"))
+        if store not in _STORES or not _ID.fullmatch(id_):
+            raise ValueError("there is no such store")
+        if "used" in asked:
+            self._used[id_] = int(asked["used"][0])
         if store == "kv":
             self._written = int(written)
         await self._scan(_SCAN_AGAIN_S if fresh == "1" else _SCAN_EVERY_S)
         limit = self._limit_mb()
         return {
             "limit_mb": limit,
-            "allowed": limit * _MB - self._used[other],
+            "allowed": limit * _MB - sum(self._used.values()) + self._used.get(id_, 0),
             "files": self._files + self._written - self._written_at_scan,
         }
 
     def started(self) -> None:
         """A process starts on the files, and has said nothing yet: its databases count as large as their files are."""
-        for store, name in zip(_STORES, ("isolet-kv", "isolet-d1"), strict=True):
-            self._used[store] = bytes_below(self._folder / "objects" / name)
+        self._used = database_sizes(self._folder)
         self._written = self._written_at_scan = 0
         self._scanned_at = -_SCAN_EVERY_S
 

@@ -41,8 +41,6 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
         "functions": 1_000,
         "log_streams": 50,
         "connections": 1_000,
-        "realtime_connections": 5_000,
-        "channels": 1_000,
     }
     rates = told["requests_a_minute"]
     assert (rates["unlimited"], rates["free"]) == (None, 7)
