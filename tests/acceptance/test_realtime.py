@@ -492,9 +492,12 @@ def _closed_by(app: Butterbase, sent: bytes) -> int:
 
 
 def _raw(app: Butterbase) -> socket.socket:
-    """A connection after its handshake."""
+    """A connection after its handshake, for which the kernel keeps little."""
     parts = urlsplit(str(app.public.base_url))
-    connection = socket.create_connection((parts.hostname, parts.port), timeout=120)
+    connection = socket.socket()
+    connection.settimeout(120)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    connection.connect((parts.hostname, parts.port))
     connection.sendall(
         f"GET /v1/{app.app}/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()

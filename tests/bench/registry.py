@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import churn, cold_start, deploy, invoke, jobs, many, noise, recording, records, storage, tenants
+from tests.bench import (
+    churn,
+    cold_start,
+    deploy,
+    invoke,
+    jobs,
+    many,
+    noise,
+    realtime,
+    recording,
+    records,
+    storage,
+    tenants,
+)
 from tests.bench.report import Figure
 
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
@@ -19,4 +32,5 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "records": records.run,
     "recording": recording.run,
     "jobs": jobs.run,
+    "realtime": realtime.run,
 }
