@@ -1,4 +1,4 @@
-"""Fixtures of the acceptance tests: the Kapso API on each of its bases, and a second project beside the test's own."""
+"""Fixtures of the acceptance tests: the Kapso API on each of its bases, a second project, a server that calls back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.kapso import Kapso, SharedKapso
 from tests.support.projects import Project, new_project
+from tests.support.receiver import Receiver
 from tests.support.server import Server
 
 
@@ -75,3 +76,22 @@ def older(home: Project) -> Kapso:
 @pytest.fixture
 def server_url(server: Server) -> str:
     return server.url
+
+
+@pytest.fixture(scope="session")
+def calling_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose callbacks may reach this machine, shared by the tests of asynchronous calls."""
+    with Server(
+        tmp_path_factory.mktemp("calling") / "data",
+        egress_allow="127.0.0.0/8",
+        callback_schedule_s="0,0.1,0.1",
+        callback_timeout_s="60",
+        drain_timeout_s="2",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running

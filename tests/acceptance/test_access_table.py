@@ -91,6 +91,7 @@ class Victim:
             function + "/versions",
             function + "/schedules",
         ]
+        paths += [function + "/secrets", function + "/variables", function + "/files"]
         paths += [project + "/namespaces", project + "/databases"]
         paths += [f"{V1}/invocations?project={self.values['slug']}", f"{V1}/functions?project={self.values['slug']}"]
         paths += [f"/spaces/{self.values['space']}/triggers"]

@@ -28,7 +28,10 @@ def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
     programs.mkdir()
     isolet = programs / "isolet"
     isolet.write_text(f'#!/bin/sh\nISOLET_API_KEY={server.root_key} exec {sys.executable} -m isolet "$@"\n')
-    isolet.chmod(0o755)
+    python = programs / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    for program in (isolet, python):
+        program.chmod(0o755)
     key = project.key("admin")
     return {
         "PATH": f"{programs}:{os.environ['PATH']}",
@@ -92,7 +95,9 @@ def test_the_page_of_limits_has_every_figure() -> None:
         "name of a secret": f"{secrets.NAME_MAX_CHARS} characters",
         "value of a secret": f"{secrets.VALUE_MAX_BYTES // 1024} KiB",
         "code": f"{limits.CODE_MAX_BYTES // 1024**2} MiB",
-        "time of a call, `timeout_ms`": f"{defaults.timeout_ms // 1000} s, at most 300 s",
+        "time of a call until its reply begins, `timeout_ms`": (
+            f"{defaults.timeout_ms // 1000} s; at most 1 h, of asynchronous and scheduled calls 24 h for all of it"
+        ),
         "CPU time, `cpu_ms`": f"{defaults.cpu_ms // 1000} s, at most 300 s",
         "memory of an instance, `memory_limit_mb`": f"{defaults.memory_limit_mb} MiB, from 64 to 1,024 MiB",
         "console": f"{limits.CONSOLE_MAX_LINES} lines of {limits.CONSOLE_MAX_CHARS:,} characters a call",

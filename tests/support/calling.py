@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isolet.clock import SystemClock
@@ -77,10 +77,30 @@ async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> Async
     tasks = Tasks()
     tasks.loop(recorder.run(), name="recorder")
 
-    async def load(route: Route) -> InstanceSpec:
-        return harness.specs[route.release]
+    specs: dict[str, InstanceSpec] = {}
+    invoker = _invoker(pool, recorder, specs)
+    try:
+        yield Harness(invoker, recorder, database, pool, specs)
+    finally:
+        await invoker.close()
+        await tasks.close()
 
-    invoker = Invoker(
+
+@asynccontextmanager
+async def with_short_hour(harness: Harness, reply_max_ms: int) -> AsyncIterator[Harness]:
+    """The same, where a call with a caller may take no longer in all."""
+    invoker = _invoker(harness.pool, harness.recorder, harness.specs, reply_max_ms=reply_max_ms)
+    try:
+        yield replace(harness, invoker=invoker)
+    finally:
+        await invoker.close()
+
+
+def _invoker(pool: Pool, recorder: Recorder, specs: Mapping[str, InstanceSpec], **values: Any) -> Invoker:
+    async def load(route: Route) -> InstanceSpec:
+        return specs[route.release]
+
+    return Invoker(
         pool=pool,
         recorder=recorder,
         clock=SystemClock(),
@@ -88,10 +108,5 @@ async def a_harness(pool: Pool, database: Database, recorder: Recorder) -> Async
         on_call=lambda: None,
         recording=Redaction("root-key-of-the-tests"),
         own_keys=OwnKeys("root-key-of-the-tests"),
+        **values,
     )
-    harness = Harness(invoker, recorder, database, pool)
-    try:
-        yield harness
-    finally:
-        await invoker.close()
-        await tasks.close()

@@ -106,7 +106,8 @@ def _settle(document: dict[str, Any]) -> None:
                 refused["content"] = {_JSON: {"schema": _error_of(path)}}
             operation["security"] = [] if path in _WITHOUT_KEY else _SECURITY
             for status, reply in operation["responses"].items():
-                if status.startswith("2") and _JSON in reply.get("content", {}):
+                shown = reply.get("content", {}).get(_JSON)
+                if status.startswith("2") and shown is not None and "$ref" not in shown["schema"]:
                     # The framework guesses a text, or members of made-up names.
                     reply["content"][_JSON] = {"schema": {"type": "object"}}
             for tag in operation.get("tags", ()):

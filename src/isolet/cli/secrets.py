@@ -29,9 +29,12 @@ def rotate_master_key(
     The new key is ISOLET_NEW_MASTER_KEY (32 bytes in base64), or made by a server that keeps the key in its data
     directory.
     """
+    # Not at the top: `isolet serve` loads every command, and has no use for a client.
+    from isolet.contract.master_key import MasterKeyRotation
+
     try:
         with connect(url, data_dir) as client:
-            done = client.rotate_master_key(os.environ.get("ISOLET_NEW_MASTER_KEY") or None)
+            done = client.master_key.rotate(MasterKeyRotation(new_key=os.environ.get("ISOLET_NEW_MASTER_KEY") or None))
     except IsoletError as exc:
         typer.echo(f"isolet: {exc.message}", err=True)
         raise typer.Exit(1) from exc

@@ -19,8 +19,11 @@ CONSOLE_MAX_CHARS = 10_000
 CONSOLE_MAX_BYTES = 2_097_152
 RECORDED_BODY_MAX_BYTES = 16_384
 
+# What a caller may wait for the beginning of a reply, and for all of it. Asynchronous calls have no caller.
+REPLY_MAX_MS = 3_600_000
+
 BOUNDS = {
-    "timeout_ms": (1, 300_000),
+    "timeout_ms": (1, 86_400_000),
     "cpu_ms": (1, 300_000),
     "memory_limit_mb": (64, 1024),
     "concurrency": (1, 1000),

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from isolet.clock import Clock
-from isolet.domain.invocations import SWITCHED, Invocation
+from isolet.domain.invocations import SWITCHED, Invocation, Kind
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
@@ -49,12 +49,17 @@ _STUCK_AFTER_S = 0.25
 # A connection that breaks off, or is not taken, is followed by the end of its process within this time, or by none.
 _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
+# Of others the limit is for the whole call.
+_WITH_CALLER = (Kind.SYNC, Kind.WEBSOCKET)
 _BROKEN_OFF = "The function broke its reply off before it was complete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallServices:
-    """What every call works with. `on_call` hears that one begins to run on an instance."""
+    """What every call works with. `on_call` hears that one begins to run on an instance.
+
+    `reply_max_ms` is what a call with a caller may take in all.
+    """
 
     loop: asyncio.AbstractEventLoop
     tasks: Tasks
@@ -65,17 +70,20 @@ class CallServices:
     watch: Watch
     recorder: Recorder
     recording: Redaction
+    reply_max_ms: int
 
 
 class Call:
     __slots__ = (
         "_aborted",
+        "_allowed_ms",
         "_answered",
         "_done",
         "_held",
         "_is_whole",
         "_last",
         "_means",
+        "_moved_s",
         "_request",
         "_response",
         "_route",
@@ -91,7 +99,10 @@ class Call:
         self._means = means
         self._route = route
         self._request = request
-        self.began_s = means.loop.time()
+        self.began_s = self._moved_s = means.loop.time()
+        self._allowed_ms = route.limits.timeout_ms
+        if self._allowed_ms > means.reply_max_ms and invocation.kind in _WITH_CALLER:
+            self._allowed_ms = means.reply_max_ms
         self._timer: asyncio.TimerHandle | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
@@ -126,8 +137,8 @@ class Call:
         """Until the head of the function's reply is there. Raises what ends the call instead."""
         self._means.recorder.begin(self.invocation)
         self._means.watch.add(self)
-        if self._route.limits.timeout_ms <= _SHORT_MS:
-            self._timer = self._means.loop.call_later(self._route.limits.timeout_ms / 1000, self._time_out)
+        if self._allowed_ms <= _SHORT_MS:
+            self._timer = self._means.loop.call_later(self._allowed_ms / 1000, self._time_out)
         try:
             await self._run()
         except (TooManyRequests, Unavailable):
@@ -139,6 +150,7 @@ class Call:
         except BaseException as exc:
             await self.fail(exc)
         self._answered = True
+        self._moved()
 
     async def _run(self) -> None:
         """Once, and again elsewhere while the instance had not read a byte of it."""
@@ -162,7 +174,7 @@ class Call:
 
     async def _acquire(self) -> Instance:
         began = time.perf_counter_ns()
-        rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
+        rest_s = self._allowed_ms / 1000 - self._elapsed_s()
         try:
             instance = await self._means.pool.acquire(
                 self._route.release,
@@ -173,7 +185,7 @@ class Call:
                 within_s=max(rest_s, 0),
             )
         except TimeoutError:
-            raise FunctionTimeout(timeout_ms=self._route.limits.timeout_ms) from None
+            raise FunctionTimeout(timeout_ms=self._allowed_ms) from None
         waited_us = (time.perf_counter_ns() - began) // 1000
         if instance.served:
             self.invocation.queue_us += waited_us
@@ -288,6 +300,7 @@ class Call:
             self.finish(None)
         else:
             self._keep_response(data)
+            self._moved()
         return data
 
     # Watching.
@@ -295,7 +308,7 @@ class Call:
     def tick(self) -> None:
         """The call is not a short one: watch its caller, and its deadline."""
         if self._timer is None:
-            rest_s = self._route.limits.timeout_ms / 1000 - self._elapsed_s()
+            rest_s = self._allowed_ms / 1000 - self._elapsed_s()
             self._timer = self._means.loop.call_later(max(rest_s, 0), self._time_out)
         # A body that is still being read is watched by its reader.
         if self._request.gone is not None and isinstance(self._request.body, bytes | Spooled):
@@ -310,12 +323,27 @@ class Call:
         await gone()
         self._abort(ClientDisconnected("the caller left"))
 
+    def _moved(self) -> None:
+        """The reply has begun, or goes on; that of a call without a timer is too young to matter."""
+        if self._timer is not None:
+            self._moved_s = self._means.loop.time()
+
     def _time_out(self) -> None:
-        error = FunctionTimeout(timeout_ms=self._route.limits.timeout_ms)
+        if self._answered and (rest_s := self._rest_of_reply_s()) > 0:
+            self._timer = self._means.loop.call_later(rest_s, self._time_out)
+            return
+        error = FunctionTimeout(timeout_ms=self._allowed_ms)
         self._abort(error)
         if self._answered:
             # Nobody may be waiting for the reply's next part: its caller does not take the last one.
             self.finish(error)
+
+    def _rest_of_reply_s(self) -> float:
+        """How long a reply that has begun may go on with nothing more of it: its limit is silence, and a total."""
+        if self.invocation.kind not in _WITH_CALLER:
+            return 0
+        silent_s = self._means.loop.time() - self._moved_s
+        return min(self._allowed_ms / 1000 - silent_s, self._means.reply_max_ms / 1000 - self._elapsed_s())
 
     def _abort(self, error: IsoletError) -> None:
         self._aborted = error
@@ -389,7 +417,7 @@ class Call:
         """The deadline passed: an instance whose loop does not even answer a probe is killed on the spot."""
         at_its_end = partial(
             at_deadline,
-            allowed_ms=self._route.limits.timeout_ms,
+            allowed_ms=self._allowed_ms,
             used_ms=self.invocation.duration_us // 1000,
             at_ms=self._means.clock.now_ms(),
         )

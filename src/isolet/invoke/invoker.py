@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from isolet.clock import Clock
 from isolet.domain.invocations import Invocation
+from isolet.domain.limits import REPLY_MAX_MS
 from isolet.domain.own_keys import OwnKeys
 from isolet.domain.shared_origin import tamed, without_session
 from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
@@ -47,7 +48,9 @@ class Invoker:
         recording: Redaction,
         own_keys: OwnKeys,
         sandbox_pages: bool = True,
+        reply_max_ms: int = REPLY_MAX_MS,
     ) -> None:
+        """`reply_max_ms` is what a call with a caller may take in all."""
         self.own_keys = own_keys
         self._sandbox_pages = sandbox_pages
         self._means = CallServices(
@@ -60,6 +63,7 @@ class Invoker:
             watch=Watch(),
             recorder=recorder,
             recording=recording,
+            reply_max_ms=reply_max_ms,
         )
 
     def admit(self, route: Route) -> None:

@@ -1,4 +1,4 @@
-"""A server whose callbacks may reach this machine, shared by the tests of asynchronous calls."""
+"""A space of its own for each test of asynchronous calls."""
 
 from __future__ import annotations
 
@@ -9,20 +9,7 @@ import httpx
 import pytest
 
 from tests.support.altair import Altair
-from tests.support.receiver import Receiver
 from tests.support.server import Server
-
-
-@pytest.fixture(scope="session")
-def calling_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(
-        tmp_path_factory.mktemp("calling") / "data",
-        egress_allow="127.0.0.0/8",
-        callback_schedule_s="0,0.1,0.1",
-        callback_timeout_s="60",
-        drain_timeout_s="2",
-    ) as running:
-        yield running
 
 
 @pytest.fixture
@@ -41,9 +28,3 @@ def space(calling_server: Server) -> Iterator[httpx.Client]:
 @pytest.fixture
 def altair(space: httpx.Client) -> Altair:
     return Altair(space, space.headers["x-space"])
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from isolet.database import invocations as stored
 from isolet.database.connection import Database
-from isolet.domain.invocations import Outcome
+from isolet.domain.invocations import Kind, Outcome
 from isolet.errors import (
     ClientDisconnected,
     ExecutionError,
@@ -27,7 +27,7 @@ from isolet.invoke.spool import Spooled
 from isolet.observe.recorder import Recorder
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain
-from tests.support.calling import Harness, a_harness
+from tests.support.calling import Harness, a_harness, with_short_hour
 from tests.support.programs import script
 from tests.support.runtime import Runtime
 
@@ -512,3 +512,53 @@ async def test_a_body_on_disk_that_a_crashed_process_may_have_read_is_not_sent_a
             await calling
     assert (await harness.record(route)).outcome is Outcome.CRASHED
     body.close()
+
+
+DRIPS = """
+export default async (request) => {
+  const parts = Number(new URL(request.url).searchParams.get("parts"));
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  (async () => {
+    for (let part = 0; part < parts; part++) {
+      await writer.write(new TextEncoder().encode("."));
+      await scheduler.wait(400);
+    }
+    await writer.close();
+  })().catch(() => {});
+  return new Response(readable);
+};
+"""
+
+
+async def test_a_reply_that_goes_on_may_take_longer_than_the_timeout(harness: Harness) -> None:
+    route = harness.route(DRIPS, timeout_ms=3000)
+    reply = await harness.call(route, target=b"/?parts=10")
+    assert await reply.read(100) == b"." * 10
+    record = await harness.record(route)
+    assert record.outcome is Outcome.OK
+    assert record.duration_us > 3_000_000
+
+
+async def test_an_asynchronous_call_is_over_after_its_timeout_in_all(harness: Harness) -> None:
+    route = harness.route(DRIPS, timeout_ms=1500)
+    reply = await harness.call(route, target=b"/?parts=1000", kind=Kind.ASYNC)
+    with pytest.raises(FunctionTimeout, match=r"\(1500ms\)"):
+        await reply.read(10_000)
+
+
+async def test_a_reply_that_goes_on_is_over_after_an_hour(harness: Harness) -> None:
+    """Here an hour is a second and a half."""
+    route = harness.route(DRIPS, timeout_ms=30_000)
+    async with with_short_hour(harness, 1500) as limited:
+        reply = await limited.call(route, target=b"/?parts=1000")
+        with pytest.raises(FunctionTimeout):
+            await reply.read(10_000)
+        assert (await harness.record(route)).outcome is Outcome.TIMEOUT
+
+
+async def test_who_calls_waits_no_longer_than_an_hour_for_the_beginning(harness: Harness) -> None:
+    route = harness.route("export default async () => { await scheduler.wait(60_000); };", timeout_ms=86_400_000)
+    async with with_short_hour(harness, 500) as limited:
+        with pytest.raises(FunctionTimeout, match=r"\(500ms\)"):
+            await limited.call(route)

@@ -7,7 +7,7 @@ from isolet.domain.limits import Limits, check_bound, from_runtime_config
 from isolet.errors import InvalidInput
 
 BOUNDS = {
-    "timeout_ms": (1, 300_000),
+    "timeout_ms": (1, 86_400_000),
     "cpu_ms": (1, 300_000),
     "memory_limit_mb": (64, 1024),
     "concurrency": (1, 1000),
@@ -76,13 +76,13 @@ def test_a_runtime_config_names_limits(config: dict[str, Any] | None, changes: d
     [
         ({"timeout": "30"}, "runtime_config.timeout must be a number of seconds"),
         ({"timeout": True}, "runtime_config.timeout must be a number of seconds"),
-        ({"timeout": 0}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 300000"),
-        ({"timeout": 301}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 300000"),
-        ({"timeout": 1e308}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 300000"),
-        ({"timeout": 10**400}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 300000"),
+        ({"timeout": 0}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 86400000"),
+        ({"timeout": 86_401}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 86400000"),
+        ({"timeout": 1e308}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 86400000"),
+        ({"timeout": 10**400}, "runtime_config.timeout in milliseconds must be a whole number from 1 to 86400000"),
         ({"memory": 63}, "runtime_config.memory must be a whole number from 64 to 1024"),
         ({"memory": "128"}, "runtime_config.memory must be a whole number from 64 to 1024"),
-        ({"timeout_ms": 0}, "runtime_config.timeout_ms must be a whole number from 1 to 300000"),
+        ({"timeout_ms": 0}, "runtime_config.timeout_ms must be a whole number from 1 to 86400000"),
         ({"cpu_ms": None}, "runtime_config.cpu_ms must be a whole number from 1 to 300000"),
         ({"memory_limit_mb": 2048}, "runtime_config.memory_limit_mb must be a whole number from 64 to 1024"),
     ],

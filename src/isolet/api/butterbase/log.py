@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from isolet.api.butterbase import shapes
 from isolet.clock import Clock, iso
-from isolet.domain.limits import BOUNDS
 from isolet.errors import StoreError
 from isolet.ids import FunctionId, InvocationId
 from isolet.observe.call_history import CallHistory
@@ -29,6 +28,8 @@ _STREAM_CALLS = 5_000
 _READING_SHARE = 20
 # By then the record of a call that ended is written.
 _WRITTEN_MS = 10_000
+# What ends later than that after it began is in the log, and not in a stream of it.
+_LOOK_BACK_MAX_MS = 300_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,6 @@ class LogStream:
             quiet_s += wait_s
 
     def _look_back_ms(self, function_id: FunctionId) -> int:
-        """A call shows up when it ends, so a stream looks back by as long as one may take."""
+        """A call shows up when it ends, so a stream looks back by as long as one may take, within bounds."""
         route = self.routes.function(function_id)
-        return _WRITTEN_MS + (BOUNDS["timeout_ms"][1] if route is None else route.limits.timeout_ms)
+        return _WRITTEN_MS + min(_LOOK_BACK_MAX_MS if route is None else route.limits.timeout_ms, _LOOK_BACK_MAX_MS)

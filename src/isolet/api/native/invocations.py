@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from fastapi.responses import Response
@@ -13,15 +12,17 @@ from isolet.access.rules import Access, OfKey
 from isolet.api.job_results import status_reply
 from isolet.api.native import PREFIX, job_shapes, record_shapes
 from isolet.api.native.parameters import Limit, Text, function_id, time_ms
-from isolet.api.reply import Json, large
-from isolet.api.rows import Granted, route
+from isolet.api.native.serving import large_reply, page, serve
+from isolet.api.rows import Granted
+from isolet.contract.invocations import InvocationReply, Invocations, InvocationSummaryReply
 from isolet.domain.access import Role
 from isolet.domain.invocations import Door, Invocation, Kind
 from isolet.domain.jobs import Job, JobState
 from isolet.domain.search import CallFilter, Status
 from isolet.errors import InvalidInput
 from isolet.ids import is_uuid
-from isolet.invocations import AsyncInvocation, Invocations, RecordedInvocation
+from isolet.invocations import AsyncInvocation, RecordedInvocation
+from isolet.invocations import Invocations as InvocationService
 from isolet.jobs.queue import Jobs
 from isolet.routing.routes import Routes
 
@@ -38,10 +39,10 @@ StatusText = Annotated[str | None, Query(json_schema_extra={"enum": list(_STATUS
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvocationsDoor:
     routes: Routes
-    invocations: Invocations
+    invocations: InvocationService
     jobs: Jobs
 
-    @route("GET", "/invocations", _NAMED, tags=["invocations"])
+    @serve(Invocations.list, _NAMED)
     async def list_invocations(
         self,
         grant: Granted,
@@ -54,7 +55,7 @@ class InvocationsDoor:
         until: str | None = None,
         limit: Limit = 50,
         cursor: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Response:
         state = _status(status)
         project_id = grant.project.id
         wanted_function = None if function is None else function_id(self.routes, project_id, function)
@@ -72,21 +73,19 @@ class InvocationsDoor:
             before=cursor,
             limit=limit,
         )
-        page = await self.invocations.list(wanted, state if isinstance(state, JobState) else None)
-        # A page of jobs has all headers of their calls and replies in it.
-        data = await asyncio.to_thread(lambda: [_summary(item) for item in page.items])
-        return {"data": data, "next_cursor": page.following}
+        found = await self.invocations.list(wanted, state if isinstance(state, JobState) else None)
+        return await page(_summary, found.items, found.following)
 
-    @route("GET", "/invocations/{invocation_id}", _READ, tags=["invocations"])
+    @serve(Invocations.get, _READ)
     async def get_invocation(self, grant: Granted, invocation_id: str) -> Response:
         found = await self.invocations.get(invocation_id, grant.principal.project_id, with_record=grant.is_wide)
         if isinstance(found, AsyncInvocation):
             return await self._state(found)
         grant.require_wide()
         record = found.record
-        return await large(lambda: record_shapes.detail(record))
+        return await large_reply(lambda: record_shapes.detail(record))
 
-    @route("POST", "/invocations/{invocation_id}/replay", _RECORD, status_code=201, tags=["invocations"])
+    @serve(Invocations.replay, _RECORD, responses={202: {"model": InvocationReply}})
     async def replay(self, grant: Granted, invocation_id: str) -> Response:
         """An asynchronous call is accepted again (202); another call has ended when the reply comes (201)."""
         found = await self.invocations.get(invocation_id, grant.principal.project_id, with_record=False)
@@ -96,28 +95,30 @@ class InvocationsDoor:
         if isinstance(new, AsyncInvocation):
             location = f"{PREFIX}/invocations/{new.status.call.id}"
             return await self._state(new, status_code=202, location=location)
-        shown = record_shapes.detail(new.record)
-        return Json(shown, status_code=201, headers={"x-invocation-id": new.record.id})
+        record = new.record
+        reply = await large_reply(lambda: record_shapes.detail(record), 201)
+        reply.headers["x-invocation-id"] = record.id
+        return reply
 
-    @route("POST", "/invocations/{invocation_id}/cancel", _INVOKE, tags=["invocations"])
+    @serve(Invocations.cancel, _INVOKE)
     async def cancel(self, grant: Granted, invocation_id: str) -> Response:
         status = await self.invocations.cancel(invocation_id, grant.principal.project_id)
         return await self._state(AsyncInvocation(status=status))
 
-    @route("POST", "/invocations/{invocation_id}/redeliver", _DEPLOY, status_code=202, tags=["invocations"])
+    @serve(Invocations.redeliver, _DEPLOY)
     async def redeliver(self, grant: Granted, invocation_id: str) -> Response:
         status = await self.invocations.redeliver(invocation_id, grant.principal.project_id)
         return await self._state(AsyncInvocation(status=status), status_code=202)
 
     async def _state(self, call: AsyncInvocation, *, status_code: int = 200, location: str | None = None) -> Response:
         """The state of an asynchronous call, with the members of its record below those of its state."""
-        record = {} if call.record is None else record_shapes.detail(call.record)
-        shown = {**record, **job_shapes.status_object(call.status)}
+        record = {} if call.record is None else record_shapes.detail(call.record).to_json()
+        shown = {**record, **job_shapes.state_reply(call.status).to_json()}
         headers = {} if location is None else {"location": location}
         return await status_reply(self.jobs, call.status, shown, status_code=status_code, headers=headers)
 
 
-def _summary(item: Invocation | Job) -> dict[str, Any]:
+def _summary(item: Invocation | Job) -> InvocationSummaryReply:
     return job_shapes.call_summary(item) if isinstance(item, Job) else record_shapes.summary(item)
 
 

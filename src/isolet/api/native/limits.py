@@ -7,8 +7,10 @@ from typing import Any
 
 from isolet.access.rules import Access, OfKey
 from isolet.api.body import SMALL_BYTES
-from isolet.api.rows import GrantedProject, route
+from isolet.api.native.serving import serve
+from isolet.api.rows import GrantedProject
 from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
+from isolet.contract.limits import Limits, LimitsReply
 from isolet.domain import environment, json_bounds, limits, realtime, secrets, stores
 from isolet.domain.access import Role
 from isolet.domain.json_text import DEPTH_MAX
@@ -35,8 +37,8 @@ class LimitsDoor:
     routes: Routes
     settings: Settings
 
-    @route("GET", "/limits", Access(Role.READ, OfKey()), tags=["operation"])
-    async def get_limits(self, project: GrantedProject) -> dict[str, Any]:
+    @serve(Limits.get, Access(Role.READ, OfKey()))
+    async def get_limits(self, project: GrantedProject) -> LimitsReply:
         """Any key may ask. Units are in the names; null: no limit.
 
         - `call`: `body_window_s` of waiting for a body must bring `body_least_bytes_s` a second.
@@ -46,7 +48,7 @@ class LimitsDoor:
         - `project`: what the caller's project may take of the server; for the root key the default project.
         - `requests_a_minute`: of a project together, whoever makes them, by its plan.
         """
-        return {**_limits_of(self.settings), "project": self.routes.limits_of(project.id).to_json()}
+        return LimitsReply(**_limits_of(self.settings), project=self.routes.limits_of(project.id).to_json())
 
 
 def _limits_of(settings: Settings) -> dict[str, Any]:

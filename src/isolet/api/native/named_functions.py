@@ -13,20 +13,25 @@ from isolet.access.rules import Access, PathFunction, PathSlug
 from isolet.api.asgi import parse_json
 from isolet.api.body import JsonForm
 from isolet.api.native import shapes
-from isolet.api.native.shapes import VersionNumber
+from isolet.api.native.serving import page, serve
 from isolet.api.reply import Json, large
 from isolet.api.request import open_body
-from isolet.api.rows import Granted, GrantedFunction, GrantedProject, route
+from isolet.api.rows import Granted, GrantedFunction, GrantedProject
 from isolet.clock import iso
+from isolet.contract.functions import FunctionReply, VersionNumber
+from isolet.contract.functions import Functions as FunctionOperations
+from isolet.contract.secrets import SecretReply, Secrets, SecretValue
+from isolet.contract.variables import VariableChanges, Variables
 from isolet.domain.access import Role
 from isolet.domain.functions import Function, FunctionStatus
+from isolet.domain.secrets import StoredSecret
 from isolet.domain.sources import DEFAULT_ENTRY, FILES_MAX, SOURCES_MAX_BYTES, Sources, check_sources, diff
 from isolet.domain.variables import check_variables
 from isolet.errors import DeployFailed, InvalidInput
 from isolet.functions.deploy import Deployer
 from isolet.functions.environment import Environments
 from isolet.functions.named import NamedFunctions, Outcome, Wanted
-from isolet.functions.secrets import Secrets
+from isolet.functions.secrets import Secrets as SecretService
 from isolet.functions.service import Functions
 
 _IN_PROJECT = Access(Role.DEPLOY, PathSlug())
@@ -41,6 +46,7 @@ _SETTINGS = (
     *("description", "access", "hosts", "cors", "compatibility_date", "compatibility_flags", "public_endpoint"),
     *("limits", "retry", "bindings"),
 )
+_WAITED: dict[int | str, Any] = {status: {"model": FunctionReply} for status in (200, 201, 202)}
 _MEMBERS = frozenset({*_SETTINGS, "files", "code", "entry", "variables"})
 Wait = Annotated[float | None, Query(ge=0, le=_WAIT_MAX_S)]
 
@@ -50,46 +56,45 @@ class NamedFunctionsDoor:
     functions: Functions
     named: NamedFunctions
     deployer: Deployer
-    secrets: Secrets
+    secrets: SecretService
     environments: Environments
 
-    @route("PUT", "/projects/{slug}/functions/{name}", _IN_PROJECT, tags=["functions"])
+    @serve(FunctionOperations.put_named, _IN_PROJECT, responses=_WAITED)
     async def put_function(self, request: Request, grant: Granted, name: str, wait: Wait = None) -> Response:
         """Create a function or change it, and deploy it: 201 or 200 with `wait` seconds, else 202."""
         wanted, _ = await _read(request, grant)
         outcome = await self.named.put(grant.project.id, name, wanted, created_by_id=grant.principal.key_id)
         return await self._answer(outcome, grant, wait, accepted=202)
 
-    @route("POST", "/projects/{slug}/functions", _IN_PROJECT, tags=["functions"])
+    @serve(FunctionOperations.create, _IN_PROJECT, responses=_WAITED)
     async def create_function(self, request: Request, grant: Granted, wait: Wait = None) -> Response:
         """Create a function and deploy it; 409 when its name is taken."""
         wanted, name = await _read(request, grant, named=True)
         outcome = await self.named.create(grant.project.id, name, wanted, created_by_id=grant.principal.key_id)
         return await self._answer(outcome, grant, wait, accepted=201)
 
-    @route("GET", "/projects/{slug}/functions/{name}", _READ_IN_PROJECT, tags=["functions"])
-    async def get_named_function(self, project: GrantedProject, name: str) -> Response:
-        return Json(shapes.function_object(await self.functions.find(project.id, name), project.slug))
+    @serve(FunctionOperations.get_named, _READ_IN_PROJECT)
+    async def get_named_function(self, project: GrantedProject, name: str) -> FunctionReply:
+        return shapes.function_reply(await self.functions.find(project.id, name), project.slug)
 
-    @route("DELETE", "/projects/{slug}/functions/{name}", _IN_PROJECT, status_code=204, tags=["functions"])
-    async def delete_named_function(self, project: GrantedProject, name: str) -> Response:
+    @serve(FunctionOperations.delete_named, _IN_PROJECT)
+    async def delete_named_function(self, project: GrantedProject, name: str) -> None:
         function = await self.functions.find(project.id, name)
         await self.functions.delete(project.id, function.id)
-        return Response(status_code=204)
 
-    @route("POST", "/functions/{function_id}/deploy", _OF_FUNCTION, status_code=202, tags=["functions"])
+    @serve(FunctionOperations.deploy, _OF_FUNCTION, responses=_WAITED)
     async def deploy_function(self, grant: Granted, wait: Wait = None) -> Response:
         """Deploy the code as it stands."""
         outcome = Outcome(function=grant.function, created=False, deploy=await self.deployer.accept(grant.function))
         return await self._answer(outcome, grant, wait, accepted=202)
 
-    @route("GET", "/functions/{function_id}/files", _READ_FUNCTION, tags=["functions"])
+    @serve(FunctionOperations.get_files, _READ_FUNCTION)
     async def get_files(self, function: GrantedFunction, version: VersionNumber | None = None) -> Response:
         """The sources as they were sent: of a version, else those that the next deploy takes."""
         sources = await self._sources(function, version)
         return await large(sources.to_json)
 
-    @route("GET", "/functions/{function_id}/diff", _READ_FUNCTION, tags=["functions"], response_class=PlainTextResponse)
+    @serve(FunctionOperations.diff, _READ_FUNCTION)
     async def get_diff(
         self,
         function: GrantedFunction,
@@ -103,34 +108,29 @@ class NamedFunctionsDoor:
         text = await asyncio.to_thread(diff, before, after)
         return PlainTextResponse(text)
 
-    @route("GET", "/functions/{function_id}/secrets", _READ_FUNCTION, tags=["functions"])
+    @serve(Secrets.list, _READ_FUNCTION)
     async def list_secrets(self, function: GrantedFunction) -> Response:
         """Names and kinds; a value is never shown."""
-        found = await self.secrets.list(function)
-        data = [{"name": one.name, "type": one.type.value, "created_at": iso(one.created_at_ms)} for one in found]
-        return Json({"data": data, "next_cursor": None})
+        return await page(_secret_reply, await self.secrets.list(function), None)
 
-    @route("PUT", "/functions/{function_id}/secrets/{secret_name}", _OF_FUNCTION, tags=["functions"])
-    async def put_secret(self, function: GrantedFunction, secret_name: str, body: shapes.SecretValue) -> Response:
+    @serve(Secrets.put, _OF_FUNCTION)
+    async def put_secret(self, function: GrantedFunction, secret_name: str, body: SecretValue) -> SecretReply:
         """Set a secret, in the place of an earlier value too; no call sees neither."""
         await self.secrets.put(function, secret_name, body.value)
         found = next(one for one in await self.secrets.list(function) if one.name == secret_name)
-        return Json({"name": found.name, "type": found.type.value, "created_at": iso(found.created_at_ms)})
+        return _secret_reply(found)
 
-    @route(
-        "DELETE", "/functions/{function_id}/secrets/{secret_name}", _OF_FUNCTION, status_code=204, tags=["functions"]
-    )
-    async def delete_secret(self, function: GrantedFunction, secret_name: str) -> Response:
+    @serve(Secrets.delete, _OF_FUNCTION)
+    async def delete_secret(self, function: GrantedFunction, secret_name: str) -> None:
         await self.secrets.delete(function, secret_name)
-        return Response(status_code=204)
 
-    @route("GET", "/functions/{function_id}/variables", _OF_FUNCTION, tags=["functions"])
+    @serve(Variables.get, _OF_FUNCTION)
     async def get_variables(self, function: GrantedFunction) -> Response:
         environment = await self.environments.of_function(function)
         return await large(lambda: dict(environment.values))
 
-    @route("PATCH", "/functions/{function_id}/variables", _OF_FUNCTION, tags=["functions"])
-    async def change_variables(self, function: GrantedFunction, body: shapes.Variables) -> Response:
+    @serve(Variables.change, _OF_FUNCTION)
+    async def change_variables(self, function: GrantedFunction, body: VariableChanges) -> Response:
         """Set variables, or remove them with null. A change is live with the next call."""
         environment = await self.environments.change(function, check_variables(body.root), label="variables")
         return await large(lambda: dict(environment.values))
@@ -143,7 +143,7 @@ class NamedFunctionsDoor:
     async def _answer(self, outcome: Outcome, grant: Granted, wait: float | None, *, accepted: int) -> Response:
         """Raises DeployFailed when the deploy that was waited for failed."""
         if wait is None:
-            return Json(shapes.function_object(outcome.function, grant.project.slug), status_code=accepted)
+            return Json(shapes.function_reply(outcome.function, grant.project.slug).to_json(), status_code=accepted)
         function = await self.named.ended(outcome, wait)
         if function.status is FunctionStatus.ERROR and function.deploy_error is not None:
             error = function.deploy_error
@@ -151,7 +151,11 @@ class NamedFunctionsDoor:
             raise DeployFailed(error.message, details=place)
         done = 201 if outcome.created else 200
         status = done if function.status is FunctionStatus.DEPLOYED else 202
-        return Json(shapes.function_object(function, grant.project.slug), status_code=status)
+        return Json(shapes.function_reply(function, grant.project.slug).to_json(), status_code=status)
+
+
+def _secret_reply(secret: StoredSecret) -> SecretReply:
+    return SecretReply(name=secret.name, type=secret.type.value, created_at=iso(secret.created_at_ms))
 
 
 async def _read(request: Request, grant: Granted, *, named: bool = False) -> tuple[Wanted, str]:

@@ -18,25 +18,31 @@ from starlette.convertors import register_url_convertor
 from isolet.access.rules import Access, PathSlug
 from isolet.api.body import Body
 from isolet.api.native.parameters import Limit
-from isolet.api.native.shapes import SqlQuery
-from isolet.api.reply import page_reply
+from isolet.api.native.serving import page, serve
 from isolet.api.request import Parts, open_body
-from isolet.api.rows import GrantedProject, route
+from isolet.api.rows import GrantedProject
 from isolet.clock import iso
+from isolet.contract.backups import Backups
+from isolet.contract.database import Database, DatabaseReply, ImportReply, SqlQuery, TableReply
+from isolet.contract.kv import METADATA_HEADER, Kv, KvKeyReply
+from isolet.contract.models import Page
+from isolet.contract.stores import StoreReply, Stores
 from isolet.domain.access import Role
 from isolet.domain.projects import Project
 from isolet.domain.stores import DEFAULT, StoreKind, check_store
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
 from isolet.project_data import kv, sql
-from isolet.project_data.backup import Backups
-from isolet.project_data.kv import Kv, KvKey
+from isolet.project_data.backup import Backups as BackupService
+from isolet.project_data.kv import Kv as KvService
+from isolet.project_data.kv import KvKey
 from isolet.project_data.sql import Place, Sql
-from isolet.project_data.stores import Store, Stores
+from isolet.project_data.stores import Store
+from isolet.project_data.stores import Stores as StoreService
 from isolet.settings import Settings
 
 _CHUNK = 1024 * 1024
-_METADATA_HEADER = "x-kv-metadata"
+_WHOLE = {"key": "kv_key"}
 _DEPLOY = Access(Role.DEPLOY, PathSlug())
 _READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
@@ -62,13 +68,13 @@ class StorageDoor:
     What writes to a store that is not there makes it.
     """
 
-    stores: Stores
-    kv: Kv
+    stores: StoreService
+    kv: KvService
     sql: Sql
-    backups: Backups
+    backups: BackupService
     settings: Settings
 
-    @route("GET", "/projects/{slug}/kv", _READ, tags=["kv"])
+    @serve(Kv.list, _READ)
     async def list_keys(
         self,
         project: GrantedProject,
@@ -80,19 +86,19 @@ class StorageDoor:
         place = await self.stores.known(project.id, StoreKind.KV, namespace)
         keys, following = await self.kv.list(project.id, prefix=prefix, limit=limit, cursor=cursor, namespace=place)
         # In ASCII: metadata may hold half a surrogate pair, which is no UTF-8.
-        return await page_reply(_key, keys, following)
+        return await page(_key, keys, following)
 
-    @route("GET", "/projects/{slug}/kv/{key:kv_key}", _READ, tags=["kv"])
+    @serve(Kv.get, _READ, convertors=_WHOLE)
     async def get_value(
         self, request: Request, project: GrantedProject, key: str, namespace: Named = DEFAULT
     ) -> Response:
         _check_path(request)
         place = await self.stores.known(project.id, StoreKind.KV, namespace)
         found = await self.kv.get(project.id, key, namespace=place)
-        headers = {_METADATA_HEADER: found.metadata} if found.metadata is not None else {}
+        headers = {METADATA_HEADER: found.metadata} if found.metadata is not None else {}
         return Response(found.data, media_type="application/octet-stream", headers=headers)
 
-    @route("PUT", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
+    @serve(Kv.put, _DEPLOY, convertors=_WHOLE)
     async def put_value(
         self,
         request: Request,
@@ -100,75 +106,67 @@ class StorageDoor:
         key: str,
         expiration_ttl: int | None = None,
         namespace: Named = DEFAULT,
-    ) -> Response:
+    ) -> None:
         _check_path(request)
         check_store(StoreKind.KV, namespace)
-        metadata = request.headers.get(_METADATA_HEADER)
+        metadata = request.headers.get(METADATA_HEADER)
         with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
             value = await body.whole()
             place = await self.stores.made(project.id, StoreKind.KV, namespace)
             await self.kv.put(project.id, key, value, expiration_ttl=expiration_ttl, metadata=metadata, namespace=place)
-        return Response(status_code=204)
 
-    @route("DELETE", "/projects/{slug}/kv/{key:kv_key}", _DEPLOY, status_code=204, tags=["kv"])
+    @serve(Kv.delete, _DEPLOY, convertors=_WHOLE)
     async def delete_value(
         self, request: Request, project: GrantedProject, key: str, namespace: Named = DEFAULT
-    ) -> Response:
+    ) -> None:
         _check_path(request)
         place = await self.stores.known(project.id, StoreKind.KV, namespace)
         await self.kv.delete(project.id, key, namespace=place)
-        return Response(status_code=204)
 
-    @route("GET", "/projects/{slug}/database", _READ, tags=["database"])
-    async def figures(self, project: GrantedProject, database: Named = DEFAULT) -> dict[str, Any]:
+    @serve(Database.get, _READ)
+    async def figures(self, project: GrantedProject, database: Named = DEFAULT) -> DatabaseReply:
         found = await self.sql.figures(await self._known(project, database))
-        tables = [{"name": name, "rows": rows} for name, rows in found.tables.items()]
-        return {"size_bytes": found.size_bytes, "tables": tables}
+        tables = [TableReply(name=name, rows=rows) for name, rows in found.tables.items()]
+        return DatabaseReply(size_bytes=found.size_bytes, tables=tables)
 
-    @route("POST", "/projects/{slug}/database/query", _DEPLOY, tags=["database"])
+    @serve(Database.query, _DEPLOY)
     async def query(self, project: GrantedProject, body: SqlQuery, database: Named = DEFAULT) -> Response:
         place = await self._made(project, database)
         parts = await self.sql.answer(place, body.sql, body.params, arrays=body.rows == "arrays")
         return StreamingResponse(parts, media_type="application/json")
 
-    @route("GET", "/projects/{slug}/database/export", _READ, tags=["database"])
+    @serve(Database.export, _READ)
     async def export(self, project: GrantedProject, database: Named = DEFAULT) -> Response:
         text = await self.sql.export(await self._known(project, database), self.settings.max_body_bytes)
         return StreamingResponse(_encoded(text), media_type="application/sql; charset=utf-8")
 
-    @route("POST", "/projects/{slug}/database/import", _DEPLOY, tags=["database"])
+    @serve(Database.import_text, _DEPLOY)
     async def import_text(
         self, request: Request, project: GrantedProject, replace: bool = False, database: Named = DEFAULT
-    ) -> dict[str, Any]:
+    ) -> ImportReply:
         check_store(StoreKind.DATABASE, database)
         with self._body(request, project.id, sql.MESSAGE_MAX_BYTES, sql.TOO_LARGE) as body:
             text = await asyncio.to_thread(_text, await body.whole())
             place = await self._made(project, database)
-            return {"statements": await self.sql.import_text(place, text, replace=replace)}
+            return ImportReply(statements=await self.sql.import_text(place, text, replace=replace))
 
-    @route("GET", "/projects/{slug}/namespaces", _READ, tags=["kv"])
-    async def list_namespaces(self, project: GrantedProject) -> dict[str, Any]:
-        """All of them, by name. `size_bytes` is of the namespace's database; values over 64 KiB are beside it."""
+    @serve(Stores.list_namespaces, _READ)
+    async def list_namespaces(self, project: GrantedProject) -> Page[StoreReply]:
         return await self._stores(project, StoreKind.KV)
 
-    @route("DELETE", "/projects/{slug}/namespaces/{store}", _DEPLOY, status_code=204, tags=["kv"])
-    async def delete_namespace(self, project: GrantedProject, store: str) -> Response:
-        """With all in it; 409 while a function is bound to it."""
+    @serve(Stores.delete_namespace, _DEPLOY)
+    async def delete_namespace(self, project: GrantedProject, store: str) -> None:
         await self.stores.delete(project.id, StoreKind.KV, store)
-        return Response(status_code=204)
 
-    @route("GET", "/projects/{slug}/databases", _READ, tags=["database"])
-    async def list_databases(self, project: GrantedProject) -> dict[str, Any]:
-        """All of them, by name."""
+    @serve(Stores.list_databases, _READ)
+    async def list_databases(self, project: GrantedProject) -> Page[StoreReply]:
         return await self._stores(project, StoreKind.DATABASE)
 
-    @route("DELETE", "/projects/{slug}/databases/{store}", _DEPLOY, status_code=204, tags=["database"])
-    async def delete_database(self, project: GrantedProject, store: str) -> Response:
-        """With all in it; 409 while a function is bound to it."""
+    @serve(Stores.delete_database, _DEPLOY)
+    async def delete_database(self, project: GrantedProject, store: str) -> None:
         await self.stores.delete(project.id, StoreKind.DATABASE, store)
-        return Response(status_code=204)
 
-    @route("GET", "/projects/{slug}/backup", _ADMIN, tags=["backup"])
+    @serve(Backups.download, _ADMIN)
     async def backup(self, project: GrantedProject) -> Response:
         stack = AsyncExitStack()
         file = await stack.enter_async_context(self.backups.create(project.id))
@@ -178,18 +176,19 @@ class StorageDoor:
         }
         return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
 
-    @route("POST", "/projects/{slug}/restore", _ADMIN, status_code=204, tags=["backup"])
-    async def restore(self, request: Request, project: GrantedProject) -> Response:
+    @serve(Backups.restore, _ADMIN)
+    async def restore(self, request: Request, project: GrantedProject) -> None:
         # A backup may be as large as the stores are: it goes to disk as it comes.
         with self.backups.upload(project.id) as upload:
             with open_body(request, project.id, limit=upload.max_bytes) as body:
                 async for part in body.parts():
                     await self.backups.write(upload, part)
             await self.backups.restore(upload)
-        return Response(status_code=204)
 
-    async def _stores(self, project: Project, kind: StoreKind) -> dict[str, Any]:
-        return {"data": [_store(store) for store in await self.stores.list(project.id, kind)], "next_cursor": None}
+    async def _stores(self, project: Project, kind: StoreKind) -> Page[StoreReply]:
+        return Page[StoreReply](
+            data=[_store(store) for store in await self.stores.list(project.id, kind)], next_cursor=None
+        )
 
     async def _known(self, project: Project, database: str) -> Place:
         return Place(project.id, await self.stores.known(project.id, StoreKind.DATABASE, database))
@@ -229,18 +228,18 @@ def _check_path(request: Request) -> None:
         raise InvalidInput("the key is not UTF-8") from exc
 
 
-def _store(store: Store) -> dict[str, Any]:
+def _store(store: Store) -> StoreReply:
     made = None if store.created_at_ms is None else iso(store.created_at_ms)
-    return {"name": store.name, "size_bytes": store.size_bytes, "created_at": made}
+    return StoreReply(name=store.name, size_bytes=store.size_bytes, created_at=made)
 
 
-def _key(key: KvKey) -> dict[str, Any]:
+def _key(key: KvKey) -> KvKeyReply:
     shown: dict[str, Any] = {"name": key.name}
     if key.expiration is not None:
         shown["expiration"] = key.expiration
     if key.metadata is not None:
         shown["metadata"] = key.metadata
-    return shown
+    return KvKeyReply(**shown)
 
 
 async def _parts(file: Path, stack: AsyncExitStack) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The native API's JSON of calls, log events, metrics and usage; and events as server-sent ones."""
+"""Records of calls, log events, metrics and usage as the contract has them; and events as server-sent ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from enum import StrEnum
 from typing import Any
 
 from isolet.clock import iso
+from isolet.contract.invocations import (
+    ConsoleLineReply,
+    InvocationSummaryReply,
+    KillReportReply,
+    RecordedRequestReply,
+    RecordedResponseReply,
+    RecordReply,
+    TimingsReply,
+)
+from isolet.contract.logs import CallEnd, LogLine
+from isolet.contract.logs import Missed as MissedReply
+from isolet.contract.models import Reply
+from isolet.contract.usage import AverageReply, DurationReply, MaximumReply, MetricsReply, UsageReply
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.metrics import FunctionMetrics, Usage
 from isolet.observe.redaction import header_pairs
@@ -21,89 +34,95 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-def summary(call: Invocation) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "function_id": call.function_id,
-        "function_name": call.function_name,
-        "version": call.version,
-        "door": call.door.value,
-        "kind": call.kind.value,
-        "status": "failed" if call.failed else "succeeded",
-        "outcome": call.outcome.value,
-        "status_code": call.status,
-        "method": call.method,
-        "path": call.path,
-        "error": call.error,
-        "started_at": iso(call.started_at_ms),
-        "duration_ms": call.duration_us / 1000,
-        "cold_start": call.cold_start_us > 0,
-    }
+def summary(call: Invocation) -> InvocationSummaryReply:
+    return InvocationSummaryReply(
+        id=call.id,
+        function_id=call.function_id,
+        function_name=call.function_name,
+        version=call.version,
+        door=call.door.value,
+        kind=call.kind.value,
+        status="failed" if call.failed else "succeeded",
+        outcome=call.outcome.value,
+        status_code=call.status,
+        method=call.method,
+        path=call.path,
+        error=call.error,
+        started_at=iso(call.started_at_ms),
+        duration_ms=call.duration_us / 1000,
+        cold_start=call.cold_start_us > 0,
+    )
 
 
-def detail(call: Invocation) -> dict[str, Any]:
-    report = call.kill_report
+def detail(call: Invocation) -> RecordReply:
     waited_us = call.queue_us + call.cold_start_us
-    return {
-        **summary(call),
-        "timings": {
-            "queue_ms": call.queue_us / 1000,
-            "cold_start_ms": call.cold_start_us / 1000,
-            "function_ms": max(call.duration_us - waited_us, 0) / 1000,
-        },
-        "request": {
-            "query": call.query,
-            "headers": [list(pair) for pair in header_pairs(call.request_headers)],
-            **_body(call.request_body),
-            "truncated": call.request_truncated,
-            "redacted": call.request_redacted,
-        },
-        "response": {
-            "status": call.status,
+    return RecordReply(
+        **summary(call).to_json(),
+        timings=TimingsReply(
+            queue_ms=call.queue_us / 1000,
+            cold_start_ms=call.cold_start_us / 1000,
+            function_ms=max(call.duration_us - waited_us, 0) / 1000,
+        ),
+        request=_request(call),
+        response=RecordedResponseReply(
+            status=call.status,
             **_body(call.response_body),
-            "truncated": call.response_truncated,
-            "size_bytes": call.response_bytes,
-        },
-        "stack": call.stack,
-        "console": [console_line(line) for line in call.console],
-        "console_truncated": call.console_truncated,
-        "kill_report": None if report is None else {**report.to_json(), "message": report.message},
-        "memory_mb": round(call.memory_bytes / 1024 / 1024, 1),
-    }
+            truncated=call.response_truncated,
+            size_bytes=call.response_bytes,
+        ),
+        stack=call.stack,
+        console=[console_line(line) for line in call.console],
+        console_truncated=call.console_truncated,
+        kill_report=_kill_report(call),
+        memory_mb=round(call.memory_bytes / 1024 / 1024, 1),
+    )
 
 
-def metrics(function_id: str, window: str, found: FunctionMetrics) -> dict[str, Any]:
+def _request(call: Invocation) -> RecordedRequestReply:
+    return RecordedRequestReply(
+        query=call.query,
+        headers=[list(pair) for pair in header_pairs(call.request_headers)],
+        **_body(call.request_body),
+        truncated=call.request_truncated,
+        redacted=call.request_redacted,
+    )
+
+
+def _kill_report(call: Invocation) -> KillReportReply | None:
+    report = call.kill_report
+    return None if report is None else KillReportReply(**report.to_json(), message=report.message)
+
+
+def metrics(function_id: str, window: str, found: FunctionMetrics) -> MetricsReply:
     sums = found.sums
-    return {
-        "function_id": function_id,
-        "window": window,
-        "since": None if found.since_ms is None else iso(found.since_ms),
-        "until": iso(found.until_ms),
-        "exact": found.exact,
-        "total": sums.total,
-        "errors": sums.errors,
-        "error_rate": round(sums.error_rate * 100, 3),
-        "duration_ms": {
-            "average": _ms(sums.average_us),
-            **{f"p{percent}": _ms(value) for percent, value in found.percentiles_us.items()},
-        },
-        "cold_starts": sums.cold_starts,
-        "cold_start_ms": {"average": _ms(sums.average_cold_start_us)},
-        "memory_mb": {"max": round(sums.memory_bytes / 1024 / 1024, 1)},
-        "last_invocation_at": iso(sums.last_at_ms) if sums.total else None,
-    }
+    percentiles = {f"p{percent}": _ms(value) for percent, value in found.percentiles_us.items()}
+    return MetricsReply(
+        function_id=function_id,
+        window=window,
+        since=None if found.since_ms is None else iso(found.since_ms),
+        until=iso(found.until_ms),
+        exact=found.exact,
+        total=sums.total,
+        errors=sums.errors,
+        error_rate=round(sums.error_rate * 100, 3),
+        duration_ms=DurationReply(average=_ms(sums.average_us), **percentiles),
+        cold_starts=sums.cold_starts,
+        cold_start_ms=AverageReply(average=_ms(sums.average_cold_start_us)),
+        memory_mb=MaximumReply(max=round(sums.memory_bytes / 1024 / 1024, 1)),
+        last_invocation_at=iso(sums.last_at_ms) if sums.total else None,
+    )
 
 
-def usage(found: Usage, slug: str) -> dict[str, Any]:
-    return {
-        "project": slug,
-        "month": iso(found.month_ms)[:7],
-        "invocations": found.sums.total,
-        "errors": found.sums.errors,
-        "gb_seconds": round(found.sums.gb_seconds, 6),
-        "egress_bytes": found.sums.egress_bytes,
-        "storage_bytes": found.storage_bytes,
-    }
+def usage(found: Usage, slug: str) -> UsageReply:
+    return UsageReply(
+        project=slug,
+        month=iso(found.month_ms)[:7],
+        invocations=found.sums.total,
+        errors=found.sums.errors,
+        gb_seconds=round(found.sums.gb_seconds, 6),
+        egress_bytes=found.sums.egress_bytes,
+        storage_bytes=found.storage_bytes,
+    )
 
 
 def level_of(event: Event) -> Level:
@@ -123,36 +142,50 @@ def server_sent(tail: Tail, event: Event | Missed | None) -> str:
     if event is None:
         return ": keep-alive\n\n"
     if isinstance(event, Missed):
-        return f"event: missed\ndata: {json.dumps({'count': event.count})}\n\n"
-    name = "end" if event.line is None else "line"
-    return f"id: {tail.place(event.number)}\nevent: {name}\ndata: {json.dumps(_event(event))}\n\n"
+        return f"event: missed\ndata: {_data(MissedReply(count=event.count))}\n\n"
+    if event.line is None:
+        name, shown = "end", _data(_end(event))
+    else:
+        name, shown = "line", _data(_line(event, event.line))
+    return f"id: {tail.place(event.number)}\nevent: {name}\ndata: {shown}\n\n"
 
 
-def _event(event: Event) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "function_id": event.function_id,
-        "function_name": event.function_name,
-        "invocation_id": event.invocation_id,
-        "level": level_of(event).value,
-        "at": iso(event.at_ms),
-    }
-    if event.line is not None:
-        line = {"message": event.line.message, "stack": event.line.stack, "truncated": event.line.cut}
+def _data(shown: Reply) -> str:
+    return json.dumps(shown.to_json())
+
+
+def _line(event: Event, line: ConsoleLine) -> LogLine:
+    return LogLine(
+        function_id=event.function_id,
+        function_name=event.function_name,
         # What the function printed outside of a call is of none.
-        return {**shown, **line, "invocation_id": event.invocation_id or None}
-    duration_ms = event.duration_us / 1000
-    return {**shown, "status_code": event.status, "duration_ms": duration_ms, "error": event.error}
+        invocation_id=event.invocation_id or None,
+        level=level_of(event).value,
+        at=iso(event.at_ms),
+        message=line.message,
+        stack=line.stack,
+        truncated=line.cut,
+    )
 
 
-def console_line(line: ConsoleLine) -> dict[str, Any]:
+def _end(event: Event) -> CallEnd:
+    return CallEnd(
+        function_id=event.function_id,
+        function_name=event.function_name,
+        invocation_id=event.invocation_id,
+        level=level_of(event).value,
+        at=iso(event.at_ms),
+        status_code=event.status,
+        duration_ms=event.duration_us / 1000,
+        error=event.error,
+    )
+
+
+def console_line(line: ConsoleLine) -> ConsoleLineReply:
     """`truncated`: the message was longer."""
-    return {
-        "level": line.level,
-        "message": line.message,
-        "at": iso(line.at_ms),
-        "stack": line.stack,
-        "truncated": line.cut,
-    }
+    return ConsoleLineReply(
+        level=line.level, message=line.message, at=iso(line.at_ms), stack=line.stack, truncated=line.cut
+    )
 
 
 def _body(stored: bytes) -> dict[str, Any]:

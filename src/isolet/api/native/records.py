@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -16,7 +15,10 @@ from isolet.access.rules import Access, Grant, OfKey, PathFunction
 from isolet.api.log_streams import LogStreamResponse
 from isolet.api.native import record_shapes as shapes
 from isolet.api.native.parameters import Text, function_id
-from isolet.api.rows import Granted, GrantedFunction, route
+from isolet.api.native.serving import page, serve
+from isolet.api.rows import Granted, GrantedFunction
+from isolet.contract.logs import Logs
+from isolet.contract.usage import MetricsReply, Usage
 from isolet.domain.access import Role
 from isolet.domain.metrics import Step, start_of
 from isolet.errors import InvalidInput
@@ -41,7 +43,7 @@ class RecordsDoor:
     tail: Tail
     usage_stats: UsageStats
 
-    @route("GET", "/logs/stream", _NAMED, tags=["logs"])
+    @serve(Logs.follow, _NAMED)
     async def stream(
         self,
         request: Request,
@@ -52,16 +54,15 @@ class RecordsDoor:
     ) -> Response:
         return self._stream(request, grant, self._function(grant, function), level, q)
 
-    @route("GET", "/functions/{function_id}/logs", _FUNCTION, tags=["logs"])
-    async def own_lines(self, function: GrantedFunction) -> dict[str, Any]:
+    @serve(Logs.list_own_lines, _FUNCTION)
+    async def own_lines(self, function: GrantedFunction) -> Response:
         """What the function printed outside of calls, as it loaded for one, since this server started.
 
         The latest 100 lines, oldest first. Those of a call are in its record.
         """
-        lines = self.records.own_lines(function.id)
-        return {"data": [shapes.console_line(line) for line in lines], "next_cursor": None}
+        return await page(shapes.console_line, self.records.own_lines(function.id), None)
 
-    @route("GET", "/functions/{function_id}/logs/stream", _FUNCTION, tags=["logs"])
+    @serve(Logs.follow_function, _FUNCTION)
     async def stream_function(
         self, request: Request, grant: Granted, level: shapes.Level | None = None, q: Text = None
     ) -> Response:
@@ -102,12 +103,12 @@ class RecordsDoor:
         most = self.routes.limits_of(project_id).log_streams
         return LogStreamResponse(lines(), tail=self.tail, project_id=project_id, most=most, headers=headers)
 
-    @route("GET", "/functions/{function_id}/metrics", _FUNCTION, tags=["metrics"])
-    async def metrics(self, function: GrantedFunction, window: str = "24h") -> dict[str, Any]:
+    @serve(Usage.of_function, _FUNCTION)
+    async def metrics(self, function: GrantedFunction, window: str = "24h") -> MetricsReply:
         return shapes.metrics(function.id, window, await self.usage_stats.function(function.id, window))
 
-    @route("GET", "/usage", _USAGE, tags=["metrics"])
-    async def usage(self, grant: Granted, month: str | None = None) -> dict[str, Any]:
+    @serve(Usage.list, _USAGE)
+    async def usage(self, grant: Granted, month: str | None = None) -> Response:
         """Sums of a month, `2026-01`; of this one without `month`. One object for each project.
 
         - `invocations`, `errors`: calls that ran, and those of them that failed.
@@ -119,7 +120,7 @@ class RecordsDoor:
         own = grant.found.project
         slugs = {project.id: project.slug for project in (self.routes.projects() if own is None else (own,))}
         found = await self.usage_stats.usage(list(slugs), _month(month))
-        return {"data": [shapes.usage(one, slugs[ProjectId(one.project_id)]) for one in found], "next_cursor": None}
+        return await page(lambda one: shapes.usage(one, slugs[ProjectId(one.project_id)]), found, None)
 
     def _function(self, grant: Grant, text: str | None) -> FunctionId | None:
         return None if text is None else function_id(self.routes, grant.project.id, text)

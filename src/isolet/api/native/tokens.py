@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from isolet.access.rules import Access, PathSlug
-from isolet.api.rows import GrantedProject, route
+from isolet.api.native.serving import serve
+from isolet.api.rows import GrantedProject
+from isolet.contract.tokens import TokenRules, TokenRulesReply, Tokens
 from isolet.domain.access import Role
 from isolet.domain.tokens import TokenSettings
 from isolet.identity.identity import Identities
@@ -16,41 +15,28 @@ from isolet.identity.identity import Identities
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
-class TokenRules(BaseModel):
-    """Exactly one of `hs256_secret`, `jwks` and `jwks_url`. `leeway_s` is what clocks may differ by, in seconds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    issuer: str | None = None
-    audience: str | None = None
-    hs256_secret: str | None = None
-    jwks: dict[str, Any] | None = None
-    jwks_url: str | None = None
-    leeway_s: int = 30
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDoor:
     identities: Identities
 
-    @route("PUT", "/projects/{slug}/auth", _ADMIN, tags=["projects"])
-    async def set_token_rules(self, project: GrantedProject, body: TokenRules) -> dict[str, Any]:
+    @serve(Tokens.set, _ADMIN)
+    async def set_token_rules(self, project: GrantedProject, body: TokenRules) -> TokenRulesReply:
         await self.identities.set(project.id, body.model_dump())
         return _shown(self.identities.settings(project.id))
 
-    @route("GET", "/projects/{slug}/auth", _ADMIN, tags=["projects"])
-    async def get_token_rules(self, project: GrantedProject) -> dict[str, Any]:
+    @serve(Tokens.get, _ADMIN)
+    async def get_token_rules(self, project: GrantedProject) -> TokenRulesReply:
         return _shown(self.identities.settings(project.id))
 
 
-def _shown(settings: TokenSettings | None) -> dict[str, Any]:
+def _shown(settings: TokenSettings | None) -> TokenRulesReply:
     """All members; null where nothing is set, and never the secret."""
     found = settings or TokenSettings()
-    return {
-        "issuer": found.issuer,
-        "audience": found.audience,
-        "hs256_secret": found.hs256_secret,
-        "jwks": found.jwks,
-        "jwks_url": found.jwks_url,
-        "leeway_s": found.leeway_s,
-    }
+    return TokenRulesReply(
+        issuer=found.issuer,
+        audience=found.audience,
+        hs256_secret=found.hs256_secret,
+        jwks=found.jwks,
+        jwks_url=found.jwks_url,
+        leeway_s=found.leeway_s,
+    )

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from isolet.client import ApiError, Client
+from isolet.client import ApiError, Client, UnexpectedReply, Unreachable
+from isolet.contract.master_key import MasterKeyRotation
+
+ROTATION = MasterKeyRotation()
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
@@ -31,8 +34,8 @@ def other() -> Iterator[str]:
 
 @pytest.mark.parametrize("url", ["http://[::1", "nowhere", "http://127.0.0.1:1"])
 def test_an_address_without_a_server_is_told(url: str) -> None:
-    with pytest.raises(ApiError, match=r"^cannot reach "), Client(url, "key") as client:
-        client.rotate_master_key(None)
+    with pytest.raises(Unreachable, match=r"^cannot reach "), Client(url, "key") as client:
+        client.master_key.rotate(ROTATION)
 
 
 def test_a_key_that_no_header_holds_is_told() -> None:
@@ -41,5 +44,8 @@ def test_a_key_that_no_header_holds_is_told() -> None:
 
 
 def test_another_server_is_told(other: str) -> None:
-    with pytest.raises(ApiError, match=r"^the server answered 200: <html>welcome"), Client(other, "key") as client:
-        client.rotate_master_key(None)
+    with (
+        pytest.raises(UnexpectedReply, match=r"^the server answered 200: <html>welcome"),
+        Client(other, "key") as client,
+    ):
+        client.master_key.rotate(ROTATION)

@@ -1,0 +1,42 @@
+"""What both clients share of their connection: its options, and the errors of making one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from isolet.client.errors import ApiError, Unreachable
+from isolet.client.messages import Request
+
+# Longer than a stream is silent, which is 15 s.
+TIMEOUT_S = 60.0
+
+
+def options(url: str, key: str, timeout_s: float) -> dict[str, Any]:
+    """Of an HTTP client. Raises ApiError for a key that no header holds."""
+    if not key.isascii():
+        raise ApiError("the key cannot be sent: it holds characters beyond ASCII")
+    return {"base_url": url.rstrip("/"), "headers": {"X-API-Key": key}, "timeout": timeout_s, "trust_env": False}
+
+
+def arguments(request: Request, timeout_s: float) -> dict[str, Any]:
+    """Of a request of an HTTP client."""
+    return {
+        "method": request.method,
+        "url": request.target,
+        "headers": request.headers,
+        "content": request.content,
+        "timeout": timeout_s + request.wait_s,
+    }
+
+
+@contextmanager
+def reaching(url: object) -> Iterator[None]:
+    """Raises Unreachable for what goes wrong between here and the server."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise Unreachable(f"cannot reach {url}: {exc}") from exc

@@ -1,0 +1,30 @@
+"""Secrets that sign the callbacks of a project; all active ones sign."""
+
+from __future__ import annotations
+
+from isolet.contract.models import Page, Reply
+from isolet.contract.operations import Mode, Resource, operation
+
+
+class WebhookSecretReply(Reply):
+    id: str
+    created_at: str
+
+
+class NewWebhookSecretReply(WebhookSecretReply):
+    """`secret` is shown this once."""
+
+    secret: str
+
+
+class WebhookSecrets(Resource[Mode]):
+    tag = "webhook secrets"
+
+    @operation("POST", "/projects/{slug}/webhook-secrets", status=201)
+    def create(self, slug: str) -> NewWebhookSecretReply: ...
+
+    @operation("GET", "/projects/{slug}/webhook-secrets")
+    def list(self, slug: str) -> Page[WebhookSecretReply]: ...
+
+    @operation("DELETE", "/projects/{slug}/webhook-secrets/{secret_id}", status=204)
+    def delete(self, slug: str, secret_id: str) -> None: ...
