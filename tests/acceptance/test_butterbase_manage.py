@@ -69,7 +69,7 @@ def test_135_deploy_answers_once_the_version_is_live(butterbase: Butterbase) -> 
         {"code": ""},
         {"code": "const x = 1;"},
         {"code": "import './other.js'; export default () => new Response('');"},
-        {"timeoutMs": 300_001},
+        {"timeoutMs": 86_400_001},
         {"timeoutMs": 0},
         {"memoryLimitMb": 63},
         {"memoryLimitMb": 1025},
