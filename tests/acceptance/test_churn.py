@@ -14,6 +14,7 @@ def test_functions_that_come_and_go_leave_neither_processes_nor_descriptors(tmp_
         # What the first cycles load stays.
         leak = churn(server, Kapso(client), 30, warm_up=15)
     assert leak.processes <= 0
-    # Connections of the client and the store may differ by one or two.
-    assert leak.descriptors <= 3
+    # A connection of the store that opens late has up to three, another one of the client one. What every cycle left
+    # would be thirty.
+    assert leak.descriptors < 10
     assert leak.bytes_per_cycle < 60_000
