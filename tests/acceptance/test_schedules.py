@@ -185,6 +185,8 @@ def test_a_backfill_runs_every_due_time_in_order(home: Project, posted: str) -> 
         {"from": "2027-01-02", "to": "2027-01-01"},
         {"from": "x", "to": "2027-01-01"},
         {"from": "2020-01-01", "to": "2027-01-01"},
+        {"from": "0001-01-01T00:00:00+14:00", "to": "2027-01-01"},
+        {"from": "2027-01-01", "to": "9999-12-31T23:59:59-14:00"},
     ):
         refused = home.client.post(f"/isolet/v1/schedules/{made['id']}/backfill", json=bad)
         assert refused.status_code == 422

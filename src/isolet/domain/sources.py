@@ -22,6 +22,8 @@ _ENTRIES = ("index.ts", "index.js", "worker.ts", "worker.js", "src/index.ts", "s
 _SCRIPTS = (".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx")
 _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _DIFF_MAX_BYTES = 2 * 1024 * 1024
+# The time that a comparison takes grows with the square of the lines.
+_DIFF_MAX_LINES = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def _diff_of(path: str, old: str | bytes | None, new: str | bytes | None) -> lis
     if isinstance(old, bytes) or isinstance(new, bytes):
         return [f"Binary files {names[0]} and {names[1]} differ\n"]
     lines, changed = ((text or "").splitlines(keepends=True) for text in (old, new))
-    if max(len(lines), len(changed)) > 20_000:
+    if max(len(lines), len(changed)) > _DIFF_MAX_LINES:
         return [f"Files {names[0]} and {names[1]} differ\n"]
     shown = []
     for line in unified_diff(lines, changed, *names):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice, takewhile
 from typing import Any
 
 from isolet.clock import Clock
@@ -143,10 +144,8 @@ class Schedules:
         if start > end:
             raise InvalidInput("from: must not be after to")
         before = moment(in_ms(start) - 1)
-        dues = []
-        for due in first(schedule.cron, before, BACKFILL_MAX + 1):
-            if due <= end:
-                dues.append(due)
+        # Not beyond the end: rare due times are years apart, and calendars end.
+        dues = list(islice(takewhile(lambda due: due <= end, schedule.cron.after(before)), BACKFILL_MAX + 1))
         if len(dues) > BACKFILL_MAX:
             raise InvalidInput(f"to: there are more than {BACKFILL_MAX} due times")
         await self._begin(schedule, dues)
@@ -216,6 +215,6 @@ def _moment(field: str, value: object) -> datetime:
         when = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         when = None
-    if when is None:
-        raise InvalidInput(f"{field}: must be a time such as 2027-01-31T12:00:00Z")
+    if when is None or not 1970 < when.year < 2200:
+        raise InvalidInput(f"{field}: must be a time such as 2027-01-31T12:00:00Z, from 1971 to 2199")
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
