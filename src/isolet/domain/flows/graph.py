@@ -20,7 +20,7 @@ GRAPH_MAX_BYTES = 1_048_576
 NODES_MAX = 500
 EDGES_MAX = 2_000
 NEXT = "next"
-_NODE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
+NODE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 _LABEL_MAX_CHARS = 256
 _SHOWN_CHARS = 80
 
@@ -118,7 +118,7 @@ def _bounded(label: str, value: object, most: int) -> list[Any]:
 def _read_node(label: str, value: object, new_id: Callable[[], str]) -> Node:
     node = _object(label, value, ("id", "type", "position", "data"))
     node_id = node.get("id")
-    if not isinstance(node_id, str) or _NODE_ID.fullmatch(node_id) is None:
+    if not isinstance(node_id, str) or NODE_ID.fullmatch(node_id) is None:
         raise InvalidInput(f"{label}.id must be a letter, then letters, digits, _ and -, at most 128 characters")
     named = f"{label} ({node_id})"
     data = _object(f"{named}.data", node.get("data"), ("node_type", "config", "display_name"))
