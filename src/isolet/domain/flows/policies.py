@@ -125,13 +125,13 @@ def _seconds(label: str, value: object, low: float, high: float) -> float:
 def _on_error(label: str, value: object) -> dict[str, Any]:
     if isinstance(value, Mapping) and list(value) == ["go_to"]:
         return {"on_error": OnError.GO_TO, "go_to": _node_id(f"{label}.go_to", value["go_to"])}
-    if value not in (OnError.FAIL, OnError.CONTINUE):
+    if not isinstance(value, str) or value not in (OnError.FAIL, OnError.CONTINUE):
         raise InvalidInput(f'{label} must be "fail", "continue" or {{"go_to": a node\'s id}}')
     return {"on_error": OnError(value)}
 
 
 def _on_unknown_edge(label: str, value: object) -> dict[str, Any]:
-    if value not in (UnknownEdge.FAIL, UnknownEdge.FIRST):
+    if not isinstance(value, str) or value not in list(UnknownEdge):
         raise InvalidInput(f"{label} must be one of {', '.join(UnknownEdge)}")
     return {"on_unknown_edge": UnknownEdge(value)}
 
