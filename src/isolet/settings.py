@@ -1,6 +1,7 @@
 """The operator's settings: one table gives the dataclass, the variables, the flags and the docs.
 
-Every setting is a flag `--like-this` and a variable `ISOLET_LIKE_THIS`; the flag wins.
+Every setting is a flag `--like-this`, a variable `ISOLET_LIKE_THIS`, and a key `like_this` of the configuration file.
+The flag wins over the variable, and both win over the file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _MOST = 2**31 - 1
 _PORT_MAX = 65_535
 _OFF = "off"
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAMED = re.compile(rf"cannot read ({PREFIX}[A-Z_]+): ")
 _LIMITED_PLANS = ("free", "pro", "enterprise", "platform")
 
 
@@ -305,20 +307,61 @@ def value_type(field: dataclasses.Field[Any]) -> type:
     return typing.cast(type, hint)
 
 
-def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from flags, then variables, then defaults; an empty one counts as none.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsFile:
+    """What a configuration file says: values by the names of settings, of the types that these have."""
 
-    Raises SettingsError naming the variable or flag.
+    path: Path
+    values: Mapping[str, Any]
+
+
+def load(
+    environment: Mapping[str, str], flags: Mapping[str, Any] | None = None, file: SettingsFile | None = None
+) -> Settings:
+    """Settings from flags, then variables, then the file, then defaults; an empty one counts as none.
+
+    Raises SettingsError naming the flag, the variable, or the key and the file.
     """
-    values: dict[str, Any] = {}
+    given = _given(environment, flags, file)
+    by_name = {field.name: field for field in fields()}
+    settings = Settings(**{name: _parse(by_name[name], value, source) for name, (source, value) in given.items()})
+    try:
+        _check(settings)
+    except SettingsError as exc:
+        raise SettingsError(with_source(exc.message, environment, flags, file)) from exc
+    return settings
+
+
+def with_source(
+    message: str, environment: Mapping[str, str], flags: Mapping[str, Any] | None, file: SettingsFile | None
+) -> str:
+    """A message that names a setting by its variable, with the flag or the key that its value came from instead."""
+    if (found := _NAMED.match(message)) is None:
+        return message
+    variable = found[1]
+    source, _ = _given(environment, flags, file).get(variable.removeprefix(PREFIX).lower(), (variable, None))
+    return message.replace(variable, source, 1)
+
+
+def _given(
+    environment: Mapping[str, str], flags: Mapping[str, Any] | None, file: SettingsFile | None
+) -> dict[str, tuple[str, Any]]:
+    """The values that are given, by the names of settings, each with the flag, variable or key that says so."""
+    found: dict[str, tuple[str, Any]] = {}
     for field in fields():
         variable = PREFIX + field.name.upper()
-        given = (flags or {}).get(field.name)
-        if given not in (None, ""):
-            values[field.name] = _parse(field, given, "--" + field.name.replace("_", "-"))
-        elif environment.get(variable, "") != "":
-            values[field.name] = _parse(field, environment[variable], variable)
-    settings = Settings(**values)
+        places = [("--" + field.name.replace("_", "-"), (flags or {}).get(field.name))]
+        places.append((variable, environment.get(variable)))
+        if file is not None:
+            places.append((f"{field.name} in {file.path}", file.values.get(field.name)))
+        first = next((place for place in places if place[1] not in (None, "")), None)
+        if first is not None:
+            found[field.name] = first
+    return found
+
+
+def _check(settings: Settings) -> None:
+    """Raises SettingsError naming the variable."""
     _check_url(settings.public_url, "PUBLIC_URL")
     _check_url(settings.dashboard_url, "DASHBOARD_URL", path=False)
     _ = (
@@ -329,7 +372,6 @@ def load(environment: Mapping[str, str], flags: Mapping[str, Any] | None = None)
         settings.requests_a_minute,
         settings.callback_schedule,
     )
-    return settings
 
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str | None]:
@@ -377,5 +419,5 @@ def _parse_float(given: Any) -> float:
     return value
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "yes or no"}
+_WORDS: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "yes or no"}
 _PARSERS: Mapping[type, Callable[[Any], Any]] = {bool: _parse_bool, float: _parse_float}

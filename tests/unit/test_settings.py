@@ -62,7 +62,7 @@ def test_every_setting_is_a_flag_of_the_command() -> None:
     command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
     options = {parameter.name: parameter.opts for parameter in command.commands["serve"].params}
-    shown = {name: ["--" + name.replace("_", "-")] for name in ["example", *NAMES]}
+    shown = {name: ["--" + name.replace("_", "-")] for name in ["example", "config", *NAMES]}
     assert {name: opts for name, opts in options.items() if name != "help"} == shown
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isolet import settings
+from isolet import configfile, settings
 from isolet.errors import IsoletError
 from isolet.telemetry import configure_logging
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 def serve(**flags: Any) -> None:
     """Start the platform."""
-    example = flags.pop("example")
+    example, config = flags.pop("example"), flags.pop("config")
+    file = None
     try:
-        chosen = settings.load(os.environ, flags)
+        file = configfile.read(config) if config is not None else None
+        chosen = settings.load(os.environ, flags, file)
         configure_logging(form=chosen.log_format, level=chosen.log_level)
 
         # Loaded last, so that a setting that makes no sense is told at once.
@@ -39,6 +41,8 @@ def serve(**flags: Any) -> None:
 
             from isolet.server import serve as run
 
+        if file is not None and configfile.tells_secrets(file):
+            typer.echo(f"Warning: every user may read {file.path}, which holds secrets; use chmod o-r.", err=True)
         for name, nearest in settings.misspelt(os.environ).items():
             hint = f"; did you mean {nearest}?" if nearest else ""
             typer.echo(f"Warning: {name} is no setting{hint}", err=True)
@@ -47,7 +51,7 @@ def serve(**flags: Any) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(chosen, example=example, on_started=_tell))
     except IsoletError as exc:
-        typer.echo(f"isolet: {exc.message}", err=True)
+        typer.echo(f"isolet: {settings.with_source(exc.message, os.environ, flags, file)}", err=True)
         raise typer.Exit(1) from exc
 
 
@@ -90,6 +94,7 @@ def _curl(url: str, function_id: str, key: str) -> str:
 
 # Flags that are given without a value.
 _SWITCHES = frozenset({"adopt"})
+_CONFIG = "File of settings in TOML; its keys are these flags with underscores. Flags and variables win over it."
 
 
 def _signature() -> inspect.Signature:
@@ -100,7 +105,13 @@ def _signature() -> inspect.Signature:
             inspect.Parameter.KEYWORD_ONLY,
             default=False,
             annotation=Annotated[bool, typer.Option("--example", help="Deploy an example function at start.")],
-        )
+        ),
+        inspect.Parameter(
+            "config",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[Path | None, typer.Option("--config", help=_CONFIG, show_default=False)],
+        ),
     ]
     for field in settings.fields():
         kind: type = Path if settings.value_type(field) is Path else str
