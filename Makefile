@@ -19,12 +19,13 @@ INSTALL_SELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index --edita
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup setup-dev test lint bench chaos lock clean
+.PHONY: help run setup setup-dev wheel test lint bench chaos lock clean
 
 help:
 	@echo 'make run        set everything up and start the platform with an example; ARGS="--port 8080" adds flags'
 	@echo 'make setup      install what the platform needs: .venv and node_modules, both as locked'
 	@echo 'make setup-dev  install what the tests need as well'
+	@echo 'make wheel      build a wheel in dist that runs with Python only: no Node.js, no npm, no compiler'
 	@echo 'make test       set up, lint and run every test; ARGS="-k name" narrows the tests'
 	@echo 'make lint       ruff, mypy and the rules for imports'
 	@echo 'make bench      measure; installs wrk when it is missing'
@@ -40,6 +41,9 @@ setup: $(VENV)/.stamp-runtime node_modules/.stamp-runtime
 
 setup-dev: $(VENV)/.stamp-dev node_modules/.stamp-dev
 	@scripts/system-packages $(TEST_PACKAGES)
+
+wheel: setup
+	@$(BIN)/python scripts/wheel $(ARGS)
 
 test: setup-dev
 	@scripts/test $(ARGS)

