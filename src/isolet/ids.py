@@ -16,6 +16,8 @@ InvocationId = NewType("InvocationId", str)
 DeploymentId = NewType("DeploymentId", str)
 JobId = NewType("JobId", str)
 ScheduleId = NewType("ScheduleId", str)
+WorkflowId = NewType("WorkflowId", str)
+TriggerId = NewType("TriggerId", str)
 
 _POOL_BYTES = 4096
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -453,3 +453,54 @@ space_triggers = Table(
     _ms("created_at_ms"),
     Index("space_triggers_project", "project_id"),
 )
+
+workflows = Table(
+    "workflows",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    Column("name", Text, nullable=False),
+    Column("slug", String(100), nullable=False),
+    Column("description", Text),
+    Column("status", String(20), nullable=False),
+    Column("lock_version", BigInteger, nullable=False),
+    Column("message_debounce_seconds", Integer, nullable=False),
+    Column("inbound_message_read_mode", String(20), nullable=False),
+    Column("agent_default_tools_version", Integer),
+    # The workflows that it calls: their ids, else their slugs.
+    Column("calls", JSON, nullable=False),
+    Column("graph_bytes", BigInteger, nullable=False),
+    Column("execution_count", BigInteger, nullable=False),
+    _ms("last_executed_at_ms", nullable=True),
+    _ms("created_at_ms"),
+    _ms("updated_at_ms"),
+    UniqueConstraint("project_id", "name", name="workflows_project_name"),
+    UniqueConstraint("project_id", "slug", name="workflows_project_slug"),
+)
+
+# Apart, since a graph may be large, and a workflow is written with each run of it.
+workflow_graphs = Table(
+    "workflow_graphs",
+    metadata,
+    _owner("workflow_id", "workflows.id", primary_key=True),
+    # JSON, in ASCII: what its texts hold may be what no column of text takes.
+    Column("graph", Text, nullable=False),
+)
+
+workflow_triggers = Table(
+    "workflow_triggers",
+    metadata,
+    _id(),
+    _owner("project_id", "projects.id"),
+    _owner("workflow_id", "workflows.id"),
+    Column("type", String(20), nullable=False),
+    Column("active", Boolean, nullable=False),
+    # Of a project event.
+    Column("event_name", String(128)),
+    # JSON, in ASCII.
+    Column("settings", Text, nullable=False),
+    _ms("created_at_ms"),
+    _ms("updated_at_ms"),
+    Index("workflow_triggers_workflow", "workflow_id"),
+    Index("workflow_triggers_event", "project_id", "event_name"),
+)

@@ -109,6 +109,34 @@ def read_graph(value: object, new_id: Callable[[], str], *, label: str = "defini
     return Graph(nodes=nodes, edges=edges)
 
 
+def stored_graph(value: Mapping[str, Any]) -> Graph:
+    """The graph of what `Graph.to_json` gave: it was checked when it was stored, by the rules of that day."""
+    return Graph(
+        nodes=tuple(_stored_node(node) for node in value["nodes"]),
+        edges=tuple(
+            Edge(
+                id=edge["id"],
+                source=edge["source"],
+                target=edge["target"],
+                label=edge["label"],
+                condition_id=edge["flow_condition_id"],
+            )
+            for edge in value["edges"]
+        ),
+    )
+
+
+def _stored_node(node: Mapping[str, Any]) -> Node:
+    data, position = node["data"], node["position"]
+    return Node(
+        id=node["id"],
+        kind=NodeType(data["node_type"]),
+        config=data["config"],
+        position=(position["x"], position["y"]),
+        display_name=data["display_name"],
+    )
+
+
 def _bounded(label: str, value: object, most: int) -> list[Any]:
     if not isinstance(value, list) or len(value) > most:
         raise InvalidInput(f"{label} must be a list of at most {most}")

@@ -1,0 +1,1 @@
+"""Workflows: what their owners do with them, and their runs."""

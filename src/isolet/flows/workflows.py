@@ -1,0 +1,183 @@
+"""Create, read, change and delete workflows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from isolet.clock import Clock
+from isolet.database import workflows as stored
+from isolet.database.connection import Connection, Database
+from isolet.database.workflows import WorkflowFilter
+from isolet.domain.flows.graph import Graph, Node, lone_start, read_graph, with_configs
+from isolet.domain.flows.workflows import Workflow, WorkflowStatus, changed, slug_of
+from isolet.errors import Conflict, InvalidInput, NotFound
+from isolet.flows.activation import Activation, find_function
+from isolet.ids import ProjectId, WorkflowId, is_uuid, new_id
+from isolet.routing.routes import Routes
+
+_MISSING = "Workflow not found"
+
+
+class Workflows:
+    """Every change is on disk before a method returns. A run that is under way keeps the graph it began with."""
+
+    def __init__(self, *, database: Database, routes: Routes, activation: Activation, clock: Clock) -> None:
+        self._database = database
+        self._routes = routes
+        self._activation = activation
+        self._clock = clock
+
+    async def create(self, project_id: ProjectId, values: Mapping[str, Any]) -> Workflow:
+        """A draft from what a client sent: `name`, and more if it likes. Raises InvalidInput, LimitReached."""
+        if values.get("name") is None:
+            raise InvalidInput("name is required")
+        now_ms = self._clock.now_ms()
+        empty = Workflow(
+            id=WorkflowId(new_id()),
+            project_id=project_id,
+            name="",
+            slug="",
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        draft = changed(empty, {name: value for name, value in values.items() if name != "status"})
+        sent = values.get("definition")
+        graph = await asyncio.to_thread(self._read_graph, project_id, lone_start() if sent is None else sent)
+        return await self._database.write(_insert, replace(draft, graph=graph))
+
+    async def get(self, project_id: ProjectId | None, workflow_id: str, *, with_graph: bool = False) -> Workflow:
+        """A workflow of that project, or of any when None. Raises NotFound for another's as for none."""
+        read = partial(stored.get_workflow, workflow_id=WorkflowId(workflow_id.lower()), with_graph=with_graph)
+        workflow = await self._database.read(read)
+        if project_id is not None and workflow.project_id != project_id:
+            raise NotFound(_MISSING)
+        return workflow
+
+    async def find(self, project_id: ProjectId, id_or_slug: str, *, with_graph: bool = True) -> Workflow:
+        """By id, else by slug. Raises NotFound."""
+        if is_uuid(id_or_slug):
+            try:
+                return await self.get(project_id, id_or_slug, with_graph=with_graph)
+            except NotFound:
+                pass
+        read = partial(stored.find_workflow, project_id=project_id, slug=id_or_slug, with_graph=with_graph)
+        found = await self._database.read(read)
+        if found is None:
+            raise NotFound(_MISSING)
+        return found
+
+    async def list(
+        self, project_id: ProjectId, wanted: WorkflowFilter | None = None, *, limit: int | None = None
+    ) -> Sequence[Workflow]:
+        """Newest first, without graphs."""
+        return await self._database.read(
+            partial(stored.list_workflows, project_id=project_id, wanted=wanted, limit=limit)
+        )
+
+    async def update(
+        self,
+        project_id: ProjectId | None,
+        workflow_id: str,
+        values: Mapping[str, Any],
+        *,
+        lock_version: object = None,
+    ) -> Workflow:
+        """Change what is sent. Of a `definition` the parts that it lacks stay: its `nodes`, its `edges`.
+
+        Raises NotFound, InvalidInput, LimitReached; Conflict when `lock_version` is given and no longer true.
+        """
+        if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
+            raise InvalidInput("lock_version must be a whole number")
+
+        def work(connection: Connection) -> Workflow:
+            return stored.modify_workflow(connection, WorkflowId(workflow_id.lower()), partial(modify, connection))
+
+        def modify(connection: Connection, before: Workflow) -> Workflow:
+            if project_id is not None and before.project_id != project_id:
+                raise NotFound(_MISSING)
+            if lock_version is not None and lock_version != before.lock_version:
+                raise Conflict(
+                    f"The workflow was changed meanwhile: lock_version is {before.lock_version}, not {lock_version}"
+                )
+            return self._changed(connection, before, values)
+
+        return await self._database.write(work)
+
+    async def delete(self, project_id: ProjectId | None, workflow_id: str) -> None:
+        """With all that belongs to it. Raises NotFound."""
+        workflow = await self.get(project_id, workflow_id)
+        if not await self._database.write(stored.delete_workflow, workflow.id):
+            raise NotFound(_MISSING)
+
+    async def check_activation(self, workflow: Workflow, graph: Graph | None = None) -> None:
+        """Raises InvalidInput with what keeps the workflow from being active, with its own graph or another."""
+        graph = graph or workflow.graph
+        if graph is None:
+            raise LookupError("the graph of this workflow was not read")
+        await self._database.read(partial(self._activation.check, workflow=workflow, graph=graph))
+
+    def _changed(self, connection: Connection, before: Workflow, values: Mapping[str, Any]) -> Workflow:
+        after = changed(before, values)
+        if values.get("definition") is not None:
+            after = replace(after, graph=self._read_graph(before.project_id, _merged(before, values["definition"])))
+        touched = (after.graph, after.status) != (before.graph, before.status)
+        if touched and after.status is WorkflowStatus.ACTIVE and after.graph is not None:
+            self._activation.check(connection, after, after.graph)
+        return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
+
+    def _read_graph(self, project_id: ProjectId, value: object) -> Graph:
+        """With the ids and names of functions that exist. Raises InvalidInput."""
+        return with_configs(read_graph(value, new_id), partial(_with_functions, self._functions_of(project_id)))
+
+    def _functions_of(self, project_id: ProjectId) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+        def named(config: Mapping[str, Any]) -> Mapping[str, Any]:
+            route = find_function(self._routes, project_id, config.get("function_id"), config.get("function_slug"))
+            if route is None:
+                return config
+            return {**config, "function_id": route.function_id, "function_name": route.name}
+
+        return named
+
+
+def _with_functions(named: Callable[[Mapping[str, Any]], Mapping[str, Any]], node: Node) -> Mapping[str, Any]:
+    config = named(node.config)
+    if tools := config.get("flow_agent_function_tools"):
+        config = {**config, "flow_agent_function_tools": [dict(named(tool)) for tool in tools]}
+    return config
+
+
+def _merged(before: Workflow, sent: object) -> object:
+    """A definition with the parts of the stored one that it lacks."""
+    if not isinstance(sent, Mapping) or {"nodes", "edges"} <= sent.keys():
+        return sent
+    whole = {**before.definition, **sent}
+    if "edges" not in sent and isinstance(whole["nodes"], list):
+        whole["edges"] = [_unbound(edge, _condition_ids(whole["nodes"])) for edge in whole["edges"]]
+    return whole
+
+
+def _condition_ids(nodes: Sequence[Any]) -> set[object]:
+    """Of nodes as they were sent: anything may be missing or wrong in them."""
+    found: set[object] = set()
+    for node in nodes:
+        try:
+            found |= {condition.get("id") for condition in node["data"]["config"].get("conditions", ())}
+        except (TypeError, KeyError, AttributeError):
+            continue
+    return found
+
+
+def _unbound(edge: Mapping[str, Any], known: set[object]) -> Mapping[str, Any]:
+    """An edge that stays while its condition went: its label finds the new one."""
+    return edge if edge["flow_condition_id"] in known else {**edge, "flow_condition_id": None}
+
+
+def _insert(connection: Connection, draft: Workflow) -> Workflow:
+    slug = draft.slug or stored.pick_slug(connection, draft.project_id, slug_of(draft.name))
+    workflow = replace(draft, slug=slug)
+    stored.insert_workflow(connection, workflow)
+    return workflow
