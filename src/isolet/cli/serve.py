@@ -134,3 +134,6 @@ def _signature() -> inspect.Signature:
 _SIGNATURE = _signature()
 serve.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 serve.__annotations__ = {name: parameter.annotation for name, parameter in _SIGNATURE.parameters.items()}
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(serve)

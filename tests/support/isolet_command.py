@@ -1,0 +1,54 @@
+"""The `isolet` command in this process: what it printed, and its exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer.testing
+
+from isolet.cli.main import app
+
+
+class Result:
+    def __init__(self, result: typer.testing.Result) -> None:
+        self.code = result.exit_code
+        self.out = result.stdout_bytes
+        self.text = result.stdout_bytes.decode(errors="replace")
+        self.err = result.stderr_bytes.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Isolet:
+    """`variables` are its ISOLET_* variables; its home is `folder`."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
+        self.variables: dict[str, str | None] = {
+            "ISOLET_URL": None,
+            "ISOLET_API_KEY": None,
+            "ISOLET_PROJECT": None,
+            "ISOLET_PROFILE": None,
+            "ISOLET_DATA_DIR": str(folder / "no-data"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "DBUS_SESSION_BUS_ADDRESS": None,
+            **variables,
+        }
+
+    def run(self, *arguments: str, given: str | bytes = b"") -> Result:
+        """Any exit code. Fails with what escaped as an exception."""
+        runner = typer.testing.CliRunner(env=self.variables)
+        result = runner.invoke(app, list(arguments), input=given, prog_name="isolet")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Result(result)
+
+    def __call__(self, *arguments: str, given: str | bytes = b"") -> Result:
+        """It has to succeed."""
+        result = self.run(*arguments, given=given)
+        assert result.code == 0, (arguments, result.code, result.text, result.err)
+        return result
