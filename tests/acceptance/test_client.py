@@ -27,6 +27,7 @@ from isolet.contract.realtime import Publication, RealtimeRules
 from isolet.contract.schedules import ScheduleBackfill, ScheduleMembers, SchedulePause, SchedulePreview
 from isolet.contract.secrets import SecretValue
 from isolet.contract.tokens import TokenRules
+from isolet.contract.tools import McpMessage, ToolCall
 from isolet.contract.variables import VariableChanges
 from tests.support.altair import Altair
 from tests.support.contract import operations
@@ -248,7 +249,19 @@ async def _functions_by_name(client: Any, slug: str) -> None:
     assert failed.value.details["line"] == 1
     await _private(client, made.id)
     await _schedules(client, slug, made.id)
+    await _tools(client, slug, made.id)
     await done(client.functions.delete_named(slug, "by-name"))
+
+
+async def _tools(client: Any, slug: str, function_id: str) -> None:
+    changed = await done(client.functions.update(function_id, FunctionUpdate(tool={"description": "Says hello"})))
+    assert changed.tool.mode == "read_only"
+    assert [one.name for one in (await done(client.tools.list(slug))).data] == ["by-name"]
+    told = await done(client.tools.call(slug, "by-name", ToolCall(arguments={"a": [1]})))
+    assert (told.result, told.is_error) == ("hello", False)
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    answer = json.loads(await done(client.tools.mcp(slug, McpMessage(message))))
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["by-name"]
 
 
 async def _schedules(client: Any, slug: str, function_id: str) -> None:

@@ -12,6 +12,7 @@ from isolet.assembly.feature import Feature
 from isolet.assembly.project_data import open_project_data
 from isolet.assembly.realtime import open_realtime
 from isolet.assembly.schedules import open_schedules
+from isolet.assembly.tools import open_tools
 
 # They are opened in this order, after the core and before anything runs, and closed in reverse.
-FEATURES: tuple[Callable[[Core], Feature], ...] = (open_project_data, open_schedules, open_realtime)
+FEATURES: tuple[Callable[[Core], Feature], ...] = (open_project_data, open_schedules, open_realtime, open_tools)

@@ -21,6 +21,7 @@ from isolet.contract.schedules import Schedules
 from isolet.contract.secrets import Secrets
 from isolet.contract.stores import Stores
 from isolet.contract.tokens import Tokens
+from isolet.contract.tools import Tools
 from isolet.contract.usage import Usage
 from isolet.contract.variables import Variables
 from isolet.contract.webhook_secrets import WebhookSecrets
@@ -44,6 +45,7 @@ class Resources(Generic[Mode]):
         self.secrets: Secrets[Mode] = Secrets(caller)
         self.stores: Stores[Mode] = Stores(caller)
         self.tokens: Tokens[Mode] = Tokens(caller)
+        self.tools: Tools[Mode] = Tools(caller)
         self.usage: Usage[Mode] = Usage(caller)
         self.variables: Variables[Mode] = Variables(caller)
         self.webhook_secrets: WebhookSecrets[Mode] = WebhookSecrets(caller)

@@ -26,6 +26,7 @@ class FunctionUpdate(Body):
     concurrency: StrictInt | None = None
     max_instances: StrictInt | None = None
     retry: dict[str, Any] | None = None
+    tool: dict[str, Any] | None = None
     access: str | None = None
     cors: str | None = None
     hosts: list[str] | None = None
@@ -54,6 +55,15 @@ class RetryReply(Reply):
     statuses: list[int]
 
 
+class ToolSettingsReply(Reply):
+    """How agents see a function that is a tool. `mode` is `read_only` or `read_write`."""
+
+    description: str | None
+    mode: str
+    exposed_to: str
+    input_schema: dict[str, Any] | None
+
+
 class FunctionReply(Reply):
     """`version` is the live one; `status` is `draft`, `deployed` or `error`."""
 
@@ -78,6 +88,7 @@ class FunctionReply(Reply):
     concurrency: int
     max_instances: int
     retry: RetryReply
+    tool: ToolSettingsReply | None
     lock_version: int
     created_at: str
     updated_at: str
@@ -125,6 +136,7 @@ class FunctionDefinition(Body):
     variables: dict[str, Any] | None = None
     limits: dict[str, Any] | None = None
     retry: dict[str, Any] | None = None
+    tool: dict[str, Any] | None = None
 
 
 class NewFunctionDefinition(FunctionDefinition):

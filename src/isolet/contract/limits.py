@@ -28,6 +28,7 @@ class LimitsReply(Reply):
     secret: Amounts
     realtime: Amounts
     stores: Amounts
+    tools: Amounts
     instances: int
     requests_a_minute: Amounts
     project: Amounts

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from isolet.domain.agents import check_agent
+from isolet.domain.agents import check_agent, with_tool
 from isolet.domain.compatibility import Compatibility, check_date, check_flags
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.limits import CODE_MAX_BYTES, Limits, from_runtime_config
@@ -180,12 +180,15 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent, retry, altair, access, cors, hosts, bindings, what is sealed of these, sources (in
+    runtime_config, triggers, agent, tool (a part of agent, as the native API has it), retry, altair, access, cors,
+    hosts, bindings, what is sealed of these, sources (in
     place of code), compatibility_date, compatibility_flags, and limits (a mapping of the limits to change).
     """
     # A function may keep the name that it has, by whatever rule it was made.
-    kept = {"limits", *_OF_RUNTIME, *(["name"] if changes.get("name") == function.name else [])}
+    kept = {"limits", "tool", *_OF_RUNTIME, *(["name"] if changes.get("name") == function.name else [])}
     values = {name: _CHECKS[name](value) for name, value in changes.items() if name not in kept}
+    if "tool" in changes:
+        values["agent"] = with_tool(function.agent, changes["tool"])
     limits = function.limits
     if "runtime_config" in values:
         limits = limits.changed(from_runtime_config(values["runtime_config"]))

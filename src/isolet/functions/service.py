@@ -24,6 +24,7 @@ from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import release_of
+from isolet.functions.tool_schemas import check_tool_schema
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.listeners import Listeners
@@ -89,6 +90,7 @@ class Functions:
             created_at_ms=now,
             updated_at_ms=now,
         )
+        await check_tool_schema(values)
         values = await private_settings.seal(self._vault, empty, values)
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
@@ -191,6 +193,7 @@ class Functions:
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
             raise InvalidInput("lock_version must be a whole number")
 
+        await check_tool_schema(changes)
         before = await self._database.read(stored.get_function, FunctionId(function_id))
         sealed = await private_settings.seal(self._vault, before, changes)
 

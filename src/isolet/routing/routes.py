@@ -30,6 +30,7 @@ from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import DEFAULT_SLUG, Plan, Project
 from isolet.domain.public_routes import Access, CorsRules
 from isolet.domain.retries import Retry
+from isolet.domain.tools import ToolSettings, settings_of
 from isolet.domain.triggers import HttpAuth, http_auth, socket_event
 from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
@@ -41,6 +42,7 @@ class Route:
 
     `http_auth` says who may call it by its name; None when nobody may. `impersonation` lets keys act as a user there.
     `access`, `cors` and `hosts` are of its public address. `event` is that of live connections which calls it.
+    `tool` is None for a function that is no tool of agents.
     """
 
     function_id: FunctionId
@@ -59,6 +61,7 @@ class Route:
     cors: CorsRules = CorsRules.PLATFORM
     hosts: tuple[str, ...] = ()
     event: str | None = None
+    tool: ToolSettings | None = None
 
 
 def route_of(function: Function) -> Route:
@@ -79,6 +82,7 @@ def route_of(function: Function) -> Route:
         cors=function.cors,
         hosts=tuple(function.hosts or ()),
         event=socket_event(triggers_of(function)),
+        tool=settings_of(function.agent),
     )
 
 

@@ -11,7 +11,7 @@ from isolet.api.native.serving import serve
 from isolet.api.rows import GrantedProject
 from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
-from isolet.domain import environment, json_bounds, limits, realtime, secrets, stores
+from isolet.domain import environment, json_bounds, json_schemas, limits, realtime, secrets, stores, tools
 from isolet.domain.access import Role
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
@@ -127,6 +127,11 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "namespaces": stores.STORES_MAX,
             "databases": stores.STORES_MAX,
             "bindings_of_a_function": stores.BINDINGS_MAX,
+        },
+        "tools": {
+            "schema_bytes": json_schemas.SCHEMA_MAX_BYTES,
+            "arguments_bytes": json_schemas.ARGUMENTS_MAX_BYTES,
+            "result_bytes": tools.RESULT_MAX_BYTES,
         },
         "instances": settings.max_instances,
         "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},

@@ -44,7 +44,7 @@ _VALUES_MAX = 8 * FILES_MAX
 _WAIT_MAX_S = 300
 _SETTINGS = (
     *("description", "access", "hosts", "cors", "compatibility_date", "compatibility_flags", "public_endpoint"),
-    *("limits", "retry", "bindings"),
+    *("limits", "retry", "bindings", "tool"),
 )
 _WAITED: dict[int | str, Any] = {status: {"model": FunctionReply} for status in (200, 201, 202)}
 _MEMBERS = frozenset({*_SETTINGS, "files", "code", "entry", "variables"})

@@ -10,12 +10,14 @@ from isolet.contract.functions import (
     FunctionReply,
     FunctionUpdate,
     RetryReply,
+    ToolSettingsReply,
     VersionDetailReply,
     VersionReply,
 )
 from isolet.contract.keys import KeyReply, NewKeyReply
 from isolet.contract.projects import ProjectReply
 from isolet.domain.access import Key
+from isolet.domain.agents import tool_of
 from isolet.domain.functions import DeployError, Function
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
@@ -79,6 +81,7 @@ def function_reply(function: Function, project_slug: str) -> FunctionReply:
         deploy_error=None if function.deploy_error is None else _deploy_error_reply(function.deploy_error),
         **function.limits.to_json(),
         retry=RetryReply(**function.retry.to_json()),
+        tool=None if (tool := tool_of(function.agent)) is None else ToolSettingsReply(**tool),
         lock_version=function.lock_version,
         created_at=iso(function.created_at_ms),
         updated_at=iso(function.updated_at_ms),

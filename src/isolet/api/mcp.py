@@ -1,0 +1,114 @@
+"""The tools of a project for clients of the Model Context Protocol: streamable HTTP, one message and one answer.
+
+The official library speaks the protocol, its revision 2026-07-28 and those with a handshake. It takes a second to load,
+so the door imports this module when the first message comes. Each message has a server of its own, with no session.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import mcp_types as types
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+
+from isolet import __version__
+from isolet.api.asgi import Headers, Message, Scope
+from isolet.domain.flows.templates import as_text
+from isolet.domain.tools import Tool
+from isolet.errors import IsoletError, NotFound, PlatformError
+from isolet.ids import ProjectId
+from isolet.tools.service import Tools
+
+_PAGE = 100
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent back, whole."""
+
+    status: int = 500
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+
+
+async def answer(
+    tools: Tools, project_id: ProjectId, scope: Scope, body: bytes, gone: Callable[[], Awaitable[None]]
+) -> Answer:
+    """The answer to a message. `gone` returns when the caller has left."""
+    told, messages = Answer(), [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await gone()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            told.status, told.headers = message["status"], list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            told.body += message.get("body", b"")
+
+    manager = StreamableHTTPSessionManager(
+        _server(tools, project_id), json_response=True, stateless=True, max_request_body_size=len(body) + 1
+    )
+    async with manager.run():
+        await manager.handle_request(scope, receive, send)
+    return told
+
+
+def _server(tools: Tools, project_id: ProjectId) -> Server[Any]:
+    async def list_tools(_: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        after = (params.cursor if params is not None else None) or ""
+        found = [tool for tool in await tools.listed(project_id) if tool.name > after]
+        following = found[_PAGE - 1].name if len(found) > _PAGE else None
+        return types.ListToolsResult(tools=[_described(tool) for tool in found[:_PAGE]], next_cursor=following)
+
+    async def call_tool(_: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+        try:
+            told = await tools.call(project_id, params.name, params.arguments or {})
+        except NotFound as exc:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}") from exc
+        except PlatformError:
+            raise
+        except IsoletError as exc:
+            # The model can do something about it: send other arguments, or try again.
+            return types.CallToolResult(content=[_text(exc.message)], is_error=True)
+        return types.CallToolResult(content=[_text(as_text(told.result))], is_error=told.is_error)
+
+    def schema_of(name: str) -> dict[str, Any] | None:
+        try:
+            return dict(tools.find(project_id, name).input_schema)
+        except NotFound:
+            return None
+
+    return Server(
+        "isolet",
+        version=__version__,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        get_tool_input_schema=schema_of,
+    )
+
+
+def _described(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        description=_clean(tool.description),
+        input_schema=json.loads(_clean(json.dumps(dict(tool.input_schema), ensure_ascii=False))),
+        annotations=types.ToolAnnotations(read_only_hint=tool.read_only, destructive_hint=not tool.read_only),
+    )
+
+
+def _text(text: str) -> types.TextContent:
+    return types.TextContent(type="text", text=_clean(text))
+
+
+def _clean(text: str) -> str:
+    """Halves of surrogate pairs have no UTF-8, which the library writes."""
+    return text.encode("utf-8", "replace").decode()
