@@ -25,6 +25,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
     │   └── ClientDisconnected       the caller left before the reply was complete
     ├── BuildFailed                  the code does not compile, load, or define a handler
     ├── DeployFailed                 the deploy that the caller waited for failed
+    ├── Unanswered                   another server did not answer, or not as it must
     └── PlatformError                our own fault, or the machine's
         ├── SettingsError            the operator's settings cannot be used
         ├── StoreError               the database cannot be used
@@ -196,6 +197,12 @@ class DeployFailed(IsoletError):
     """A deploy that its caller waited for did not end well; `details` has the place in the code."""
 
     code = "deploy_failed"
+
+
+class Unanswered(IsoletError):
+    """What the host itself asked of another server had no answer, or none that can be used."""
+
+    code = "unanswered"
 
 
 class PlatformError(IsoletError):

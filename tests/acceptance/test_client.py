@@ -14,6 +14,7 @@ import pytest
 
 from isolet import client as api
 from isolet.client.messages import request_of
+from isolet.contract.agent_model import ModelSettings
 from isolet.contract.database import SqlQuery
 from isolet.contract.deliveries import DeliveryFilter
 from isolet.contract.functions import EncodedFile, FunctionDefinition, FunctionUpdate, NewFunctionDefinition, Rollback
@@ -147,6 +148,9 @@ async def _settings(client: Any, slug: str) -> None:
     assert secret.secret
     assert [one.id for one in (await done(client.webhook_secrets.list(slug))).data] == [secret.id]
     await done(client.webhook_secrets.delete(slug, secret.id))
+    chat = ModelSettings(base_url="https://models.example/v1/", model="m", api_key_secret="sk-1")
+    assert (await done(client.agent_model.set(slug, chat))).api_key_secret == "***"
+    assert (await done(client.agent_model.get(slug))).base_url == "https://models.example/v1"
     rules = await done(client.realtime.set_rules(slug, RealtimeRules(max_connections=7)))
     assert (rules.subscribe, rules.max_connections) == ("authenticated", 7)
     assert await done(client.realtime.get_rules(slug)) == rules

@@ -42,6 +42,7 @@ STATUS = {
     "function_crashed": 502,
     "client_disconnected": 499,
     "secrets_failed": 502,
+    "unanswered": 502,
     "unavailable": 503,
 }
 

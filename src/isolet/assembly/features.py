@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from isolet.assembly.agents import open_agents
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.assembly.project_data import open_project_data
@@ -15,4 +16,10 @@ from isolet.assembly.schedules import open_schedules
 from isolet.assembly.tools import open_tools
 
 # They are opened in this order, after the core and before anything runs, and closed in reverse.
-FEATURES: tuple[Callable[[Core], Feature], ...] = (open_project_data, open_schedules, open_realtime, open_tools)
+FEATURES: tuple[Callable[[Core], Feature], ...] = (
+    open_project_data,
+    open_schedules,
+    open_realtime,
+    open_tools,
+    open_agents,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic
 
+from isolet.contract.agent_model import AgentModel
 from isolet.contract.backups import Backups
 from isolet.contract.database import Database
 from isolet.contract.deliveries import Deliveries
@@ -29,6 +30,7 @@ from isolet.contract.webhook_secrets import WebhookSecrets
 
 class Resources(Generic[Mode]):
     def __init__(self, caller: Caller) -> None:
+        self.agent_model: AgentModel[Mode] = AgentModel(caller)
         self.backups: Backups[Mode] = Backups(caller)
         self.database: Database[Mode] = Database(caller)
         self.deliveries: Deliveries[Mode] = Deliveries(caller)

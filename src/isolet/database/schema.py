@@ -355,6 +355,16 @@ webhook_secrets = Table(
     Index("webhook_secrets_project", "project_id"),
 )
 
+agent_models = Table(
+    "agent_models",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("base_url", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("streams", Boolean, nullable=False),
+    Column("sealed_key", LargeBinary),
+)
+
 oauth_tokens = Table(
     "oauth_tokens",
     metadata,

@@ -1,0 +1,82 @@
+"""The model of each project: the chat endpoint that its agents and decisions ask, and the key for it, sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from isolet.database import agent_models as stored
+from isolet.database.agent_models import StoredModel
+from isolet.database.connection import Database
+from isolet.domain.agent_models import AgentModel, check_key, check_model
+from isolet.domain.callbacks import check_url
+from isolet.domain.networks import Network
+from isolet.errors import InvalidInput, NotFound, RequestError
+from isolet.functions.vault import Vault
+from isolet.ids import ProjectId
+from isolet.routing.routes import Routes
+
+_MISSING = "The project has no model for agents"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedModel:
+    """With its key in clear."""
+
+    model: AgentModel
+    key: str | None
+
+
+class AgentModels:
+    """`own` gives the addresses that lead to this machine."""
+
+    def __init__(
+        self, *, database: Database, vault: Vault, routes: Routes, own: Callable[[], Collection[Network]]
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._routes = routes
+        self._own = own
+
+    async def put(self, project_id: ProjectId, model: AgentModel, key: str | None) -> AgentModel:
+        """Set it, the whole of it: without a key, requests have none. Raises InvalidInput."""
+        checked = replace(
+            model, base_url=self._address(project_id, model.base_url), model=check_model(model.model), has_key=False
+        )
+        sealed = None
+        if (key := check_key(key)) is not None:
+            sealed = await self._vault.seal(project_id, key, purpose=_purpose(project_id))
+            checked = replace(checked, has_key=True)
+        await self._database.write(stored.put_model, project_id, StoredModel(model=checked, sealed_key=sealed))
+        return checked
+
+    async def get(self, project_id: ProjectId) -> AgentModel | None:
+        found = await self._database.read(stored.get_model, project_id)
+        return None if found is None else found.model
+
+    async def opened(self, project_id: ProjectId) -> OpenedModel:
+        """For a request to it. Raises NotFound."""
+        found = await self._database.read(stored.get_model, project_id)
+        if found is None:
+            raise NotFound(_MISSING)
+        if found.sealed_key is None:
+            return OpenedModel(model=found.model, key=None)
+        # Another server may have made the project's first key.
+        await self._vault.load_missing(project_id)
+        key = self._vault.open_sealed(project_id, found.sealed_key, purpose=_purpose(project_id))
+        return OpenedModel(model=found.model, key=key)
+
+    def _address(self, project_id: ProjectId, base_url: str) -> str:
+        allowed = self._routes.egress_of(project_id)
+        try:
+            url = check_url(base_url, label="base_url", allowed=allowed, own=self._own(), http=True)
+        except RequestError as exc:
+            raise InvalidInput(exc.message) from exc
+        if urlsplit(url).query or "?" in url:
+            raise InvalidInput("base_url must end before /chat/completions, without a query")
+        return url.rstrip("/").removesuffix("/chat/completions")
+
+
+def _purpose(project_id: ProjectId) -> str:
+    return f"key of the model of {project_id}"
