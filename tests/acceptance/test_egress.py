@@ -152,6 +152,46 @@ def test_a_project_narrows_what_the_operator_allowed_while_it_runs(opened: Kapso
         assert opened.client.patch(address, json={"egress_allow": None}).status_code == 200
 
 
+ASKS_OUT = """async function handler(request, ctx) {
+    const base = await request.json();
+    await fetch(`${base}/one?key=hidden`);
+    await fetch(new Request(`${base}/two`, { method: "delete" }));
+    await fetch("http://127.0.0.1:1/nobody").catch(() => {});
+    ctx.waitUntil((async () => {
+        await new Promise((done) => setTimeout(done, 50));
+        await fetch(`${base}/late`);
+    })());
+    await fetch(`${base}/first-part`);
+    return new Response("not reached");
+}"""
+
+
+def test_the_requests_of_a_call_stand_in_its_record(opened: Kapso, world: World) -> None:
+    function_id = opened.deployed(ASKS_OUT)
+    opened.client.patch(f"/isolet/v1/functions/{function_id}", json={"timeout_ms": 2_000})
+    base = f"http://127.0.0.1:{world.port}"
+    reply = opened.invoke(function_id, content=f'"{base}"', headers={"content-type": "application/json"})
+    invocation_id = reply.json()["invocation_id"]
+
+    def outgoing() -> list[dict[str, Any]]:
+        return list(opened.client.get(f"/isolet/v1/invocations/{invocation_id}").json()["outgoing"])
+
+    asked = wait_until(lambda: found if len(found := outgoing()) == 5 else None)
+    world.first_part.set()
+    host = f"127.0.0.1:{world.port}"
+    assert [(one["method"], one["host"], one["path"]) for one in asked[:3]] == [
+        ("GET", host, "/one"),
+        ("DELETE", host, "/two"),
+        ("GET", "127.0.0.1:1", "/nobody"),
+    ]
+    assert sorted(one["path"] for one in asked[3:]) == ["/first-part", "/late"]
+    assert asked[0]["status"] == 200
+    assert asked[0]["duration_ms"] >= 0
+    unanswered = next(one for one in asked if one["path"] == "/first-part")
+    assert (unanswered["status"], unanswered["duration_ms"]) == (None, None)
+    assert "hidden" not in str(asked)
+
+
 def test_a_network_around_a_metadata_service_does_not_open_it(opened: Kapso) -> None:
     function_id = opened.deployed(FETCHES)
     assert _fetch(opened, function_id, "http://169.254.169.254/latest/")["status"] == 403

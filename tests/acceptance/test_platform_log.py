@@ -132,3 +132,21 @@ def test_what_an_instance_logs_later_names_its_function_and_not_the_deploys_requ
     found = line(logging, "instance killed", function_id=function_id)
     assert found["limit"] == "time"
     assert "request_id" not in found
+
+
+def test_a_failed_call_and_a_refused_one_leave_a_line_each(logging: Server, client: httpx.Client) -> None:
+    kapso = Kapso(client)
+    code = "async function handler(request, ctx) { throw new Error(`no\\n${ctx.WORD}`); }"
+    function_id = kapso.deployed(code, "thrower")
+    secret = {"value": "a-long-hush-value"}
+    assert client.put(f"/isolet/v1/functions/{function_id}/secrets/WORD", json=secret).is_success
+    failed = kapso.invoke(function_id)
+    told = line(logging, "call failed", invocation_id=failed.json()["invocation_id"])
+    assert (told["level"], told["function_id"], told["status"]) == ("info", function_id, 500)
+    assert told["error"] == "Error: no [redacted]"
+    assert len(lines(logging, "call failed", function_id=function_id)) == 1
+
+    draft = client.post(f"{kapso.base}/functions", json={"function": {"name": "draft", "code": CODE}}).json()["data"]
+    assert kapso.invoke(draft["id"]).status_code == 422
+    refused = line(logging, "call refused", function_id=draft["id"])
+    assert (refused["level"], refused["reason"]) == ("info", "Function is not deployed")

@@ -49,6 +49,7 @@ def open_invoker(
         recording=observation.redaction,
         own_keys=OwnKeys(host.root_key, is_known=projects.credentials.is_known),
         sandbox_pages=host.settings.shared_pages == "sandboxed",
+        on_refused=observation.failures.refused,
     )
     host.stack.push_async_callback(invoker.close)
     return invoker

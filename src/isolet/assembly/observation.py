@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isolet.assembly.host import Host
 from isolet.assembly.persistence import Persistence
+from isolet.domain.invocations import Invocation
 from isolet.observe.counters import Counters
+from isolet.observe.failures import Failures
 from isolet.observe.recorder import Recorder
 from isolet.observe.redaction import Redaction
 from isolet.observe.retention import Retention
@@ -26,6 +30,7 @@ class Observation:
     recorder: Recorder
     tail: Tail
     redaction: Redaction
+    failures: Failures
 
 
 def open_observation(host: Host, persistence: Persistence, routes: Routes, counters: Counters) -> Observation:
@@ -39,11 +44,14 @@ def open_observation(host: Host, persistence: Persistence, routes: Routes, count
         rows=host.settings.retention_rows,
         max_bytes=lambda project_id: routes.limits_of(project_id).records_mb * _MB,
     )
-    tail = Tail()
+    tail, failures = Tail(), Failures(time.monotonic)
+    hear_ended: list[Callable[[Sequence[Invocation]], None]] = [failures.ended]
+    if tracing is not None:
+        hear_ended.append(Traces(tracing).add)
     recorder = Recorder(
         persistence.database,
         tail,
-        Traces(tracing).add if tracing is not None else None,
+        hear_ended,
         on_written=retention.written,
         figures=counters,
         exists=routes.has_function,
@@ -51,4 +59,4 @@ def open_observation(host: Host, persistence: Persistence, routes: Routes, count
     host.loops.loop(retention.run(), name="retention")
     host.loops.loop(recorder.run(), name="recorder")
     host.stack.push_async_callback(recorder.drain, _FLUSH_TIMEOUT_S)
-    return Observation(recorder=recorder, tail=tail, redaction=Redaction(host.root_key))
+    return Observation(recorder=recorder, tail=tail, redaction=Redaction(host.root_key), failures=failures)

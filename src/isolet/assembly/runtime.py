@@ -16,10 +16,12 @@ from isolet.assembly.observation import Observation
 from isolet.assembly.registry import Registry
 from isolet.domain.invocations import ConsoleLine
 from isolet.functions.health import Health
+from isolet.ids import InvocationId
 from isolet.routing.routes import Routes
 from isolet.runtime import cgroups
 from isolet.runtime.addresses import Addresses
 from isolet.runtime.config import ConfigBuilder
+from isolet.runtime.console import Said
 from isolet.runtime.egress import Egresses
 from isolet.runtime.guard import Guard
 from isolet.runtime.instance import Instance
@@ -151,9 +153,15 @@ def _open_pool(
         if (route := routes.function(spec.function_id)) is not None:
             recorder.print_own((spec.project_id, spec.function_id, route.name), redaction.line(line))
 
+    def hear(call: InvocationId, said: Said) -> None:
+        if isinstance(said, ConsoleLine):
+            recorder.print(call, redaction.line(said))
+        else:
+            recorder.requested(call, redaction.outgoing(said))
+
     pool = Pool(
         launcher,
-        on_line=lambda call, line: recorder.print(call, redaction.line(line)),
+        on_line=hear,
         on_own_line=print_own,
         start_timeout_s=settings.start_timeout_s,
         on_health=health.report,

@@ -93,6 +93,19 @@ class ConsoleLineReply(Reply):
     truncated: bool
 
 
+class OutgoingReply(Reply):
+    """A request that the call made with `fetch`; neither query nor bodies are kept.
+
+    `duration_ms` is until the head of the reply was there, null while none is; `status` is null without a reply.
+    """
+
+    method: str
+    host: str
+    path: str
+    status: int | None
+    duration_ms: Number | None
+
+
 class KillReportReply(Reply):
     """Which limit ended the call: `allowed` and `used` are milliseconds for time and CPU, MiB for memory."""
 
@@ -125,6 +138,7 @@ class RecordReply(InvocationSummaryReply):
     stack: str | None
     console: list[ConsoleLineReply]
     console_truncated: bool
+    outgoing: list[OutgoingReply]
     kill_report: KillReportReply | None
     memory_mb: Number
 
@@ -165,6 +179,7 @@ class InvocationReply(Reply):
     stack: str | None = None
     console: list[ConsoleLineReply] = Field(default_factory=list)
     console_truncated: bool = False
+    outgoing: list[OutgoingReply] = Field(default_factory=list)
     kill_report: KillReportReply | None = None
     memory_mb: Number | None = None
 

@@ -1,9 +1,13 @@
-"""Records of calls, written in batches. Console lines are newline-delimited JSON, so late lines are appended."""
+"""Records of calls, written in batches.
+
+Console lines and outgoing requests are newline-delimited JSON, so late ones are appended.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -13,6 +17,7 @@ from isolet.database.bulk import BulkInsert, Values
 from isolet.database.schema import NOT_SUCCEEDED, NOT_SYNC, invocations
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
+from isolet.domain.outgoing import OutgoingEvent
 from isolet.domain.search import CallFilter, CallPage, Status
 from isolet.errors import NotFound
 from isolet.ids import FunctionId, InvocationId, first_of_ms
@@ -25,12 +30,21 @@ _COMMON = (
 )
 _OWN = (
     *("id", "path", "query", "status", "started_at_ms", "duration_us", "cold_start_us", "queue_us"),
-    *("response_bytes", "memory_bytes", "size_bytes", "console", "request_body", "response_body", "request_headers"),
+    *(
+        "response_bytes",
+        "memory_bytes",
+        "size_bytes",
+        "console",
+        "outgoing",
+        "request_body",
+        "response_body",
+        "request_headers",
+    ),
 )
 # SQLite's driver looks for a converter of every value that is no plain text or number, enums and bytes among them, and
 # that takes longer than to store it.
 _common = attrgetter(*_COMMON[:-4], "door._value_", "kind._value_", "outcome._value_", "kill_report")
-_own = attrgetter(*_OWN[:-4])
+_own = attrgetter(*_OWN[:-5])
 # A page looks at so many records at most; what it has not seen is for the next page.
 _WINDOW_ROWS = 10_000
 _ENDS = "null"
@@ -63,6 +77,7 @@ def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> N
             (
                 *_own(call),
                 _dump(call.console, ends=call.console_truncated) if call.console else "",
+                _dump_outgoing(call.outgoing) if call.outgoing else "",
                 bytearray(call.request_body),
                 bytearray(call.response_body),
                 bytearray(call.request_headers),
@@ -76,14 +91,27 @@ def _stored(common: Values) -> Values:
     return (*others, report if report is None else json.dumps(report.to_json()))
 
 
-def append_console(connection: Connection, late: Mapping[InvocationId, Sequence[ConsoleLine]]) -> None:
-    """Add lines that came after their record was written."""
-    for invocation_id, lines in late.items():
-        added = _dump([line for line in lines if not line.ends], ends=any(line.ends for line in lines))
+@dataclass(slots=True)
+class Late:
+    """What a call said after its record was written."""
+
+    console: list[ConsoleLine] = field(default_factory=list)
+    outgoing: list[OutgoingEvent] = field(default_factory=list)
+
+
+def append_late(connection: Connection, late: Mapping[InvocationId, Late]) -> None:
+    """Add what came after records were written."""
+    for invocation_id, added in late.items():
+        lines, ends = [line for line in added.console if not line.ends], any(line.ends for line in added.console)
+        console, outgoing = _dump(lines, ends=ends), _dump_outgoing(added.outgoing)
         connection.execute(
             update(invocations)
             .where(invocations.c.id == invocation_id)
-            .values(console=invocations.c.console + added, size_bytes=invocations.c.size_bytes + len(added))
+            .values(
+                console=invocations.c.console + console,
+                outgoing=invocations.c.outgoing + outgoing,
+                size_bytes=invocations.c.size_bytes + len(console) + len(outgoing),
+            )
         )
 
 
@@ -248,6 +276,14 @@ def _read_console(text: str) -> tuple[list[ConsoleLine], bool]:
     return lines, len(lines) < len(rows)
 
 
+def _dump_outgoing(events: Sequence[OutgoingEvent]) -> str:
+    return "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events)
+
+
+def _read_outgoing(text: str) -> list[OutgoingEvent]:
+    return [OutgoingEvent(*json.loads(row)) for row in text.splitlines()]
+
+
 def read_invocation(row: Row[Any]) -> Invocation:
     values = dict(row._mapping)
     values["door"] = Door(row.door)
@@ -258,5 +294,6 @@ def read_invocation(row: Row[Any]) -> Invocation:
     values["request_body"] = bytes(row.request_body)
     values["response_body"] = bytes(row.response_body)
     values["console"], values["console_truncated"] = _read_console(row.console)
+    values["outgoing"] = _read_outgoing(row.outgoing)
     del values["size_bytes"]
     return Invocation(**values)

@@ -243,6 +243,7 @@ invocations = Table(
     Column("response_body", LargeBinary, nullable=False),
     Column("response_truncated", Boolean, nullable=False),
     Column("console", Text, nullable=False),
+    Column("outgoing", Text, nullable=False, server_default=text("''")),
     Column("query", Text, nullable=False, server_default=text("''")),
     Column("request_headers", LargeBinary, nullable=False, server_default=text("''")),
     Column("request_redacted", Boolean, nullable=False, server_default=false()),

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from isolet.domain.kills import KillReport
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
+from isolet.domain.outgoing import OutgoingEvent
 from isolet.ids import FunctionId, InvocationId, ProjectId
 
 _STORED_FOR = dict.fromkeys((0, *range(0xD800, 0xE000)), "\ufffd")
@@ -68,6 +69,7 @@ class Invocation:
     `request_headers` are lines `name: value`; `request_redacted`: body, query or path held a secret or a key.
     `response_bytes` counts the whole reply's body; `memory_bytes` is the private resident memory of the instance as the
     call ended, 0 when none took it. `console_truncated`: it printed more than `console` has.
+    `outgoing` tells of the requests that it made: see `isolet.domain.outgoing.requests_of`.
     """
 
     id: InvocationId
@@ -94,6 +96,7 @@ class Invocation:
     response_truncated: bool = False
     console: list[ConsoleLine] = field(default_factory=list)
     console_truncated: bool = False
+    outgoing: list[OutgoingEvent] = field(default_factory=list)
     query: str = ""
     request_headers: bytes = b""
     request_redacted: bool = False
@@ -107,7 +110,8 @@ class Invocation:
         texts = (self.path, self.query, self.error or "", self.stack or "")
         bodies = (self.request_body, self.response_body, self.request_headers)
         console = sum(len(line.message) + len(line.stack or "") + _LINE_BYTES for line in self.console)
-        return _RECORD_BYTES + console + sum(map(len, texts)) + sum(map(len, bodies))
+        outgoing = sum(event.size_bytes for event in self.outgoing)
+        return _RECORD_BYTES + console + outgoing + sum(map(len, texts)) + sum(map(len, bodies))
 
     @property
     def failed(self) -> bool:

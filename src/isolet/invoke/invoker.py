@@ -15,8 +15,8 @@ from isolet.domain.invocations import Invocation
 from isolet.domain.limits import REPLY_MAX_MS
 from isolet.domain.own_keys import OwnKeys
 from isolet.domain.shared_origin import tamed, without_session
-from isolet.errors import ClientDisconnected, HandlerFailed, NotDeployed
-from isolet.ids import InvocationId, new_id
+from isolet.errors import ClientDisconnected, HandlerFailed, IsoletError, NotDeployed, TooManyRequests, Unavailable
+from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.invoke.call import Call, CallServices
 from isolet.invoke.request import CallRequest
 from isolet.invoke.watch import Watch
@@ -49,8 +49,10 @@ class Invoker:
         own_keys: OwnKeys,
         sandbox_pages: bool = True,
         reply_max_ms: int = REPLY_MAX_MS,
+        on_refused: Callable[[ProjectId, FunctionId, IsoletError], None] = lambda *_: None,
     ) -> None:
-        """`reply_max_ms` is what a call with a caller may take in all."""
+        """`reply_max_ms` is what a call with a caller may take in all; `on_refused` hears of calls that ran nothing."""
+        self._on_refused = on_refused
         self.own_keys = own_keys
         self._sandbox_pages = sandbox_pages
         self._means = CallServices(
@@ -68,9 +70,12 @@ class Invoker:
 
     def admit(self, route: Route) -> None:
         """Refuse a call before its body is read. Raises NotDeployed; TooManyRequests when too many wait already."""
-        if route.version is None:
-            raise NotDeployed("Function is not deployed")
-        self._means.pool.admit(route.release, route.project_id)
+        try:
+            _check_deployed(route)
+            self._means.pool.admit(route.release, route.project_id)
+        except IsoletError as exc:
+            self._on_refused(route.project_id, route.function_id, exc)
+            raise
 
     async def call(self, route: Route, request: CallRequest) -> Reply:
         """Run the live version of a function; the reply's body follows as it is read.
@@ -78,14 +83,13 @@ class Invoker:
         Raises NotDeployed and TooManyRequests before anything runs, and an ExecutionError, which carries
         `invocation_id` in its details, when the function fails before its reply begins.
         """
-        if route.version is None:
-            raise NotDeployed("Function is not deployed")
+        version = _check_deployed(route)
         invocation = Invocation(
             id=request.invocation_id or InvocationId(new_id()),
             project_id=route.project_id,
             function_id=route.function_id,
             function_name=route.name,
-            version=route.version,
+            version=version,
             door=request.door,
             kind=request.kind,
             method=request.method.decode("latin-1"),
@@ -95,12 +99,22 @@ class Invoker:
         request.passed = self.own_keys.without(request.headers)
         request.target = self.own_keys.without_in_query(request.target)
         call = Call(self._means, route, request, invocation)
-        await call.start()
+        try:
+            await call.start()
+        except (TooManyRequests, Unavailable) as exc:
+            self._on_refused(route.project_id, route.function_id, exc)
+            raise
         return Reply(call, sandboxed=self._sandbox_pages, own_origin=request.own_origin)
 
     async def close(self) -> None:
         self._means.watch.close()
         await self._means.tasks.close()
+
+
+def _check_deployed(route: Route) -> int:
+    if route.version is None:
+        raise NotDeployed("Function is not deployed")
+    return route.version
 
 
 class Reply:

@@ -16,6 +16,7 @@ from isolet.database import invocations as stored
 from isolet.database.connection import Database
 from isolet.database.metrics import insert_ended
 from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.domain.outgoing import OutgoingEvent
 from isolet.errors import StoreError, StoreRefused
 from isolet.ids import FunctionId, InvocationId, ProjectId
 from isolet.observe.counters import Counters
@@ -44,15 +45,15 @@ Entry = tuple[Invocation, Kept | None]
 class Recorder:
     """Holds every call until its record is written, so that console lines find theirs.
 
-    `on_ended` gets what has ended, in batches, whether or not it can be written; `on_written` hears how many bytes of
-    records a project wrote. `exists` tells whether a function is still there.
+    Those in `on_ended` get what has ended, in batches, whether or not it can be written; `on_written` hears how many
+    bytes of records a project wrote. `exists` tells whether a function is still there.
     """
 
     def __init__(
         self,
         database: Database,
         tail: Tail | None = None,
-        on_ended: Callable[[Sequence[Invocation]], None] | None = None,
+        on_ended: Sequence[Callable[[Sequence[Invocation]], None]] = (),
         *,
         on_written: Callable[[ProjectId, int], None] = lambda _project_id, _size_bytes: None,
         figures: Counters | None = None,
@@ -69,7 +70,7 @@ class Recorder:
         self._open: dict[str, Invocation] = {}
         self._concluding: set[str] = set()
         self._ended: deque[Entry] = deque()
-        self._late: deque[tuple[InvocationId, ConsoleLine]] = deque()
+        self._late: deque[tuple[InvocationId, ConsoleLine | OutgoingEvent]] = deque()
         self._late_bytes = 0
         self._own: OrderedDict[FunctionId, deque[ConsoleLine]] = OrderedDict()
         self._wake = asyncio.Event()
@@ -120,13 +121,27 @@ class Recorder:
             else:
                 invocation.console.append(line)
             self._tail.printed(_owner(invocation), invocation_id, line)
-        elif invocation_id and len(self._late) < _LATE_LINES and self._late_bytes < _LATE_BYTES:
-            self._late.append((invocation_id, line))
-            self._late_bytes += len(line.message) + len(line.stack or "")
-            if (recent := self._recent.get(invocation_id)) is not None:
-                self._tail.printed(recent, invocation_id, line)
-            self._idle.clear()
-            self._wake.set()
+            return
+        recent = self._recent.get(invocation_id)
+        if self._keep_late(invocation_id, line, len(line.message) + len(line.stack or "")) and recent is not None:
+            self._tail.printed(recent, invocation_id, line)
+
+    def requested(self, invocation_id: InvocationId, event: OutgoingEvent) -> None:
+        """A request that a call made has begun, or is answered; while the call ran or after its reply."""
+        invocation = self._open.get(invocation_id)
+        if invocation is not None:
+            invocation.outgoing.append(event)
+        else:
+            self._keep_late(invocation_id, event, event.size_bytes)
+
+    def _keep_late(self, invocation_id: InvocationId, said: ConsoleLine | OutgoingEvent, size_bytes: int) -> bool:
+        if not invocation_id or len(self._late) >= _LATE_LINES or self._late_bytes >= _LATE_BYTES:
+            return False
+        self._late.append((invocation_id, said))
+        self._late_bytes += size_bytes
+        self._idle.clear()
+        self._wake.set()
+        return True
 
     def print_own(self, owner: Owner, line: ConsoleLine) -> None:
         """A line of a function that is of no call that one could tell: it is shown, and kept for a while."""
@@ -188,8 +203,8 @@ class Recorder:
         """Let those know who look at calls as they end: all that is off the path of calls."""
         self.figures.add(batch, self._exists)
         self._tail.ended(batch)
-        if self._on_ended is not None:
-            self._on_ended(batch)
+        for hear in self._on_ended:
+            hear(batch)
 
     def _forget(self, batch: Sequence[Invocation]) -> None:
         """They are no longer open; for a while their late lines still find whose they are."""
@@ -264,14 +279,18 @@ class Recorder:
             self._on_written(project_id, size)
 
     async def _append_late(self) -> None:
-        late: dict[InvocationId, list[ConsoleLine]] = {}
+        late: dict[InvocationId, stored.Late] = {}
         while self._late:
-            invocation_id, line = self._late.popleft()
-            late.setdefault(invocation_id, []).append(line)
+            invocation_id, said = self._late.popleft()
+            added = late.setdefault(invocation_id, stored.Late())
+            if isinstance(said, ConsoleLine):
+                added.console.append(said)
+            else:
+                added.outgoing.append(said)
         self._late_bytes = 0
         if late:
             try:
-                await self._database.write(stored.append_console, late)
+                await self._database.write(stored.append_late, late)
             except StoreError as exc:
                 log.error("cannot write console lines", calls=len(late), error=exc.message)
 

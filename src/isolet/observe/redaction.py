@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
 from isolet.domain.invocations import ConsoleLine, Invocation, cut_body, storable
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
+from isolet.domain.outgoing import OutgoingEvent
 from isolet.domain.own_keys import OwnKeys
 from isolet.domain.redaction import Redactor
 from isolet.wire.channel import Headers
@@ -110,6 +111,11 @@ class Redaction:
         message, stack = self._text(line.message), self._text(line.stack) if line.stack else line.stack
         unchanged = message is line.message and stack is line.stack
         return line if unchanged else replace(line, message=message, stack=stack)
+
+    def outgoing(self, event: OutgoingEvent) -> OutgoingEvent:
+        """What is told of a call's own requests, without keys."""
+        path, host = self._text(event.path), self._text(event.host)
+        return event if path is event.path and host is event.host else event._replace(path=path, host=host)
 
     def _text(self, text: str) -> str:
         for start in _STARTS:

@@ -44,6 +44,7 @@ _WRAPPER = (
     "failure.js",
     "format.js",
     "handlers.js",
+    "outgoing.js",
     "sockets.js",
     "stores.js",
 )

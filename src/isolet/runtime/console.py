@@ -1,8 +1,9 @@
 """What an instance prints, as console lines of its calls.
 
-The wrapper writes them to standard output as RS + JSON `[call id, level, ms, text, stack, cut]`. The function shares
-its process, so nothing here is believed: a line counts only for a call that this instance runs, or ran lately, and its
-number, sizes, level and time are bounded.
+The wrapper writes them to standard output as RS + JSON `[call id, level, ms, text, stack, cut]`, and what it tells of a
+call's outgoing requests as US + JSON (see `js/outgoing.js`). The function shares its process, so nothing here is
+believed: a line counts only for a call that this instance runs, or ran lately, and its number, sizes, level and time
+are bounded.
 """
 
 from __future__ import annotations
@@ -18,21 +19,27 @@ from typing import Any
 
 from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.limits import CONSOLE_MAX_BYTES, CONSOLE_MAX_CHARS, CONSOLE_MAX_LINES
+from isolet.domain.outgoing import OUTGOING_MAX, OutgoingEvent, read_event
 from isolet.domain.redaction import Redactor
 from isolet.domain.source_lines import authored_stack
 from isolet.ids import InvocationId
 from isolet.runtime.recent import Recent
 
-__all__ = ["Console", "LineSink", "OwnLineSink"]
+__all__ = ["Console", "LineSink", "OwnLineSink", "Said"]
 
-LineSink = Callable[[InvocationId, ConsoleLine], None]
+Said = ConsoleLine | OutgoingEvent
+LineSink = Callable[[InvocationId, Said], None]
 OwnLineSink = Callable[[ConsoleLine], None]
-_MARK = b"\x1e"
-_BEFORE_ID = b'\x1e["'
+_LINE, _OUTGOING = 0x1E, 0x1F
+_MARKS = (b'\x1e["', b'\x1f["')
+_MARK_BYTES = 3
 _ID_MAX_CHARS = 64
 _LEVELS = frozenset({"log", "info", "warn", "error", "debug"})
 # A line of the wrapper's: text and stack of `CONSOLE_MAX_CHARS`, each written in six bytes at most.
 _LINE_MAX_BYTES = 12 * CONSOLE_MAX_CHARS + 1024
+# Host and path are of so many characters at most, each in six bytes.
+_OUTGOING_MAX_CHARS = 1_000
+_OUTGOING_MAX_BYTES = 16_384
 # So many calls that ended may still print: what `waitUntil` and timers do.
 _RECENT_CALLS = 4_096
 # Lines of no call: so many at once, and one more for each second that passes.
@@ -55,6 +62,7 @@ class _Budget:
     lines: int = CONSOLE_MAX_LINES
     size: int = CONSOLE_MAX_BYTES
     told: bool = False
+    outgoing: int = 2 * OUTGOING_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,7 @@ class Console:
 
     def read(self, line: bytes) -> None:
         """A line of standard output. What is not for us, or too much, is dropped before it is looked at."""
-        if not line.startswith(_BEFORE_ID) or len(line) > _LINE_MAX_BYTES:
+        if not line.startswith(_MARKS) or len(line) > _LINE_MAX_BYTES:
             return
         raw = self._accepted(line)
         if raw is None:
@@ -142,11 +150,11 @@ class Console:
 
     def _accepted(self, line: bytes) -> _Raw | None:
         """Whose line it is, when that one may print it."""
-        start = len(_BEFORE_ID)
+        start = _MARK_BYTES
         end = line.find(b'"', start, start + _ID_MAX_CHARS)
         if end == start:
             if len(self._running) != 1:
-                return self._own(line)
+                return self._own(line) if line[0] == _LINE else None
             # The runtime ran a callback outside of its call; there is only one that it can be of.
             call = next(iter(self._running))
         else:
@@ -154,6 +162,11 @@ class Console:
         budget = self._budget(call)
         if budget is None or budget.told:
             return None
+        if line[0] == _OUTGOING:
+            if budget.outgoing == 0 or len(line) > _OUTGOING_MAX_BYTES or self._waiting_bytes > _WAITING_MAX_BYTES:
+                return None
+            budget.outgoing -= 1
+            return _Raw(call, line, budget.began_ms)
         budget.lines -= 1
         budget.size -= len(line)
         full = self._waiting_bytes > _WAITING_MAX_BYTES
@@ -181,29 +194,31 @@ class Console:
         self._busy = True
         self._loop.run_in_executor(None, self._parse_all, lines).add_done_callback(self._taken)
 
-    def _taken(self, done: asyncio.Future[list[tuple[InvocationId | None, ConsoleLine]]]) -> None:
+    def _taken(self, done: asyncio.Future[list[tuple[InvocationId | None, Said]]]) -> None:
         self._busy = False
         if not done.cancelled():
             self._hand_over(done.result())
         if self._waiting:
             self._take()
 
-    def _hand_over(self, lines: Sequence[tuple[InvocationId | None, ConsoleLine]]) -> None:
-        for call, line in lines:
-            if call is None:
-                self._on_own_line(line)
-            else:
-                self._on_line(call, line)
+    def _hand_over(self, lines: Sequence[tuple[InvocationId | None, Said]]) -> None:
+        for call, said in lines:
+            if call is not None:
+                self._on_line(call, said)
+            elif isinstance(said, ConsoleLine):
+                self._on_own_line(said)
 
-    def _parse_all(self, lines: Sequence[_Raw]) -> list[tuple[InvocationId | None, ConsoleLine]]:
+    def _parse_all(self, lines: Sequence[_Raw]) -> list[tuple[InvocationId | None, Said]]:
         parsed = ((raw.call, self._parse(raw)) for raw in lines)
         return [(call, line) for call, line in parsed if line is not None]
 
-    def _parse(self, raw: _Raw) -> ConsoleLine | None:
+    def _parse(self, raw: _Raw) -> Said | None:
+        if raw.data.startswith(b"\x1f"):
+            return self._parse_outgoing(raw)
         if not raw.data:
             return ConsoleLine(level="warn", message=_DROPPED, at_ms=_now_ms(), ends=True)
         try:
-            _, level, at_ms, message, stack, *rest = json.loads(raw.data[len(_MARK) :])
+            _, level, at_ms, message, stack, *rest = json.loads(raw.data[1:])
         except (ValueError, TypeError, RecursionError):
             return None
         if not isinstance(message, str):
@@ -218,6 +233,17 @@ class Console:
             stack=storable(self.redact_stack(stack, cut=not whole_stack)) if stack else None,
             cut=cut,
         )
+
+    def _parse_outgoing(self, raw: _Raw) -> OutgoingEvent | None:
+        try:
+            _, number, at_ms, *told = json.loads(raw.data[1:])
+        except (ValueError, TypeError, RecursionError):
+            return None
+        told = [self._shown(text) if isinstance(text, str) else text for text in told[:3]]
+        return read_event(number, _time(at_ms, raw.since_ms), told)
+
+    def _shown(self, text: str) -> str:
+        return storable(self.redact(text, cut=len(text) >= _OUTGOING_MAX_CHARS))
 
 
 def _time(value: Any, since_ms: int) -> int:

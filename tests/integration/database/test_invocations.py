@@ -133,7 +133,10 @@ async def test_late_lines_are_added_to_their_records(database: Database, functio
     await database.write(stored.insert_invocations, [printed, silent, untouched])
 
     nobody = InvocationId(new_id())
-    await database.write(stored.append_console, {printed.id: late, silent.id: late[:1], nobody: late})
+    await database.write(
+        stored.append_late,
+        {printed.id: stored.Late(late), silent.id: stored.Late(late[:1]), nobody: stored.Late(late)},
+    )
 
     found = {
         invocation.id: invocation for invocation in await database.read(stored.list_invocations, function.id, limit=10)

@@ -207,10 +207,7 @@ async def test_a_record_that_the_store_refuses_costs_no_other_one(database: Data
 
 async def test_what_is_kept_of_a_call_is_redacted_before_anybody_is_told(database: Database) -> None:
     told: list[bytes] = []
-    recorder = Recorder(
-        database,
-        on_ended=lambda batch: told.extend(call.response_body for call in batch),
-    )
+    recorder = Recorder(database, on_ended=[lambda batch: told.extend(call.response_body for call in batch)])
     invocation = an_invocation(FUNCTION)
     recorder.begin(invocation)
     kept = Kept(

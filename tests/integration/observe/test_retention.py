@@ -65,6 +65,6 @@ async def test_a_project_that_writes_much_does_not_wait_for_the_next_sweep(datab
 async def test_late_lines_count(database: Database) -> None:
     (newest, *_) = await fill(database, 3)
     line = ConsoleLine(level="log", message="y" * 10_000, at_ms=AT_MS)
-    await database.write(stored.append_console, {newest: [line] * 100})
+    await database.write(stored.append_late, {newest: stored.Late([line] * 100)})
     await Retention(database, Then(), days=30, rows=1_000, max_bytes=lambda _: 1_000_000).sweep()
     assert await ids(database, LARGE.id) == []

@@ -177,3 +177,54 @@ async def test_the_runtime_says_why_a_reply_broke_off(console: Console, said: by
     for part in (said[:20], said[20:]):
         console.read_error(part)
     assert (console.take_broken(), console.take_broken()) == (told, None)
+
+
+def asked(call: object, *members: Any) -> bytes:
+    return b"\x1f" + json.dumps([call, *members]).encode()
+
+
+async def test_a_request_of_a_call_is_told_within_bounds(console: Console, heard: list[Any]) -> None:
+    console.begin(CALL)
+    now_ms = time.time_ns() // 1_000_000
+    console.read(asked(CALL, 1, now_ms, "GET", "example.com", "/s3cret-value/\ud800"))
+    console.read(asked(CALL, 1, now_ms + 3_600_000, 200))
+    console.read(asked(OTHER, 1, now_ms, "GET", "example.com", "/"))
+    console.read(asked(CALL, 2, now_ms, "P" * 500, "h" * 900, "/" * 900))
+    await wait_for(heard, 3)
+    (_, began), (_, ended), (_, long) = heard
+    assert (began.method, began.host, began.path) == ("GET", "example.com", "/[redacted]/\ufffd")
+    assert (ended.number, ended.method, ended.status) == (1, None, 200)
+    assert ended.at_ms < now_ms + 60_000
+    assert [len(text) for text in long[2:5]] == [20, 255, 512]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [],
+        [1],
+        [0, 1, "GET", "host", "/"],
+        [101, 1, "GET", "host", "/"],
+        [True, 1, "GET", "host", "/"],
+        ["1", 1, "GET", "host", "/"],
+        [1, 1, "GET", "host", {"a": 1}],
+        [1, 1, "GET", "host"],
+        [1, 1, "GET", "host", "/" * 20_000],
+    ],
+)
+async def test_what_is_no_request_is_passed_over(console: Console, heard: list[Any], members: list[Any]) -> None:
+    console.begin(CALL)
+    console.read(asked(CALL, *members))
+    console.read(b"\x1f" + b'["%b",' % CALL.encode())
+    console.read(written(CALL, "a line"))
+    await wait_for(heard, 1)
+    assert [said.message for _, said in heard] == ["a line"]
+
+
+async def test_a_call_has_so_many_requests_and_its_lines_beside_them(console: Console, heard: list[Any]) -> None:
+    console.begin(CALL)
+    for _ in range(300):
+        console.read(asked(CALL, 1, 1, "GET", "example.com", "/"))
+    console.read(written(CALL, "a line"))
+    await until(lambda: heard and isinstance(heard[-1][1], ConsoleLine), "the line")
+    assert len(heard) == 201

@@ -12,6 +12,7 @@ from isolet.contract.invocations import (
     ConsoleLineReply,
     InvocationSummaryReply,
     KillReportReply,
+    OutgoingReply,
     RecordedRequestReply,
     RecordedResponseReply,
     RecordReply,
@@ -23,6 +24,7 @@ from isolet.contract.models import Reply
 from isolet.contract.usage import AverageReply, DurationReply, MaximumReply, MetricsReply, UsageReply
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.metrics import FunctionMetrics, Usage
+from isolet.domain.outgoing import Outgoing, requests_of
 from isolet.observe.redaction import header_pairs
 from isolet.observe.tail import Event, Missed, Tail
 
@@ -73,6 +75,7 @@ def detail(call: Invocation) -> RecordReply:
         stack=call.stack,
         console=[console_line(line) for line in call.console],
         console_truncated=call.console_truncated,
+        outgoing=[_outgoing(request) for request in requests_of(call.outgoing)],
         kill_report=_kill_report(call),
         memory_mb=round(call.memory_bytes / 1024 / 1024, 1),
     )
@@ -85,6 +88,16 @@ def _request(call: Invocation) -> RecordedRequestReply:
         **_body(call.request_body),
         truncated=call.request_truncated,
         redacted=call.request_redacted,
+    )
+
+
+def _outgoing(request: Outgoing) -> OutgoingReply:
+    return OutgoingReply(
+        method=request.method,
+        host=request.host,
+        path=request.path,
+        status=request.status,
+        duration_ms=request.duration_ms,
     )
 
 

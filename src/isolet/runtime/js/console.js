@@ -62,7 +62,12 @@ export function emit(level, values) {
 function write(id, level, text, stack) {
   const line = [id ?? "", level, now(), text.slice(0, MAX_TEXT), stack ?? null];
   if (text.length > MAX_TEXT) line.push(true);
-  print("\x1e" + stringify(line));
+  writeLine("\x1e", line);
+}
+
+/** A line for the host: its mark, and JSON that begins with the id of a call. */
+export function writeLine(mark, members) {
+  print(mark + stringify(members));
 }
 
 for (const [method, level] of Object.entries({

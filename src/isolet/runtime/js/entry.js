@@ -5,6 +5,7 @@
 // Before the function's module, which `events.js` loads.
 import "./console.js";
 import "./context.js";
+import "./outgoing.js";
 import "./sockets.js";
 import * as modules from "./events.js";
 import { failure } from "./failure.js";

@@ -1,0 +1,13 @@
+"""The requests that calls made, in their records."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0023"
+down_revision = "0022"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("invocations", sa.Column("outgoing", sa.Text, nullable=False, server_default=sa.text("''")))
