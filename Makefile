@@ -10,8 +10,8 @@ BENCH_PACKAGES := wrk
 # The tool that writes the Python locks. It gets an environment of its own, made only by `make lock`.
 UV := uv==0.13.9
 LOCK_VENV := .venv-lock
-PIP_COMPILE := $(LOCK_VENV)/bin/uv pip compile pyproject.toml --no-config --quiet --universal \
-	--python-version 3.11 --generate-hashes --custom-compile-command "make lock" --group build
+PIP_COMPILE := $(LOCK_VENV)/bin/uv pip compile --no-config --quiet --universal \
+	--python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # Two times quiet: only errors are shown, and no warning about an index or a folder that pip is configured to look in.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
@@ -62,10 +62,12 @@ chaos: setup-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: $(LOCK_VENV)/bin/uv
-	$(PIP_COMPILE) --output-file requirements.lock $(LOCK_ARGS)
-	$(PIP_COMPILE) --output-file requirements-dev.lock --constraint requirements.lock \
-		--group dev --extra postgres $(LOCK_ARGS)
-	npm install --package-lock-only --loglevel=error
+	$(PIP_COMPILE) pyproject.toml --group build --output-file requirements.lock $(LOCK_ARGS)
+	$(PIP_COMPILE) --group node --output-file requirements-node.lock $(LOCK_ARGS)
+	$(PIP_COMPILE) pyproject.toml --group build --group dev --group node --extra postgres \
+		--constraint requirements.lock --constraint requirements-node.lock \
+		--output-file requirements-dev.lock $(LOCK_ARGS)
+	scripts/npm install --package-lock-only --loglevel=error
 
 clean:
 	rm -rf $(VENV) $(LOCK_VENV) node_modules build dist src/*.egg-info \
@@ -91,16 +93,14 @@ $(VENV)/.stamp-dev: requirements-dev.lock requirements.lock pyproject.toml | $(B
 	@$(INSTALL_SELF)
 	@touch $(VENV)/.stamp-runtime $@
 
-node_modules/.stamp-runtime: package.json package-lock.json
-	@scripts/check-tools >/dev/null
+node_modules/.stamp-runtime: package.json package-lock.json | $(BIN)/python
 	@echo 'Installing the npm packages that the platform needs'
-	@npm ci --omit=dev --loglevel=error
+	@scripts/npm ci --omit=dev --loglevel=error
 	@touch $@
 
-node_modules/.stamp-dev: package.json package-lock.json
-	@scripts/check-tools >/dev/null
+node_modules/.stamp-dev: package.json package-lock.json | $(BIN)/python
 	@echo 'Installing the npm packages that the platform and its tests need'
-	@npm ci --loglevel=error
+	@scripts/npm ci --loglevel=error
 	@touch node_modules/.stamp-runtime $@
 
 $(LOCK_VENV)/bin/uv: Makefile
