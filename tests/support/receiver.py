@@ -53,7 +53,7 @@ class Receiver:
                 self.end_headers()
                 self.wfile.write(told.body)
 
-            do_POST = do_GET = do_PUT = handle_any
+            do_POST = do_GET = do_PUT = do_DELETE = handle_any
 
             def log_message(self, format: str, *arguments: object) -> None:
                 return

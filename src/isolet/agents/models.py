@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from isolet.agents.addresses import OutgoingAddresses
 from isolet.database import agent_models as stored
 from isolet.database.agent_models import StoredModel
 from isolet.database.connection import Database
 from isolet.domain.agent_models import AgentModel, check_key, check_model
-from isolet.domain.callbacks import check_url
-from isolet.domain.networks import Network
-from isolet.errors import InvalidInput, NotFound, RequestError
+from isolet.errors import InvalidInput, NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
-from isolet.routing.routes import Routes
 
 _MISSING = "The project has no model for agents"
 
@@ -29,15 +26,10 @@ class OpenedModel:
 
 
 class AgentModels:
-    """`own` gives the addresses that lead to this machine."""
-
-    def __init__(
-        self, *, database: Database, vault: Vault, routes: Routes, own: Callable[[], Collection[Network]]
-    ) -> None:
+    def __init__(self, *, database: Database, vault: Vault, addresses: OutgoingAddresses) -> None:
         self._database = database
         self._vault = vault
-        self._routes = routes
-        self._own = own
+        self._addresses = addresses
 
     async def put(self, project_id: ProjectId, model: AgentModel, key: str | None) -> AgentModel:
         """Set it, the whole of it: without a key, requests have none. Raises InvalidInput."""
@@ -68,11 +60,7 @@ class AgentModels:
         return OpenedModel(model=found.model, key=key)
 
     def _address(self, project_id: ProjectId, base_url: str) -> str:
-        allowed = self._routes.egress_of(project_id)
-        try:
-            url = check_url(base_url, label="base_url", allowed=allowed, own=self._own(), http=True)
-        except RequestError as exc:
-            raise InvalidInput(exc.message) from exc
+        url = self._addresses.checked(project_id, base_url, label="base_url")
         if urlsplit(url).query or "?" in url:
             raise InvalidInput("base_url must end before /chat/completions, without a query")
         return url.rstrip("/").removesuffix("/chat/completions")

@@ -1,0 +1,113 @@
+"""Messages of the Model Context Protocol as a client of somebody else's server sends and reads them.
+
+The server may be anybody: what a message must have is looked for, and its amounts are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.domain.json_schemas import ANY_OBJECT, SCHEMA_MAX_BYTES
+from isolet.errors import Unanswered
+
+# With a handshake, and without one.
+HANDSHAKE_VERSION = "2025-11-25"
+MODERN_VERSION = "2026-07-28"
+TOOLS_MAX = 128
+_NAME_MAX_CHARS = 128
+_TEXT_MAX_CHARS = 4_096
+_SHOWN_CHARS = 300
+_CLIENT = {"name": "isolet", "version": "1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteTool:
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+def handshake() -> dict[str, Any]:
+    """The parameters of `initialize`."""
+    return {"protocolVersion": HANDSHAKE_VERSION, "capabilities": {}, "clientInfo": _CLIENT}
+
+
+def with_meta(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the revision without a handshake has them."""
+    prefix = "io.modelcontextprotocol/"
+    meta = {
+        f"{prefix}protocolVersion": MODERN_VERSION,
+        f"{prefix}clientCapabilities": {},
+        f"{prefix}clientInfo": _CLIENT,
+    }
+    return {**params, "_meta": meta}
+
+
+def request(number: int, method: str, params: Mapping[str, Any]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
+
+
+def notification(method: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "method": method}).encode()
+
+
+def answer_in(data: bytes, number: int) -> Mapping[str, Any] | None:
+    """The result in a message when it answers a request; None for other messages.
+
+    Raises Unanswered for what is no message, and for an error.
+    """
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, Mapping):
+        raise Unanswered(f"the MCP server's reply is no message: {_beginning(data)}")
+    if told.get("id") != number or "method" in told:
+        return None
+    if "error" in told:
+        error = told["error"]
+        said = error.get("message") if isinstance(error, Mapping) else error
+        raise Unanswered(f"the MCP server answered with an error: {str(said)[:_SHOWN_CHARS]}")
+    result = told.get("result")
+    if not isinstance(result, Mapping):
+        raise Unanswered("the MCP server's reply has no result")
+    return result
+
+
+def tools_in(result: Mapping[str, Any]) -> Iterator[RemoteTool]:
+    """The tools of a list that a model can be told of; a schema that is too large is left out."""
+    found = result.get("tools")
+    for tool in (found if isinstance(found, list) else [])[:TOOLS_MAX]:
+        if not isinstance(tool, Mapping) or not isinstance(tool.get("name"), str):
+            continue
+        schema = tool.get("inputSchema")
+        fits = isinstance(schema, Mapping) and len(json.dumps(schema)) <= SCHEMA_MAX_BYTES
+        yield RemoteTool(
+            name=tool["name"][:_NAME_MAX_CHARS],
+            description=str(tool.get("description") or "")[:_TEXT_MAX_CHARS],
+            schema=schema if fits and isinstance(schema, Mapping) else ANY_OBJECT,
+        )
+
+
+def value_of(result: Mapping[str, Any]) -> Any:
+    """What a tool answered: its text, or what it says in another form."""
+    content = result.get("content")
+    parts = content if isinstance(content, list) else []
+    texts = [_part(part) for part in parts if isinstance(part, Mapping)]
+    return "\n".join(texts) if texts else result.get("structuredContent")
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    if part.get("type") == "text":
+        return str(part.get("text") or "")
+    resource = part.get("resource")
+    if isinstance(resource, Mapping) and isinstance(resource.get("text"), str):
+        return str(resource["text"])
+    return f"[{str(part.get('type'))[:40]}]"
+
+
+def _beginning(data: bytes) -> str:
+    return " ".join(data[:_SHOWN_CHARS].decode(errors="replace").split())
