@@ -18,6 +18,8 @@ JobId = NewType("JobId", str)
 ScheduleId = NewType("ScheduleId", str)
 WorkflowId = NewType("WorkflowId", str)
 TriggerId = NewType("TriggerId", str)
+ExecutionId = NewType("ExecutionId", str)
+StepId = NewType("StepId", str)
 
 _POOL_BYTES = 4096
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -121,6 +121,8 @@ class Settings:
     project_connections: int = _setting(1_000, "Outgoing connections of a project open at once.", minimum=1)
     project_channels: int = _setting(1_000, "Channels of live messages that a project may have.", minimum=1)
     project_realtime_connections: int = _setting(5_000, "Live connections of a project's clients at once.", minimum=1)
+    project_runs: int = _setting(10_000, "Runs of workflows of a project that have not ended.", minimum=1)
+    project_runs_mb: int = _setting(1_024, "MiB that a project's runs of workflows may take.", minimum=1)
     realtime_frame_kb: int = _setting(
         128, "Largest frame of a live connection, in KiB, where its project says nothing.", minimum=1
     )

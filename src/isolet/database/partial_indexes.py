@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Index, TextClause, text
 
-from isolet.database.schema import NOT_SUCCEEDED, NOT_SYNC, invocations, jobs, metadata
+from isolet.database.schema import NOT_SUCCEEDED, NOT_SYNC, executions, invocations, jobs, metadata
 
 __all__ = ["metadata"]
 
@@ -29,3 +29,4 @@ _add("jobs_parent", text("parent_id IS NOT NULL"), jobs.c.parent_id)
 _add("jobs_deliveries", text("kind = 'callback'"), jobs.c.project_id, jobs.c.state, jobs.c.id)
 _add("jobs_open", text("finished_at_ms IS NULL"), jobs.c.project_id, jobs.c.body_bytes)
 _add("jobs_finished", text("finished_at_ms IS NOT NULL"), jobs.c.finished_at_ms)
+_add("executions_open", text("ended_at_ms IS NULL"), executions.c.project_id, executions.c.size_bytes)

@@ -15,7 +15,8 @@ _MOST = 2**31 - 1
 class ProjectLimits:
     """`max_instances` run at once, `storage_mb` MiB of KV and SQL, `queued_calls` and `queued_mb` MiB that wait to run,
     `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once,
-    `channels` of live messages, and live connections of clients, `realtime_connections`.
+    `channels` of live messages, and live connections of clients, `realtime_connections`;
+    `runs` of workflows that have not ended, and `runs_mb` MiB that all runs take.
     """
 
     max_instances: int = 250
@@ -28,6 +29,8 @@ class ProjectLimits:
     connections: int = 1_000
     channels: int = 1_000
     realtime_connections: int = 5_000
+    runs: int = 10_000
+    runs_mb: int = 1_024
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)

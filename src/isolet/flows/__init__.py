@@ -1,1 +1,1 @@
-"""Workflows: what their owners do with them, and their runs."""
+"""Workflows: what they are, what may start them, and their runs, whose steps are jobs."""

@@ -1,0 +1,1 @@
+"""What each node type does, a performer each."""
