@@ -15,6 +15,7 @@ from tests.bench import (
     realtime,
     recording,
     records,
+    schedules,
     storage,
     tenants,
 )
@@ -33,4 +34,5 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "recording": recording.run,
     "jobs": jobs.run,
     "realtime": realtime.run,
+    "schedules": schedules.run,
 }

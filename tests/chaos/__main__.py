@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--kills 100] [--seed N]`"""
+"""`python -m tests.chaos [--kills 100] [--seed N]`, or `python -m tests.chaos --due-times 50`"""
 
 from __future__ import annotations
 
@@ -8,14 +8,30 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos import due_times
 from tests.chaos.kills import run
+from tests.support.postgres import Postgres
+
+
+def _due_times(rounds: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="isolet-chaos-") as folder:
+        (Path(folder) / "postgres").mkdir()
+        Path(folder).chmod(0o755)
+        with Postgres(Path(folder) / "postgres") as postgres, postgres.temporary() as url:
+            dues, runs = due_times.run(Path(folder), url, rounds=rounds)
+    wrong = {due: runs[due] for due in dues if runs[due] != 1}
+    print(f"{rounds} kills, {len(dues)} due times, {sum(runs.values())} runs, {len(wrong)} due times not run once")
+    return 1 if wrong or len(runs) != len(dues) else 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--due-times", type=int, default=0, help="kill a server before so many due times instead")
     arguments = parser.parse_args()
+    if arguments.due_times:
+        sys.exit(_due_times(arguments.due_times))
     print(f"Seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="isolet-chaos-") as folder:
         outcome = run(Path(folder), kills=arguments.kills, seed=arguments.seed)

@@ -18,6 +18,7 @@ from typing import Self
 import httpx
 import psutil
 
+from tests.support.clock import VARIABLE, SetClock
 from tests.support.starter import Forked
 
 ROOT_KEY = "root-key-of-the-tests"
@@ -30,7 +31,7 @@ class Server:
     """Use it as a context manager: it is stopped gracefully at the end, and what it printed is kept.
 
     `settings` become ISOLET_* variables; `arguments` are added to the command line, `wrapper` goes before it. `forked`
-    leaves the loading of the program out (`starter.py`).
+    leaves the loading of the program out (`starter.py`), and can have a `clock` that is set.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Server:
         root_key: str | None = ROOT_KEY,
         wrapper: Sequence[str] = (),
         forked: bool = True,
+        clock: SetClock | None = None,
         **settings: object,
     ) -> None:
         self.data_dir = data_dir
@@ -51,6 +53,8 @@ class Server:
         environment.update({f"ISOLET_{name.upper()}": str(value) for name, value in settings.items()})
         if root_key is not None:
             environment["ISOLET_API_KEY"] = root_key
+        if clock is not None:
+            environment[VARIABLE] = str(clock.path)
         self._log = data_dir.with_name(data_dir.name + ".log")
         with self._log.open("ab") as log:
             command = ["serve", "--port", "0", "--data-dir", str(data_dir), *arguments]

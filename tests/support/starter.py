@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import IO, Any
 
+from tests.support import clock
+
 _MESSAGE_MAX_BYTES = 65_536
 _PATIENCE_S = 60.0
 
@@ -115,6 +117,8 @@ def _prepare(asked: Mapping[str, Any], stdout: int, stderr: int) -> None:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(asked["environment"])
+    if (path := os.environ.pop(clock.VARIABLE, None)) is not None:
+        clock.install(path)
     os.chdir(asked["folder"])
     sys.argv = ["isolet", *asked["arguments"]]
 

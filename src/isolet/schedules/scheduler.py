@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 from isolet.clock import Clock
 from isolet.database import schedules as stored
-from isolet.database.connection import Database
+from isolet.database.connection import Connection, Database
 from isolet.database.due_times import Dealt, deal
-from isolet.errors import StoreError
+from isolet.errors import StoreError, StoreRefused
 from isolet.ids import ScheduleId, new_id
 from isolet.jobs.engine import Engine
 from isolet.telemetry import get_logger
@@ -19,6 +20,8 @@ from isolet.telemetry import get_logger
 log = get_logger("schedules")
 
 _AT_ONCE = 100
+# So many share a transaction, which waits for the disk once.
+_TOGETHER = 20
 # A server that shares its database hears of others' changes by looking; the clock of one may be set at any time.
 _LOOK_S = 1.0
 _LOOK_ALONE_S = 5.0
@@ -61,8 +64,8 @@ class Scheduler:
     async def _look(self, since_ms: int) -> float:
         """Deal with what is due; how many seconds to wait until more is."""
         due = await self._database.read(stored.due_schedules, self._clock.now_ms(), _AT_ONCE)
-        for schedule_id in due:
-            await self._deal(schedule_id, since_ms)
+        for first in range(0, len(due), _TOGETHER):
+            await self._deal(due[first : first + _TOGETHER], since_ms)
         if due:
             return 0.0
         following = await self._database.read(stored.next_fire_ms)
@@ -71,16 +74,28 @@ class Scheduler:
             return longest
         return min(max(following - self._clock.now_ms(), 0) / 1000, longest)
 
-    async def _deal(self, schedule_id: ScheduleId, since_ms: int) -> None:
-        now_ms = self._clock.now_ms()
-        work = partial(deal, schedule_id=schedule_id, now_ms=now_ms, since_ms=since_ms, new_id=new_id)
-        dealt: Dealt | None = await self._database.write(work)
-        if dealt is None:
-            return
+    async def _deal(self, due: Sequence[ScheduleId], since_ms: int) -> None:
+        # In one order on every server, so that none waits for another's rows while that waits for its own.
+        work = partial(_deal_all, due=sorted(due), now_ms=self._clock.now_ms(), since_ms=since_ms)
+        try:
+            for dealt in await self._database.write(work):
+                self._note(dealt)
+        except StoreRefused:
+            if len(due) == 1:
+                raise
+            for schedule_id in due:
+                await self._deal([schedule_id], since_ms)
+
+    def _note(self, dealt: Dealt) -> None:
         self._engine.joined(dealt.jobs, dealt.cancelled)
         self.missed_total += dealt.missed
         if dealt.jobs:
             self.lag_ms = max(dealt.late_ms, 0)
             self.lags_ms.append(self.lag_ms)
         if dealt.missed:
-            log.warning("due times were missed", schedule_id=schedule_id, count=dealt.missed)
+            log.warning("due times were missed", schedule_id=dealt.schedule.id, count=dealt.missed)
+
+
+def _deal_all(connection: Connection, *, due: Sequence[ScheduleId], now_ms: int, since_ms: int) -> list[Dealt]:
+    dealt = (deal(connection, one, now_ms=now_ms, since_ms=since_ms, new_id=new_id) for one in due)
+    return [one for one in dealt if one is not None]
