@@ -39,6 +39,17 @@ _BODIES: dict[tuple[str, str], Any] = {
             ("POST", "/{function_id}/secrets", {"secret": {"name": "STOLEN", "value": "a"}}),
         )
     },
+    **{
+        (method, path): body
+        for base in ("/platform/v1/workflows", "/api/v1/flows")
+        for method, path, body in (
+            ("POST", base, {"workflow": {"name": "stolen"}}),
+            ("PATCH", base + "/{workflow_id}", {"workflow": {"name": "stolen"}}),
+            ("POST", base + "/{workflow_id}/triggers", {"trigger": {"trigger_type": "api_call"}}),
+            ("PUT", base + "/{workflow_id}/triggers", {"triggers": []}),
+        )
+    },
+    ("PATCH", "/platform/v1/triggers/{workflow_trigger_id}"): {"trigger": {"active": False}},
     ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
     ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
     ("POST", f"{V1}/functions/{{function_id}}/schedules"): {"cron": "* * * * *", "name": "stolen"},
@@ -97,6 +108,8 @@ class Victim:
         paths += [f"/spaces/{self.values['space']}/triggers"]
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
         paths += [app + "/env", f"{app}/functions/{self.values['name']}", kapso, kapso + "/secrets"]
+        workflow = f"/platform/v1/workflows/{self.values['workflow_id']}"
+        paths += [workflow + "/definition", workflow + "/triggers"]
         # A request that is refused uses its key, too.
         return [_without_last_use(self.root.get(path).json()) for path in paths]
 
@@ -125,6 +138,10 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         secret_id = admin.post(f"{V1}/projects/{slug}/webhook-secrets").json()["id"]
         schedule = admin.post(f"{V1}/functions/{function_id}/schedules", json={"cron": "0 0 1 1 *"})
         trigger = admin.post(f"/spaces/{slug}/triggers", json={"type": "mqtt"})
+        workflows = "/platform/v1/workflows"
+        workflow_id = admin.post(workflows, json={"workflow": {"name": "Own"}}).json()["data"]["id"]
+        by_call = {"trigger": {"trigger_type": "api_call"}}
+        started_by = admin.post(f"{workflows}/{workflow_id}/triggers", json=by_call)
         values = {
             **dict.fromkeys(("slug", "project", "app_id", "space"), slug),
             "name": kapso.get(function_id)["slug"],
@@ -138,6 +155,8 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
             "secret_name": "STOLEN",
             "schedule_id": schedule.json()["id"],
             "trigger_id": trigger.json()["id"],
+            "workflow_id": workflow_id,
+            "workflow_trigger_id": started_by.json()["data"]["id"],
         }
         yield Victim(
             root=root,

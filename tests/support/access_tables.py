@@ -82,10 +82,13 @@ _BUTTERBASE_CODES = {
     "AUTH_INSUFFICIENT_PERMISSIONS": "forbidden",
     "RESOURCE_NOT_FOUND": "not_found",
 }
+# Doors of one of Kapso's bases only.
+_OLDER = ("OlderKapsoFunctions", "OlderWorkflowsDoor")
+_NEWER = ("WorkflowsDoor", "WorkflowTriggersDoor", "WorkflowVariablesDoor", "ProvidersDoor")
 TABLES = {
     "/isolet/v1": read_table("/isolet/v1", "isolet.api.native", _native),
-    "/platform/v1": read_table("/platform/v1", "isolet.api.kapso", _kapso, without=("OlderKapsoFunctions",)),
-    "/api/v1": read_table("/api/v1", "isolet.api.kapso", _kapso),
+    "/platform/v1": read_table("/platform/v1", "isolet.api.kapso", _kapso, without=_OLDER),
+    "/api/v1": read_table("/api/v1", "isolet.api.kapso", _kapso, without=_NEWER),
     "/v1": read_table("/v1/{app_id}", "isolet.api.butterbase", _butterbase),
     "/spaces": read_table("/spaces/{space}", "isolet.api.altair", _altair),
 }

@@ -26,12 +26,14 @@ class Figure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """`doors` makes doors of the native API, whose methods have rows, on the thread that loads the web framework;
-    `app_doors` those below Butterbase's `/v1/{app_id}`. `calls` makes what serves paths without the framework. `start`
-    is awaited before the server listens. `figures` are read for `/metrics`.
+    `app_doors` those below Butterbase's `/v1/{app_id}`; `kapso_doors` those below the base of Kapso's that it gets.
+    `calls` makes what serves paths without the framework. `start` is awaited before the server listens. `figures` are
+    read for `/metrics`.
     """
 
     doors: Callable[[], Sequence[object]] = tuple
     app_doors: Callable[[], Sequence[object]] = tuple
+    kapso_doors: Callable[[str], Sequence[object]] = lambda _: ()
     calls: Callable[[Rates], Sequence[Finder]] = lambda _: ()
     start: Callable[[], Awaitable[None]] = _nothing
     figures: Callable[[], Sequence[Figure]] = tuple

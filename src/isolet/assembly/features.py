@@ -10,6 +10,7 @@ from collections.abc import Callable
 from isolet.assembly.agents import open_agents
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
+from isolet.assembly.flows import open_flows
 from isolet.assembly.project_data import open_project_data
 from isolet.assembly.realtime import open_realtime
 from isolet.assembly.schedules import open_schedules
@@ -22,4 +23,5 @@ FEATURES: tuple[Callable[[Core], Feature], ...] = (
     open_realtime,
     open_tools,
     open_agents,
+    open_flows,
 )

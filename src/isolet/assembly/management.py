@@ -68,7 +68,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
     doors = [*_native(core, services), *(door for feature in features for door in feature.doors())]
     return management.build(
         [
-            *_kapso(core, services),
+            *_kapso(core, services, features),
             *(router_of(door, services.authorizer, NATIVE) for door in doors),
             *_butterbase(core, services, [door for feature in features for door in feature.app_doors()]),
             *_altair(core, services),
@@ -91,7 +91,7 @@ def _authorizer(core: Core, callers: Callers) -> Authorizer:
     return Authorizer(callers, core.registry.routes, core.functions.service, owners)
 
 
-def _kapso(core: Core, services: Services) -> list[APIRouter]:
+def _kapso(core: Core, services: Services, features: Sequence[Feature]) -> list[APIRouter]:
     authorizer = _authorizer(core, kapso_access.callers(core.projects.credentials))
 
     def doors(prefix: str) -> list[object]:
@@ -103,7 +103,8 @@ def _kapso(core: Core, services: Services) -> list[APIRouter]:
             settings=core.host.settings,
             prefix=prefix,
         )
-        return [shared, OlderKapsoFunctions(functions=shared)] if prefix == OLDER else [shared]
+        own = [shared, OlderKapsoFunctions(functions=shared)] if prefix == OLDER else [shared]
+        return [*own, *(door for feature in features for door in feature.kapso_doors(prefix))]
 
     return [
         router_of(door, authorizer, prefix, tags=[TAGS[prefix]])

@@ -10,6 +10,7 @@ from isolet.domain.access import Role
 # The root key acts on `default` where a path names no function.
 DEPLOY = Access(Role.DEPLOY, OfKey())
 READ = DEPLOY.for_readers()
+INVOKE = Access(Role.INVOKE, OfKey())
 
 
 def callers(credentials: Credentials) -> Callers:

@@ -32,12 +32,6 @@ _SECRET_EXAMPLE = {"secret": {"name": "API_KEY", "value": "…"}}
 _INVOCATIONS_MAX = 20
 
 
-def _body_of(example: dict[str, Any]) -> dict[str, Any]:
-    """What the API pages show of a request's body."""
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KapsoFunctions:
     """The routes that both bases have. `prefix` is the base, which functions show in their own address."""
@@ -55,7 +49,7 @@ class KapsoFunctions:
         shape = partial(self._object, public_base(request, self.settings))
         return streamed("data", shape, self.functions.each(project.id))
 
-    @route("POST", "/functions", DEPLOY, status_code=201, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
+    @route("POST", "/functions", DEPLOY, status_code=201, openapi_extra=shapes.body_of(_FUNCTION_EXAMPLE))
     async def create_function(self, request: Request, grant: Granted) -> Response:
         values = shapes.creation(await json_body(request, self.settings, grant.project.id))
         function = await self.functions.create(
@@ -78,7 +72,7 @@ class KapsoFunctions:
 
         return await large(shape)
 
-    @route("PATCH", _ONE, DEPLOY, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
+    @route("PATCH", _ONE, DEPLOY, openapi_extra=shapes.body_of(_FUNCTION_EXAMPLE))
     async def update_function(self, request: Request, grant: Granted, function_id: str) -> Response:
         changes, lock_version = shapes.update(await json_body(request, self.settings, grant.project.id))
         function = await self.functions.update(
@@ -119,7 +113,7 @@ class KapsoFunctions:
         found = await self.secrets.list(await self._function(grant, function_id))
         return Json({"data": [{"name": secret.name, "type": secret.type.value} for secret in found]})
 
-    @route("POST", _ONE + "/secrets", DEPLOY, status_code=201, openapi_extra=_body_of(_SECRET_EXAMPLE))
+    @route("POST", _ONE + "/secrets", DEPLOY, status_code=201, openapi_extra=shapes.body_of(_SECRET_EXAMPLE))
     async def create_secret(self, request: Request, grant: Granted, function_id: str) -> Response:
         function = await self._function(grant, function_id)
         name, value = shapes.secret(await json_body(request, self.settings, function.project_id))
@@ -149,7 +143,7 @@ class OlderKapsoFunctions:
 
     functions: KapsoFunctions
 
-    @route("PUT", _ONE, DEPLOY, openapi_extra=_body_of(_FUNCTION_EXAMPLE))
+    @route("PUT", _ONE, DEPLOY, openapi_extra=shapes.body_of(_FUNCTION_EXAMPLE))
     async def update_function(self, request: Request, grant: Granted, function_id: str) -> Response:
         return await self.functions.update_function(request, grant, function_id)
 

@@ -24,9 +24,15 @@ _CREATES = {**_UPDATES, "function_type": "function_type"}
 _LEVELS = {"log": "info"}
 
 
+def body_of(example: dict[str, Any]) -> dict[str, Any]:
+    """What the API pages show of a request's body."""
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def creation(body: Any) -> dict[str, Any]:
     """The values of a `{"function": {…}}` that creates. Members this API does not know are passed over."""
-    sent = _envelope(body, "function")
+    sent = envelope(body, "function")
     values = {ours: sent[theirs] for theirs, ours in _CREATES.items() if theirs in sent}
     for name in ("slug", "response_mode", "function_type", "public_endpoint"):
         if values.get(name, "") is None:
@@ -36,22 +42,23 @@ def creation(body: Any) -> dict[str, Any]:
 
 def update(body: Any) -> tuple[dict[str, Any], object]:
     """The changes, and the `lock_version` that the caller read, if it says."""
-    sent = _envelope(body, "function")
+    sent = envelope(body, "function")
     return {ours: sent[theirs] for theirs, ours in _UPDATES.items() if theirs in sent}, sent.get("lock_version")
 
 
 def secret(body: Any) -> tuple[object, object]:
     """The name and the value of a `{"secret": {…}}`."""
-    sent = _envelope(body, "secret")
+    sent = envelope(body, "secret")
     if "value" not in sent:
         raise InvalidInput("value is required")
     return sent.get("name"), sent["value"]
 
 
-def _envelope(body: Any, name: str) -> dict[str, Any]:
-    inner = body.get(name) if isinstance(body, dict) else None
+def envelope(body: Any, *names: str) -> dict[str, Any]:
+    """The object under the first of these names that is there. Raises InvalidInput."""
+    inner = next((body[name] for name in names if name in body), None) if isinstance(body, dict) else None
     if not isinstance(inner, dict):
-        raise InvalidInput(f'the request must be a JSON object with "{name}"')
+        raise InvalidInput(f'the request must be a JSON object with "{names[0]}"')
     return inner
 
 

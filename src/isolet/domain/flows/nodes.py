@@ -7,17 +7,21 @@ write members that the API's own description lacks.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 from isolet.ids import is_uuid
 
 CONDITIONS_MAX = 50
 TOOLS_MAX = 64
 WAIT_MIN_S, WAIT_MAX_S = 10, 604_800
+# Of JSON that is written as text: beyond what a graph may hold.
+_JSON_MAX_BYTES = 6 * 1_048_576
 _EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VARIABLE = re.compile(r"[^.\s{}][^\s{}]{0,255}")
@@ -107,11 +111,23 @@ def _json(label: str, value: Any) -> Any:
     """JSON, or JSON as text, which older clients write."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
-            return json.loads(value)
+            read = json.loads(value, parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError):
             # A body with templates in it may be no JSON before they are replaced.
             return value
+        return bounded_json(label, read, most=_JSON_MAX_BYTES)
     return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def _headers(label: str, value: Any) -> Any:
@@ -166,7 +182,7 @@ def _members(members: Mapping[str, Check], required: tuple[str, ...] = (), *, op
             elif open_ended:
                 checked[name] = member
             else:
-                raise InvalidInput(f"{label}.{name} is not known")
+                raise InvalidInput(f"{label}.{name[:80]} is not known")
         return checked
 
     return check
@@ -197,6 +213,13 @@ def check_properties(label: str, value: Any) -> dict[str, Any]:
 def check_event_name(label: str, value: Any) -> str:
     """The name of a project event. Raises InvalidInput."""
     return str(_event_name(label, value))
+
+
+def _resource(label: str, value: Any) -> Any:
+    """Nothing here reads a repository, so its token is not kept."""
+    resource = _object(label, value)
+    token = resource.pop("pat", None)
+    return {**resource, "has_pat": True} if token else resource
 
 
 def _tool_name(label: str, value: Any) -> Any:
@@ -348,7 +371,7 @@ _CONFIGS: Mapping[NodeType, Check] = {
             "flow_agent_webhooks": _list(_WEBHOOK_TOOL, TOOLS_MAX),
             "flow_agent_knowledge_bases": _list(_object, TOOLS_MAX),
             "flow_agent_mcp_servers": _list(_MCP_SERVER, TOOLS_MAX),
-            "flow_agent_resources": _list(_object, TOOLS_MAX),
+            "flow_agent_resources": _list(_resource, TOOLS_MAX),
         },
         open_ended=True,
     ),

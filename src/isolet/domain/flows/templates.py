@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,17 @@ def look_up(spaces: Mapping[str, Any], path: str) -> Any:
         else:
             return _MISSING
     return value
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """Every path that the templates of a value look up, each with its space, as often as it stands there."""
+    if isinstance(value, str):
+        for found in _TEMPLATE.finditer(value):
+            if path := found["path"]:
+                yield path if path.split(".", 1)[0] in SPACES[:3] else f"vars.{path}"
+    elif isinstance(value, Mapping | list):
+        for member in value.values() if isinstance(value, Mapping) else value:
+            yield from paths_in(member)
 
 
 def is_found(value: Any) -> bool:
