@@ -61,16 +61,31 @@ def check_schema(value: object, *, label: str = "input_schema") -> dict[str, Any
 
 
 def check_value(schema: Mapping[str, Any], value: Any, *, label: str = "arguments") -> None:
-    """Raises InvalidInput for a value that is not as the schema says, or whose check takes too much."""
+    """Raises InvalidInput for a value that is not as the schema says, whose check takes too much, or for a schema that
+    `check_schema` would not take.
+    """
     bounded_json(label, value, most=ARGUMENTS_MAX_BYTES)
     if dict(schema) == ANY_OBJECT:
         if not isinstance(value, Mapping):
             raise InvalidInput(f"{label} must be an object")
         return
+    refusal = _refusal(json.dumps(schema))
+    if refusal is not None:
+        raise InvalidInput(refusal)
     validator, _, nothing = _validators()
     fault = _first_fault(validator(dict(schema), registry=nothing), value, label)
     if fault is not None:
         raise InvalidInput(f"{label} do not fit the tool's input_schema: {fault}")
+
+
+@lru_cache(maxsize=256)
+def _refusal(text: str) -> str | None:
+    """Why a schema that somebody stored unchecked cannot be used. It is asked with each call of its tool."""
+    try:
+        check_schema(json.loads(text))
+    except InvalidInput as exc:
+        return exc.message
+    return None
 
 
 def _first_fault(validator: Any, value: Any, label: str) -> str | None:

@@ -101,6 +101,12 @@ def test_references_and_numbers_that_lead_nowhere(schema: dict[str, Any], value:
         check_value(check_schema(schema), value)
 
 
+@pytest.mark.parametrize("schema", [{"properties": {"a": {"type": "txt"}}}, {"required": "a"}, {"x": "y" * 20_000}])
+def test_a_schema_that_nobody_checked_is_told_of(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="input_schema"):
+        check_value(schema, {"a": 1})
+
+
 def test_a_pattern_that_backtracking_would_take_years_for() -> None:
     schema = check_schema({"properties": {"a": {"pattern": "^(a+)+$"}}})
     with pytest.raises(InvalidInput, match="does not match"):

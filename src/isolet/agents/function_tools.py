@@ -1,0 +1,40 @@
+"""Functions as tools of an agent node: each is called with Kapso's body, and may change the run's variables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.agents.turn import ToolOutcome, Turn
+from isolet.domain.chat import Offered
+from isolet.domain.json_schemas import check_value
+from isolet.errors import ExecutionError
+from isolet.flows.functions import FunctionCalls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionTool:
+    """`settings` name the function, as the node has them."""
+
+    offered: Offered
+    settings: Mapping[str, Any]
+    calls: FunctionCalls
+    kind: str = "function"
+
+    async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
+        await asyncio.to_thread(check_value, self.offered.schema, arguments)
+        step = turn.step
+        edges = [edge.label for edge in step.graph.edges_from(step.node.id)]
+        body = {**step.payload(turn.variables), "available_edges": edges, "input": arguments}
+        try:
+            reply = await self.calls.call(step, self.settings, body)
+        except ExecutionError as exc:
+            return ToolOutcome(value=exc.message, is_error=True, invocation_id=step.invocation_id)
+        is_error = reply.status >= 400
+        if reply.variables and not is_error:
+            await asyncio.to_thread(turn.change, reply.variables)
+            step.event("variables_merged", {"names": list(reply.variables), "source": "agent_tool"})
+        value = f"the function answered {reply.status}" if is_error and reply.value is None else reply.value
+        return ToolOutcome(value=value, is_error=is_error, invocation_id=reply.invocation_id)

@@ -1,0 +1,146 @@
+"""The tools that an agent node has, from its settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.agents.addresses import OutgoingAddresses
+from isolet.agents.default_tools import Emit, default_tools
+from isolet.agents.function_tools import FunctionTool
+from isolet.agents.mcp_client import McpClient
+from isolet.agents.mcp_tools import mcp_tool
+from isolet.agents.turn import AgentTool, ToolOutcome, Turn
+from isolet.agents.webhook_tools import WebhookTool, schema_of
+from isolet.domain.chat import Offered
+from isolet.domain.flows.nodes import TOOLS_MAX
+from isolet.domain.json_schemas import ANY_OBJECT
+from isolet.errors import InvalidInput, Unanswered
+from isolet.flows.functions import FunctionCalls
+from isolet.runtime.outgoing import Requests
+
+TOOLS_TOGETHER_MAX = 128
+_SERVERS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnowledgeTool:
+    """A text that its author wrote, which the model reads when it wants to."""
+
+    offered: Offered
+    text: str
+    kind: str = "knowledge"
+
+    async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
+        return ToolOutcome(value=turn.rendering().text(self.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolboxes:
+    calls: FunctionCalls
+    requests: Requests
+    addresses: OutgoingAddresses
+    emit: Emit
+
+    @asynccontextmanager
+    async def open(self, turn: Turn) -> AsyncIterator[dict[str, AgentTool]]:
+        """The tools by name. A server that does not answer is recorded, and the agent goes on without its tools."""
+        config = turn.step.node.config
+        enabled = config.get("enabled_default_tools")
+        tools: dict[str, AgentTool] = {}
+        own: list[AgentTool] = [*self._functions(config), *self._webhooks(config), *_knowledge(config)]
+        # Those of the platform win: an agent must be able to end.
+        for tool in (*default_tools(enabled, self.emit), *own):
+            tools.setdefault(tool.offered.name, tool)
+        async with AsyncExitStack() as stack:
+            for server in _list(config, "flow_agent_mcp_servers")[:_SERVERS_MAX]:
+                await self._add_server(turn, server, tools, stack)
+            yield dict(list(tools.items())[:TOOLS_TOGETHER_MAX])
+
+    def _functions(self, config: Mapping[str, Any]) -> list[AgentTool]:
+        return [
+            FunctionTool(
+                offered=_offered(tool, tool.get("input_schema") or ANY_OBJECT),
+                settings=tool,
+                calls=self.calls,
+            )
+            for tool in _list(config, "flow_agent_function_tools")
+        ]
+
+    def _webhooks(self, config: Mapping[str, Any]) -> list[AgentTool]:
+        return [
+            WebhookTool(
+                offered=_offered(tool, schema_of(tool)),
+                settings=tool,
+                addresses=self.addresses,
+                requests=self.requests,
+            )
+            for tool in _list(config, "flow_agent_webhooks")
+        ]
+
+    async def _add_server(
+        self, turn: Turn, server: Mapping[str, Any], tools: dict[str, AgentTool], stack: AsyncExitStack
+    ) -> None:
+        name = str(server.get("name") or "server")
+        try:
+            client = self._client(turn, server)
+            stack.push_async_callback(client.close)
+            found = await client.connect()
+        except (Unanswered, InvalidInput) as exc:
+            turn.step.event("agent_mcp_server_failed", {"server": name, "error": exc.message})
+            return
+        taken = set(tools)
+        for remote in found:
+            if (tool := mcp_tool(client, name, remote, taken)) is not None:
+                tools[tool.offered.name] = tool
+
+    def _client(self, turn: Turn, server: Mapping[str, Any]) -> McpClient:
+        rendering = turn.rendering()
+        project_id = turn.step.execution.project_id
+        url = self.addresses.checked(project_id, rendering.text(str(server["url"])), label="the address")
+        headers = {name: rendering.text(str(value)) for name, value in (server.get("headers") or {}).items()}
+        return McpClient(self.requests, project_id, url, headers)
+
+
+def _knowledge(config: Mapping[str, Any]) -> list[AgentTool]:
+    found: list[AgentTool] = []
+    for number, base in enumerate(_list(config, "flow_agent_knowledge_bases")):
+        text = base.get("knowledge_base_text")
+        if isinstance(text, str) and text:
+            schema = {"type": "object", "properties": {}}
+            described = {"name": f"read_knowledge_{number + 1}", "description": _about(base)}
+            found.append(KnowledgeTool(offered=_offered(described, schema), text=text))
+    return found
+
+
+def _about(base: Mapping[str, Any]) -> str:
+    title, description = base.get("name"), base.get("description")
+    return ": ".join(part for part in (title, description) if isinstance(part, str) and part) or "Background"
+
+
+def _offered(tool: Mapping[str, Any], schema: Mapping[str, Any]) -> Offered:
+    return Offered(name=str(tool["name"]), description=str(tool.get("description") or ""), schema=schema)
+
+
+def _list(config: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = config.get(name)
+    return list(found)[:TOOLS_MAX] if isinstance(found, list) else []
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def arguments_of(text: str) -> Mapping[str, Any]:
+    """What a model wrote. Raises InvalidInput, for the model to read."""
+    try:
+        # Some models write nothing where there is nothing to say.
+        value = json.loads(text, parse_constant=_refuse) if text.strip() else {}
+    except (ValueError, RecursionError):
+        raise InvalidInput("the arguments are no JSON: send an object that fits the schema of the tool") from None
+    if not isinstance(value, Mapping):
+        raise InvalidInput("the arguments must be a JSON object")
+    return value

@@ -1,0 +1,101 @@
+"""Webhooks as tools of an agent node: a request to an address that the workflow's author chose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from isolet.agents.addresses import OutgoingAddresses
+from isolet.agents.turn import ToolOutcome, Turn
+from isolet.domain.chat import Offered
+from isolet.domain.flows.templates import as_text, is_found, look_up
+from isolet.domain.json_schemas import ANY_OBJECT, check_value
+from isolet.errors import InvalidInput
+from isolet.runtime.outgoing import Outgoing, Requests
+
+TIMEOUT_S = 60.0
+REPLY_MAX_BYTES = 262_144
+_BODYLESS = frozenset({"GET", "DELETE"})
+# Of JMESPath: names, and places in lists.
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTool:
+    """`settings` are as the node has them. The arguments are the body, or the query of a request that has none.
+
+    Where the author wrote a body and no schema for it, that body is sent and the model sends nothing.
+    """
+
+    offered: Offered
+    settings: Mapping[str, Any]
+    addresses: OutgoingAddresses
+    requests: Requests
+    kind: str = "webhook"
+
+    async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
+        request = await asyncio.to_thread(self._request, turn, arguments)
+        project_id = turn.step.execution.project_id
+        reply = await self.requests.send(project_id, request, timeout_s=TIMEOUT_S, max_bytes=REPLY_MAX_BYTES)
+        is_error = not 200 <= reply.status < 300
+        value = await asyncio.to_thread(_value, reply.body)
+        if is_error:
+            return ToolOutcome(value={"status": reply.status, "body": value}, is_error=True)
+        return ToolOutcome(value=self._part(value))
+
+    def _request(self, turn: Turn, arguments: Mapping[str, Any]) -> Outgoing:
+        """Raises InvalidInput."""
+        check_value(self.offered.schema, arguments)
+        rendering = turn.rendering()
+        url = rendering.text(str(self.settings["url"]))
+        method = str(self.settings.get("http_method") or self.settings.get("method") or "POST").upper()
+        written = self.settings.get("body", self.settings.get("body_template"))
+        takes = self.settings.get("body_schema") is not None or not written
+        body = arguments if takes else rendering.value(written)
+        if method in _BODYLESS:
+            if takes and arguments:
+                texts = {name: as_text(value) for name, value in arguments.items()}
+                url += ("&" if "?" in url else "?") + urlencode(texts, errors="replace")
+            data = b""
+        else:
+            data = json.dumps(body, separators=(",", ":")).encode()
+        given = self.settings.get("headers") or {}
+        headers = [(name, rendering.text(str(value))) for name, value in given.items()]
+        if data and not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("content-type", "application/json"))
+        checked = self.addresses.checked(
+            turn.step.execution.project_id, url, label=f"the address of {self.offered.name}"
+        )
+        return Outgoing(method=method, url=checked, headers=headers, body=data)
+
+    def _part(self, value: Any) -> Any:
+        """What `jmespath_query` leads to, where there is one."""
+        query = self.settings.get("jmespath_query")
+        if not isinstance(query, str) or not query.strip():
+            return value
+        if _PATH.fullmatch(query.strip()) is None:
+            raise InvalidInput("jmespath_query is not supported: it may have names and places in lists only")
+        path = query.strip().replace("[", ".").replace("]", "")
+        found = look_up({"vars": {"reply": value}}, f"vars.reply.{path}")
+        return found if is_found(found) else None
+
+
+def schema_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a webhook takes of the model."""
+    schema = settings.get("body_schema")
+    if isinstance(schema, Mapping):
+        return schema
+    written = settings.get("body", settings.get("body_template"))
+    return {"type": "object", "properties": {}} if written else ANY_OBJECT
+
+
+def _value(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else ""
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace")
