@@ -51,6 +51,11 @@ class Performers:
     def add(self, name: str, performer: Performer) -> None:
         self._performers[name] = performer
 
+    def wrap(self, name: str, make: Callable[[Performer], Performer]) -> None:
+        """Put another one around the performer of a name, where there is one."""
+        if (found := self._performers.get(name)) is not None:
+            self._performers[name] = make(found)
+
     def of(self, step: StepContext) -> Performer:
         """Raises NotFound for a node that nothing here performs."""
         name: str = step.node.kind
