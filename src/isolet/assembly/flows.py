@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from isolet.api.kapso.calls import OLDER
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
+from isolet.assembly.flow_runs import open_runs
 from isolet.database import agent_models
 from isolet.domain.flows.variables import Seen
 from isolet.domain.flows.workflows import Workflow
@@ -21,6 +23,17 @@ def open_flows(core: Core) -> Feature:
     activation = Activation(routes=routes, has_model=agent_models.has_model)
     workflows = Workflows(database=database, routes=routes, activation=activation, clock=clock)
     triggers = WorkflowTriggers(database=database, clock=clock)
+
+    async def policies_of(_workflow_id: str) -> Mapping[str, Any]:
+        return {}
+
+    async def channel(_project_id: ProjectId) -> str | None:
+        return None
+
+    async def emit(*_event: object) -> None:
+        pass
+
+    open_runs(core, workflows, policies_of=policies_of, channel=channel, emit=emit)
 
     async def model(project_id: ProjectId) -> str | None:
         found = await database.read(agent_models.get_model, project_id)

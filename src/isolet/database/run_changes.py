@@ -25,7 +25,7 @@ from isolet.domain.flows.executions import (
 from isolet.domain.flows.flow_jobs import Resumed, flow_job
 from isolet.domain.flows.graph import Graph
 from isolet.domain.flows.run_variables import both_undone, check_variables, dump, undo_of, undone
-from isolet.domain.flows.runs import FINAL, RunStatus, StepStatus, moved
+from isolet.domain.flows.runs import DELAY, FINAL, RunStatus, StepStatus, moved
 from isolet.domain.jobs import Job, JobState, asked_again
 from isolet.errors import Conflict, InvalidInput
 from isolet.ids import JobId, StepId, new_id
@@ -66,7 +66,8 @@ def answer(
     before = stored.get_execution(connection, deepest(connection, execution_id).id, for_update=True)
     if before.status is RunStatus.RUNNING and before.waiting_reason == RESUMING:
         raise Conflict("A resume of this execution is being processed")
-    if before.status is not RunStatus.WAITING or before.child_id is not None:
+    waits = before.status is RunStatus.WAITING and before.child_id is None and before.waiting_reason != DELAY
+    if not waits:
         raise InvalidInput(f"Execution is not waiting (it is {before.status})")
     values: dict[str, Any] = {}
     if variables:

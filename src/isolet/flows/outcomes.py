@@ -16,10 +16,10 @@ from isolet.database.jobs import delete_jobs
 from isolet.database.run_steps import Advance
 from isolet.domain.flows.executions import ROWS_MAX, State, dump_state
 from isolet.domain.flows.flow_jobs import Asked, flow_job, parent_job
-from isolet.domain.flows.graph import NEXT, Edge
+from isolet.domain.flows.graph import NEXT
 from isolet.domain.flows.policies import OnError
 from isolet.domain.flows.run_variables import both_undone, check_variables, dump, undo_of
-from isolet.domain.flows.runs import STEPS_MAX, RunStatus, StepStatus
+from isolet.domain.flows.runs import DELAY, STEPS_MAX, RunStatus, StepStatus
 from isolet.domain.invocations import cut_error, storable
 from isolet.domain.jobs import Attempt, Job, JobEvent, concluded
 from isolet.errors import InvalidInput
@@ -51,8 +51,8 @@ class Conclusion:
         result = self._checked(result)
         self._save_variables(result)
         match result:
-            case Next(label=label):
-                self._succeed(self.step.graph.following(self.step.node.id, label))
+            case Next():
+                self._succeed(result)
             case Wait():
                 self._wait(result)
             case Handoff():
@@ -84,16 +84,18 @@ class Conclusion:
             if self.undo is not None:
                 self.undo = both_undone(self.undo, undo_of(spaces.vars, result.variables))
             spaces = replace(spaces, vars=result.variables)
-        if resumed is not None and resumed.reason in ("user_input", "timeout"):
+        delayed = self.step.execution.waiting_reason == DELAY
+        if resumed is not None and resumed.reason in ("user_input", "timeout") and not delayed:
             spaces = replace(spaces, system={**spaces.system, "last_resume": {"reason": resumed.reason}})
         self.state = replace(self.state, spaces=spaces, memory=result.memory if isinstance(result, Wait) else None)
 
     # What follows.
 
-    def _succeed(self, edge: Edge | None) -> None:
+    def _succeed(self, result: Next) -> None:
+        edge = self.step.graph.following(self.step.node.id, result.label)
         label = None if edge is None else storable(edge.label)
         self.step.event("step_completed", edge_label=label)
-        self._close(StepStatus.SUCCEEDED, edge_label=label)
+        self._close(StepStatus.SKIPPED if result.skipped else StepStatus.SUCCEEDED, edge_label=label)
         self._go(None if edge is None else edge.target)
 
     def _close(self, status: StepStatus, *, error: str | None = None, edge_label: str | None = None) -> None:

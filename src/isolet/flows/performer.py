@@ -6,6 +6,7 @@ transaction; when the server dies before that, the step is performed again with 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -77,6 +78,11 @@ class StepContext:
             )
         )
 
+    def _recent_events(self) -> list[Mapping[str, Any]]:
+        own = self.events[-EVENTS_SHOWN:]
+        told = [{"event_type": event.type, "payload": json.loads(event.payload)} for event in own]
+        return [*self.past_events, *told][-EVENTS_SHOWN:]
+
     def payload(self, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The members that every function of a workflow gets; `variables` are the run's, where they changed already."""
         spaces = self.spaces.to_json()
@@ -89,7 +95,7 @@ class StepContext:
                 "name": self.execution.workflow_name,
                 "step_id": self.node.id,
             },
-            "flow_events": list(self.past_events)[-EVENTS_SHOWN:],
+            "flow_events": self._recent_events(),
         }
         if self.whatsapp_context is not None:
             told["whatsapp_context"] = self.whatsapp_context
@@ -100,11 +106,12 @@ class StepContext:
 class Next:
     """The step is done. `variables` are all variables after it, None when they are as before.
 
-    `label` is the edge to follow; the run ends where there is none.
+    `label` is the edge to follow; the run ends where there is none. `skipped`: the node had nothing to do it with.
     """
 
     label: str = NEXT
     variables: Mapping[str, Any] | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from isolet.domain.flows.flow_jobs import Resumed
 from isolet.domain.flows.graph import Graph
 from isolet.domain.flows.run_variables import check_variables
 from isolet.domain.flows.runs import VARIABLES_MAX_BYTES, RunStatus
-from isolet.domain.flows.workflows import Workflow
+from isolet.domain.flows.workflows import Workflow, WorkflowStatus
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import InvalidInput, LimitReached
@@ -68,10 +68,12 @@ class Executions:
         metadata: Any = None,
         trigger: str = "api_call",
     ) -> Execution:
-        """A run of a workflow that was read with its graph. It does not ask whether that is active.
+        """A run of a workflow that was read with its graph.
 
-        Raises InvalidInput, TooManyRequests, LimitReached.
+        Raises InvalidInput, also for a workflow that is not active; TooManyRequests, LimitReached.
         """
+        if workflow.status is not WorkflowStatus.ACTIVE:
+            raise InvalidInput(f"The workflow is not active (it is {workflow.status})")
         draft = await self.draft(
             workflow,
             Start(

@@ -10,6 +10,8 @@ STEPS_MAX = 1_000
 CALL_DEPTH_MAX = 10
 VARIABLES_MAX_BYTES = 1_048_576
 EVENTS_SHOWN = 10
+# Why a run waits that no answer is for.
+DELAY = "delay"
 
 
 class RunStatus(StrEnum):

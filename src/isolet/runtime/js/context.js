@@ -85,19 +85,31 @@ class Context {
   get idempotency() { return shared.idempotency; }
   // Bound to the call, so that it can be taken out of the context.
   get realtime() { return { publish: (channel, event, data) => publish(this.#id, channel, event, data) }; }
+  get flows() { return { start: (workflow, options) => startFlow(this.#id, workflow, options) }; }
   get invoke() { return (name, body, options) => invoke(this.#call, this.#id, name, body, options); }
 }
 
 // `{seq}`: the message's number in its channel.
-async function publish(id, channel, event, data) {
-  if (!shared.loopback) throw new Error("ctx.realtime is not available here");
-  const reply = await shared.loopback.fetch("http://functions/realtime/publish", {
+function publish(id, channel, event, data) {
+  return ask(id, "ctx.realtime.publish", "realtime/publish", { channel, event, data: data === undefined ? null : data });
+}
+
+// `{id, tracking_id}` of the run that began.
+function startFlow(id, workflow, options) {
+  const { variables, context, tracking_id } = options ?? {};
+  return ask(id, "ctx.flows.start", "flows/start", { workflow, variables, context, tracking_id });
+}
+
+// What a service of the server's answers.
+async function ask(id, name, path, body) {
+  if (!shared.loopback) throw new Error(`${name} is not available here`);
+  const reply = await shared.loopback.fetch(`http://functions/${path}`, {
     method: "POST",
     headers: { "content-type": "application/json", "x-isolet-token": shared.token, "x-isolet-call": textOf(id) },
-    body: stringify({ channel, event, data: data === undefined ? null : data }),
+    body: stringify(body),
   });
   const told = await reply.json();
-  if (!reply.ok) throw new Error(`ctx.realtime.publish: ${told.error?.message ?? told.error}`);
+  if (!reply.ok) throw new Error(`${name}: ${told.error?.message ?? told.error}`);
   return told;
 }
 

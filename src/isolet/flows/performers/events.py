@@ -1,0 +1,28 @@
+"""The node that emits an event of the project, by which other workflows may start."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from isolet.domain.flows.nodes import check_properties
+from isolet.domain.flows.templates import as_text
+from isolet.flows.performer import Next, StepContext, StepResult
+from isolet.ids import ProjectId
+
+# Gets the project, the event's name, its properties and when it occurred, None for now.
+Emit = Callable[[ProjectId, str, Mapping[str, Any], str | None], Awaitable[None]]
+
+
+class EmitEvent:
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+
+    async def perform(self, step: StepContext) -> StepResult:
+        config, rendering = step.node.config, step.rendering
+        properties = check_properties("properties", rendering.value(config.get("properties") or {}))
+        occurred_at = rendering.text(as_text(config["occurred_at"])) if config.get("occurred_at") else None
+        name = config["event_name"]
+        await self._emit(step.execution.project_id, name, properties, occurred_at or None)
+        step.event("event_emitted", {"event_name": name, "properties": properties})
+        return Next()

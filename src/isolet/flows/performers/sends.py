@@ -1,0 +1,88 @@
+"""Nodes that send messages: to the project's channel, an address of its operator's choice, signed as callbacks are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from isolet.clock import iso
+from isolet.domain import callbacks
+from isolet.domain.flows.policies import DEFAULT
+from isolet.domain.flows.run_variables import dump
+from isolet.domain.flows.runs import DELAY
+from isolet.errors import Unanswered
+from isolet.flows.performer import Failed, Next, StepContext, StepResult, Wait
+from isolet.flows.performers.webhook import RESPONSE_MAX_BYTES, TIMEOUT_S
+from isolet.ids import ProjectId
+from isolet.runtime.outgoing import Outgoing, Requests
+
+_NO_CHANNEL = "the project has no channel for messages"
+_NOT_TOLD = frozenset({"ai_field_config", "provider_model_id", "provider_model_name", "delay_seconds"})
+
+
+class SendNode:
+    """`channel` gives the address of a project, None when it has none; `keys` what signs its callbacks."""
+
+    def __init__(
+        self,
+        *,
+        requests: Requests,
+        channel: Callable[[ProjectId], Awaitable[str | None]],
+        keys: Callable[[ProjectId], Awaitable[Sequence[str]]],
+    ) -> None:
+        self._requests = requests
+        self._channel = channel
+        self._keys = keys
+
+    async def perform(self, step: StepContext) -> StepResult:
+        delay_s = step.node.config.get("delay_seconds")
+        if delay_s and step.resumed is None:
+            return Wait(reason=DELAY, timeout_s=float(delay_s))
+        url = await self._channel(step.execution.project_id)
+        if url is None:
+            step.event("message_not_sent", {"reason": _NO_CHANNEL})
+            # A policy for this node says what is to follow; without one the run goes on.
+            return Next(skipped=True) if step.policy is DEFAULT else Failed(error=_NO_CHANNEL, code="no_channel")
+        return await self._send(step, url, dump(message_of(step)).encode())
+
+    async def _send(self, step: StepContext, url: str, body: bytes) -> StepResult:
+        project_id, timestamp_s = step.execution.project_id, step.clock.now_ms() // 1000
+        keys = await self._keys(project_id)
+        signed = callbacks.signature(keys, message_id=step.step_key, timestamp_s=timestamp_s, body=body)
+        headers = [
+            ("content-type", "application/json"),
+            ("webhook-id", step.step_key),
+            ("webhook-timestamp", str(timestamp_s)),
+            *([("webhook-signature", signed)] if signed else []),
+        ]
+        request = Outgoing(method="POST", url=url, headers=headers, body=body)
+        try:
+            reply = await self._requests.send(
+                project_id, request, timeout_s=min(TIMEOUT_S, step.timeout_s or TIMEOUT_S), max_bytes=RESPONSE_MAX_BYTES
+            )
+            error = None if 200 <= reply.status < 300 else f"the channel answered {reply.status}"
+        except Unanswered as exc:
+            error = exc.message
+        if error is not None:
+            step.event("action_failed", {"error": error})
+            return Failed(error=error, code="channel_failed")
+        step.event("message_sent", {"node_type": step.node.kind.value}, direction="outbound")
+        return Next()
+
+
+def message_of(step: StepContext) -> dict[str, Any]:
+    """What a channel gets."""
+    config, rendering, execution = step.node.config, step.rendering, step.execution
+    told = {name: rendering.value(value) for name, value in config.items() if name not in _NOT_TOLD}
+    return {
+        "type": step.node.kind.value,
+        "message": told,
+        "to": told.get("to_phone_number") or step.spaces.context.get("phone_number"),
+        "context": step.spaces.context,
+        "workflow_id": execution.workflow_id,
+        "workflow_execution_id": execution.id,
+        "tracking_id": execution.tracking_id,
+        "node_id": step.node.id,
+        "step_key": step.step_key,
+        "timestamp": iso(step.clock.now_ms()),
+    }

@@ -1,0 +1,77 @@
+"""Deletes runs that ended long ago, the oldest runs of projects that keep too much, and graphs that no run needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from isolet.clock import Clock
+from isolet.database import run_retention as stored
+from isolet.database.connection import Database
+from isolet.domain.project_limits import ProjectLimits
+from isolet.errors import StoreError
+from isolet.ids import ProjectId
+from isolet.telemetry import get_logger
+
+log = get_logger("flows")
+
+_EVERY_S = 60.0
+_MIB = 1024 * 1024
+# A graph that was used this long ago is in no transaction that begins a run.
+_GRAPH_UNUSED_MS = 3_600_000
+# Runs that one transaction deletes, with all their steps and events.
+_AT_ONCE = 20
+
+
+class RunRetention:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        retention_ms: int,
+        limits_of: Callable[[ProjectId], ProjectLimits],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._retention_ms = retention_ms
+        self._limits_of = limits_of
+
+    async def run(self) -> None:
+        """The background loop; ends by cancellation."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self.keep()
+            except StoreError as exc:
+                log.error("cannot delete old runs of workflows", error=exc.message)
+
+    async def keep(self) -> None:
+        """Once. Raises StoreError."""
+        now_ms = self._clock.now_ms()
+        while ids := await self._database.read(stored.ended_before, now_ms - self._retention_ms, _AT_ONCE):
+            await self._database.write(stored.drop_runs, ids)
+        for project_id, size in await self._database.read(stored.sizes):
+            over = size - self._limits_of(project_id).runs_mb * _MIB
+            if over > 0:
+                await self._shrink(project_id, over)
+        await self._database.write(stored.drop_graphs, now_ms - _GRAPH_UNUSED_MS)
+
+    async def _shrink(self, project_id: ProjectId, over: int) -> None:
+        """Drop the oldest runs that have ended, until as many bytes are free."""
+        while over > 0:
+            found = await self._database.read(stored.oldest_ended, project_id, _AT_ONCE)
+            if not found:
+                return
+            chosen = []
+            for execution_id, size in found:
+                if over > 0:
+                    chosen.append(execution_id)
+                    over -= size
+            await self._database.write(stored.drop_runs, chosen)
+
+    async def delete_project(self, project_id: ProjectId) -> None:
+        """All that it has, in small pieces between which others write."""
+        while ids := await self._database.read(stored.of_project, project_id, _AT_ONCE):
+            await self._database.write(stored.drop_runs, ids)
+        await self._database.write(stored.drop_project_graphs, project_id)
