@@ -29,6 +29,7 @@ class LimitsReply(Reply):
     realtime: Amounts
     stores: Amounts
     tools: Amounts
+    agents: Amounts
     instances: int
     requests_a_minute: Amounts
     project: Amounts

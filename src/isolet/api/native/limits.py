@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from isolet.access.rules import Access, OfKey
+from isolet.agents import agent
+from isolet.agents.chat import ANSWER_MAX_S, TRIES_MAX
+from isolet.agents.toolbox import TOOLS_TOGETHER_MAX
+from isolet.agents.turn import RESULT_MAX_CHARS
 from isolet.api.body import SMALL_BYTES
 from isolet.api.native.serving import serve
 from isolet.api.rows import GrantedProject
@@ -132,6 +136,15 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "schema_bytes": json_schemas.SCHEMA_MAX_BYTES,
             "arguments_bytes": json_schemas.ARGUMENTS_MAX_BYTES,
             "result_bytes": tools.RESULT_MAX_BYTES,
+        },
+        "agents": {
+            "turn_s": agent.TURN_MAX_S,
+            "iterations_default": agent.ITERATIONS_DEFAULT,
+            "conversation_bytes": agent.CONVERSATION_MAX_BYTES,
+            "tool_result_chars": RESULT_MAX_CHARS,
+            "tools": TOOLS_TOGETHER_MAX,
+            "answer_s": ANSWER_MAX_S,
+            "answer_tries": TRIES_MAX,
         },
         "instances": settings.max_instances,
         "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},
