@@ -17,10 +17,7 @@ from isolet.domain.flows.templates import is_found, look_up
 from isolet.domain.json_schemas import check_value
 from isolet.errors import InvalidInput
 from isolet.flows.performer import Handoff, Next, Wait
-from isolet.ids import ProjectId
-
-# What gives an event of a project to whatever waits for it.
-Emit = Callable[[ProjectId, str, Mapping[str, Any]], Awaitable[None]]
+from isolet.flows.performers.events import Emit
 
 ALWAYS = ("complete_task", "handoff_to_human")
 _TEXT = {"type": "string", "maxLength": 65_536}
@@ -166,7 +163,7 @@ async def _get(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
 async def _emit(emit: Emit, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
     name = check_event_name("event_name", arguments["event_name"])
     properties = check_properties("properties", arguments.get("properties", {}))
-    await emit(turn.step.execution.project_id, name, properties)
+    await emit(turn.step.execution.project_id, name, properties, None)
     turn.step.event("event_emitted", {"event_name": name, "properties": properties})
     return ToolOutcome(value="emitted")
 

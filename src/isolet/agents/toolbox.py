@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isolet.agents.addresses import OutgoingAddresses
-from isolet.agents.default_tools import Emit, default_tools
+from isolet.agents.default_tools import default_tools
 from isolet.agents.function_tools import FunctionTool
 from isolet.agents.mcp_client import McpClient
 from isolet.agents.mcp_tools import mcp_tool
@@ -20,6 +20,7 @@ from isolet.domain.flows.nodes import TOOLS_MAX
 from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import FunctionCalls
+from isolet.flows.performers.events import Emit
 from isolet.runtime.outgoing import Requests
 
 TOOLS_TOGETHER_MAX = 128

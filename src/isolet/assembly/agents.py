@@ -9,7 +9,6 @@ from isolet.agents.agent import AgentPerformer
 from isolet.agents.ai_fields import WithAiFields
 from isolet.agents.chat import Chat
 from isolet.agents.decisions import AiDecision
-from isolet.agents.default_tools import Emit
 from isolet.agents.models import AgentModels
 from isolet.agents.toolbox import Toolboxes
 from isolet.assembly.core import Core
@@ -17,6 +16,7 @@ from isolet.assembly.feature import Feature
 from isolet.assembly.flow_runs import FlowRuns
 from isolet.domain.flows.nodes import NodeType
 from isolet.flows.engine import DECIDE_AI
+from isolet.flows.performers.events import Emit
 from isolet.runtime.outgoing import Requests
 
 # Of these, a model may write fields.
@@ -24,7 +24,7 @@ _WRITTEN = (NodeType.SEND_TEXT, NodeType.SEND_TEMPLATE, NodeType.SEND_INTERACTIV
 
 
 def open_agents(core: Core) -> Feature:
-    models = agent_models(core)
+    models = _models(core)
 
     def doors() -> Sequence[object]:
         from isolet.api.native.agent_model import AgentModelDoor  # noqa: PLC0415
@@ -34,16 +34,16 @@ def open_agents(core: Core) -> Feature:
     return Feature(doors=doors)
 
 
-def agent_models(core: Core) -> AgentModels:
+def _models(core: Core) -> AgentModels:
     return AgentModels(
         database=core.persistence.database, vault=core.persistence.vault, addresses=_outgoing_addresses(core)
     )
 
 
-def add_agents(core: Core, runs: FlowRuns, models: AgentModels, emit: Emit) -> None:
+def add_agents(core: Core, runs: FlowRuns, emit: Emit) -> None:
     """What asks a model, for the nodes of runs: after those nodes' own performers were added."""
     requests = Requests(core.runtime.egresses)
-    chat = Chat(model_of=models.opened, requests=requests, clock=core.host.clock)
+    chat = Chat(model_of=_models(core).opened, requests=requests, clock=core.host.clock)
     toolboxes = Toolboxes(calls=runs.calls, requests=requests, addresses=_outgoing_addresses(core), emit=emit)
     runs.performers.add(NodeType.AGENT, AgentPerformer(chat=chat, toolboxes=toolboxes))
     runs.performers.add(DECIDE_AI, AiDecision(chat=chat))

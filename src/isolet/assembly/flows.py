@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isolet.api.kapso.calls import OLDER
+from isolet.assembly.agents import add_agents
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.assembly.flow_runs import open_runs
@@ -33,7 +34,8 @@ def open_flows(core: Core) -> Feature:
     async def emit(*_event: object) -> None:
         pass
 
-    open_runs(core, workflows, policies_of=policies_of, channel=channel, emit=emit)
+    runs = open_runs(core, workflows, policies_of=policies_of, channel=channel, emit=emit)
+    add_agents(core, runs, emit)
 
     async def model(project_id: ProjectId) -> str | None:
         found = await database.read(agent_models.get_model, project_id)

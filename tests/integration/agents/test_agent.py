@@ -85,7 +85,7 @@ async def bench(runtime: Runtime, database: Database, lines: Lines) -> AsyncIter
     recorder = Recorder(database)
     emitted: list[tuple[str, Any]] = []
 
-    async def emit(_: ProjectId, name: str, properties: Mapping[str, Any]) -> None:
+    async def emit(_: ProjectId, name: str, properties: Mapping[str, Any], __: str | None) -> None:
         emitted.append((name, dict(properties)))
 
     async def find(_: str) -> Route | None:
