@@ -74,6 +74,11 @@ class Settings:
     database_url: Secret | None = _setting(
         None, "SQLAlchemy URL of the database. Without it SQLite in the data directory."
     )
+    upgrade_backup: str = _setting(
+        "on",
+        "`off` changes the schema of the database at the first start of a release without a backup of it.",
+        choices=("on", "off"),
+    )
     public_url: str | None = _setting(
         None, "Base URL that clients use, shown in `endpoint_url`. Without it the request's own base."
     )

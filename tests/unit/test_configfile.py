@@ -28,6 +28,7 @@ _OWN = {
     "callback_schedule_s": "0,2.5",
     "functions_domain": "fn.example.com",
     "sandbox": "off",
+    "upgrade_backup": "off",
     "shared_pages": "plain",
     "log_format": "json",
     "log_level": "error",

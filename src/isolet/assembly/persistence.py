@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isolet.assembly.host import Host
+from isolet.database.backups import UpgradeBackups
 from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
 from isolet.functions.master_keys import MasterKeys, open_vault
@@ -22,7 +23,9 @@ class Persistence:
 async def open_persistence(host: Host) -> Persistence:
     """Raises StoreError for a database that cannot be opened, SettingsError for a master key that is not the one."""
     url = host.settings.database_url
-    database = Database(url.reveal() if url else sqlite_url(host.folder / "isolet.db"))
+    wanted = host.settings.upgrade_backup == "on"
+    backups = UpgradeBackups(folder=host.folder / "backups", clock=host.clock) if wanted else None
+    database = Database(url.reveal() if url else sqlite_url(host.folder / "isolet.db"), backups=backups)
     host.stack.push_async_callback(database.close)
     await database.open()
     vault, master_keys = await open_vault(host.settings, database, host.folder)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
 from isolet.database import migrate
+from isolet.database.backups import UpgradeBackups
 from isolet.database.engine import Engines, is_conflict, is_orphan, is_refusal, open_engines
 from isolet.database.listening import listen
 from isolet.database.scrubbing import is_scrubbed, scrub
@@ -32,7 +33,8 @@ _TRIES = 3
 class Database:
     """`write` commits before it returns, so what it returns may be promised to a client."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, backups: UpgradeBackups | None = None) -> None:
+        self._backups = backups
         self._engines: Engines = open_engines(url)
         self._writers = ThreadPoolExecutor(self._engines.writer_threads, thread_name_prefix="isolet-db-write")
         self._readers = ThreadPoolExecutor(self._engines.reader_threads, thread_name_prefix="isolet-db-read")
@@ -47,7 +49,7 @@ class Database:
 
         def work() -> None:
             try:
-                migrate.upgrade(self._engines.writer)
+                migrate.upgrade(self._engines.writer, self._backups)
             except DBAPIError as exc:
                 raise StoreError(f"cannot open the database: {exc.orig}") from exc
 

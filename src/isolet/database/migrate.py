@@ -1,4 +1,4 @@
-"""Brings the database's schema up to what this code knows, and refuses one that is newer."""
+"""Brings the database's schema up to what this code knows, after a copy of it, and refuses one that is newer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from isolet.database.backups import UpgradeBackups
 from isolet.errors import StoreError
 
 _LOCK = 0x49534F4C4554
 _FOLDER = Path(__file__).parent / "migrations"
 
 
-def upgrade(engine: Engine) -> None:
-    """Apply every migration not applied yet. Raises StoreError for a schema from a newer release."""
+def upgrade(engine: Engine, backups: UpgradeBackups | None = None) -> None:
+    """Apply every migration not applied yet, to a database of an earlier release after a backup of it.
+
+    Raises StoreError for a schema from a newer release, and when there is no backup; then nothing is changed.
+    """
     known = revisions()
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
@@ -26,6 +30,8 @@ def upgrade(engine: Engine) -> None:
             raise StoreError(
                 f"cannot open the database: its schema {current} is newer than this release; upgrade Isolet"
             )
+        if current is not None and backups is not None:
+            backups.take(engine, current)
         _apply(connection)
 
 
