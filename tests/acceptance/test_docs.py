@@ -27,7 +27,9 @@ def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
     programs = folder / "bin"
     programs.mkdir()
     isolet = programs / "isolet"
-    isolet.write_text(f'#!/bin/sh\nISOLET_API_KEY={server.root_key} exec {sys.executable} -m isolet "$@"\n')
+    isolet.write_text(
+        f'#!/bin/sh\nISOLET_API_KEY=${{ISOLET_API_KEY-{server.root_key}}} exec {sys.executable} -m isolet "$@"\n'
+    )
     python = programs / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     for program in (isolet, python):
@@ -37,6 +39,7 @@ def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "ISOLET_DATA_DIR": str(server.data_dir),
+        "XDG_CONFIG_HOME": str(folder),
         "PROJECT": project.slug,
         "URL": server.url,
         "KEY": key,

@@ -116,7 +116,7 @@ def _print(
         if file is not None or not session.output.as_json:
             binary(content, file)
         if session.output.as_json:
-            body = {} if file is not None else _body(b"".join(content))
+            body = {} if file is not None else body_of(b"".join(content))
             session.output.value({"status": status, "headers": _object(headers), **body, "invocation_id": call})
 
 
@@ -133,12 +133,12 @@ def _file(path: Path | None) -> Iterator[IO[bytes] | None]:
         yield file
 
 
-def _body(content: bytes) -> dict[str, Any]:
+def body_of(content: bytes, name: str = "body") -> dict[str, Any]:
     """`encoding` is there only when the body is not text."""
     try:
-        return {"body": content.decode()}
+        return {name: content.decode()}
     except UnicodeDecodeError:
-        return {"body": base64.b64encode(content).decode(), "encoding": "base64"}
+        return {name: base64.b64encode(content).decode(), "encoding": "base64"}
 
 
 def _object(headers: list[tuple[str, str]]) -> dict[str, str | list[str]]:

@@ -13,17 +13,25 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from isolet.cli.failures import told
 from isolet.cli.session import Session, connect
 from isolet.cli.target import Options
 
+if TYPE_CHECKING:
+    from typer._click import Context
+
 Command = Callable[..., None]
 
 Function = Annotated[str, typer.Argument(metavar="NAME", help="The function, by slug, name or id.", show_default=False)]
+OfFunction = Annotated[
+    str, typer.Option("--function", metavar="NAME", help="The function, by slug, name or id.", show_default=False)
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.", show_default=False)]
 
@@ -42,13 +50,17 @@ _OPTIONS: dict[str, Any] = {
 
 
 class Commands(typer.Typer):
-    """A group, or one command where `of_server` gets no name."""
+    """A group, or without a summary one command, which has no name here.
 
-    def __init__(self, summary: str = "", **options: Any) -> None:
+    In a group with `default`, that command runs when what is given names none.
+    """
+
+    def __init__(self, summary: str = "", *, default: str | None = None) -> None:
+        options: dict[str, Any] = {} if default is None else {"cls": _with_default(default)}
         # Help is plain text: in markup, the brackets of examples would be something else.
         super().__init__(
             help=summary or None,
-            no_args_is_help=bool(summary),
+            no_args_is_help=bool(summary) and default is None,
             add_completion=False,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
@@ -74,6 +86,15 @@ class Commands(typer.Typer):
             return function
 
         return add
+
+
+def _with_default(default: str) -> type[TyperGroup]:
+    class DefaultGroup(TyperGroup):
+        def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+            is_named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+            return super().parse_args(ctx, args if is_named else [default, *args])
+
+    return DefaultGroup
 
 
 def _group() -> None:

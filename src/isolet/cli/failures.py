@@ -22,6 +22,15 @@ import typer
 from isolet.cli import shown
 from isolet.errors import IsoletError, NotFound
 
+_LISTS = {
+    "function": "isolet functions list shows what there is.",
+    "project": "isolet projects list shows what there is.",
+    "space": "isolet projects list shows what there is.",
+    "key": "isolet kv list shows what there is.",
+    "schedule": "isolet schedules list shows what there is.",
+    "invocation": "isolet invocations shows what there is.",
+}
+
 
 class ExitCode(IntEnum):
     DONE = 0
@@ -101,7 +110,7 @@ def hint(error: IsoletError) -> str:
     if isinstance(error, errors.NotDeployed):
         return "Run isolet deploy first."
     if isinstance(error, errors.NotFound):
-        return "isolet functions list and isolet projects list show what there is."
+        return next((then for thing, then in _LISTS.items() if thing in error.text.lower()), "")
     return ""
 
 

@@ -28,7 +28,7 @@ def invoke(
     method: Annotated[str | None, typer.Option("--method", "-X", help="POST with a body, else GET.")] = None,
     path: Annotated[str, typer.Option(help="Path and query that the function sees.")] = "/",
     header: Annotated[
-        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="May be given several times.")
+        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header of the request.")
     ] = None,
     is_async: Annotated[bool, typer.Option("--async", help="Queue the call, and print its id.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="With --async: wait for the result.")] = False,

@@ -16,6 +16,8 @@ _SERVICE = "isolet"
 _READ = "import sys, keyring; sys.stdout.write(keyring.get_password(sys.argv[1], sys.argv[2]) or '')"
 _WRITE = "import sys, keyring; keyring.set_password(sys.argv[1], sys.argv[2], sys.stdin.read())"
 
+_DELETE = "import sys, keyring; keyring.delete_password(sys.argv[1], sys.argv[2])"
+
 
 def is_there() -> bool:
     """Without a desktop a keyring has nobody to ask, and asking takes its time."""
@@ -29,6 +31,10 @@ def key_of(profile: str) -> str | None:
 def keep(profile: str, key: str) -> bool:
     """Whether the keyring holds the key now, and gives it back."""
     return is_there() and _run(_WRITE, profile, key) is not None and key_of(profile) == key
+
+
+def forget(profile: str) -> None:
+    _run(_DELETE, profile, "")
 
 
 def _run(program: str, profile: str, given: str) -> str | None:

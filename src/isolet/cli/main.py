@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, ClassVar
 
 import typer
@@ -10,14 +11,32 @@ from isolet import __version__
 from isolet.cli.commands import root
 from isolet.cli.lazy import Entry, LazyGroup
 
+# By it a shell asks for completions.
+VARIABLE = "_ISOLET_COMPLETE"
+
 
 class _Root(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "serve": Entry("serve", "Start the platform."),
         "invoke": Entry("invoke", "Call a function."),
-        "logs": Entry("logs", "What functions print."),
+        "logs": Entry("logs", "Show what functions print."),
         "functions": Entry("functions", "Functions and their versions."),
+        "invocations": Entry("invocations", "Calls that were made."),
+        "replay": Entry("replay", "Make a call again."),
         "secrets": Entry("secrets", "Secrets of functions, and the key that encrypts them."),
+        "env": Entry("env", "Variables of functions."),
+        "kv": Entry("kv", "Keys and values of a project."),
+        "db": Entry("database", "SQL databases of a project."),
+        "schedules": Entry("schedules", "Functions that run by the clock."),
+        "jobs": Entry("jobs", "Asynchronous calls and their callbacks."),
+        "realtime": Entry("realtime", "Messages of channels."),
+        "keys": Entry("keys", "API keys of a project."),
+        "projects": Entry("projects", "Projects."),
+        "usage": Entry("usage", "What projects use in a month."),
+        "login": Entry("login", "Keep the address and the key of a server."),
+        "logout": Entry("logout", "Forget a server."),
+        "schema": Entry("schema", "All commands as JSON."),
+        "completion": Entry("completion", "Print a script that completes commands in a shell."),
     }
 
 
@@ -42,4 +61,8 @@ def main_options(
 
 
 def main() -> None:
+    if os.environ.get(VARIABLE):
+        from isolet.cli.completion import ready
+
+        ready()
     app(prog_name="isolet")

@@ -35,10 +35,18 @@ class Output:
         if self.as_json:
             self._array(found)
         elif self.is_terminal:
-            _table(found, columns)
+            _table(columns, ([cell(item) for cell in columns.values()] for item in found))
         else:
             for item in found:
                 self.line("\t".join(shown.line(text_of(cell(item))) for cell in columns.values()))
+
+    def rows(self, names: Sequence[str], found: Iterable[Sequence[object]]) -> None:
+        """Rows of a query, whose columns have these names."""
+        if self.is_terminal:
+            _table(names, found)
+        else:
+            for row in found:
+                self.line("\t".join(shown.line(text_of(cell)) for cell in row))
 
     def item(self, found: Model, *, rows: Mapping[str, object] | None = None) -> None:
         """One thing: its JSON, or a line for each of its members, or of `rows`."""
@@ -136,16 +144,15 @@ def _as_text(content: Iterable[bytes]) -> None:
         sys.stdout.write("\n")
 
 
-def _table(found: Iterable[Any], columns: Mapping[str, Cell]) -> None:
+def _table(names: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(columns):
-        table.add_column(name, overflow="fold", no_wrap=index == 0)
-    for item in found:
-        cells: Sequence[Text] = [Text(shown.line(text_of(cell(item)))) for cell in columns.values()]
-        table.add_row(*cells)
+    for name in names:
+        table.add_column(Text(shown.line(name)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(shown.line(text_of(cell))) for cell in row))
     Console(file=sys.stdout).print(table)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from isolet.domain.invocations import SWITCHED, Invocation
+from isolet.domain.invocations import SWITCHED, Door, Invocation
+from isolet.domain.public_routes import shared_place
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest, stored_origin
 from isolet.observe.redaction import stored_headers
-from isolet.routing.routes import Routes
+from isolet.routing.routes import Route, Routes
 
 _PATH_CHARS = "/:@!$&'()*+,;=~"
 _REPLY_MAX_BYTES = 100 * 1024 * 1024
@@ -38,6 +39,8 @@ class Replays:
             raise NotFound("cannot replay this call: its function is gone")
         # The record has the path as it reads, not as it was sent.
         path = quote(call.path, safe=_PATH_CHARS)
+        if call.door is Door.PUBLIC:
+            path = self._own_path(route, path)
         target = f"{path}?{call.query}" if call.query else path
         headers = stored_headers(call.request_headers)
         origin = stored_origin(headers)
@@ -58,3 +61,11 @@ class Replays:
         except ExecutionError as exc:
             return InvocationId(str(exc.details["invocation_id"]))
         return reply.invocation_id
+
+    def _own_path(self, route: Route, path: str) -> str:
+        """The path that the function saw, of a call that came to its address among those of all functions."""
+        place = shared_place(path.encode()) if path.startswith("/f/") else None
+        project = None if place is None or place.project is None else self._routes.project(place.project)
+        if place is None or project is None or self._routes.named(project.id, place.function) != route:
+            return path
+        return place.path.decode()

@@ -53,7 +53,6 @@ PREFIX = b"/f/"
 _SOURCES = (Source.BEARER, Source.API_KEY)
 _FORWARDED_HOST, _FORWARDED_PROTO = b"x-forwarded-host", b"x-forwarded-proto"
 _NOT_FOUND = "Function not found"
-_ID = b"x-invocation-id"
 
 log = get_logger("doors")
 
@@ -150,10 +149,6 @@ class PublicCalls:
                 await reply.splice(upgrade, idle_timeout_s=self.settings.websocket_idle_timeout_s)
                 return
             reply.headers = cors.streaming(cors.add(reply.headers, granted))
-            if caller.type == "service_key":
-                # Who holds a key may look the call up.
-                others = [header for header in reply.headers if header[0].lower() != _ID]
-                reply.headers = [*others, (_ID, reply.invocation_id.encode())]
             await send_reply(send, reply)
 
     def _locate(self, scope: Scope, *, shared: bool) -> tuple[Project, Route, Place]:

@@ -1,0 +1,21 @@
+"""`isolet replay`: the same call again."""
+
+from __future__ import annotations
+
+import typer
+
+from isolet.cli.commands import Commands
+from isolet.cli.failures import ExitCode
+from isolet.cli.invocations import Call, show
+from isolet.cli.session import Session
+
+app = Commands()
+
+
+@app.of_server()
+def replay(session: Session, call: Call) -> None:
+    """Make the same call again: the new one, which has ended unless it is asynchronous."""
+    new = session.client.invocations.replay(call)
+    show(session, new)
+    if new.status == "failed":
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,33 @@
+"""`isolet usage`: what projects use in a month."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from isolet.cli.commands import Commands
+from isolet.cli.output import Cell
+from isolet.cli.session import Session
+
+app = Commands()
+
+_COLUMNS: dict[str, Cell] = {
+    "PROJECT": lambda one: one.project,
+    "MONTH": lambda one: one.month,
+    "CALLS": lambda one: one.invocations,
+    "ERRORS": lambda one: one.errors,
+    "GB SECONDS": lambda one: one.gb_seconds,
+    "EGRESS BYTES": lambda one: one.egress_bytes,
+    "STORAGE BYTES": lambda one: one.storage_bytes,
+}
+
+
+@app.of_server()
+def usage(
+    session: Session,
+    month: Annotated[str | None, typer.Option(help="Such as 2026-01, else this one.", show_default=False)] = None,
+) -> None:
+    """Show what the projects that the key sees use; with --project one of them."""
+    found = session.client.usage.list(project=session.target.project, month=month)
+    session.output.items(found.data, _COLUMNS)
