@@ -1,55 +1,99 @@
-"""Agents: the model of each project, and what asks it."""
+"""Agents: the model of each project, and what asks it.
+
+Their code is loaded with the first request or step that needs it: a server without agents starts without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
-from isolet.agents.addresses import OutgoingAddresses
-from isolet.agents.agent import AgentPerformer
-from isolet.agents.ai_fields import WithAiFields
-from isolet.agents.chat import Chat
-from isolet.agents.decisions import AiDecision
-from isolet.agents.models import AgentModels
-from isolet.agents.toolbox import Toolboxes
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.assembly.flow_runs import FlowRuns
 from isolet.domain.flows.nodes import NodeType
 from isolet.flows.engine import DECIDE_AI
+from isolet.flows.performer import Performer, StepContext, StepResult
 from isolet.flows.performers.events import Emit
 from isolet.runtime.outgoing import Requests
+
+if TYPE_CHECKING:
+    from isolet.agents.addresses import OutgoingAddresses
+    from isolet.agents.chat import Chat
+    from isolet.agents.models import AgentModels
 
 # Of these, a model may write fields.
 _WRITTEN = (NodeType.SEND_TEXT, NodeType.SEND_TEMPLATE, NodeType.SEND_INTERACTIVE, NodeType.WEBHOOK)
 
 
 def open_agents(core: Core) -> Feature:
-    models = _models(core)
-
     def doors() -> Sequence[object]:
         from isolet.api.native.agent_model import AgentModelDoor  # noqa: PLC0415
 
-        return [AgentModelDoor(models=models)]
+        return [AgentModelDoor(models=_models(core))]
 
     return Feature(doors=doors)
 
 
-def _models(core: Core) -> AgentModels:
-    return AgentModels(
-        database=core.persistence.database, vault=core.persistence.vault, addresses=_outgoing_addresses(core)
-    )
-
-
 def add_agents(core: Core, runs: FlowRuns, emit: Emit) -> None:
     """What asks a model, for the nodes of runs: after those nodes' own performers were added."""
-    requests = Requests(core.runtime.egresses)
-    chat = Chat(model_of=_models(core).opened, requests=requests, clock=core.host.clock)
-    toolboxes = Toolboxes(calls=runs.calls, requests=requests, addresses=_outgoing_addresses(core), emit=emit)
-    runs.performers.add(NodeType.AGENT, AgentPerformer(chat=chat, toolboxes=toolboxes))
-    runs.performers.add(DECIDE_AI, AiDecision(chat=chat))
+    runs.performers.add(NodeType.AGENT, _Later(lambda: _agent(core, runs, emit)))
+    runs.performers.add(DECIDE_AI, _Later(lambda: _decision(core)))
     for kind in _WRITTEN:
-        runs.performers.wrap(kind, lambda performer: WithAiFields(performer, chat=chat))
+        runs.performers.wrap(kind, lambda performer: _Later(partial(_with_fields, core, performer)))
 
 
-def _outgoing_addresses(core: Core) -> OutgoingAddresses:
+class _Later:
+    """A performer that is made, in a thread, when a step needs it."""
+
+    def __init__(self, make: Callable[[], Performer]) -> None:
+        self._make = make
+        self._made: Performer | None = None
+
+    async def perform(self, step: StepContext) -> StepResult:
+        if self._made is None:
+            self._made = await asyncio.to_thread(self._make)
+        return await self._made.perform(step)
+
+
+def _agent(core: Core, runs: FlowRuns, emit: Emit) -> Performer:
+    from isolet.agents.agent import AgentPerformer  # noqa: PLC0415
+    from isolet.agents.toolbox import Toolboxes  # noqa: PLC0415
+
+    requests, addresses = Requests(core.runtime.egresses), _addresses(core)
+    toolboxes = Toolboxes(calls=runs.calls, requests=requests, addresses=addresses, emit=emit)
+    return AgentPerformer(chat=_chat(core), toolboxes=toolboxes)
+
+
+def _decision(core: Core) -> Performer:
+    from isolet.agents.decisions import AiDecision  # noqa: PLC0415
+
+    return AiDecision(chat=_chat(core))
+
+
+def _with_fields(core: Core, performer: Performer) -> Performer:
+    from isolet.agents.ai_fields import WithAiFields  # noqa: PLC0415
+
+    return WithAiFields(performer, chat=_chat(core))
+
+
+def _chat(core: Core) -> Chat:
+    from isolet.agents.chat import Chat  # noqa: PLC0415
+
+    requests = Requests(core.runtime.egresses)
+    return Chat(model_of=_models(core).opened, requests=requests, clock=core.host.clock)
+
+
+def _models(core: Core) -> AgentModels:
+    from isolet.agents.models import AgentModels  # noqa: PLC0415
+
+    vault = core.persistence.vault
+    return AgentModels(database=core.persistence.database, vault=vault, addresses=_addresses(core))
+
+
+def _addresses(core: Core) -> OutgoingAddresses:
+    from isolet.agents.addresses import OutgoingAddresses  # noqa: PLC0415
+
     return OutgoingAddresses(routes=core.registry.routes, own=lambda: core.runtime.addresses.current)
