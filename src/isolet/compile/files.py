@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,31 @@ async def _run(root: Path, sources: Sources, esbuild: Path, wrap: Wrap, *, node:
 
 def _arguments(root: Path, sources: Sources, *, node: bool) -> Sequence[str]:
     packages = {path.split("/")[1] for path in sources.files if path.startswith("node_modules/")}
-    own = [name for name in _BUILT_IN if name not in packages] if node else []
     return [
         str(root / _SRC / sources.entry),
+        *bundling_arguments(node=node, packages=packages),
+        "--tsconfig-raw={}",
+        *(f"--loader:{ending}=copy" for ending in _KINDS),
+        *(f"--loader:{ending}=text" for ending in (".txt", ".html", ".sql")),
+        "--entry-names=function",
+        "--asset-names=[name]-[hash]",
+        f"--outdir={root / _OUT}",
+        f"--metafile={root / _OUT / _META}",
+        "--sourcemap=external",
+        "--sources-content=false",
+        "--log-level=error",
+        "--log-limit=1",
+        "--color=false",
+    ]
+
+
+def bundling_arguments(*, node: bool, packages: Container[str] = ()) -> list[str]:
+    """How imports are found and what the bundle may use, for whoever bundles functions.
+
+    `packages` are those whose names are Node's, and that are meant all the same.
+    """
+    own = [name for name in _BUILT_IN if name not in packages] if node else []
+    return [
         "--bundle",
         "--format=esm",
         "--target=esnext",
@@ -88,20 +110,8 @@ def _arguments(root: Path, sources: Sources, *, node: bool) -> Sequence[str]:
         # V8 has none yet.
         "--supported:decorators=false",
         "--charset=utf8",
-        "--tsconfig-raw={}",
-        *(f"--loader:{ending}=copy" for ending in _KINDS),
-        *(f"--loader:{ending}=text" for ending in (".txt", ".html", ".sql")),
         *("--external:node:*", "--external:cloudflare:*", "--external:workerd:*"),
         *(f"--alias:{name}=node:{name}" for name in own),
-        "--entry-names=function",
-        "--asset-names=[name]-[hash]",
-        f"--outdir={root / _OUT}",
-        f"--metafile={root / _OUT / _META}",
-        "--sourcemap=external",
-        "--sources-content=false",
-        "--log-level=error",
-        "--log-limit=1",
-        "--color=false",
     ]
 
 

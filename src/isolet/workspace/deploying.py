@@ -1,0 +1,207 @@
+"""Brings a project to a server: its migrations, its functions side by side, their schedules, and a probe of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from isolet.client import ApiError, AsyncClient, DeployFailed, NotFound, Refused
+from isolet.contract.functions import FunctionReply
+from isolet.contract.schedules import ScheduleMembers
+from isolet.workspace import migrating
+from isolet.workspace.collecting import Collected, collect
+from isolet.workspace.comparing import Comparison, compare, read_remote
+from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
+from isolet.workspace.model import FunctionConfig, Workspace
+from isolet.workspace.state import State
+
+_PARALLEL = 4
+_WAIT_S = 120
+_PROBE_S = 30.0
+_RECORD_S = 10.0
+_RECORD_POLL_S = 0.05
+
+
+class Outcome(StrEnum):
+    MADE = "made"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """What became of a function. `answered` is the version that answered a probe, `answer` its status.
+
+    `problems` are what failed; `collected` is None where its sources could not be read.
+    """
+
+    name: str
+    outcome: Outcome
+    version: int | None = None
+    answered: int | None = None
+    answer: int | None = None
+    problems: tuple[Problem, ...] = ()
+    collected: Collected | None = None
+    comparison: Comparison | None = None
+    function: FunctionReply | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where to deploy to."""
+
+    client: AsyncClient
+    url: str
+    key: str
+    project: str
+
+
+Tell = Callable[[str], None]
+
+
+class Deploys:
+    """Deploys functions of a workspace. `tell` gets a line for each thing that was done."""
+
+    def __init__(self, server: Server, workspace: Workspace, esbuild: Path, *, tell: Tell = lambda _: None) -> None:
+        self._server = server
+        self._workspace = workspace
+        self._esbuild = esbuild
+        self._tell = tell
+        self._places = asyncio.Semaphore(_PARALLEL)
+
+    async def compare(self, function: FunctionConfig, state: State) -> Comparison:
+        """Raises SourcesFailed, WorkspaceError, ApiError."""
+        async with self._places:
+            collected = await collect(self._esbuild, self._workspace.root, function)
+            remote = await read_remote(self._server.client, self._server.project, function.name)
+            forgotten = state.forgotten_variables(function.name, function.variables)
+            return await asyncio.to_thread(compare, function, collected, remote, forgotten=forgotten)
+
+    async def migrate(self) -> None:
+        """Apply what is not applied. Raises WorkspaceError, ApiError."""
+        client, project, root = self._server.client, self._server.project, self._workspace.root
+        for migrations in self._workspace.migrations:
+            for name in await migrating.pending(client, project, root, migrations):
+                await migrating.apply(client, project, root, migrations, name)
+                self._tell(f"{migrations.database}: applied {name}")
+
+    async def pending_migrations(self) -> list[str]:
+        client, project, root = self._server.client, self._server.project, self._workspace.root
+        return [
+            f"{one.database}: {name} is not applied"
+            for one in self._workspace.migrations
+            for name in await migrating.pending(client, project, root, one)
+        ]
+
+    async def deploy(
+        self, functions: Sequence[FunctionConfig], state: State, *, force: bool = False, probe: bool = True
+    ) -> list[Deployed]:
+        """All of them, whatever becomes of one. Raises nothing that is about one function only."""
+        await self.migrate()
+        return list(await asyncio.gather(*(self._deploy(one, state, force, probe) for one in functions)))
+
+    async def _deploy(self, function: FunctionConfig, state: State, force: bool, probe: bool) -> Deployed:
+        try:
+            comparison = await self.compare(function, state)
+            done = await self._put(comparison, force)
+            state.deployed(function.name, done.version, comparison.collected, function.variables)
+            return await self._probed(done) if probe else done
+        except SourcesFailed as exc:
+            return Deployed(name=function.name, outcome=Outcome.FAILED, problems=exc.problems)
+        except DeployFailed as exc:
+            return Deployed(name=function.name, outcome=Outcome.FAILED, problems=(_problem(exc),))
+        except (Refused, WorkspaceError) as exc:
+            text = exc.text if isinstance(exc, Refused) else exc.message
+            return Deployed(name=function.name, outcome=Outcome.FAILED, problems=(Problem(message=text),))
+
+    async def _put(self, comparison: Comparison, force: bool) -> Deployed:
+        name, remote = comparison.function.name, comparison.remote
+        if not (comparison.changes or force) and remote is not None:
+            return Deployed(
+                name=name,
+                outcome=Outcome.UNCHANGED,
+                version=remote.reply.version,
+                collected=comparison.collected,
+                comparison=comparison,
+                function=remote.reply,
+            )
+        async with self._places:
+            if comparison.deploys or force or remote is None:
+                put = self._server.client.functions.put_named
+                reply = await put(self._server.project, name, comparison.definition, wait=_WAIT_S)
+            else:
+                reply = remote.reply
+            if reply.status != "deployed":
+                raise WorkspaceError(f"the deploy has not ended within {_WAIT_S} s: its status is {reply.status}")
+            await self._put_schedules(reply.id, comparison)
+        return Deployed(
+            name=name,
+            outcome=Outcome.MADE if remote is None else Outcome.CHANGED,
+            version=reply.version,
+            collected=comparison.collected,
+            comparison=comparison,
+            function=reply,
+        )
+
+    async def _put_schedules(self, function_id: str, comparison: Comparison) -> None:
+        schedules = self._server.client.schedules
+        for before in comparison.schedules_to_delete:
+            await schedules.delete(before.id)
+        for wanted, there in comparison.schedules_to_put:
+            members = ScheduleMembers(wanted.to_json())
+            if there is None:
+                await schedules.create(function_id, members)
+            else:
+                await schedules.update(there.id, members)
+
+    async def _probed(self, done: Deployed) -> Deployed:
+        """With the version that answers a HEAD request at the function's public address now."""
+        if done.function is None or done.function.access == "none":
+            return done
+        address = function_url(self._server.url, self._server.project, done.function.slug)
+        async with httpx.AsyncClient(timeout=_PROBE_S, trust_env=False) as http:
+            try:
+                reply = await http.head(address, headers={"X-API-Key": self._server.key})
+            except httpx.HTTPError:
+                return done
+        invocation = reply.headers.get("x-invocation-id")
+        if invocation is None:
+            return done
+        return replace(done, answer=reply.status_code, answered=await self._version_of(invocation))
+
+    async def _version_of(self, invocation_id: str) -> int | None:
+        """Records are written a moment after the reply."""
+        deadline = time.monotonic() + _RECORD_S
+        while time.monotonic() < deadline:
+            try:
+                return (await self._server.client.invocations.get(invocation_id)).version
+            except NotFound:
+                await asyncio.sleep(_RECORD_POLL_S)
+            except ApiError:
+                return None
+        return None
+
+
+def function_url(url: str, project: str, slug: str) -> str:
+    return f"{url.rstrip('/')}/f/{quote(project, safe='')}/{quote(slug, safe='')}"
+
+
+def _problem(error: DeployFailed) -> Problem:
+    details: Mapping[str, object] = error.details
+    line, column = details.get("line"), details.get("column")
+    file, text = details.get("file"), details.get("text")
+    return Problem(
+        message=error.text,
+        file=file if isinstance(file, str) else None,
+        line=line if isinstance(line, int) else None,
+        column=column if isinstance(column, int) else None,
+        text=text if isinstance(text, str) else None,
+    )
