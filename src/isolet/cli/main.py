@@ -18,6 +18,7 @@ VARIABLE = "_ISOLET_COMPLETE"
 class _Root(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "serve": Entry("serve", "Start the platform."),
+        "deploy": Entry("deploy", "Deploy the functions of a project on disk."),
         "invoke": Entry("invoke", "Call a function."),
         "logs": Entry("logs", "Show what functions print."),
         "functions": Entry("functions", "Functions and their versions."),

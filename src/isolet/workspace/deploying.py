@@ -27,6 +27,7 @@ _WAIT_S = 120
 _PROBE_S = 30.0
 _RECORD_S = 10.0
 _RECORD_POLL_S = 0.05
+_NO_NODE = 'No such module "node:'
 
 
 class Outcome(StrEnum):
@@ -144,7 +145,7 @@ class Deploys:
             await self._put_schedules(reply.id, comparison)
         return Deployed(
             name=name,
-            outcome=Outcome.MADE if remote is None else Outcome.CHANGED,
+            outcome=Outcome.MADE if remote is None or remote.reply.version is None else Outcome.CHANGED,
             version=reply.version,
             collected=comparison.collected,
             comparison=comparison,
@@ -198,8 +199,9 @@ def _problem(error: DeployFailed) -> Problem:
     details: Mapping[str, object] = error.details
     line, column = details.get("line"), details.get("column")
     file, text = details.get("file"), details.get("text")
+    hint = ": add nodejs_compat to compatibility_flags" if _NO_NODE in error.text else ""
     return Problem(
-        message=error.text,
+        message=error.text.rstrip(".") + hint if hint else error.text,
         file=file if isinstance(file, str) else None,
         line=line if isinstance(line, int) else None,
         column=column if isinstance(column, int) else None,
