@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, Row, func, select, text
 
+from isolet.database.plain_sql import LOCK, execute, insert_rows
 from isolet.database.schema import execution_events, execution_steps, executions, flow_graphs
 from isolet.database.workflows import count_execution
 from isolet.domain.flows.executions import (
@@ -28,10 +29,21 @@ from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.runs import RunStatus, StepStatus
 from isolet.domain.jobs import Job
 from isolet.errors import NotFound
-from isolet.ids import ExecutionId, JobId, ProjectId, StepId, WorkflowId
+from isolet.ids import ExecutionId, ProjectId, StepId, WorkflowId
 
 LIGHT = tuple(column for column in executions.columns if column.name != "state")
 _STEP = tuple(column for column in execution_steps.columns if column.name not in ("undo", "execution_id"))
+_LIGHT_NAMES = tuple(column.name for column in LIGHT)
+_STEP_NAMES = tuple(column.name for column in _STEP)
+_GET = f"SELECT {', '.join(_LIGHT_NAMES)} FROM executions WHERE id = ?"  # noqa: S608
+_GET_LOCKED = _GET + LOCK
+_GET_WITH_STEP = (
+    f"SELECT {', '.join(f'executions.{name}' for name in (*_LIGHT_NAMES, 'state'))}, "  # noqa: S608
+    f"{', '.join(f'execution_steps.{name} AS step_{name}' for name in (*_STEP_NAMES, 'undo'))} "
+    "FROM executions JOIN execution_steps ON execution_steps.id = executions.step_id WHERE executions.id = ?"
+)
+_NEWEST_EVENTS = "SELECT type, payload FROM execution_events WHERE execution_id = ? ORDER BY number DESC LIMIT ?"
+_ROWS_A_STATEMENT = 50
 _OPEN = text("ended_at_ms IS NULL")
 _TRUNCATED = '{"truncated":true}'
 
@@ -71,7 +83,7 @@ def insert_draft(connection: Connection, draft: Draft) -> None:
     counters, _ = _kept_events(none, draft.events)
     size = size_of(len(state), steps=len(draft.steps), undo_bytes=0, **counters)
     values = {**_values(execution), **counters, "undo_bytes": 0, "state": state, "size_bytes": size}
-    connection.execute(insert(executions).values(values))
+    insert_rows(connection, "executions", [values])
     for step in draft.steps:
         insert_step(connection, execution.id, step)
     insert_events(connection, execution.id, none, draft.events)
@@ -95,25 +107,24 @@ def keep_graph(connection: Connection, graph_id: str, project_id: ProjectId, gra
 
 
 def insert_step(connection: Connection, execution_id: ExecutionId, step: Step) -> None:
-    connection.execute(
-        insert(execution_steps).values(
-            id=step.id,
-            execution_id=execution_id,
-            number=step.number,
-            node_id=step.node_id,
-            node_type=step.node_type.value,
-            visit=step.visit,
-            status=step.status.value,
-            attempts=step.attempts,
-            started_at_ms=step.started_at_ms,
-            ended_at_ms=step.ended_at_ms,
-            invocation_id=step.invocation_id,
-            error=step.error,
-            edge_label=step.edge_label,
-            superseded=step.superseded,
-            undo="{}",
-        )
-    )
+    row = {
+        "id": step.id,
+        "execution_id": execution_id,
+        "number": step.number,
+        "node_id": step.node_id,
+        "node_type": step.node_type.value,
+        "visit": step.visit,
+        "status": step.status.value,
+        "attempts": step.attempts,
+        "started_at_ms": step.started_at_ms,
+        "ended_at_ms": step.ended_at_ms,
+        "invocation_id": step.invocation_id,
+        "error": step.error,
+        "edge_label": step.edge_label,
+        "superseded": step.superseded,
+        "undo": "{}",
+    }
+    insert_rows(connection, "execution_steps", [row])
 
 
 def insert_events(
@@ -121,9 +132,9 @@ def insert_events(
 ) -> dict[str, int]:
     """The counters of the run after it, `events` and `events_bytes`."""
     after, kept = _kept_events(before, events)
-    if kept:
-        rows = [_event_row(execution_id, number, event, payload) for number, event, payload in kept]
-        connection.execute(insert(execution_events), rows)
+    rows = [_event_row(execution_id, number, event, payload) for number, event, payload in kept]
+    for first in range(0, len(rows), _ROWS_A_STATEMENT):
+        insert_rows(connection, "execution_events", rows[first : first + _ROWS_A_STATEMENT])
     return after
 
 
@@ -163,11 +174,21 @@ def _event_row(execution_id: ExecutionId, number: int, event: NewEvent, payload:
 
 def get_execution(connection: Connection, execution_id: str, *, for_update: bool = False) -> Execution:
     """Raises NotFound."""
-    query = select(*LIGHT).where(executions.c.id == execution_id)
-    row = connection.execute(query.with_for_update() if for_update else query).one_or_none()
+    row = execute(connection, _GET_LOCKED if for_update else _GET, [execution_id]).one_or_none()
     if row is None:
         raise NotFound("Execution not found")
-    return read_execution(row)
+    return read_execution(row._mapping)
+
+
+def get_with_step(connection: Connection, execution_id: str) -> tuple[Execution, State, Step, dict[str, Any] | None]:
+    """A run with its newest step, and how that one's changes of variables are taken back. Raises NotFound."""
+    row = execute(connection, _GET_WITH_STEP, [execution_id]).one_or_none()
+    if row is None:
+        raise NotFound("Execution not found")
+    told = row._mapping
+    step = {name: told[f"step_{name}"] for name in _STEP_NAMES}
+    undo = told["step_undo"]
+    return read_execution(told), read_state(told["state"]), read_step(step), None if undo is None else read_undo(undo)
 
 
 def get_state(connection: Connection, execution_id: str) -> State:
@@ -191,7 +212,7 @@ def get_step(connection: Connection, step_id: StepId) -> tuple[Step, dict[str, A
     row = connection.execute(select(execution_steps).where(execution_steps.c.id == step_id)).one_or_none()
     if row is None:
         raise NotFound("Step not found")
-    return read_step(row), None if row.undo is None else read_undo(row.undo)
+    return read_step(row._mapping), None if row.undo is None else read_undo(row.undo)
 
 
 def read_undo(undo: str) -> dict[str, Any]:
@@ -201,18 +222,13 @@ def read_undo(undo: str) -> dict[str, Any]:
 def list_steps(connection: Connection, execution_id: str) -> list[Step]:
     """In the order in which they were made."""
     query = select(*_STEP).where(execution_steps.c.execution_id == execution_id).order_by(execution_steps.c.number)
-    return [read_step(row) for row in connection.execute(query)]
+    return [read_step(row._mapping) for row in connection.execute(query)]
 
 
 def newest_events(connection: Connection, execution_id: str, limit: int) -> Sequence[Mapping[str, Any]]:
     """Types and payloads of the newest events, oldest first."""
-    query = (
-        select(execution_events.c.type, execution_events.c.payload)
-        .where(execution_events.c.execution_id == execution_id)
-        .order_by(execution_events.c.number.desc())
-        .limit(limit)
-    )
-    return [{"event_type": name, "payload": json.loads(told)} for name, told in connection.execute(query)][::-1]
+    rows = execute(connection, _NEWEST_EVENTS, [execution_id, limit]).all()
+    return [{"event_type": name, "payload": json.loads(told)} for name, told in reversed(rows)]
 
 
 def get_event(connection: Connection, event_id: str) -> Event:
@@ -258,7 +274,7 @@ def list_executions(
     else:
         query = query.where(executions.c.id > after).order_by(executions.c.id)
         rows = list(connection.execute(query))[::-1]
-    return [read_execution(row) for row in rows]
+    return [read_execution(row._mapping) for row in rows]
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
@@ -286,16 +302,12 @@ def open_runs(connection: Connection, project_id: ProjectId) -> tuple[int, int]:
     return int(count), int(size)
 
 
-def read_execution(row: Row[Any]) -> Execution:
-    values = dict(row._mapping)
-    values["id"] = ExecutionId(row.id)
-    values["project_id"] = ProjectId(row.project_id)
-    values["status"] = RunStatus(row.status)
-    values["pause"] = None if row.pause is None else Pause(row.pause)
-    values["node_type"] = None if row.node_type is None else NodeType(row.node_type)
-    values["job_id"] = None if row.job_id is None else JobId(row.job_id)
-    values["step_id"] = None if row.step_id is None else StepId(row.step_id)
-    values["error"] = None if row.error is None else json.loads(row.error)
+def read_execution(row: Mapping[Any, Any]) -> Execution:
+    values = {name: row[name] for name in _LIGHT_NAMES}
+    values["status"] = RunStatus(values["status"])
+    for name, kind in (("pause", Pause), ("node_type", NodeType), ("error", json.loads)):
+        if values[name] is not None:
+            values[name] = kind(values[name])
     return Execution(**values)
 
 
@@ -327,22 +339,14 @@ def _values(execution: Execution) -> dict[str, Any]:
     }
 
 
-def read_step(row: Row[Any]) -> Step:
-    return Step(
-        id=StepId(row.id),
-        number=row.number,
-        node_id=row.node_id,
-        node_type=NodeType(row.node_type),
-        visit=row.visit,
-        status=StepStatus(row.status),
-        attempts=row.attempts,
-        started_at_ms=row.started_at_ms,
-        ended_at_ms=row.ended_at_ms,
-        invocation_id=row.invocation_id,
-        error=row.error,
-        edge_label=row.edge_label,
-        superseded=row.superseded,
-    )
+def read_step(row: Mapping[Any, Any]) -> Step:
+    values = {name: row[name] for name in _STEP_NAMES}
+    values |= {
+        "node_type": NodeType(values["node_type"]),
+        "status": StepStatus(values["status"]),
+        "superseded": bool(values["superseded"]),
+    }
+    return Step(**values)
 
 
 def _event(row: Row[Any]) -> Event:

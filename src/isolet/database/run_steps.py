@@ -11,15 +11,19 @@ from sqlalchemy import Connection, select, update
 from isolet.database import executions as stored
 from isolet.database.conclusions import JoinRefused
 from isolet.database.executions import Draft
+from isolet.database.plain_sql import execute, update_row
 from isolet.database.schema import execution_steps, executions
 from isolet.domain.flows.executions import UNDO_MAX_BYTES, Execution, NewEvent, Pause, State, Step, event_payload
 from isolet.domain.flows.flow_jobs import parent_job
+from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.run_variables import dump
 from isolet.domain.flows.runs import RunStatus, StepStatus
 from isolet.domain.jobs import Job
 from isolet.errors import NotFound
 from isolet.ids import ExecutionId, JobId, StepId, new_id
 
+# Nodes that tell somebody what the run did before.
+_SHOWN_EVENTS = (NodeType.FUNCTION, NodeType.DECIDE, NodeType.AGENT)
 _COUNTERS = ("steps", "events", "events_bytes", "undo_bytes")
 NOT_ITS_TURN = "the run went on without this step"
 
@@ -60,14 +64,13 @@ class Advance:
 
 def load(connection: Connection, execution_id: ExecutionId, *, events: int, known: frozenset[str]) -> Loaded:
     """All that a run's newest step needs. `known` are ids of graphs that need not be read. Raises NotFound."""
-    execution = stored.get_execution(connection, execution_id)
-    step, undo = stored.get_step(connection, execution.step_id or StepId(""))
+    execution, state, step, undo = stored.get_with_step(connection, execution_id)
     return Loaded(
         execution=execution,
-        state=stored.get_state(connection, execution_id),
+        state=state,
         step=step,
         undo=undo,
-        events=stored.newest_events(connection, execution_id, events),
+        events=stored.newest_events(connection, execution_id, events) if execution.node_type in _SHOWN_EVENTS else (),
         graph=None if execution.graph_id in known else stored.get_graph(connection, execution.graph_id),
     )
 
@@ -75,11 +78,10 @@ def load(connection: Connection, execution_id: ExecutionId, *, events: int, know
 def advance(connection: Connection, change: Advance) -> list[Job]:
     """Write it; the jobs that follow besides the next step's. Raises JoinRefused when it is not the run's own job."""
     before = owned(connection, change.execution_id, change.job_id)
-    table = execution_steps
     step, values = dict(change.step), dict(change.run)
     if change.undo is not None:
         values["undo_bytes"] = _keep_undo(connection, change, before.undo_bytes, step)
-    connection.execute(update(table).where(table.c.id == change.step_id).values(step))
+    update_row(connection, "execution_steps", change.step_id, step)
     if change.next_step is not None:
         stored.insert_step(connection, change.execution_id, change.next_step)
     if change.state is not None:
@@ -88,6 +90,11 @@ def advance(connection: Connection, change: Advance) -> list[Job]:
         values["last_event_at_ms"] = change.events[-1].at_ms
     write_run(connection, before, values, change.events)
     return _follow(connection, change)
+
+
+def delete_job(connection: Connection, job_id: JobId) -> None:
+    """A job whose step tells all that it does."""
+    execute(connection, "DELETE FROM jobs WHERE id = ?", [job_id])
 
 
 def owned(connection: Connection, execution_id: ExecutionId, job_id: JobId) -> Execution:
@@ -217,4 +224,4 @@ def write_run(connection: Connection, before: Execution, values: Mapping[str, An
     counters = {"events": before.events, "events_bytes": before.events_bytes}
     after = {**values, **stored.insert_events(connection, before.id, counters, events)}
     after["size_bytes"] = _size_after(before, after)
-    connection.execute(update(executions).where(executions.c.id == before.id).values(after))
+    update_row(connection, "executions", before.id, after)

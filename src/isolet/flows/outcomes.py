@@ -12,8 +12,7 @@ from isolet.database import run_steps
 from isolet.database.conclusions import Outcome
 from isolet.database.connection import Connection
 from isolet.database.executions import Draft
-from isolet.database.jobs import delete_jobs
-from isolet.database.run_steps import Advance
+from isolet.database.run_steps import Advance, delete_job
 from isolet.domain.flows.executions import ROWS_MAX, State, dump_state
 from isolet.domain.flows.flow_jobs import Asked, flow_job, parent_job
 from isolet.domain.flows.graph import NEXT
@@ -239,7 +238,7 @@ def _join(connection: Connection, job: Job, change: Advance) -> list[Job]:
     jobs = run_steps.advance(connection, change)
     if job.state.ended:
         # The step tells all of it.
-        delete_jobs(connection, [job.id])
+        delete_job(connection, job.id)
     return jobs
 
 
