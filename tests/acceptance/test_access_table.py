@@ -16,6 +16,8 @@ from isolet.domain.access import Role
 from tests.support.access_tables import ROWS, TABLES, Row
 from tests.support.kapso import Kapso
 from tests.support.server import Server
+from tests.support.waiting import wait_until
+from tests.support.workflows import a_line, a_node
 
 V1 = "/isolet/v1"
 CODE = "export default { fetch: () => new Response('hello') }"
@@ -47,8 +49,11 @@ _BODIES: dict[tuple[str, str], Any] = {
             ("PATCH", base + "/{workflow_id}", {"workflow": {"name": "stolen"}}),
             ("POST", base + "/{workflow_id}/triggers", {"trigger": {"trigger_type": "api_call"}}),
             ("PUT", base + "/{workflow_id}/triggers", {"triggers": []}),
+            ("POST", base + "/{workflow_id}/executions", {"workflow_execution": {"phone_number": "1"}}),
         )
     },
+    ("POST", "/platform/v1/workflow_executions/{execution_id}/resume"): {"message": {"data": "stolen"}},
+    ("PATCH", "/platform/v1/workflow_executions/{execution_id}"): {"workflow_execution": {"status": "ended"}},
     ("PATCH", "/platform/v1/triggers/{workflow_trigger_id}"): {"trigger": {"active": False}},
     ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
     ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
@@ -109,7 +114,8 @@ class Victim:
         app, kapso = f"/v1/{self.values['slug']}", f"/platform/v1/functions/{self.values['function_id']}"
         paths += [app + "/env", f"{app}/functions/{self.values['name']}", kapso, kapso + "/secrets"]
         workflow = f"/platform/v1/workflows/{self.values['workflow_id']}"
-        paths += [workflow + "/definition", workflow + "/triggers"]
+        paths += [workflow + "/definition", workflow + "/triggers", workflow + "/executions"]
+        paths += [f"/platform/v1/workflow_executions/{self.values['execution_id']}"]
         # A request that is refused uses its key, too.
         return [_without_last_use(self.root.get(path).json()) for path in paths]
 
@@ -139,7 +145,14 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         schedule = admin.post(f"{V1}/functions/{function_id}/schedules", json={"cron": "0 0 1 1 *"})
         trigger = admin.post(f"/spaces/{slug}/triggers", json={"type": "mqtt"})
         workflows = "/platform/v1/workflows"
-        workflow_id = admin.post(workflows, json={"workflow": {"name": "Own"}}).json()["data"]["id"]
+        own = {"name": "Own", "definition": a_line(a_node("wait", "wait_for_response"))}
+        workflow_id = admin.post(workflows, json={"workflow": own}).json()["data"]["id"]
+        active = admin.patch(f"{workflows}/{workflow_id}", json={"workflow": {"status": "active"}})
+        assert active.is_success, active.text
+        started = admin.post(f"{workflows}/{workflow_id}/executions", json={"workflow_execution": {}}).json()["data"]
+        execution = f"/platform/v1/workflow_executions/{started['id']}"
+        wait_until(lambda: admin.get(execution).json()["data"]["status"] == "waiting", what="the run to wait")
+        event_id = admin.get(execution + "/events").json()["data"][0]["id"]
         by_call = {"trigger": {"trigger_type": "api_call"}}
         started_by = admin.post(f"{workflows}/{workflow_id}/triggers", json=by_call)
         values = {
@@ -156,6 +169,8 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
             "schedule_id": schedule.json()["id"],
             "trigger_id": trigger.json()["id"],
             "workflow_id": workflow_id,
+            "execution_id": started["id"],
+            "event_id": event_id,
             "workflow_trigger_id": started_by.json()["data"]["id"],
         }
         yield Victim(

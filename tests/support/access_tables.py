@@ -83,8 +83,8 @@ _BUTTERBASE_CODES = {
     "RESOURCE_NOT_FOUND": "not_found",
 }
 # Doors of one of Kapso's bases only.
-_OLDER = ("OlderKapsoFunctions", "OlderWorkflowsDoor")
-_NEWER = ("WorkflowsDoor", "WorkflowTriggersDoor", "WorkflowVariablesDoor", "ProvidersDoor")
+_OLDER = ("OlderKapsoFunctions", "OlderWorkflowsDoor", "OlderExecutionsDoor")
+_NEWER = ("WorkflowsDoor", "WorkflowTriggersDoor", "WorkflowVariablesDoor", "ProvidersDoor", "ExecutionsDoor")
 TABLES = {
     "/isolet/v1": read_table("/isolet/v1", "isolet.api.native", _native),
     "/platform/v1": read_table("/platform/v1", "isolet.api.kapso", _kapso, without=_OLDER),
