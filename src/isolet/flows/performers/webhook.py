@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from isolet.domain.flows.run_variables import assigned, dump
 from isolet.domain.flows.templates import as_text
+from isolet.domain.invocations import storable
 from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import STEP_KEY_HEADER, read_json
 from isolet.flows.performer import Failed, Next, StepContext, StepResult
@@ -77,7 +78,7 @@ def _request(step: StepContext) -> Outgoing:
 
 def address_of(text: str) -> str:
     """The address in ASCII. Raises InvalidInput for what is none."""
-    address = quote(text.strip(), safe=_URL_CHARS, errors="replace").partition("#")[0]
+    address = quote(storable(text.strip()), safe=_URL_CHARS).partition("#")[0]
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
