@@ -1,0 +1,176 @@
+"""Agents and decisions of models in running workflows, against a scripted model server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.kapso import Kapso
+from tests.support.model_server import ModelServer, Raw, Says
+from tests.support.projects import Project, new_project
+from tests.support.server import Server
+from tests.support.waiting import wait_until
+from tests.support.workflows import START, WorkflowsApi, a_line, a_node
+
+CHECK_ORDER = """
+export default {
+  async fetch(request) {
+    const { input, execution_context } = await request.json();
+    return Response.json({ status: "shipped", id: input.order_id, vars: { shop: execution_context.vars.shop + "!" } });
+  }
+}
+"""
+SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
+
+
+class Agents(WorkflowsApi):
+    def run(self, workflow_id: str, status: str, **variables: Any) -> Any:
+        """A run, once it has that status."""
+        sent = {"workflow_execution": {"phone_number": "+15550100", "variables": variables}}
+        run_id = self("POST", f"/workflows/{workflow_id}/executions", sent, status=202)["id"]
+        return self.reached(run_id, status)
+
+    def reached(self, run_id: str, status: str) -> Any:
+        def found() -> Any:
+            run = self("GET", f"/workflow_executions/{run_id}")
+            assert run["status"] in (status, "running", "waiting"), run["error_details"]
+            return run if run["status"] == status else None
+
+        return wait_until(found, timeout_s=120, what=f"the run to be {status}")
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def home(calling_server: Server, model: ModelServer) -> Iterator[Project]:
+    with calling_server.client() as root, new_project(calling_server, root) as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def agents(home: Project, model: ModelServer) -> Agents:
+    api = Agents(home.client)
+    line = a_line(a_node("helper", "agent", system_prompt="Help."))
+    workflow = api.create("Early", line)
+    said = api.refused("PATCH", f"/workflows/{workflow['id']}", {"workflow": {"status": "active"}})
+    assert "node helper: the project has no model for agents" in said
+    settings = {"base_url": model.url, "model": "test-model", "api_key_secret": "sk-of-the-test"}
+    assert home.client.put(f"/isolet/v1/projects/{home.slug}/model", json=settings).status_code == 200
+    return api
+
+
+@pytest.fixture(scope="module")
+def function_id(home: Project) -> str:
+    return Kapso(home.client).deployed(CHECK_ORDER, "Check order")
+
+
+def events(run: Any, name: str) -> list[Any]:
+    return [event["payload"] for event in run["events"] if event["event_type"] == name]
+
+
+def test_an_agent_calls_functions_and_the_run_goes_on(agents: Agents, model: ModelServer, function_id: str) -> None:
+    tool = {"name": "check_order", "description": "Where is it", "function_id": function_id, "input_schema": SCHEMA}
+    agent = a_node(
+        "helper",
+        "agent",
+        system_prompt="Help customers of {{vars.shop}}.",
+        flow_agent_function_tools=[tool],
+        save_response_to="answer",
+    )
+    after = a_node("after", "set_variable", variable_name="last", variable_value="{{vars.answer}}")
+    workflow = agents.create("Helper", a_line(agent, after), active=True)
+    model.says(
+        Says(calls=[("check_order", {"order_id": "7"}), ("check_order", "{nonsense")]), Says(text="It was shipped.")
+    )
+    run = agents.run(workflow["id"], "ended", shop="Oil")
+    assert run["execution_context"]["vars"] == {"shop": "Oil!", "answer": "It was shipped.", "last": "It was shipped."}
+    assert model.headers["authorization"] == "Bearer sk-of-the-test"
+    assert model.asked[0]["messages"][0]["content"].startswith("Help customers of Oil.")
+    good, bad = events(run, "agent_tool_called")
+    assert (good["is_error"], bad["is_error"], bad["kind"]) == (False, True, "function")
+    record = agents.client.get(f"/isolet/v1/invocations/{good['invocation_id']}").json()
+    assert (record["kind"], record["status"]) == ("flow", "succeeded")
+    assert [one["usage"]["total_tokens"] for one in events(run, "agent_model_called")] == [15, 15]
+
+
+def test_an_agent_waits_for_an_answer(agents: Agents, model: ModelServer) -> None:
+    workflow = agents.create("Asks", a_line(a_node("asks", "agent", system_prompt="Ask.")), active=True)
+    model.says(Says(calls=[("enter_waiting", {})]), Says(calls=[("complete_task", {"summary": "blue it is"})]))
+    run = agents.run(workflow["id"], "waiting")
+    answer = {"message": {"data": {"text": "blue"}}}
+    agents("POST", f"/workflow_executions/{run['id']}/resume", answer)
+    run = agents.reached(run["id"], "ended")
+    assert model.asked[-1]["messages"][-1] == {"role": "user", "content": "blue"}
+    assert run["execution_context"]["vars"]["last_user_input"] == {"text": "blue"}
+
+
+def test_a_model_decides(agents: Agents, model: ModelServer) -> None:
+    conditions = [{"label": "vip", "description": "spends much"}, {"label": "other"}]
+    nodes = [
+        START,
+        a_node("decides", "decide", decision_type="ai", conditions=conditions),
+        *(a_node(name, "set_variable", variable_name="took", variable_value=name) for name in ("vip", "other")),
+    ]
+    edges = [
+        {"source": "start", "target": "decides"},
+        *({"source": "decides", "target": name, "label": name} for name in ("vip", "other")),
+    ]
+    workflow = agents.create("Decides", {"nodes": nodes, "edges": edges}, active=True)
+    model.says(Says(calls=[("choose_edge", {"label": "other", "reasoning": "spent nothing"})]))
+    run = agents.run(workflow["id"], "ended", spent=0)
+    assert run["execution_context"]["vars"]["took"] == "other"
+    model.says(Says(text="Both, I would say."))
+    run = agents.run(workflow["id"], "failed")
+    assert "named no edge of the node: Both, I would say." in run["error_details"]["message"]
+    assert "decides" in json.dumps(run["error_details"])
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (Raw(body=b"<h1>Welcome</h1>", headers={"content-type": "text/html"}), "no JSON object: <h1>Welcome</h1>"),
+        (Raw(status=401, body=b'{"error": {"message": "bad key sk-of-the-test"}}'), "bad key ***"),
+        (Says(calls=[("get_execution_metadata", {})]), "was not done after 3 iterations"),
+    ],
+)
+def test_a_model_that_goes_wrong_fails_the_run_and_no_other(
+    agents: Agents, model: ModelServer, said: Says | Raw, text: str
+) -> None:
+    line = a_line(a_node("helper", "agent", system_prompt="Help.", max_iterations=3))
+    workflow = agents.create("Goes wrong", line, active=True)
+    plain = agents.create(
+        "Plain", a_line(a_node("set", "set_variable", variable_name="a", variable_value="b")), active=True
+    )
+    model.says(said)
+    run = agents.run(workflow["id"], "failed")
+    assert text in run["error_details"]["message"]
+    assert agents.run(plain["id"], "ended")["execution_context"]["vars"] == {"a": "b"}
+
+
+def test_an_agent_is_a_client_of_this_servers_own_tools(
+    agents: Agents, model: ModelServer, home: Project, function_id: str
+) -> None:
+    tool = {"description": "Where is it", "input_schema": SCHEMA}
+    assert home.client.patch(f"/isolet/v1/functions/{function_id}", json={"tool": tool}).status_code == 200
+    server = {
+        "name": "shop",
+        "url": f"{home.server.url}/isolet/v1/projects/{home.slug}/mcp",
+        "headers": {"Authorization": f"Bearer {home.key('invoke')}"},
+    }
+    line = a_line(a_node("helper", "agent", system_prompt="Help.", flow_agent_mcp_servers=[server]))
+    workflow = agents.create("Speaks MCP", line, active=True)
+    model.says(Says(calls=[("check-order", {"order_id": "7"}), ("check-order", {})]), Says(text="done"))
+    run = agents.run(workflow["id"], "ended")
+    good, bad = events(run, "agent_tool_called")
+    assert (good["kind"], good["is_error"], bad["is_error"]) == ("mcp", False, True)
+    assert json.loads(good["result"])["status"] == "shipped"
+    assert "'order_id' is a required property" in bad["result"]
+    assert not httpx.codes.is_error(home.client.get(f"/isolet/v1/projects/{home.slug}/tools").status_code)
