@@ -145,10 +145,9 @@ def test_a_model_that_goes_wrong_fails_the_run_and_no_other(
     agents: Agents, model: ModelServer, said: Says | Raw, text: str
 ) -> None:
     line = a_line(a_node("helper", "agent", system_prompt="Help.", max_iterations=3))
-    workflow = agents.create("Goes wrong", line, active=True)
-    plain = agents.create(
-        "Plain", a_line(a_node("set", "set_variable", variable_name="a", variable_value="b")), active=True
-    )
+    workflow = agents.create(f"Goes wrong: {text}", line, active=True)
+    line = a_line(a_node("set", "set_variable", variable_name="a", variable_value="b"))
+    plain = agents.create(f"Plain: {text}", line, active=True)
     model.says(said)
     run = agents.run(workflow["id"], "failed")
     assert text in run["error_details"]["message"]
