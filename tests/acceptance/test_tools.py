@@ -247,7 +247,7 @@ def test_messages_that_are_none(shop: Project, body: bytes, status: int, code: i
     }
     reply = shop.client.post(f"/isolet/v1/projects/{shop.slug}/mcp", content=body, headers=headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code), reply.text
-    large = shop.client.post(f"/isolet/v1/projects/{shop.slug}/mcp", content=b" " * 2_000_000, headers=headers)
+    large = shop.client.post(f"/isolet/v1/projects/{shop.slug}/mcp", content=b" " * 400_000, headers=headers)
     assert large.status_code == 413
 
 
@@ -256,3 +256,24 @@ def test_roles(shop: Project, server: Server) -> None:
         assert reader.get(f"/isolet/v1/projects/{shop.slug}/tools").status_code == 200
         assert call(shop, "echo", {"say": "hi"}, reader).status_code == 403
         assert call(shop, "echo", {"say": "hi"}, caller).status_code == 200
+
+
+def test_a_list_of_many_large_tools_comes_in_pages(server: Server, root: httpx.Client) -> None:
+    """Clients follow `nextCursor`; no page is large."""
+    large = {"type": "object", "description": "x" * 16_000}
+    with new_project(server, root) as project:
+        code = "export default { fetch: () => new Response('ok') }"
+        names = [f"tool-{number:02}" for number in range(10)]
+        for name in names:
+            put(project.client, project.slug, name, code=code, tool={"input_schema": large})
+        found: list[str] = []
+        params: dict[str, Any] = {}
+        while len(found) < 20:
+            reply = mcp(project, "tools/list", params)
+            told = reply.json()["result"]
+            assert len(reply.content) < 150_000
+            found += [tool["name"] for tool in told["tools"]]
+            if "nextCursor" not in told:
+                break
+            params = {"cursor": told["nextCursor"]}
+        assert found == names

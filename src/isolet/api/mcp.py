@@ -6,8 +6,9 @@ so the door imports this module when the first message comes. Each message has a
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from isolet.ids import ProjectId
 from isolet.tools.service import Tools
 
 _PAGE = 100
+_PAGE_CHARS = 131_072
 
 
 @dataclass(slots=True)
@@ -65,9 +67,8 @@ async def answer(
 def _server(tools: Tools, project_id: ProjectId) -> Server[Any]:
     async def list_tools(_: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         after = (params.cursor if params is not None else None) or ""
-        found = [tool for tool in await tools.listed(project_id) if tool.name > after]
-        following = found[_PAGE - 1].name if len(found) > _PAGE else None
-        return types.ListToolsResult(tools=[_described(tool) for tool in found[:_PAGE]], next_cursor=following)
+        found = await tools.listed(project_id)
+        return await asyncio.to_thread(_page, [tool for tool in found if tool.name > after])
 
     async def call_tool(_: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
@@ -79,7 +80,8 @@ def _server(tools: Tools, project_id: ProjectId) -> Server[Any]:
         except IsoletError as exc:
             # The model can do something about it: send other arguments, or try again.
             return types.CallToolResult(content=[_text(exc.message)], is_error=True)
-        return types.CallToolResult(content=[_text(as_text(told.result))], is_error=told.is_error)
+        text = await asyncio.to_thread(as_text, told.result)
+        return types.CallToolResult(content=[_text(text)], is_error=told.is_error)
 
     def schema_of(name: str) -> dict[str, Any] | None:
         try:
@@ -96,11 +98,24 @@ def _server(tools: Tools, project_id: ProjectId) -> Server[Any]:
     )
 
 
-def _described(tool: Tool) -> types.Tool:
+def _page(found: Sequence[Tool]) -> types.ListToolsResult:
+    """As many as the loop can write without a pause that others notice."""
+    listed: list[types.Tool] = []
+    size = 0
+    for tool in found:
+        schema = _clean(json.dumps(dict(tool.input_schema), ensure_ascii=False))
+        size += len(schema)
+        if listed and (size > _PAGE_CHARS or len(listed) == _PAGE):
+            return types.ListToolsResult(tools=listed, next_cursor=listed[-1].name)
+        listed.append(_described(tool, json.loads(schema)))
+    return types.ListToolsResult(tools=listed)
+
+
+def _described(tool: Tool, schema: dict[str, Any]) -> types.Tool:
     return types.Tool(
         name=tool.name,
         description=_clean(tool.description),
-        input_schema=json.loads(_clean(json.dumps(dict(tool.input_schema), ensure_ascii=False))),
+        input_schema=schema,
         annotations=types.ToolAnnotations(read_only_hint=tool.read_only, destructive_hint=not tool.read_only),
     )
 

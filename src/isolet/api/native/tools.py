@@ -27,7 +27,8 @@ from isolet.wire.headers import get
 
 _CALL = Access(Role.INVOKE, PathSlug())
 _READ = _CALL.for_readers()
-_MESSAGE_MAX_BYTES = 1_048_576
+# Arguments may have 256 KiB. The library reads a message on the loop.
+_MESSAGE_MAX_BYTES = 393_216
 
 
 class _MessageForm(JsonForm):
