@@ -62,17 +62,17 @@ class Database:
         hold, StoreError when it cannot be used now.
         """
 
-        def work(tries: int = _TRIES) -> T:
-            try:
-                with self._engines.writer.begin() as connection:
-                    return function(connection, *args, **kwargs)
-            except _REFUSED as exc:
-                if tries > 1 and is_conflict(exc):
-                    return work(tries - 1)
-                if isinstance(exc, DBAPIError) and is_orphan(exc):
-                    raise NotFound("Not found: what this belongs to was deleted meanwhile") from exc
-                kind = StoreRefused if is_refusal(exc) else StoreError
-                raise kind(f"cannot write to the database: {_cause(exc)}") from exc
+        # It does not call itself: what refers to itself keeps its arguments until the garbage collector comes.
+        def work() -> T:
+            tries = _TRIES
+            while True:
+                try:
+                    with self._engines.writer.begin() as connection:
+                        return function(connection, *args, **kwargs)
+                except _REFUSED as exc:
+                    tries -= 1
+                    if not tries or not is_conflict(exc):
+                        raise _refused(exc) from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
@@ -122,6 +122,14 @@ class Database:
             self._engines.dispose()
 
         await asyncio.to_thread(work)
+
+
+def _refused(exc: Exception) -> Exception:
+    """Why a transaction was not written."""
+    if isinstance(exc, DBAPIError) and is_orphan(exc):
+        return NotFound("Not found: what this belongs to was deleted meanwhile")
+    kind = StoreRefused if is_refusal(exc) else StoreError
+    return kind(f"cannot write to the database: {_cause(exc)}")
 
 
 def _cause(error: Exception) -> object:

@@ -36,6 +36,14 @@ def text_frame(text: str) -> bytes:
     return Frame(Opcode.TEXT, text.encode("ascii")).serialize(mask=False)
 
 
+def _nothing() -> None:
+    return
+
+
+def _nothing_of(_: str) -> None:
+    return
+
+
 class Socket(asyncio.Protocol):
     """A `Taker` of the listener's. `on_bytes` hears that something came, `on_frame` counts a frame and may raise
     Unwanted, `on_text` gets each text, `on_lost` hears of the end, once.
@@ -120,7 +128,17 @@ class Socket(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         self._parts.clear()
-        self._on_lost()
+        on_lost = self._on_lost
+        self._let_go()
+        on_lost()
+
+    def _let_go(self) -> None:
+        """Drop what refers back to this: thousands may go at once, and the garbage collector would stop the loop."""
+        self._on_bytes = self._on_frame = self._on_lost = self._on_shutdown = _nothing
+        self._on_text = _nothing_of
+        self._transport = self._linger = None
+        # It is a generator of the protocol's own method.
+        self._protocol.parser.close()
 
     def shutdown(self) -> None:
         self._on_shutdown()

@@ -15,6 +15,10 @@ _EARLY_MAX_BYTES = 65_536
 Headers = list[tuple[bytes, bytes]]
 
 
+def _nothing() -> None:
+    return
+
+
 class Taker(Protocol):
     """Who takes a connection over: an `asyncio.Protocol` that is told, too, when the server stops."""
 
@@ -47,6 +51,7 @@ class Upgrade:
         head = heads.reply(101, heads.lines([*self._fixed, *headers]))
         self.accepted = True
         self._on_accept()
+        self._on_accept = _nothing
         self._taker = taker
         taker.connection_made(self._transport)
         if self._lost:
@@ -78,8 +83,10 @@ class Upgrade:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        if self._taker is not None:
-            self._taker.connection_lost(exc)
+        # They refer back to this.
+        taker, self._taker, self._on_accept = self._taker, None, _nothing
+        if taker is not None:
+            taker.connection_lost(exc)
 
     def shutdown(self) -> None:
         self._stopping = True

@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -209,3 +211,21 @@ async def test_a_transaction_that_gave_way_to_another_one_runs_again(database: D
     runs = 0
     with pytest.raises(StoreError):
         await database.write(gives_way, 3)
+
+
+async def test_what_was_written_is_kept_by_nothing(database: Database) -> None:
+    class Record:
+        pass
+
+    record = Record()
+    gone = weakref.ref(record)
+    gc.disable()
+    try:
+        await database.write(lambda _connection, _record: None, record)
+        del record
+        # The thread that wrote it lets go of it a moment after it has answered.
+        async with asyncio.timeout(10):
+            while gone() is not None:
+                await asyncio.sleep(0.001)
+    finally:
+        gc.enable()
