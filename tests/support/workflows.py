@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import httpx
@@ -38,7 +39,8 @@ class WorkflowsApi:
     def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200, **options: Any) -> Any:
         """The reply's `data`; None for none."""
         if body is not None:
-            options["json"] = body
+            # In ASCII, so that it may hold any text.
+            options |= {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
         reply = self.client.request(method, self.base + path, **options)
         assert reply.status_code == status, reply.text
         return reply.json()["data"] if reply.content else None
