@@ -159,6 +159,8 @@ async def _settings(client: Any, slug: str) -> None:
     assert (await done(client.limits.get())).function["timeout_ms"].maximum == 86_400_000
     with pytest.raises(api.InvalidInput):
         await done(client.master_key.rotate(MasterKeyRotation(new_key="short")))
+    async with opened(client.backups.download_database()) as parts:
+        assert b"".join([part async for part in parts]).startswith(b"SQLite format 3\0")
 
 
 async def _stores(client: Any, slug: str) -> None:

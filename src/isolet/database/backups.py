@@ -82,6 +82,14 @@ class UpgradeBackups:
             file.unlink(missing_ok=True)
 
 
+def copy_database(engine: Engine, target: Path) -> None:
+    """Copy what is committed, while others write: SQLite's file, or an archive of pg_dump. Raises StoreError."""
+    try:
+        (_copy_sqlite if engine.dialect.name == "sqlite" else _dump_postgresql)(engine, target)
+    except (OSError, sqlite3.Error) as exc:
+        raise StoreError(f"cannot copy the database: {exc}") from exc
+
+
 def _copy_sqlite(engine: Engine, target: Path) -> None:
     """Another connection reads what is committed, beside the one that keeps others from writing."""
     source = Path(engine.url.database or "")

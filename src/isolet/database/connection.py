@@ -6,13 +6,14 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError
 
 from isolet.database import migrate
-from isolet.database.backups import UpgradeBackups
+from isolet.database.backups import UpgradeBackups, copy_database
 from isolet.database.engine import Engines, is_conflict, is_orphan, is_refusal, open_engines
 from isolet.database.listening import listen
 from isolet.database.scrubbing import is_scrubbed, scrub
@@ -112,6 +113,10 @@ class Database:
                 log.warning("cannot write the database's file anew now", error=str(_cause(exc)))
 
         await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    async def copy(self, target: Path) -> None:
+        """Write all that is committed to a file: SQLite's, or an archive of pg_dump. Raises StoreError."""
+        await asyncio.get_running_loop().run_in_executor(self._readers, copy_database, self._engines.reader, target)
 
     async def close(self) -> None:
         """Finish what was begun, then close every connection."""

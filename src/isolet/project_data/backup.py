@@ -34,7 +34,7 @@ from isolet.runtime.storage.port import PARTS, ProjectStorages
 P = ParamSpec("P")
 T = TypeVar("T")
 _MARK = "isolet-backup-1"
-_BACKUP, UPLOAD = ".backup-", ".upload-"
+TEMPORARY, UPLOAD = ".backup-", ".upload-"
 _CHUNK = 1024 * 1024
 _DEPTH_MAX = 8
 # With the names of as many stores as a project may have.
@@ -89,7 +89,7 @@ class Backups:
         with (
             self._alone(project_id),
             _room("back up"),
-            tempfile.TemporaryDirectory(dir=self._folder, prefix=_BACKUP) as scratch,
+            tempfile.TemporaryDirectory(dir=self._folder, prefix=TEMPORARY) as scratch,
         ):
             copy = Path(scratch) / "copy"
             async with self._storages.use(project_id) as storage, storage.paused() as copy_to:
@@ -120,7 +120,7 @@ class Backups:
         """
         with _room("restore"), self._storages.staging(upload.project_id) as fresh:
             room = self._room(upload.project_id)
-            names = await self._in_thread(_unpack, upload.file, fresh, room)
+            names = await self._in_thread(unpack, upload.file, fresh, room)
             try:
                 await self._soundness.check(fresh)
             except InvalidInput as exc:
@@ -160,7 +160,7 @@ def _room(work: str) -> Iterator[None]:
 
 def tidy(folder: Path) -> None:
     """Remove what backups and restores that were cut off left."""
-    for prefix in (_BACKUP, UPLOAD):
+    for prefix in (TEMPORARY, UPLOAD):
         for left in folder.glob(f"{prefix}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
@@ -199,7 +199,7 @@ def _checksum(folder: Path) -> int:
     return total
 
 
-def _unpack(file: IO[bytes], target: Path, room_bytes: int) -> Collection[tuple[StoreKind, str]]:
+def unpack(file: IO[bytes], target: Path, room_bytes: int) -> Collection[tuple[StoreKind, str]]:
     """Unpack what `_pack` made, and nothing else: it may come from anywhere, cut off or changed. The stores' names."""
     for name in PARTS:
         (target / name).mkdir(parents=True)

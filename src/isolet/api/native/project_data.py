@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +16,7 @@ from starlette.convertors import register_url_convertor
 
 from isolet.access.rules import Access, PathSlug
 from isolet.api.body import Body
+from isolet.api.native.files import parts
 from isolet.api.native.parameters import Limit
 from isolet.api.native.serving import page, serve
 from isolet.api.request import Parts, open_body
@@ -174,7 +174,7 @@ class StorageDoor:
             "content-disposition": f'attachment; filename="{project.slug}.backup.tar"',
             "content-length": str(file.stat().st_size),
         }
-        return StreamingResponse(_parts(file, stack), media_type="application/x-tar", headers=headers)
+        return StreamingResponse(parts(file, stack), media_type="application/x-tar", headers=headers)
 
     @serve(Backups.restore, _ADMIN)
     async def restore(self, request: Request, project: GrantedProject) -> None:
@@ -240,10 +240,3 @@ def _key(key: KvKey) -> KvKeyReply:
     if key.metadata is not None:
         shown["metadata"] = key.metadata
     return KvKeyReply(**shown)
-
-
-async def _parts(file: Path, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    async with stack:
-        with file.open("rb") as opened:
-            while part := await asyncio.to_thread(opened.read, _CHUNK):
-                yield part
