@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -173,3 +174,29 @@ def test_an_agent_is_a_client_of_this_servers_own_tools(
     assert json.loads(good["result"])["status"] == "shipped"
     assert "'order_id' is a required property" in bad["result"]
     assert not httpx.codes.is_error(home.client.get(f"/isolet/v1/projects/{home.slug}/tools").status_code)
+
+
+def test_runs_that_wait_for_a_model_leave_room_for_other_projects(tmp_path: Path, model: ModelServer) -> None:
+    settings = {"egress_allow": "127.0.0.0/8", "job_concurrency": "4", "drain_timeout_s": "1"}
+    with (
+        Server(tmp_path / "data", **settings) as server,
+        server.client() as root,
+        new_project(server, root) as slow,
+        new_project(server, root) as quick,
+    ):
+        chat = {"base_url": model.url, "model": "m"}
+        assert slow.client.put(f"/isolet/v1/projects/{slow.slug}/model", json=chat).status_code == 200
+        model.says(Raw(hold=True))
+        waiting, api = Agents(slow.client), Agents(quick.client)
+        for number in range(3):
+            line = a_line(a_node("helper", "agent", system_prompt="Help."))
+            workflow = waiting.create(f"Waits {number}", line, active=True)
+            for _ in range(2):
+                sent = {"workflow_execution": {"phone_number": "+15550100"}}
+                waiting("POST", f"/workflows/{workflow['id']}/executions", sent, status=202)
+        wait_until(lambda: len(model.asked) == 3, timeout_s=60, what="three questions to be asked")
+        line = a_line(a_node("set", "set_variable", variable_name="a", variable_value="b"))
+        plain = api.create("Plain", line, active=True)
+        assert api.run(plain["id"], "ended")["execution_context"]["vars"] == {"a": "b"}
+        assert len(model.asked) == 3
+        model.free.set()

@@ -71,7 +71,8 @@ def open_runs(
         clock=clock,
         performers=performers,
         means=Means(environment=_environment(core), call=executions.child),
-        lane_limit=max(1, capacity // 2),
+        # The rest is for others.
+        lane_limit=max(1, capacity * 3 // 4),
     )
     engine.register(FLOW, runs, capacity=capacity)
     core.loopback.services[b"/flows/start"] = _starter(workflows, executions)

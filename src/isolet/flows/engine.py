@@ -14,7 +14,7 @@ from isolet.database.connection import Connection, Database
 from isolet.database.executions import Draft
 from isolet.database.jobs import delete_jobs
 from isolet.database.run_steps import Loaded
-from isolet.domain.flows.flow_jobs import Asked
+from isolet.domain.flows.flow_jobs import LANE, Asked
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.runs import EVENTS_SHOWN
 from isolet.domain.flows.templates import Rendering
@@ -68,7 +68,7 @@ class Performers:
 
 
 class Runs(Handler):
-    """`lane_limit` is how many runs of one workflow make a step at once."""
+    """`lane_limit` is how many runs of one project make a step at once."""
 
     def __init__(
         self, *, database: Database, clock: Clock, performers: Performers, means: Means, lane_limit: int
@@ -81,7 +81,7 @@ class Runs(Handler):
         self._snapshots = Snapshots()
 
     def lane(self, job: Job) -> str:
-        return Asked.of(job).workflow_id
+        return LANE
 
     def lane_limit(self, lane: str) -> int:
         return self._lane_limit

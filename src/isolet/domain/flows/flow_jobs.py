@@ -12,6 +12,8 @@ from isolet.domain.jobs import Job, JobKind, lane
 from isolet.ids import ExecutionId, FunctionId, JobId, ProjectId, new_id
 
 FLOW = JobKind("flow")
+# One for all runs of a project: a step may wait for somebody else's server, and other projects have theirs to make.
+LANE = "runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def flow_job(
         project_id=project_id,
         function_id=FunctionId(""),
         function_name="",
-        lane=lane(project_id, workflow_id),
+        lane=lane(project_id, LANE),
         target=execution_id,
         payload=dump(told),
         body=body,
