@@ -605,3 +605,19 @@ execution_events = Table(
     Column("payload", Text, nullable=False),
     UniqueConstraint("execution_id", "number", name="execution_events_number"),
 )
+
+workflow_policies = Table(
+    "workflow_policies",
+    metadata,
+    _owner("workflow_id", "workflows.id", primary_key=True),
+    # JSON, in ASCII, by node id.
+    Column("policies", Text, nullable=False),
+)
+
+# Where the messages of a project's workflows go.
+project_channels = Table(
+    "project_channels",
+    metadata,
+    _owner("project_id", "projects.id", primary_key=True),
+    Column("url", Text, nullable=False),
+)

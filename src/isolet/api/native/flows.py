@@ -1,0 +1,74 @@
+"""The native API of workflows, beside Kapso's: step policies, pictures, and where messages go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Response
+
+from isolet.access.rules import Access, PathOwned, PathSlug
+from isolet.api.native.serving import serve
+from isolet.api.rows import GrantedProject
+from isolet.contract.flows import Channel, ChannelReply, Flows, StepPolicies
+from isolet.database.owners import Owned
+from isolet.domain.access import Role
+from isolet.domain.flows.mermaid import mermaid
+from isolet.domain.flows.picture import draw
+from isolet.domain.flows.policies import read_policies
+from isolet.flows.channels import Channels
+from isolet.flows.policies import WorkflowPolicies
+from isolet.flows.workflows import Workflows
+
+_CHANGE = Access(Role.DEPLOY, PathOwned(Owned.WORKFLOW, parameter="workflow_id", missing="Workflow not found"))
+_READ = _CHANGE.for_readers()
+_ADMIN = Access(Role.ADMIN, PathSlug())
+# Texts of a workflow's author are texts in a picture; this holds if one of them should not be.
+_PICTURE_HEADERS = {"content-security-policy": "default-src 'none'; sandbox", "x-content-type-options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowsDoor:
+    workflows: Workflows
+    policies: WorkflowPolicies
+    channels: Channels
+
+    @serve(Flows.get_policies, _READ)
+    async def get_policies(self, workflow_id: str) -> StepPolicies:
+        return StepPolicies(await self.policies.get(workflow_id))
+
+    @serve(Flows.set_policies, _CHANGE)
+    async def set_policies(self, workflow_id: str, body: StepPolicies) -> StepPolicies:
+        """In the place of all that there were. A run that is under way keeps those it began with."""
+        return StepPolicies(await self.policies.put(workflow_id, body.root))
+
+    @serve(Flows.draw, _READ)
+    async def draw_workflow(self, workflow_id: str) -> Response:
+        """A picture of the graph."""
+        workflow = await self.workflows.get(None, workflow_id, with_graph=True)
+        policies = await self.policies.get(workflow_id)
+        return await picture(lambda: draw(workflow.read_graph, title=workflow.name, policies=read_policies(policies)))
+
+    @serve(Flows.mermaid, _READ)
+    async def describe_workflow(self, workflow_id: str) -> Response:
+        """The graph as a flow chart of Mermaid."""
+        workflow = await self.workflows.get(None, workflow_id, with_graph=True)
+        policies = await self.policies.get(workflow_id)
+        text = await asyncio.to_thread(lambda: mermaid(workflow.read_graph, read_policies(policies)).encode())
+        return Response(text, media_type="text/plain", headers=_PICTURE_HEADERS)
+
+    @serve(Flows.get_channel, _ADMIN)
+    async def get_channel(self, project: GrantedProject) -> ChannelReply:
+        return ChannelReply(url=await self.channels.get(project.id))
+
+    @serve(Flows.set_channel, _ADMIN)
+    async def set_channel(self, project: GrantedProject, body: Channel) -> ChannelReply:
+        """Where nodes that send messages post them, signed."""
+        return ChannelReply(url=await self.channels.put(project.id, body.url))
+
+
+async def picture(make: Callable[[], str]) -> Response:
+    """An SVG document, made in a thread."""
+    svg = await asyncio.to_thread(lambda: make().encode())
+    return Response(svg, media_type="image/svg+xml", headers=_PICTURE_HEADERS)

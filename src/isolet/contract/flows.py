@@ -1,0 +1,53 @@
+"""Workflows, beside the routes that Kapso's clients use: step policies, pictures, events and the channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import RootModel
+
+from isolet.contract.models import Body, Reply
+from isolet.contract.operations import Mode, Resource, operation
+
+
+class StepPolicies(RootModel[dict[str, Any]]):
+    """By node id: `{retries?, backoff_s?, timeout_s?, on_error?, on_unknown_edge?}`.
+
+    `on_error` is `fail`, `continue` or `{"go_to": node_id}`, `on_unknown_edge` `fail` or `first`.
+    """
+
+
+class Channel(Body):
+    """`url` is null where none is set."""
+
+    url: str | None
+
+
+class ChannelReply(Reply):
+    url: str | None
+
+
+class Flows(Resource[Mode]):
+    tag = "flows"
+
+    @operation("GET", "/flows/{workflow_id}/policies")
+    def get_policies(self, workflow_id: str) -> StepPolicies: ...
+
+    @operation("PUT", "/flows/{workflow_id}/policies")
+    def set_policies(self, workflow_id: str, body: StepPolicies) -> StepPolicies:
+        """In the place of all that there were. A run that is under way keeps those it began with."""
+
+    @operation("GET", "/flows/{workflow_id}/graph.svg", media_type="image/svg+xml")
+    def draw(self, workflow_id: str) -> str:
+        """A picture of the graph."""
+
+    @operation("GET", "/flows/{workflow_id}/graph.mmd", media_type="text/plain")
+    def mermaid(self, workflow_id: str) -> str:
+        """The graph as a flow chart of Mermaid."""
+
+    @operation("GET", "/projects/{slug}/channel")
+    def get_channel(self, slug: str) -> ChannelReply: ...
+
+    @operation("PUT", "/projects/{slug}/channel")
+    def set_channel(self, slug: str, body: Channel) -> ChannelReply:
+        """Where nodes that send messages post them, signed."""
