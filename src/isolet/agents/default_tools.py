@@ -163,7 +163,7 @@ async def _get(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
 async def _emit(emit: Emit, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
     name = check_event_name("event_name", arguments["event_name"])
     properties = check_properties("properties", arguments.get("properties", {}))
-    await emit(turn.step.execution.project_id, name, properties, None)
+    await emit(turn.step, name, properties, None)
     turn.step.event("event_emitted", {"event_name": name, "properties": properties})
     return ToolOutcome(value="emitted")
 

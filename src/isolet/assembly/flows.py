@@ -10,27 +10,45 @@ from isolet.assembly.agents import add_agents
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.assembly.flow_runs import open_runs
-from isolet.database import agent_models
+from isolet.database import agent_models, workflow_policies
 from isolet.flows.activation import Activation
+from isolet.flows.channels import Channels
+from isolet.flows.performer import StepContext
+from isolet.flows.policies import WorkflowPolicies
+from isolet.flows.project_events import ProjectEvents
 from isolet.flows.workflows import Workflows
-from isolet.ids import ProjectId
 
 
 def open_flows(core: Core) -> Feature:
     database, clock, routes = core.persistence.database, core.host.clock, core.registry.routes
-    activation = Activation(routes=routes, has_model=agent_models.has_model)
+    activation = Activation(
+        routes=routes, has_model=agent_models.has_model, policy_targets=workflow_policies.policy_targets
+    )
     workflows = Workflows(database=database, routes=routes, activation=activation, clock=clock)
 
-    async def policies_of(_workflow_id: str) -> Mapping[str, Any]:
-        return {}
+    policies = WorkflowPolicies(database=database, activation=activation)
+    channels = Channels(
+        database=database,
+        routes=routes,
+        own=lambda: core.runtime.addresses.current,
+        http=core.host.settings.callback_http,
+    )
 
-    async def channel(_project_id: ProjectId) -> str | None:
-        return None
+    async def emit(step: StepContext, name: str, properties: Mapping[str, Any], occurred_at: str | None) -> None:
+        await events.emit_from(step, name, properties, occurred_at)
 
-    async def emit(*_event: object) -> None:
-        pass
-
-    runs = open_runs(core, workflows, policies_of=policies_of, channel=channel, emit=emit)
+    runs = open_runs(core, workflows, policies_of=policies.get, channel=channels.get, emit=emit)
+    events = ProjectEvents(database=database, workflows=workflows, executions=runs.executions, clock=clock)
     add_agents(core, runs, emit)
 
-    return Feature(kapso_doors=kapso_flows.doors_of(core, workflows, runs.executions))
+    def doors() -> Sequence[object]:
+        # They load the web framework.
+        from isolet.api.native.executions import ExecutionsDoor  # noqa: PLC0415
+        from isolet.api.native.flows import FlowsDoor  # noqa: PLC0415
+
+        return [
+            FlowsDoor(workflows=workflows, policies=policies, channels=channels, events=events),
+            ExecutionsDoor(executions=runs.executions, workflows=workflows),
+        ]
+
+    return Feature(doors=doors, kapso_doors=kapso_flows.doors_of(core, workflows, runs.executions))

@@ -8,6 +8,8 @@ from isolet.contract.agent_model import AgentModel
 from isolet.contract.backups import Backups
 from isolet.contract.database import Database
 from isolet.contract.deliveries import Deliveries
+from isolet.contract.executions import Executions
+from isolet.contract.flows import Flows
 from isolet.contract.functions import Functions
 from isolet.contract.invocations import Invocations
 from isolet.contract.keys import Keys
@@ -34,6 +36,8 @@ class Resources(Generic[Mode]):
         self.backups: Backups[Mode] = Backups(caller)
         self.database: Database[Mode] = Database(caller)
         self.deliveries: Deliveries[Mode] = Deliveries(caller)
+        self.executions: Executions[Mode] = Executions(caller)
+        self.flows: Flows[Mode] = Flows(caller)
         self.functions: Functions[Mode] = Functions(caller)
         self.invocations: Invocations[Mode] = Invocations(caller)
         self.keys: Keys[Mode] = Keys(caller)

@@ -27,6 +27,30 @@ class ChannelReply(Reply):
     url: str | None
 
 
+class ProjectEvent(Body):
+    """`properties` are flat; `occurred_at` is in ISO 8601, now without it."""
+
+    name: str
+    properties: dict[str, Any] | None = None
+    occurred_at: str | None = None
+
+
+class StartedReply(Reply):
+    id: str
+    workflow_id: str
+    tracking_id: str
+
+
+class ProjectEventReply(Reply):
+    """`executions` are the runs that it started."""
+
+    id: str
+    name: str
+    properties: dict[str, Any]
+    occurred_at: str
+    executions: list[StartedReply]
+
+
 class Flows(Resource[Mode]):
     tag = "flows"
 
@@ -44,6 +68,10 @@ class Flows(Resource[Mode]):
     @operation("GET", "/flows/{workflow_id}/graph.mmd", media_type="text/plain")
     def mermaid(self, workflow_id: str) -> str:
         """The graph as a flow chart of Mermaid."""
+
+    @operation("POST", "/projects/{slug}/events", status=202)
+    def emit(self, slug: str, body: ProjectEvent) -> ProjectEventReply:
+        """Start the active workflows whose triggers wait for the event, all of them or none."""
 
     @operation("GET", "/projects/{slug}/channel")
     def get_channel(self, slug: str) -> ChannelReply: ...

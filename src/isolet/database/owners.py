@@ -6,7 +6,7 @@ from enum import Enum
 
 from sqlalchemy import Connection, select
 
-from isolet.database.schema import schedules
+from isolet.database.schema import executions, schedules, workflows
 from isolet.ids import ProjectId
 
 
@@ -14,6 +14,8 @@ class Owned(Enum):
     """Tables with a column `project_id`."""
 
     SCHEDULE = schedules
+    WORKFLOW = workflows
+    EXECUTION = executions
 
 
 def project_of(connection: Connection, kind: Owned, identifier: str) -> ProjectId | None:

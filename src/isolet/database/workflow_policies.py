@@ -35,7 +35,10 @@ def put_policies(
     policies: Mapping[str, Any],
     check: Callable[[Connection, Workflow], None],
 ) -> None:
-    """In the place of all that there were. `check` gets the workflow with its graph. Raises NotFound, and what it does."""
+    """In the place of all that there were. `check` gets the workflow with its graph.
+
+    Raises NotFound, and what `check` does.
+    """
     workflow = get_workflow(connection, workflow_id, with_graph=True, for_update=True)
     connection.execute(delete(workflow_policies).where(workflow_id == _HERE))
     connection.execute(insert(workflow_policies).values(workflow_id=workflow_id, policies=json.dumps(policies)))

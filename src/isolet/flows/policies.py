@@ -38,8 +38,7 @@ class WorkflowPolicies:
         return dict(sent)
 
     def _check(self, policies: Mapping[str, Policy], connection: Connection, workflow: Workflow) -> None:
-        if workflow.graph is None:
-            raise LookupError("the graph of this workflow was not read")
-        check_policies(policies, workflow.graph)
+        graph = workflow.known_graph
+        check_policies(policies, graph)
         if workflow.status is WorkflowStatus.ACTIVE:
-            self._activation.check(connection, workflow, workflow.graph)
+            self._activation.check(connection, workflow, graph)

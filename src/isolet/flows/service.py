@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import InvalidInput, LimitReached
 from isolet.flows.drafts import Start, draft_of
 from isolet.flows.performer import Called, StepContext
-from isolet.flows.snapshots import read_snapshot, snapshot_id, snapshot_text
+from isolet.flows.snapshots import Snapshot, read_snapshot, snapshot_id, snapshot_text
 from isolet.ids import ProjectId
 from isolet.jobs.engine import Engine
 
@@ -85,13 +86,23 @@ class Executions:
                 trigger=trigger,
             ),
         )
-        if draft.job is None:
-            await self._database.write(self.begin, draft)
-            return draft.execution
-        with self._engine.backlog.admitted(draft.job):
-            await self._database.write(self.begin, draft)
-        self._engine.joined([draft.job])
-        return draft.execution
+        return (await self.start_all([draft]))[0]
+
+    async def start_all(self, drafts: Sequence[Draft]) -> Sequence[Execution]:
+        """Begin these runs, all of them or none. Raises TooManyRequests, LimitReached."""
+
+        def begin(connection: Connection) -> None:
+            for draft in drafts:
+                self.begin(connection, draft)
+
+        jobs = [draft.job for draft in drafts if draft.job is not None]
+        with ExitStack() as stack:
+            for job in jobs:
+                stack.enter_context(self._engine.backlog.admitted(job))
+            if drafts:
+                await self._database.write(begin)
+        self._engine.joined(jobs)
+        return [draft.execution for draft in drafts]
 
     async def draft(self, workflow: Workflow, start: Start) -> Draft:
         """A run that `begin` writes, in a transaction of the caller's. Raises InvalidInput."""
@@ -161,9 +172,13 @@ class Executions:
 
     async def graph(self, execution: Execution) -> Graph:
         """The graph that the run keeps. Raises NotFound."""
+        return (await self.snapshot(execution)).graph
 
-        def read(connection: Connection) -> Graph:
-            return read_snapshot(execution.graph_id, stored.get_graph(connection, execution.graph_id)).graph
+    async def snapshot(self, execution: Execution) -> Snapshot:
+        """The graph that the run keeps, with its policies. Raises NotFound."""
+
+        def read(connection: Connection) -> Snapshot:
+            return read_snapshot(execution.graph_id, stored.get_graph(connection, execution.graph_id))
 
         return await self._database.read(read)
 

@@ -10,8 +10,18 @@ from fastapi import Response
 
 from isolet.access.rules import Access, PathOwned, PathSlug
 from isolet.api.native.serving import serve
+from isolet.api.reply import large
 from isolet.api.rows import GrantedProject
-from isolet.contract.flows import Channel, ChannelReply, Flows, StepPolicies
+from isolet.clock import iso
+from isolet.contract.flows import (
+    Channel,
+    ChannelReply,
+    Flows,
+    ProjectEvent,
+    ProjectEventReply,
+    StartedReply,
+    StepPolicies,
+)
 from isolet.database.owners import Owned
 from isolet.domain.access import Role
 from isolet.domain.flows.mermaid import mermaid
@@ -19,6 +29,7 @@ from isolet.domain.flows.picture import draw
 from isolet.domain.flows.policies import read_policies
 from isolet.flows.channels import Channels
 from isolet.flows.policies import WorkflowPolicies
+from isolet.flows.project_events import ProjectEvents
 from isolet.flows.workflows import Workflows
 
 _CHANGE = Access(Role.DEPLOY, PathOwned(Owned.WORKFLOW, parameter="workflow_id", missing="Workflow not found"))
@@ -33,30 +44,49 @@ class FlowsDoor:
     workflows: Workflows
     policies: WorkflowPolicies
     channels: Channels
+    events: ProjectEvents
 
     @serve(Flows.get_policies, _READ)
-    async def get_policies(self, workflow_id: str) -> StepPolicies:
-        return StepPolicies(await self.policies.get(workflow_id))
+    async def get_policies(self, workflow_id: str) -> Response:
+        found = await self.policies.get(workflow_id)
+        return await large(lambda: found)
 
     @serve(Flows.set_policies, _CHANGE)
-    async def set_policies(self, workflow_id: str, body: StepPolicies) -> StepPolicies:
+    async def set_policies(self, workflow_id: str, body: StepPolicies) -> Response:
         """In the place of all that there were. A run that is under way keeps those it began with."""
-        return StepPolicies(await self.policies.put(workflow_id, body.root))
+        kept = await self.policies.put(workflow_id, body.root)
+        return await large(lambda: kept)
 
     @serve(Flows.draw, _READ)
     async def draw_workflow(self, workflow_id: str) -> Response:
         """A picture of the graph."""
         workflow = await self.workflows.get(None, workflow_id, with_graph=True)
         policies = await self.policies.get(workflow_id)
-        return await picture(lambda: draw(workflow.read_graph, title=workflow.name, policies=read_policies(policies)))
+        return await picture(lambda: draw(workflow.known_graph, title=workflow.name, policies=read_policies(policies)))
 
     @serve(Flows.mermaid, _READ)
     async def describe_workflow(self, workflow_id: str) -> Response:
         """The graph as a flow chart of Mermaid."""
         workflow = await self.workflows.get(None, workflow_id, with_graph=True)
         policies = await self.policies.get(workflow_id)
-        text = await asyncio.to_thread(lambda: mermaid(workflow.read_graph, read_policies(policies)).encode())
+        text = await asyncio.to_thread(lambda: mermaid(workflow.known_graph, read_policies(policies)).encode())
         return Response(text, media_type="text/plain", headers=_PICTURE_HEADERS)
+
+    @serve(Flows.emit, Access(Role.INVOKE, PathSlug()))
+    async def emit_event(self, project: GrantedProject, body: ProjectEvent) -> ProjectEventReply:
+        """Start the active workflows whose triggers wait for the event, all of them or none."""
+        event = await self.events.emit(project.id, body.name, body.properties, body.occurred_at)
+        started = [
+            StartedReply(id=one.id, workflow_id=one.workflow_id, tracking_id=one.tracking_id)
+            for one in event.executions
+        ]
+        return ProjectEventReply(
+            id=event.id,
+            name=event.name,
+            properties=dict(event.properties),
+            occurred_at=iso(event.occurred_at_ms),
+            executions=started,
+        )
 
     @serve(Flows.get_channel, _ADMIN)
     async def get_channel(self, project: GrantedProject) -> ChannelReply:

@@ -65,11 +65,16 @@ class Workflow:
     updated_at_ms: int = 0
 
     @property
-    def definition(self) -> dict[str, Any]:
-        """The graph as JSON, of a workflow whose graph was read."""
+    def known_graph(self) -> Graph:
+        """Of a workflow whose graph was read."""
         if self.graph is None:
             raise LookupError("the graph of this workflow was not read")
-        return self.graph.to_json()
+        return self.graph
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The graph as JSON, of a workflow whose graph was read."""
+        return self.known_graph.to_json()
 
 
 class TriggerType(StrEnum):

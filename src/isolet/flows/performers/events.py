@@ -8,10 +8,9 @@ from typing import Any
 from isolet.domain.flows.nodes import check_properties
 from isolet.domain.flows.templates import as_text
 from isolet.flows.performer import Next, StepContext, StepResult
-from isolet.ids import ProjectId
 
-# Gets the project, the event's name, its properties and when it occurred, None for now.
-Emit = Callable[[ProjectId, str, Mapping[str, Any], str | None], Awaitable[None]]
+# Gets the step, the event's name, its properties and when it occurred, None for now.
+Emit = Callable[[StepContext, str, Mapping[str, Any], str | None], Awaitable[None]]
 
 
 class EmitEvent:
@@ -23,6 +22,6 @@ class EmitEvent:
         properties = check_properties("properties", rendering.value(config.get("properties") or {}))
         occurred_at = rendering.text(as_text(config["occurred_at"])) if config.get("occurred_at") else None
         name = config["event_name"]
-        await self._emit(step.execution.project_id, name, properties, occurred_at or None)
+        await self._emit(step, name, properties, occurred_at or None)
         step.event("event_emitted", {"event_name": name, "properties": properties})
         return Next()

@@ -1,0 +1,113 @@
+"""Events of a project, which start the workflows whose triggers wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isolet.clock import Clock, iso, parse_iso
+from isolet.database import workflow_triggers as stored
+from isolet.database.connection import Database
+from isolet.domain.flows.executions import Execution
+from isolet.domain.flows.nodes import check_event_name, check_properties
+from isolet.domain.flows.triggers import is_met
+from isolet.domain.flows.workflows import TriggerType
+from isolet.errors import InvalidInput, LimitReached
+from isolet.flows.drafts import Start
+from isolet.flows.performer import StepContext
+from isolet.flows.service import Executions
+from isolet.flows.workflows import Workflows
+from isolet.ids import ProjectId, WorkflowId, new_id
+
+STARTS_MAX = 50
+# In the `system` of runs that an event started, and of those that they call.
+_STARTED_BY = "project_event_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectEvent:
+    """`executions` are the runs that it started."""
+
+    id: str
+    name: str
+    properties: Mapping[str, Any]
+    occurred_at_ms: int
+    executions: Sequence[Execution] = ()
+
+    def start(self) -> Start:
+        """With what a run begins that the event starts, in the words of Kapso's templates."""
+        event = {
+            "id": self.id,
+            "name": self.name,
+            "properties": self.properties,
+            "occurred_at": iso(self.occurred_at_ms),
+        }
+        return Start(
+            trigger=TriggerType.PROJECT_EVENT.value,
+            context={"channel": TriggerType.PROJECT_EVENT.value, "event": event},
+            system={_STARTED_BY: self.id},
+        )
+
+
+class ProjectEvents:
+    """Events are not kept: they start runs, all of them or none."""
+
+    def __init__(self, *, database: Database, workflows: Workflows, executions: Executions, clock: Clock) -> None:
+        self._database = database
+        self._workflows = workflows
+        self._executions = executions
+        self._clock = clock
+
+    async def emit(
+        self, project_id: ProjectId, name: object, properties: object, occurred_at: object = None
+    ) -> ProjectEvent:
+        """Start every workflow with a trigger that the event meets, each once; `occurred_at` is ISO 8601, None for now.
+
+        Raises InvalidInput, LimitReached, TooManyRequests, and then nothing starts.
+        """
+        event = ProjectEvent(
+            id=new_id(),
+            name=check_event_name("name", name),
+            properties=check_properties("properties", {} if properties is None else properties),
+            occurred_at_ms=self._clock.now_ms() if occurred_at is None else _moment(occurred_at),
+        )
+        drafts = []
+        for workflow_id in await self._database.read(_waiting, project_id, event):
+            workflow = await self._workflows.get(project_id, workflow_id, with_graph=True)
+            drafts.append(await self._executions.draft(workflow, event.start()))
+        executions = await self._executions.start_all(drafts)
+        return ProjectEvent(
+            id=event.id,
+            name=event.name,
+            properties=event.properties,
+            occurred_at_ms=event.occurred_at_ms,
+            executions=executions,
+        )
+
+    async def emit_from(
+        self, step: StepContext, name: str, properties: Mapping[str, Any], occurred_at: str | None
+    ) -> None:
+        """An event that a step of a run emits. Runs that an event started emit none, or they would start for ever.
+
+        Raises as `emit` does.
+        """
+        if step.spaces.system.get(_STARTED_BY) is not None:
+            raise InvalidInput("a run that an event started cannot emit events")
+        await self.emit(step.execution.project_id, name, properties, occurred_at)
+
+
+def _waiting(connection: Any, project_id: ProjectId, event: ProjectEvent) -> list[WorkflowId]:
+    """The workflows that the event starts. In a thread of the database, since there may be thousands of triggers."""
+    triggers = stored.triggers_for_event(connection, project_id, event.name)
+    met = dict.fromkeys(one.workflow_id for one in triggers if is_met(one, event.name, event.properties))
+    if len(met) > STARTS_MAX:
+        raise LimitReached(f"The event would start {len(met)} workflows, and {STARTS_MAX} are the most")
+    return list(met)
+
+
+def _moment(value: object) -> int:
+    try:
+        return parse_iso(str(value))
+    except (ValueError, OverflowError):
+        raise InvalidInput("occurred_at must be a time such as 2027-01-31T12:00:00Z") from None
