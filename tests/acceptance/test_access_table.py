@@ -55,6 +55,9 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/platform/v1/workflow_executions/{execution_id}/resume"): {"message": {"data": "stolen"}},
     ("PATCH", "/platform/v1/workflow_executions/{execution_id}"): {"workflow_execution": {"status": "ended"}},
     ("PATCH", "/platform/v1/triggers/{workflow_trigger_id}"): {"trigger": {"active": False}},
+    ("PUT", f"{V1}/flows/{{workflow_id}}/policies"): {"start": {"retries": 1}},
+    ("PUT", f"{V1}/projects/{{slug}}/channel"): {"url": "https://stolen.example/"},
+    ("POST", f"{V1}/projects/{{slug}}/events"): {"name": "run.starts"},
     ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
     ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
     ("POST", f"{V1}/functions/{{function_id}}/schedules"): {"cron": "* * * * *", "name": "stolen"},
@@ -116,6 +119,8 @@ class Victim:
         workflow = f"/platform/v1/workflows/{self.values['workflow_id']}"
         paths += [workflow + "/definition", workflow + "/triggers", workflow + "/executions"]
         paths += [f"/platform/v1/workflow_executions/{self.values['execution_id']}"]
+        paths += [f"{V1}/flows/{self.values['workflow_id']}/policies", project + "/channel"]
+        paths += [f"{V1}/executions/{self.values['execution_id']}", f"{V1}/executions?project={self.values['slug']}"]
         # A request that is refused uses its key, too.
         return [_without_last_use(self.root.get(path).json()) for path in paths]
 
@@ -155,6 +160,8 @@ def victim(server: Server, root: httpx.Client) -> Iterator[Victim]:
         event_id = admin.get(execution + "/events").json()["data"][0]["id"]
         by_call = {"trigger": {"trigger_type": "api_call"}}
         started_by = admin.post(f"{workflows}/{workflow_id}/triggers", json=by_call)
+        by_event = {"trigger": {"trigger_type": "project_event", "event_name": "run.starts"}}
+        assert admin.post(f"{workflows}/{workflow_id}/triggers", json=by_event).is_success
         values = {
             **dict.fromkeys(("slug", "project", "app_id", "space"), slug),
             "name": kapso.get(function_id)["slug"],

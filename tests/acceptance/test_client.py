@@ -17,6 +17,8 @@ from isolet.client.messages import request_of
 from isolet.contract.agent_model import ModelSettings
 from isolet.contract.database import SqlQuery
 from isolet.contract.deliveries import DeliveryFilter
+from isolet.contract.executions import ExecutionRetry
+from isolet.contract.flows import Channel, ProjectEvent, StepPolicies
 from isolet.contract.functions import EncodedFile, FunctionDefinition, FunctionUpdate, NewFunctionDefinition, Rollback
 from isolet.contract.keys import KeyCreate
 from isolet.contract.logs import CallEnd, LogLine
@@ -35,6 +37,8 @@ from tests.support.contract import operations
 from tests.support.kapso import Kapso
 from tests.support.receiver import Receiver
 from tests.support.server import Server
+from tests.support.waiting import wait_until
+from tests.support.workflows import WorkflowsApi, a_line, a_node
 
 T = TypeVar("T")
 HELLO = "async function handler() { console.log('hello'); return new Response('hello') }"
@@ -133,6 +137,7 @@ async def test_every_method(client: Any, calling_server: Server, receiver: Recei
     with calling_server.client(key.key) as own:
         await _functions(client, slug, Kapso(own))
         await _functions_by_name(client, slug)
+        await _flows(client, slug, WorkflowsApi(own))
         await _asynchronous_calls(client, slug, Altair(own, slug), receiver)
     assert [one.id for one in (await done(client.keys.list(slug))).data] == [key.id]
     assert await done(client.keys.delete(slug, key.id)) is None
@@ -268,6 +273,30 @@ async def _tools(client: Any, slug: str, function_id: str) -> None:
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     answer = json.loads(await done(client.tools.mcp(slug, McpMessage(message))))
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["by-name"]
+
+
+async def _flows(client: Any, slug: str, kapso: WorkflowsApi) -> None:
+    flow_id = kapso.create("Waits", a_line(a_node("wait", "wait_for_response")), active=True)["id"]
+    trigger = {"trigger_type": "project_event", "event_name": "order.paid"}
+    kapso("POST", f"/workflows/{flow_id}/triggers", {"trigger": trigger}, status=201)
+    policies = StepPolicies({"wait": {"retries": 2}})
+    assert (await done(client.flows.set_policies(flow_id, policies))).root == policies.root
+    assert (await done(client.flows.get_policies(flow_id))).root == policies.root
+    assert (await done(client.flows.draw(flow_id))).startswith("<svg ")
+    assert (await done(client.flows.mermaid(flow_id))).startswith("flowchart")
+    channel = Channel(url="https://channel.example/")
+    assert (await done(client.flows.set_channel(slug, channel))).url == channel.url
+    assert (await done(client.flows.get_channel(slug))).url == channel.url
+    event = await done(client.flows.emit(slug, ProjectEvent(name="order.paid", properties={"amount": 1})))
+    (started,) = event.executions
+    assert [one.id for one in (await done(client.executions.list(project=slug, workflow="waits"))).data] == [started.id]
+    wait_until(lambda: kapso.client.get(f"/isolet/v1/executions/{started.id}").json()["status"] == "waiting")
+    assert [one.node_id for one in (await done(client.executions.get(started.id))).steps] == ["start", "wait"]
+    assert "waiting" in await done(client.executions.draw(started.id))
+    assert (await done(client.executions.pause(started.id))).pause
+    assert (await done(client.executions.resume(started.id))).pause is None
+    assert (await done(client.executions.cancel(started.id))).status == "ended"
+    assert (await done(client.executions.retry(started.id, ExecutionRetry(from_="wait")))).status == "running"
 
 
 async def _schedules(client: Any, slug: str, function_id: str) -> None:

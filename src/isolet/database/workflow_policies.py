@@ -14,12 +14,12 @@ from isolet.domain.flows.policies import further_targets, read_policies
 from isolet.domain.flows.workflows import Workflow
 from isolet.ids import WorkflowId
 
-_HERE = workflow_policies.c.workflow_id
-
 
 def get_policies(connection: Connection, workflow_id: WorkflowId) -> dict[str, Any]:
     """By node id; some may name nodes that the graph no longer has."""
-    found = connection.execute(select(workflow_policies.c.policies).where(workflow_id == _HERE)).scalar()
+    found = connection.execute(
+        select(workflow_policies.c.policies).where(workflow_policies.c.workflow_id == workflow_id)
+    ).scalar()
     policies: dict[str, Any] = {} if found is None else json.loads(found)
     return policies
 
@@ -40,6 +40,6 @@ def put_policies(
     Raises NotFound, and what `check` does.
     """
     workflow = get_workflow(connection, workflow_id, with_graph=True, for_update=True)
-    connection.execute(delete(workflow_policies).where(workflow_id == _HERE))
+    connection.execute(delete(workflow_policies).where(workflow_policies.c.workflow_id == workflow_id))
     connection.execute(insert(workflow_policies).values(workflow_id=workflow_id, policies=json.dumps(policies)))
     check(connection, workflow)
