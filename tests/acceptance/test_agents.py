@@ -28,6 +28,22 @@ export default {
 SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
 
 
+# As Kapso's page prints it.
+SAMPLE = """async function handler(request, env) {
+const body = await request.json();
+const input = body.input || {};
+const vars = body.execution_context?.vars || {};
+return new Response(JSON.stringify({
+vars: {
+last_lookup_email: input.email || null
+}
+}), {
+headers: { "Content-Type": "application/json" }
+});
+}"""
+KEYS = "export default { fetch: async (request) => Response.json(Object.keys(await request.json()).sort()) }"
+
+
 class Agents(WorkflowsApi):
     def run(self, workflow_id: str, status: str, **variables: Any) -> Any:
         """A run, once it has that status."""
@@ -100,6 +116,21 @@ def test_an_agent_calls_functions_and_the_run_goes_on(agents: Agents, model: Mod
     record = agents.client.get(f"/isolet/v1/invocations/{good['invocation_id']}").json()
     assert (record["kind"], record["status"]) == ("flow", "succeeded")
     assert [one["usage"]["total_tokens"] for one in events(run, "agent_model_called")] == [15, 15]
+
+
+def test_the_sample_of_an_agent_tool_runs_as_printed(agents: Agents, model: ModelServer, home: Project) -> None:
+    kapso = Kapso(home.client)
+    tools = [
+        {"name": "lookup", "description": "", "function_id": kapso.deployed(SAMPLE)},
+        {"name": "keys", "description": "", "function_id": kapso.deployed(KEYS)},
+    ]
+    line = a_line(a_node("helper", "agent", system_prompt="Help.", flow_agent_function_tools=tools))
+    workflow = agents.create("Sample", line, active=True)
+    model.says(Says(calls=[("lookup", {"email": "a@b.example"}), ("keys", {})]), Says(text="done"))
+    run = agents.run(workflow["id"], "ended")
+    assert run["execution_context"]["vars"] == {"last_lookup_email": "a@b.example"}
+    _, keys = events(run, "agent_tool_called")
+    assert json.loads(keys["result"]) == ["execution_context", "flow_events", "flow_info", "input"]
 
 
 def test_an_agent_waits_for_an_answer(agents: Agents, model: ModelServer) -> None:

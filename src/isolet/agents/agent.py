@@ -85,7 +85,8 @@ class _Conversation:
             else:
                 silent += 1
                 if silent > 1:
-                    return self._failed("the model gave neither an answer nor a call of a tool", "model_failed")
+                    why = f" (finish_reason {answer.finish_reason!r})" if answer.finish_reason else ""
+                    return self._failed(f"the model gave neither an answer nor a call of a tool{why}", "model_failed")
                 await self._say({"role": "user", "content": _NOTHING})
                 continue
             if ended is not None:

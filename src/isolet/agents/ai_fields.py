@@ -10,11 +10,11 @@ from typing import Any
 
 from isolet.agents.agent import options_of, record_question
 from isolet.agents.chat import Chat
+from isolet.agents.webhook_tools import AI
 from isolet.domain.chat import Asked, Message
 from isolet.errors import NotFound, Unanswered
 from isolet.flows.performer import Failed, Performer, StepContext, StepResult
 
-AI = "$ai"
 FIELDS_MAX = 20
 _FIELD_MAX_CHARS = 16_384
 _CONTEXT_CHARS = 32_768

@@ -6,12 +6,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isolet.agents.models import OpenedModel
 from isolet.clock import Clock
 from isolet.domain.callbacks import retry_after_ms
-from isolet.domain.chat import Answer, Asked, StreamedAnswer, error_text, read_answer
+from isolet.domain.chat import Answer, Asked, StreamedAnswer, error_text, read_answer, unsupported, without
 from isolet.errors import Unanswered
 from isolet.ids import ProjectId
 from isolet.runtime.outgoing import Incoming, Outgoing, Requests
@@ -21,6 +21,7 @@ ANSWER_MAX_S = 300.0
 REPLY_MAX_BYTES = 8 * 1_048_576
 TRIES_MAX = 4
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
+_BAD_REQUEST = 400
 _ERROR_MAX_BYTES = 65_536
 _FIRST_DELAY_S, _DELAY_MAX_S = 1.0, 60.0
 # Larger parts are read in a thread.
@@ -43,6 +44,12 @@ class _Busy(Exception):
         self.wait_s = wait_s
 
 
+class _Unsupported(Exception):
+    def __init__(self, option: str) -> None:
+        super().__init__(option)
+        self.option = option
+
+
 class Chat:
     """`model_of` gives the model of a project, and raises NotFound where there is none."""
 
@@ -57,14 +64,16 @@ class Chat:
         """The answer. Raises NotFound where the project has no model, Unanswered when there is no answer in time."""
         opened = await self._model_of(project_id)
         began, limit_s = time.monotonic(), min(timeout_s, ANSWER_MAX_S)
-        body = await asyncio.to_thread(asked.body, opened.model.model, stream=opened.model.streams)
         tries = 0
         try:
             async with asyncio.timeout(limit_s):
                 while True:
                     tries += 1
                     try:
-                        answer = await self._try(project_id, opened, body)
+                        answer = await self._try(project_id, opened, asked)
+                    except _Unsupported as exc:
+                        # Each option can be left out once, so this ends.
+                        asked = replace(asked, options=without(asked.options, exc.option))
                     except _Busy as busy:
                         await self._wait(str(busy), busy.wait_s, tries, limit_s - (time.monotonic() - began))
                     else:
@@ -81,7 +90,8 @@ class Chat:
             raise Unanswered(f"{said} (tried {tries} times)" if tries > 1 else said)
         await asyncio.sleep(delay_s)
 
-    async def _try(self, project_id: ProjectId, opened: OpenedModel, body: bytes) -> Answer:
+    async def _try(self, project_id: ProjectId, opened: OpenedModel, asked: Asked) -> Answer:
+        body = await asyncio.to_thread(asked.body, opened.model.model, stream=opened.model.streams)
         headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")]
         if opened.key is not None:
             headers.append(("authorization", f"Bearer {opened.key}"))
@@ -89,15 +99,18 @@ class Chat:
         request = Outgoing(method="POST", url=url, headers=headers, body=body)
         async with self._requests.open(project_id, request) as reply:
             if not 200 <= reply.status < 300:
-                await self._refused(reply, opened.key)
+                await self._refused(reply, opened.key, asked)
             if reply.header("content-type").lower().startswith("text/event-stream"):
                 return await _streamed(reply)
             data = await reply.read(REPLY_MAX_BYTES)
         return await asyncio.to_thread(read_answer, data) if len(data) > _SMALL_BYTES else read_answer(data)
 
-    async def _refused(self, reply: Incoming, key: str | None) -> None:
-        """Raises _Busy or Unanswered. Some servers repeat the key in what they say."""
-        text = error_text(reply.status, await reply.read(_ERROR_MAX_BYTES))
+    async def _refused(self, reply: Incoming, key: str | None, asked: Asked) -> None:
+        """Raises _Unsupported, _Busy or Unanswered. Some servers repeat the key in what they say."""
+        told = await reply.read(_ERROR_MAX_BYTES)
+        if reply.status == _BAD_REQUEST and (option := unsupported(told, asked.options)) is not None:
+            raise _Unsupported(option)
+        text = error_text(reply.status, told)
         if key is not None:
             text = text.replace(key, "***")
         if reply.status in _AGAIN:

@@ -151,7 +151,9 @@ async def _now(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
 
 
 async def _save(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
-    turn.variables = check_variables(assigned(turn.variables, arguments["name"], arguments["value"]))
+    name, value = arguments["name"], arguments["value"]
+    turn.variables = check_variables(assigned(turn.variables, name, value))
+    turn.step.event("variables_set", {"name": name, "value": value, "source": "agent"})
     return ToolOutcome(value="saved")
 
 

@@ -26,8 +26,7 @@ class FunctionTool:
     async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
         await asyncio.to_thread(check_value, self.offered.schema, arguments)
         step = turn.step
-        edges = [edge.label for edge in step.graph.edges_from(step.node.id)]
-        body = {**step.payload(turn.variables), "available_edges": edges, "input": arguments}
+        body = {**step.payload(turn.variables), "input": arguments}
         try:
             reply = await self.calls.call(step, self.settings, body)
         except ExecutionError as exc:

@@ -18,6 +18,8 @@ from isolet.domain.json_schemas import ANY_OBJECT, check_value
 from isolet.errors import InvalidInput
 from isolet.runtime.outgoing import Outgoing, Requests
 
+# What stands for text that a model writes.
+AI = "$ai"
 TIMEOUT_S = 60.0
 REPLY_MAX_BYTES = 262_144
 _BODYLESS = frozenset({"GET", "DELETE"})
@@ -29,7 +31,8 @@ _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1
 class WebhookTool:
     """`settings` are as the node has them. The arguments are the body, or the query of a request that has none.
 
-    Where the author wrote a body and no schema for it, that body is sent and the model sends nothing.
+    Where the author wrote a body and no schema for it, that body is sent; those of its members that are `{"$ai": {}}`
+    are the arguments.
     """
 
     offered: Offered
@@ -57,6 +60,8 @@ class WebhookTool:
         written = self.settings.get("body", self.settings.get("body_template"))
         takes = self.settings.get("body_schema") is not None or not written
         body = arguments if takes else rendering.value(written)
+        if not takes and isinstance(body, Mapping):
+            body = {**body, **{name: arguments.get(name) for name in _written_by_model(written)}}
         if method in _BODYLESS:
             if takes and arguments:
                 texts = {name: as_text(value) for name, value in arguments.items()}
@@ -91,7 +96,23 @@ def schema_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(schema, Mapping):
         return schema
     written = settings.get("body", settings.get("body_template"))
-    return {"type": "object", "properties": {}} if written else ANY_OBJECT
+    if not written:
+        return ANY_OBJECT
+    names = _written_by_model(written)
+    told = settings.get("ai_field_config")
+    prompts = told if isinstance(told, Mapping) else {}
+    return {"type": "object", "properties": {name: _about(prompts.get(name)) for name in names}, "required": names}
+
+
+def _written_by_model(body: Any) -> list[str]:
+    """The members of a body that are the model's to fill."""
+    members = body.items() if isinstance(body, Mapping) else ()
+    return [name for name, value in members if isinstance(value, Mapping) and AI in value]
+
+
+def _about(told: Any) -> dict[str, Any]:
+    prompt = told.get("prompt") if isinstance(told, Mapping) else None
+    return {"description": prompt} if isinstance(prompt, str) else {}
 
 
 def _value(body: bytes) -> Any:

@@ -255,6 +255,27 @@ def error_text(status: int, body: bytes) -> str:
     return f"the model's server answered {status}: {said}"
 
 
+def unsupported(body: bytes, options: Mapping[str, Any]) -> str | None:
+    """Which of the options a server refuses that answered 400, as OpenAI's does for some of its models."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    error = told.get("error") if isinstance(told, Mapping) else None
+    if not isinstance(error, Mapping):
+        return None
+    text = str(error.get("message") or "")[:_SHOWN_CHARS]
+    refused = str(error.get("code") or "").startswith("unsupported") or "not support" in text or "nsupported" in text
+    named = [name for name in options if name == error.get("param") or f"'{name}'" in text or f"`{name}`" in text]
+    return named[0] if refused and named else None
+
+
+def without(options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The options less one; models that take no `max_tokens` know it by another name."""
+    left = {other: value for other, value in options.items() if other != name}
+    return {**left, "max_completion_tokens": options[name]} if name == "max_tokens" else left
+
+
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
         told = json.loads(body)

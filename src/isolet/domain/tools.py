@@ -66,6 +66,5 @@ def call_body(arguments: Any) -> dict[str, Any]:
         "execution_context": {"vars": {}, "system": {}, "context": {}, "metadata": {}},
         "flow_events": [],
         "flow_info": {"id": None, "name": None, "step_id": None},
-        "available_edges": [],
         "input": arguments,
     }

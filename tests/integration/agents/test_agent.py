@@ -322,6 +322,12 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
                 {"name": "hook", **hook, "body_schema": schema, "jmespath_query": "data.items[0]"},
                 {"name": "get", **hook, "http_method": "GET"},
                 {"name": "fixed", **hook, "method": "PUT", "body_template": {"shop": "{{vars.shop}}"}},
+                {
+                    "name": "filled",
+                    **hook,
+                    "body": {"shop": "{{vars.shop}}", "text": {"$ai": {}}},
+                    "ai_field_config": {"text": {"mode": "prompt", "prompt": "What to say"}},
+                },
                 {"name": "query", **hook, "jmespath_query": "data.items[?path]"},
                 {"name": "html", "url": f"{base}/html"},
                 {"name": "inside", "url": "http://10.0.0.1/"},
@@ -341,6 +347,7 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
                     ("hook", {}),
                     ("get", {"q": "ü&", "n": 1}),
                     ("fixed", {}),
+                    ("filled", {"text": "{{vars.shop}}"}),
                     ("query", {}),
                     ("html", {}),
                     ("inside", {}),
@@ -354,11 +361,17 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
         )
         result, step = await bench.run(config, variables={"shop": "oil"})
         assert isinstance(result, Next)
-        hooked, unfit, got, fixed, query, html, inside, *found, knowledge = told_of(bench)
+        hooked, unfit, got, fixed, filled, query, html, inside, *found, knowledge = told_of(bench)
         assert json.loads(hooked) == {"method": "POST", "path": "/hook/oil", "body": '{"q":"a"}'}
         assert "'q' is a required property" in unfit
         assert json.loads(got)["data"]["items"][0]["path"] == "/hook/oil?q=%C3%BC%26&n=1"
         assert json.loads(fixed)["data"]["items"][0]["body"] == '{"shop":"oil"}'
+        sent = json.loads(json.loads(filled)["data"]["items"][0]["body"])
+        assert sent == {"shop": "oil", "text": "{{vars.shop}}"}
+        (offered,) = [
+            tool["function"] for tool in bench.model.asked[0]["tools"] if tool["function"]["name"] == "filled"
+        ]
+        assert offered["parameters"]["properties"] == {"text": {"description": "What to say"}}
         assert "jmespath_query is not supported" in query
         assert json.loads(html) == {"status": 502, "body": "<h1>Bad</h1>"}
         assert "10.0.0.1" in inside

@@ -72,6 +72,15 @@ async def test_answers_of_all_kinds(requests: Requests, server: ModelServer) -> 
         assert (told.answer.text, told.tries) == ("at last", 3)
         assert told.duration_ms >= 1_000
 
+        refused = b'{"error": {"message": "Unsupported parameter: \'max_tokens\'", "code": "unsupported_parameter"}}'
+        other = b'{"error": {"message": "\'temperature\' does not support 0.2", "param": "temperature"}}'
+        server.says(Raw(status=400, body=refused), Raw(status=400, body=other), Says(text="fine"))
+        asked = replace(ASKED, options={"max_tokens": 7, "temperature": 0.2, "reasoning_effort": "low"})
+        assert (await chat.ask(PROJECT, asked)).answer.text == "fine"
+        assert server.asked[-1]["max_completion_tokens"] == 7
+        assert {"max_tokens", "temperature"}.isdisjoint(server.asked[-1])
+        assert server.asked[-1]["reasoning_effort"] == "low"
+
         html = {"content-type": "text/html"}
         for raw, said in [
             (
