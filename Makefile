@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 
 # Debian packages, as command or command:package. They are installed only when the command is missing.
 TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql chromium:chromium
+UNPACKED := nginx caddy
 BENCH_PACKAGES := wrk
 
 # The tool that writes the Python locks. It gets an environment of its own, made only by `make lock`.
@@ -41,6 +42,7 @@ setup: $(VENV)/.stamp-runtime node_modules/.stamp-runtime
 
 setup-dev: $(VENV)/.stamp-dev node_modules/.stamp-dev
 	@scripts/system-packages $(TEST_PACKAGES)
+	@scripts/unpack-packages $(VENV)/debian $(UNPACKED)
 
 wheel: setup
 	@$(BIN)/python scripts/wheel $(ARGS)
@@ -63,9 +65,11 @@ chaos: setup-dev
 
 lock: $(LOCK_VENV)/bin/uv
 	$(PIP_COMPILE) pyproject.toml --group build --output-file requirements.lock $(LOCK_ARGS)
+	$(PIP_COMPILE) pyproject.toml --extra postgres --constraint requirements.lock \
+		--output-file requirements-postgres.lock $(LOCK_ARGS)
 	$(PIP_COMPILE) --group node --output-file requirements-node.lock $(LOCK_ARGS)
 	$(PIP_COMPILE) pyproject.toml --group build --group dev --group node --extra postgres \
-		--constraint requirements.lock --constraint requirements-node.lock \
+		--constraint requirements-postgres.lock --constraint requirements-node.lock \
 		--output-file requirements-dev.lock $(LOCK_ARGS)
 	scripts/npm install --package-lock-only --loglevel=error
 

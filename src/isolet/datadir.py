@@ -95,6 +95,9 @@ def run_folder(data: Path) -> Path:
     run = data / "run"
     if len(os.fsencode(run)) > _RUN_PATH_MAX:
         run = Path(tempfile.gettempdir()) / f"isolet-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+        if len(os.fsencode(run)) > _RUN_PATH_MAX:
+            # The usual folders cannot be written, so that this one is the working directory or a long TMPDIR.
+            raise SettingsError(f"cannot use {data} as data directory: its path, and that of {run}, is too long")
     try:
         run.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:

@@ -22,3 +22,15 @@ def test_a_run_folder_that_somebody_linked_elsewhere_is_refused() -> None:
         run.symlink_to(elsewhere)
         with pytest.raises(SettingsError, match=f"^cannot use {run}: it must belong to this user and be closed"):
             run_folder(Path(folder))
+
+
+def test_a_run_folder_whose_sockets_would_have_too_long_a_path_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("n" * 80)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with pytest.raises(
+        SettingsError, match=r"^cannot use .* as data directory: its path, and that of .*, is too long$"
+    ):
+        run_folder(long)
