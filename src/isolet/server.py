@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from isolet import datadir, keyfile
-from isolet.api.deferred import Deferred
+from isolet.api.deferred import Asgi, Deferred
 from isolet.assembly.calls import build_calls, management_of, pages_of
 from isolet.assembly.core import Core, cut, make_example, open_core, start_core
 from isolet.assembly.features import FEATURES
@@ -65,14 +65,22 @@ class StopRequests:
 
 
 async def serve(
-    settings: Settings, *, example: bool = False, on_started: Callable[[Started], None] = lambda _: None
+    settings: Settings,
+    *,
+    example: bool = False,
+    on_started: Callable[[Started], None] = lambda _: None,
+    stopping: StopRequests | None = None,
+    around: Callable[[Core, Asgi], Asgi] = lambda _, app: app,
 ) -> None:
-    """Run until SIGINT or SIGTERM. Raises SettingsError, StoreError or PlatformError when it cannot start."""
+    """Run until SIGINT, SIGTERM, or a request of `stopping`. `around` may put something before all doors.
+
+    Raises SettingsError, StoreError or PlatformError when it cannot start.
+    """
     # What any part of it writes is this user's alone, and its memory, which holds keys, goes to no file.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     async with AsyncExitStack() as stack:
-        stopping = StopRequests()
+        stopping = stopping or StopRequests()
         machine = _take_machine(settings, stack, stopping)
         host = machine.host
         core = await open_core(host)
@@ -97,7 +105,7 @@ async def serve(
             host.loops.loop(_complete(management), name="management")
 
         listener = Listener(
-            build_calls(core, features, management, machine.pages),
+            around(core, build_calls(core, features, management, machine.pages)),
             machine.port,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,

@@ -58,13 +58,10 @@ def deploy(
     function of its name. Unchanged functions are left as they are. At the end each function gets a HEAD request, and
     the version that answered it is shown.
 
-    Examples:
-
-      isolet deploy
-
-      isolet deploy functions/hello.js --env staging
-
-      isolet deploy --dry-run
+    \b
+    isolet deploy                                   what changed
+    isolet deploy functions/hello.js --env staging  one function, as hello-staging
+    isolet deploy --dry-run                         what a deploy would change
     """
     from isolet.workspace.selecting import open_workspace, with_access
 

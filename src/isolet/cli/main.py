@@ -18,6 +18,7 @@ VARIABLE = "_ISOLET_COMPLETE"
 class _Root(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "serve": Entry("serve", "Start the platform."),
+        "dev": Entry("dev", "Run a project on this machine, with every save."),
         "deploy": Entry("deploy", "Deploy the functions of a project on disk."),
         "invoke": Entry("invoke", "Call a function."),
         "logs": Entry("logs", "Show what functions print."),

@@ -98,7 +98,7 @@ _CONFIG = "File of settings in TOML; its keys are these flags with underscores. 
 
 
 def _signature() -> inspect.Signature:
-    """One option for each setting, from the settings table; values are checked there, not here."""
+    """With one option for each setting, from the settings table; values are checked there, not here."""
     parameters = [
         inspect.Parameter(
             "example",
@@ -113,6 +113,12 @@ def _signature() -> inspect.Signature:
             annotation=Annotated[Path | None, typer.Option("--config", help=_CONFIG, show_default=False)],
         ),
     ]
+    return inspect.Signature([*parameters, *setting_options()])
+
+
+def setting_options() -> list[inspect.Parameter]:
+    """An option for each setting."""
+    parameters = []
     for field in settings.fields():
         kind: type = Path if settings.value_type(field) is Path else str
         if field.name in _SWITCHES:
@@ -128,7 +134,7 @@ def _signature() -> inspect.Signature:
                 annotation=Annotated[kind | None, option],
             )
         )
-    return inspect.Signature(parameters)
+    return parameters
 
 
 _SIGNATURE = _signature()

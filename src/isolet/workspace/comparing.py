@@ -105,17 +105,21 @@ def compare(
         function=function,
         collected=collected,
         remote=remote,
-        definition=FunctionDefinition(
-            files={path: _encoded(file) for path, file in after.to_json()["files"].items()},
-            entry=after.entry,
-            **wanted,
-            **({"variables": {name: variables[name] for name in changed}} if changed else {}),
+        definition=definition_of(
+            collected, **wanted, **({"variables": {name: variables[name] for name in changed}} if changed else {})
         ),
         files_differ=remote is None or remote.sources != after,
         members=tuple(members),
         schedules_to_put=to_put,
         schedules_to_delete=to_delete,
     )
+
+
+def definition_of(collected: Collected, **members: Any) -> FunctionDefinition:
+    """What is sent for sources, with further members."""
+    files = Sources(entry=collected.entry, files=collected.files).to_json()["files"]
+    encoded = {path: _encoded(file) for path, file in files.items()}
+    return FunctionDefinition(files=encoded, entry=collected.entry, **members)
 
 
 def _wanted(function: FunctionConfig) -> dict[str, Any]:

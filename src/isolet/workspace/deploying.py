@@ -15,9 +15,10 @@ import httpx
 from isolet.client import ApiError, AsyncClient, DeployFailed, NotFound, Refused
 from isolet.contract.functions import FunctionReply
 from isolet.contract.schedules import ScheduleMembers
+from isolet.errors import IsoletError
 from isolet.workspace import migrating
 from isolet.workspace.collecting import Collected, collect
-from isolet.workspace.comparing import Comparison, compare, read_remote
+from isolet.workspace.comparing import Comparison, compare, definition_of, read_remote
 from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
 from isolet.workspace.model import FunctionConfig, Workspace
 from isolet.workspace.state import State
@@ -109,19 +110,32 @@ class Deploys:
         await self.migrate()
         return list(await asyncio.gather(*(self._deploy(one, state, force, probe) for one in functions)))
 
+    async def again(self, function: FunctionConfig, before: Deployed) -> Deployed:
+        """Deploy a function of which only sources may have changed since it was deployed here.
+
+        It asks the server for nothing that is known, and makes no probe.
+        """
+        try:
+            collected = await collect(self._esbuild, self._workspace.root, function)
+            if before.collected is not None and _same(collected, before.collected):
+                return replace(before, outcome=Outcome.UNCHANGED, collected=collected)
+            definition = definition_of(collected)
+            put = self._server.client.functions.put_named
+            reply = await put(self._server.project, function.name, definition, wait=_WAIT_S)
+        except IsoletError as exc:
+            return failed(function.name, exc)
+        return replace(
+            before, outcome=Outcome.CHANGED, version=reply.version, collected=collected, function=reply, problems=()
+        )
+
     async def _deploy(self, function: FunctionConfig, state: State, force: bool, probe: bool) -> Deployed:
         try:
             comparison = await self.compare(function, state)
             done = await self._put(comparison, force)
             state.deployed(function.name, done.version, comparison.collected, function.variables)
             return await self._probed(done) if probe else done
-        except SourcesFailed as exc:
-            return Deployed(name=function.name, outcome=Outcome.FAILED, problems=exc.problems)
-        except DeployFailed as exc:
-            return Deployed(name=function.name, outcome=Outcome.FAILED, problems=(_problem(exc),))
-        except (Refused, WorkspaceError) as exc:
-            text = exc.text if isinstance(exc, Refused) else exc.message
-            return Deployed(name=function.name, outcome=Outcome.FAILED, problems=(Problem(message=text),))
+        except (SourcesFailed, WorkspaceError, Refused) as exc:
+            return failed(function.name, exc)
 
     async def _put(self, comparison: Comparison, force: bool) -> Deployed:
         name, remote = comparison.function.name, comparison.remote
@@ -189,6 +203,20 @@ class Deploys:
             except ApiError:
                 return None
         return None
+
+
+def failed(name: str, error: IsoletError) -> Deployed:
+    """What an error says about a function."""
+    problems: tuple[Problem, ...] = (Problem(message=error.text if isinstance(error, Refused) else error.message),)
+    if isinstance(error, SourcesFailed):
+        problems = error.problems
+    elif isinstance(error, DeployFailed):
+        problems = (_problem(error),)
+    return Deployed(name=name, outcome=Outcome.FAILED, problems=problems)
+
+
+def _same(one: Collected, other: Collected) -> bool:
+    return (one.entry, one.files) == (other.entry, other.files)
 
 
 def function_url(url: str, project: str, slug: str) -> str:
