@@ -41,7 +41,7 @@ def test_the_schema_has_every_command_with_its_help_arguments_and_options(alone:
     ] == []
     # Each that talks to a server says where that is, and can print JSON.
     wanted = {"--url", "--api-key", "--project", "--profile", "--json"}
-    local = {("serve",), ("schema",), ("completion",)}
+    local = {("serve",), ("dev",), ("schema",), ("completion",)}
     for names, command in found.items():
         options = {option["name"] for option in command["options"]}
         assert names in local or wanted <= options or not options & (wanted - {"--json"}), names
