@@ -234,3 +234,52 @@ def test_a_message_without_a_channel_is_recorded_and_skipped(runs: Runs) -> None
     run = runs.run(workflow)
     assert run["status"] == "ended"
     assert events(run, "message_not_sent") == [{"reason": "the project has no channel for messages"}]
+
+
+SHAPES = (
+    "async function handler(request, env) { BODY }",
+    "export default async (request, env) => { BODY };",
+    "export default { async fetch(request, env) { BODY } };",
+    """import { WorkerEntrypoint } from "cloudflare:workers";
+    export default class extends WorkerEntrypoint { async fetch(request) { const env = this.env; BODY } }""",
+)
+START_IT = """const { workflow, options } = await request.json();
+  try { return Response.json(await env.flows.start(workflow, options)); }
+  catch (error) { return Response.json({ error: String(error) }); }"""
+
+
+def test_functions_of_every_shape_start_runs(runs: Runs, project: Project) -> None:
+    workflow = runs.line("Started", a_node("set", "set_variable", variable_name="sum", variable_value="{{vars.a}}"))
+    kapso = Kapso(project.client)
+    ids = [kapso.deployed(shape.replace("BODY", START_IT), f"shape {n}") for n, shape in enumerate(SHAPES)]
+    for number, function_id in enumerate(ids):
+        asked = workflow["id"] if number % 2 else workflow["slug"]
+        options = {"variables": {"a": number}, "context": {"b": "\ud800"}, "tracking_id": f"t{number}"}
+        told = kapso.invoke(function_id, content=json.dumps({"workflow": asked, "options": options})).json()
+        assert set(told) == {"id", "tracking_id"}, told
+        run = runs.reached(told["id"])
+        assert (run["status"], run["tracking_id"]) == ("ended", f"t{number}")
+        context = run["execution_context"]
+        assert (context["vars"]["sum"], context["context"]["b"]) == (number, "\ud800")
+        assert context["system"]["trigger_type"] == "function"
+
+    draft = runs.create("Never active", a_line(a_node("w", "wait_for_response")))
+    for asked, options, error in (
+        ("nothing", None, "Workflow not found"),
+        (None, None, "The id or the slug of a workflow is needed"),
+        (draft["slug"], {}, "The workflow is not active (it is draft)"),
+        (workflow["slug"], {"variables": [1]}, "variables must be an object"),
+        (workflow["slug"], {"variables": {"x": "x" * 900_000}}, "What is sent is larger than 262144 bytes"),
+    ):
+        told = kapso.invoke(ids[0], {"workflow": asked, "options": options}).json()
+        assert told["error"].startswith("Error: ctx.flows.start: "), told
+        assert error in told["error"]
+
+
+def test_a_run_of_another_project_is_not_reached(runs: Runs, calling_server: Server) -> None:
+    workflow = runs.line("Own", a_node("set", "set_variable", variable_name="a", variable_value=1))
+    with calling_server.client() as root, new_project(calling_server, root) as other:
+        kapso = Kapso(other.client)
+        function_id = kapso.deployed(SHAPES[0].replace("BODY", START_IT))
+        told = kapso.invoke(function_id, {"workflow": workflow["id"]}).json()
+        assert told == {"error": "Error: ctx.flows.start: Workflow not found"}

@@ -12,7 +12,7 @@ from isolet.domain.flows.flow_jobs import FLOW
 from isolet.domain.flows.nodes import SENDS, NodeType
 from isolet.domain.flows.templates import as_text
 from isolet.domain.flows.workflows import Workflow
-from isolet.errors import RequestError
+from isolet.errors import NotFound, RequestError
 from isolet.flows.engine import Means, Performers, Runs
 from isolet.flows.functions import FunctionCalls
 from isolet.flows.performers.calls import CallNode
@@ -130,7 +130,11 @@ def _starter(workflows: Workflows, executions: Executions) -> Service:
     async def start(project_id: ProjectId, asked: Any) -> dict[str, str]:
         if not isinstance(asked, Mapping) or not isinstance(asked.get("workflow"), str):
             raise RequestError("The id or the slug of a workflow is needed")
-        workflow = await workflows.find(project_id, asked["workflow"])
+        try:
+            workflow = await workflows.find(project_id, asked["workflow"])
+        except NotFound as exc:
+            # The dialect of these replies would speak of functions.
+            raise RequestError(exc.message) from exc
         execution = await executions.start(
             workflow,
             variables=asked.get("variables"),

@@ -30,6 +30,7 @@ class LimitsReply(Reply):
     stores: Amounts
     tools: Amounts
     agents: Amounts
+    flows: Amounts
     instances: int
     requests_a_minute: Amounts
     project: Amounts

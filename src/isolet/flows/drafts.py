@@ -20,15 +20,13 @@ from isolet.domain.flows.executions import (
 from isolet.domain.flows.flow_jobs import flow_job
 from isolet.domain.flows.graph import Graph, Node
 from isolet.domain.flows.run_variables import check_variables
-from isolet.domain.flows.runs import RunStatus, StepStatus
+from isolet.domain.flows.runs import CONTEXT_MAX_BYTES, RunStatus, StepStatus
 from isolet.domain.flows.workflows import Workflow
 from isolet.domain.invocations import storable
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 from isolet.flows.snapshots import snapshot_id, snapshot_text
 from isolet.ids import ExecutionId, StepId, new_id
-
-CONTEXT_MAX_BYTES = 262_144
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

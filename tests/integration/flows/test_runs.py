@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from isolet.clock import SystemClock
 from isolet.database import schema
 from isolet.database.connection import Connection, Database
+from isolet.database.executions import Filter
 from isolet.domain.flows.runs import RunStatus, StepStatus
-from isolet.errors import Conflict, InvalidInput, LimitReached
+from isolet.domain.project_limits import ProjectLimits
+from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
 from isolet.flows.performer import Failed, Next, StepContext, StepResult
-from tests.integration.flows.running import Flows, decide, function, running, variable
+from isolet.flows.retention import RunRetention
+from tests.integration.flows.running import PROJECT, Flows, decide, function, running, variable
 
 WAIT = ("ask", "wait_for_response", {"save_response_to": "answer"})
 
@@ -139,6 +143,7 @@ async def test_an_edge_that_is_not_there(database: Database) -> None:
         assert (run.status, await flows.vars(run)) == (RunStatus.ENDED, {"x": 1})
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_cycle_ends_after_a_thousand_steps(database: Database) -> None:
     async with running(database) as flows:
         workflow = flows.workflow(variable("x", "{{vars.y}}"), edges=["start set_x", "set_x set_x"])
@@ -400,3 +405,41 @@ async def test_open_runs_of_a_project_have_bounds(database: Database) -> None:
 async def _fill(flows: Flows, workflow: Any) -> None:
     for _ in range(3):
         await flows.run(workflow, RunStatus.WAITING, variables={"x": "x" * 1_040_000})
+
+
+async def test_old_runs_go_and_those_of_a_project_stay_within_its_bytes(database: Database) -> None:
+    async with running(database) as flows:
+        workflow = flows.workflow(variable("x", 1))
+        keep = RunRetention(
+            database=database, clock=SystemClock(), retention_ms=-1_000, limits_of=lambda _: ProjectLimits()
+        )
+        run = await flows.run(workflow)
+        waiting = await flows.run(flows.workflow(WAIT), RunStatus.WAITING)
+        await keep.keep()
+        with pytest.raises(NotFound):
+            await flows.executions.get(run.id)
+        assert await flows.steps(run) == []
+        assert (await flows.executions.get(waiting.id)).status is RunStatus.WAITING
+
+        small = RunRetention(
+            database=database, clock=SystemClock(), retention_ms=10**10, limits_of=lambda _: ProjectLimits(runs_mb=2)
+        )
+        large = [await flows.run(workflow, variables={"y": "y" * 900_000}) for _ in range(3)]
+        await small.keep()
+        left = await flows.executions.list(Filter(project_id=PROJECT), limit=10)
+        assert [one.id for one in left] == [large[2].id, large[1].id, waiting.id]
+
+        await database.write(_graphs_are_old)
+        await small.keep()
+        assert await database.read(_graphs) == 2, "those of the runs that are left"
+        await small.delete_project(PROJECT)
+        assert await flows.executions.list(Filter(project_id=PROJECT), limit=10) == []
+        assert await database.read(_graphs) == 0
+
+
+def _graphs(connection: Connection) -> int:
+    return int(connection.execute(select(func.count()).select_from(schema.flow_graphs)).scalar_one())
+
+
+def _graphs_are_old(connection: Connection) -> None:
+    connection.execute(schema.flow_graphs.update().values(used_at_ms=1))

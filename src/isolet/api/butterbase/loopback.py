@@ -90,10 +90,11 @@ class Loopback:
         return route, origin
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, project_id: ProjectId, service: Service) -> None:
-        with Body(scope, receive, limit=SMALL_BYTES, bodies=self.bodies, project_id=project_id) as body:
+        told = f"What is sent is larger than {SMALL_BYTES} bytes"
+        with Body(scope, receive, limit=SMALL_BYTES, bodies=self.bodies, project_id=project_id, too_large=told) as body:
             payload = await body.read()
         if not isinstance(payload, bytes):
-            raise TooLarge("This is too large")
+            raise TooLarge(told)
         await send_json(send, 200, await service(project_id, parse_json(payload)))
 
     def _request(

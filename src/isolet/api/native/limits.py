@@ -17,6 +17,7 @@ from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
 from isolet.domain import environment, json_bounds, json_schemas, limits, realtime, secrets, stores, tools
 from isolet.domain.access import Role
+from isolet.domain.flows import executions, runs
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.functions.deploy import VERSIONS_KEPT
@@ -145,6 +146,18 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "tools": TOOLS_TOGETHER_MAX,
             "answer_s": ANSWER_MAX_S,
             "answer_tries": TRIES_MAX,
+        },
+        "flows": {
+            "variables_bytes": runs.VARIABLES_MAX_BYTES,
+            "context_bytes": runs.CONTEXT_MAX_BYTES,
+            "steps": runs.STEPS_MAX,
+            "steps_with_retries": executions.ROWS_MAX,
+            "call_depth": runs.CALL_DEPTH_MAX,
+            "events": executions.EVENTS_MAX,
+            "event_bytes": executions.EVENT_MAX_BYTES,
+            "events_bytes": executions.EVENTS_MAX_BYTES,
+            "undo_bytes": executions.UNDO_MAX_BYTES,
+            "steps_at_once": settings.job_concurrency,
         },
         "instances": settings.max_instances,
         "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},

@@ -9,6 +9,7 @@ from isolet.errors import InvalidInput
 STEPS_MAX = 1_000
 CALL_DEPTH_MAX = 10
 VARIABLES_MAX_BYTES = 1_048_576
+CONTEXT_MAX_BYTES = 262_144
 EVENTS_SHOWN = 10
 # Why a run waits that no answer is for.
 DELAY = "delay"

@@ -31,6 +31,8 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
     assert told["record"] == {"body_bytes": 16_384, "error_chars": 512, "kept_days": 2, "kept_rows": 100_000}
     assert told["kv"] == {"key_bytes": 512, "value_bytes": 25 * 1024 * 1024, "metadata_bytes": 1024}
     assert told["database"] == {"bytes": 10 * 1024**3, "statement_bytes": 100_000}
+    assert told["flows"]["variables_bytes"] == 1024 * 1024
+    assert (told["flows"]["steps"], told["flows"]["call_depth"], told["flows"]["steps_at_once"]) == (1_000, 10, 64)
     assert told["secret"] == {"name_chars": 128, "value_bytes": 65_536}
     assert told["project"] == {
         "max_instances": 4,
