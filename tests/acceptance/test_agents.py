@@ -25,6 +25,7 @@ export default {
   }
 }
 """
+STEP_KEY = "export default { fetch: (request) => new Response(request.headers.get('x-isolet-step-key')) }"
 SCHEMA = {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]}
 
 
@@ -231,3 +232,28 @@ def test_runs_that_wait_for_a_model_leave_room_for_other_projects(tmp_path: Path
         assert api.run(plain["id"], "ended")["execution_context"]["vars"] == {"a": "b"}
         assert len(model.asked) == 3
         model.free.set()
+
+
+def test_a_turn_begins_again_after_the_server_was_killed(tmp_path: Path, model: ModelServer) -> None:
+    """Functions that it called get the same key again, so that they can tell."""
+    model.free.clear()
+    with Server(tmp_path / "data", egress_allow="127.0.0.0/8") as server, server.client() as client:
+        chat = {"base_url": model.url, "model": "m"}
+        assert client.put("/isolet/v1/projects/default/model", json=chat).status_code == 200
+        function_id = Kapso(client).deployed(STEP_KEY)
+        tool = {"name": "key", "description": "", "function_id": function_id}
+        line = a_line(a_node("helper", "agent", system_prompt="Help.", flow_agent_function_tools=[tool]))
+        workflow = Agents(client).create("Killed", line, active=True)
+        model.says(Says(calls=[("key", {})]), Raw(hold=True))
+        sent = {"workflow_execution": {"phone_number": "+15550100"}}
+        run_id = Agents(client)("POST", f"/workflows/{workflow['id']}/executions", sent, status=202)["id"]
+        wait_until(lambda: len(model.asked) == 2, timeout_s=60, what="the second question")
+        first_key = model.asked[1]["messages"][-1]["content"]
+        server.kill()
+    model.says(Says(calls=[("key", {})]), Says(text="done"))
+    model.free.set()
+    with Server(tmp_path / "data", egress_allow="127.0.0.0/8") as server, server.client() as client:
+        run = Agents(client).reached(run_id, "ended")
+        (called,) = events(run, "agent_tool_called")
+        assert called["result"] == first_key
+        assert first_key == f"{run_id}:helper:1"

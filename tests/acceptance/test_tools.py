@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from tests.support.projects import Project, new_project
 from tests.support.server import Server
@@ -277,3 +280,20 @@ def test_a_list_of_many_large_tools_comes_in_pages(server: Server, root: httpx.C
                 break
             params = {"cursor": told["nextCursor"]}
         assert found == names
+
+
+@pytest.mark.parametrize("mode", ["legacy", NEWER])
+async def test_the_protocols_own_client_gets_on_with_it(shop: Project, mode: str) -> None:
+    """Its client of this release, as an older one and as a newer one speaks."""
+    url = f"{shop.server.url}/isolet/v1/projects/{shop.slug}/mcp"
+    headers = {"Authorization": f"Bearer {shop.key('invoke')}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, trust_env=False) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+    ):
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert {"echo", "fruchte-zahlen"} <= set(names)
+        told = await client.call_tool("echo", {"say": "hi"})
+        assert not told.is_error
+        assert json.loads(told.content[0].text)["input"] == {"say": "hi"}  # type: ignore[union-attr]
+        assert (await client.call_tool("echo", {"say": 1})).is_error
