@@ -14,8 +14,9 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from isolet.cli.failures import ExitCode
+from isolet.cli.failures import ExitCode, Usage
 from isolet.cli.output import binary, note
+from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 from isolet.client import errors
 from isolet.client.connection import options, reaching
@@ -51,9 +52,10 @@ class Request:
 def send(session: Session, name: str, request: Request, *, output: Path | None) -> None:
     """Print the reply. Raises typer's Exit when the call failed, ApiError when there was none."""
     target = f"/f/{_segment(session.project)}/{_segment(name)}{request.path}"
-    with _http(session) as http, _exchange(session, http, request, target) as reply:
+    with _http(session) as http, _exchange(http, request, target) as reply:
         call = reply.headers.get("x-invocation-id")
         if call is None and not reply.is_success:
+            _explain(session, name, reply.status_code)
             raise errors.error_of(reply.status_code, reply.headers, reply.read())
         _print(session, reply.status_code, reply.headers.multi_items(), reply.iter_bytes(), call, output)
         failed = reply.status_code >= 500
@@ -65,7 +67,7 @@ def send(session: Session, name: str, request: Request, *, output: Path | None) 
 def send_async(session: Session, name: str, request: Request, *, wait: bool, output: Path | None) -> None:
     """Print the id of the call, or with `wait` its result. Raises as `send`."""
     target = f"/spaces/{_segment(session.project)}/functions/{_segment(name)}/async-invoke{request.path}"
-    with _http(session) as http, _exchange(session, http, request, target) as reply:
+    with _http(session) as http, _exchange(http, request, target) as reply:
         content = reply.read()
         if reply.status_code != httpx.codes.ACCEPTED:
             raise _refused(reply.status_code, content)
@@ -73,10 +75,11 @@ def send_async(session: Session, name: str, request: Request, *, wait: bool, out
     if not wait:
         session.output.done({"invocation_id": call}, call)
         return
-    state = session.client.invocations.get(call)
-    while state.status not in _ENDED:
-        time.sleep(_POLL_S)
+    with waiting("Waiting for the result"):
         state = session.client.invocations.get(call)
+        while state.status not in _ENDED:
+            time.sleep(_POLL_S)
+            state = session.client.invocations.get(call)
     if state.result is not None:
         result = state.result
         headers = [(name, value) for name, value in result.headers]
@@ -84,6 +87,13 @@ def send_async(session: Session, name: str, request: Request, *, wait: bool, out
     if state.status != "succeeded":
         note(f"The call {state.status}: {state.error or 'without a text'}. isolet invocations get {call} says more.")
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _explain(session: Session, name: str, status: int) -> None:
+    """Raises a Usage that says why a function which is there is not found."""
+    with contextlib.suppress(errors.ApiError):
+        if status == httpx.codes.NOT_FOUND and session.function(name).access == "none":
+            raise Usage(f"{name} has no address of its own (access: none): isolet invoke --async calls it")
 
 
 @contextlib.contextmanager
@@ -95,13 +105,18 @@ def _http(session: Session) -> Iterator[httpx.Client]:
 
 
 @contextlib.contextmanager
-def _exchange(session: Session, http: httpx.Client, request: Request, target: str) -> Iterator[httpx.Response]:
-    headers = list(request.headers)
+def _exchange(http: httpx.Client, request: Request, target: str) -> Iterator[httpx.Response]:
+    """The reply from its head on."""
     try:
-        with http.stream(request.method, target, headers=headers, content=request.body) as reply:
-            yield reply
+        sent = http.build_request(request.method, target, headers=list(request.headers), content=request.body)
+        with waiting("Waiting for the function"):
+            reply = http.send(sent, stream=True)
     except ValueError as exc:
         raise errors.ApiError(f"the request cannot be sent: {exc}") from exc
+    try:
+        yield reply
+    finally:
+        reply.close()
 
 
 def _print(

@@ -13,6 +13,7 @@ from isolet.cli import shown
 from isolet.cli.commands import Commands
 from isolet.cli.failures import Usage
 from isolet.cli.output import Cell, binary
+from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 
 app = Commands("SQL databases of a project.")
@@ -115,7 +116,8 @@ def import_text(
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as exc:
         raise Usage(f"cannot read {file}: {exc.strerror}") from exc
-    done = session.client.database.import_text(session.project, content, replace=replace, database=database)
+    with waiting("Importing"):
+        done = session.client.database.import_text(session.project, content, replace=replace, database=database)
     session.output.done(done.to_json(), f"Ran {done.statements} statements.")
 
 

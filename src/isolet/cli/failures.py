@@ -32,6 +32,10 @@ _LISTS = {
 }
 
 
+# As shells say it of a program that an interrupt from the terminal ended.
+INTERRUPTED = 130
+
+
 class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
@@ -62,6 +66,8 @@ def told(*, as_json: bool) -> Iterator[None]:
     except IsoletError as exc:
         tell(exc, as_json=as_json)
         raise typer.Exit(exit_code(exc)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever reads has read enough. Python would complain when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,6 +113,8 @@ def hint(error: IsoletError) -> str:
         return "Start a server with isolet serve, or say where it is with --url. isolet doctor checks this machine."
     if isinstance(error, errors.UnexpectedReply):
         return "Is that the address of an Isolet server? Say where it is with --url."
+    if isinstance(error, errors.TooManyRequests):
+        return "Try again" + (f" in {error.retry_after_s} s." if error.retry_after_s is not None else " later.")
     if isinstance(error, errors.NotDeployed):
         return "Run isolet deploy first."
     if isinstance(error, errors.NotFound):

@@ -37,6 +37,7 @@ class _Root(LazyGroup):
         "usage": Entry("usage", "What projects use in a month."),
         "backup": Entry("backup", "Write all that a running server keeps to a file."),
         "restore": Entry("restore", "Put a backup into the data directory of a stopped server."),
+        "doctor": Entry("doctor", "Check whether this machine can run a server."),
         "login": Entry("login", "Keep the address and the key of a server."),
         "logout": Entry("logout", "Forget a server."),
         "schema": Entry("schema", "All commands as JSON."),

@@ -30,7 +30,7 @@ class Output:
     def has_colour(self) -> bool:
         return self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
-    def items(self, found: Iterable[Model], columns: Mapping[str, Cell]) -> None:
+    def items(self, found: Iterable[Any], columns: Mapping[str, Cell]) -> None:
         """A list: one JSON value, or a row for each with these columns."""
         if self.as_json:
             self._array(found)

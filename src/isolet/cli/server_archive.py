@@ -21,7 +21,8 @@ from typing import IO, Any
 
 from isolet import __version__, datadir
 from isolet.cli.failures import Usage
-from isolet.cli.output import note, paged
+from isolet.cli.output import paged
+from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 from isolet.errors import InvalidInput, SettingsError
 from isolet.ids import is_uuid
@@ -58,7 +59,7 @@ def _write(session: Session, whole: Path, part: Path) -> int:
     client, count = session.client, 0
     descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out, tarfile.open(fileobj=out, mode="w") as archive:
-        with client.backups.download_database() as content:
+        with waiting("Backing up the database"), client.backups.download_database() as content:
             _spool(content, part)
         made = datetime.now(UTC).isoformat(timespec="seconds")
         _add(archive, _MARK, json.dumps({"version": __version__, "created_at": made}).encode(), part.with_name("mark"))
@@ -66,8 +67,10 @@ def _write(session: Session, whole: Path, part: Path) -> int:
         _add(archive, _ROOT_KEY, session.target.key.encode(), part.with_name("key"))
         # After the database, so that each project in it has its stores.
         for project in paged(lambda size, cursor: client.projects.list(limit=size, cursor=cursor), None):
-            note(f"Backing up {project.slug}")
-            with client.backups.download(project.slug) as content:
+            with (
+                waiting(f"Backing up the project {project.slug}"),
+                client.backups.download(project.slug) as content,
+            ):
                 _spool(content, part)
             archive.add(part, arcname=f"{_PROJECTS}/{project.id}.tar")
             count += 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,38 @@ def test_a_terminal_obeys_nothing_that_a_function_says(isolet: Isolet) -> None:
     shown = at_a_terminal(isolet, "invoke", "hello", "--path", "/escapes")
     assert shown.decode() == "\\u001b[31mred\\u001b[0m\\u009b\\u202e\\r\r\nnext\tß\r\n"
     assert b"NAME" in at_a_terminal(isolet, "functions", "list")
+
+
+def test_a_function_without_an_address_says_so(isolet: Isolet, own_project: Project) -> None:
+    body = {"code": "export default () => new Response('hidden')", "access": "none"}
+    path = f"/isolet/v1/projects/{own_project.slug}/functions/hidden?wait=120"
+    assert own_project.client.put(path, json=body).status_code == 201
+    refused = isolet.run("invoke", "hidden")
+    assert (refused.code, "--async" in refused.err) == (2, True)
+    assert isolet("invoke", "hidden", "--async", "--wait").text == "hidden"
+
+
+def test_an_interrupt_ends_a_command_quietly(isolet: Isolet) -> None:
+    environment = {name: value for name, value in isolet.variables.items() if value}
+    command = [sys.executable, "-m", "isolet", "realtime", "tail", "room", "--since", "0"]
+    isolet("realtime", "publish", "room", "said", "1")
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        guard = threading.Timer(120, following.kill)
+        guard.start()
+        assert following.stdout.readline() == "1\tsaid\t1\n"
+        following.send_signal(signal.SIGINT)
+        assert following.communicate() == ("", "")
+        guard.cancel()
+    assert following.returncode == 130
+
+
+def test_a_reader_that_has_read_enough_ends_a_command_quietly(isolet: Isolet) -> None:
+    environment = {name: value for name, value in isolet.variables.items() if value}
+    script = f"{sys.executable} -m isolet schema | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, **environment}, capture_output=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"{", b"")
