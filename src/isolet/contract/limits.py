@@ -31,6 +31,8 @@ class LimitsReply(Reply):
     tools: Amounts
     agents: Amounts
     flows: Amounts
+    workflows: Amounts
+    workflow_starts_a_second: Amounts
     instances: int
     requests_a_minute: Amounts
     project: Amounts

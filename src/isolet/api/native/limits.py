@@ -17,9 +17,10 @@ from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
 from isolet.domain import environment, json_bounds, json_schemas, limits, realtime, secrets, stores, tools
 from isolet.domain.access import Role
-from isolet.domain.flows import executions, runs
+from isolet.domain.flows import executions, graph, runs, workflows
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
+from isolet.flows.bursts import LIMITS as STARTS_MAX
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.project_data import kv, sql
@@ -52,6 +53,7 @@ class LimitsDoor:
         - `setting`: of each that is JSON of its owner's choice, such as `runtime_config`.
         - `project`: what the caller's project may take of the server; for the root key the default project.
         - `requests_a_minute`: of a project together, whoever makes them, by its plan.
+        - `workflow_starts_a_second`: of one workflow with one key, on Kapso's routes, by the project's plan.
         """
         return LimitsReply(**_limits_of(self.settings), project=self.routes.limits_of(project.id).to_json())
 
@@ -159,6 +161,15 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "undo_bytes": executions.UNDO_MAX_BYTES,
             "steps_at_once": settings.job_concurrency,
         },
+        "workflows": {
+            "count": workflows.WORKFLOWS_MAX,
+            "graph_bytes": graph.GRAPH_MAX_BYTES,
+            "graphs_bytes": workflows.GRAPHS_MAX_BYTES,
+            "nodes": graph.NODES_MAX,
+            "edges": graph.EDGES_MAX,
+            "triggers": workflows.TRIGGERS_MAX,
+        },
+        "workflow_starts_a_second": {plan.value: most for plan, most in STARTS_MAX.items()},
         "instances": settings.max_instances,
         "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},
     }
