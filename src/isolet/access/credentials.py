@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from isolet.access.lent_keys import LentKeys
 from isolet.domain.access import Principal
 from isolet.errors import Unauthenticated
 from isolet.ids import KeyId
@@ -32,9 +33,17 @@ _API_KEY, _TOKEN = Source.API_KEY, Source.TOKEN
 
 
 class Credentials:
-    """`on_use` hears of each request with a project's key."""
+    """`on_use` hears of each request with a project's key. `lent` are the keys of the dashboard's own requests."""
 
-    def __init__(self, routes: Routes, tokens: Tokens, *, on_use: Callable[[KeyId], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        tokens: Tokens,
+        *,
+        lent: LentKeys | None = None,
+        on_use: Callable[[KeyId], None] = lambda _: None,
+    ) -> None:
+        self._lent = lent or LentKeys()
         self._routes = routes
         self._tokens = tokens
         self._on_use = on_use
@@ -66,7 +75,7 @@ class Credentials:
 
     def _read(self, given: str, source: Source) -> Principal | None:
         if source is not _TOKEN:
-            return self._routes.principal(given)
+            return self._routes.principal(given) or self._lent.principal(given)
         digest = self._tokens.key_digest(given)
         return self._routes.principal_of(digest) if digest is not None else None
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from isolet.access.credentials import Credentials
+from isolet.access.lent_keys import LentKeys
 from isolet.assembly.functions import FunctionServices
 from isolet.assembly.host import Host
 from isolet.assembly.persistence import Persistence
@@ -26,11 +27,15 @@ from isolet.routing.follower import Follower
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectServices:
-    """`credentials` knows who holds API keys and OAuth tokens, `identities` knows the end users of projects."""
+    """`credentials` knows who holds API keys and OAuth tokens, `identities` knows the end users of projects.
+
+    `lent_keys` are those of requests that the dashboard makes.
+    """
 
     service: Projects
     tokens: Tokens
     key_uses: KeyUses
+    lent_keys: LentKeys
     credentials: Credentials
     identities: Identities
     follower: Follower
@@ -83,11 +88,13 @@ async def open_projects(
         projects=await database.read(stored_projects.list_projects),
         keys=await database.read(stored_access.list_keys),
     )
+    lent_keys = LentKeys()
     return ProjectServices(
         service=service,
         tokens=tokens,
         key_uses=key_uses,
-        credentials=Credentials(routes, tokens, on_use=key_uses.note),
+        lent_keys=lent_keys,
+        credentials=Credentials(routes, tokens, lent=lent_keys, on_use=key_uses.note),
         identities=identities,
         follower=follower,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictInt
 
-from isolet.contract.models import Body, Model, Page, Reply
+from isolet.contract.models import Body, Model, Number, Page, Reply
 from isolet.contract.operations import Mode, Resource, operation
 
 # No more than a database's column holds.
@@ -95,6 +95,23 @@ class FunctionReply(Reply):
     last_deployed_at: str | None
 
 
+class GlanceReply(Reply):
+    """The last day: calls, those that failed, and the calls of each hour, oldest first. `error_rate` is a percentage."""
+
+    total: int
+    errors: int
+    error_rate: Number
+    p95_ms: Number | None
+    series: list[int]
+
+
+class FunctionOverviewReply(FunctionReply):
+    """`triggers` are the kinds of those that are on."""
+
+    triggers: list[str]
+    last_day: GlanceReply
+
+
 class VersionReply(Reply):
     version: int
     live: bool
@@ -117,6 +134,13 @@ class SourcesReply(Reply):
 
 class VersionDetailReply(VersionReply, SourcesReply):
     """With the sources."""
+
+
+class SourcesBody(Body):
+    """Files by their paths; `entry` may be left out where it can be told."""
+
+    files: dict[str, str | EncodedFile]
+    entry: str | None = None
 
 
 class FunctionDefinition(Body):
@@ -178,6 +202,10 @@ class Functions(Resource[Mode]):
     def get_files(self, function_id: str, *, version: int | None = None) -> SourcesReply:
         """Of a version, else those that the next deploy takes."""
 
+    @operation("PUT", "/functions/{function_id}/files")
+    def put_files(self, function_id: str, body: SourcesBody) -> SourcesReply:
+        """In place of all files that there are; the next deploy takes them."""
+
     @operation(
         "GET",
         "/functions/{function_id}/diff",
@@ -194,6 +222,12 @@ class Functions(Resource[Mode]):
     @operation("POST", "/projects/{slug}/functions", status=201)
     def create(self, slug: str, body: NewFunctionDefinition, *, wait: float | None = None) -> FunctionReply:
         """Create a function and deploy it; a conflict when its name is taken. `wait` as of `deploy`."""
+
+    @operation("GET", "/projects/{slug}/functions")
+    def overview(
+        self, slug: str, *, q: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[FunctionOverviewReply]:
+        """With what each did in the last day. `q` is a part of a name or slug."""
 
     @operation("GET", "/projects/{slug}/functions/{name}")
     def get_named(self, slug: str, name: str) -> FunctionReply: ...

@@ -39,6 +39,24 @@ class MetricsReply(Reply):
     last_invocation_at: str | None
 
 
+class SpanReply(Reply):
+    """The calls that began in a span of time from `at` on."""
+
+    at: str
+    total: int
+    errors: int
+    cold_starts: int
+    memory_mb: Number
+    p50_ms: Number | None
+    p95_ms: Number | None
+    p99_ms: Number | None
+
+
+class SeriesReply(Reply):
+    window: str
+    spans: list[SpanReply]
+
+
 class UsageReply(Reply):
     project: str
     month: str
@@ -54,6 +72,10 @@ class Usage(Resource[Mode]):
 
     @operation("GET", "/functions/{function_id}/metrics")
     def of_function(self, function_id: str, *, window: str = "24h") -> MetricsReply: ...
+
+    @operation("GET", "/functions/{function_id}/metrics/series")
+    def series(self, function_id: str, *, window: str = "24h") -> SeriesReply:
+        """The window, `1h`, `24h`, `7d` or `30d`, in spans of equal length, oldest first."""
 
     @operation("GET", "/usage")
     def list(self, *, project: str | None = None, month: str | None = None) -> Page[UsageReply]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
@@ -162,15 +162,22 @@ def list_functions(
     limit: int | None = None,
     offset: int = 0,
     after: FunctionId | None = None,
+    text: str | None = None,
     with_code: bool = False,
     for_update: bool = False,
 ) -> list[Function]:
-    """Oldest first, from behind `after`; of every project when none is named. Without `limit` all of them."""
+    """Oldest first, from behind `after`; of every project when none is named. Without `limit` all of them.
+
+    Those only that have `text` in their name or slug.
+    """
     query = _select(with_code).order_by(functions.c.id).limit(limit).offset(offset)
     if project_id is not None:
         query = query.where(functions.c.project_id == project_id)
     if after is not None:
         query = query.where(functions.c.id > after)
+    if text:
+        holds = [column.icontains(text, autoescape=True) for column in (functions.c.name, functions.c.slug)]
+        query = query.where(or_(*holds))
     if for_update:
         query = query.with_for_update(of=functions)
     return [_function(row) for row in connection.execute(query)]

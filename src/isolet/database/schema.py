@@ -514,6 +514,20 @@ workflow_triggers = Table(
     _ms("updated_at_ms"),
     Index("workflow_triggers_workflow", "workflow_id"),
     Index("workflow_triggers_event", "project_id", "event_name"),
+
+# The token is random; its HMAC is of no use to who reads it here.
+sessions = Table(
+    "sessions",
+    metadata,
+    _id(),
+    Column("token_digest", LargeBinary(32), nullable=False, unique=True),
+    Column("key_id", String(36), ForeignKey("api_keys.id", ondelete="CASCADE")),
+    Column("key_digest", LargeBinary(32)),
+    Column("project_id", String(36)),
+    Column("agent", Text, nullable=False),
+    _ms("created_at_ms"),
+    _ms("used_at_ms"),
+    Index("sessions_key", "key_id"),
 )
 
 # What runs began with: the graph and its policies, once for all runs that began with the same.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -94,6 +94,24 @@ class FunctionMetrics:
     sums: Sums
     percentiles_us: Mapping[int, float | None] = field(default_factory=dict)
     exact: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """The last day of a function: its calls in each hour, oldest first, and those that failed."""
+
+    calls: Sequence[int]
+    errors: int
+    p95_us: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The calls of a function in one of some spans of equal length, which begins at `at_ms`."""
+
+    at_ms: int
+    sums: Sums
+    percentiles_us: Mapping[int, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

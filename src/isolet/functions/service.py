@@ -123,15 +123,17 @@ class Functions:
         limit: int,
         offset: int = 0,
         after: FunctionId | None = None,
+        text: str | None = None,
         with_code: bool = False,
     ) -> Sequence[Function]:
-        """Oldest first, from behind `after`."""
+        """Oldest first, from behind `after`; those only that have `text` in their name or slug."""
         read = partial(
             stored.list_functions,
             project_id=project_id,
             limit=limit,
             offset=offset,
             after=after,
+            text=text,
             with_code=with_code,
         )
         functions = await self._database.read(read)

@@ -7,8 +7,10 @@ from typing import Any
 from isolet.clock import iso
 from isolet.contract.functions import (
     DeployErrorReply,
+    FunctionOverviewReply,
     FunctionReply,
     FunctionUpdate,
+    GlanceReply,
     RetryReply,
     ToolSettingsReply,
     VersionDetailReply,
@@ -18,7 +20,8 @@ from isolet.contract.keys import KeyReply, NewKeyReply
 from isolet.contract.projects import ProjectReply
 from isolet.domain.access import Key
 from isolet.domain.agents import tool_of
-from isolet.domain.functions import DeployError, Function
+from isolet.domain.functions import DeployError, Function, triggers_of
+from isolet.domain.metrics import Glance
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
 from isolet.domain.versions import Version, VersionSummary
@@ -86,6 +89,21 @@ def function_reply(function: Function, project_slug: str) -> FunctionReply:
         created_at=iso(function.created_at_ms),
         updated_at=iso(function.updated_at_ms),
         last_deployed_at=None if function.last_deployed_at_ms is None else iso(function.last_deployed_at_ms),
+    )
+
+
+def function_overview_reply(function: Function, project_slug: str, glance: Glance) -> FunctionOverviewReply:
+    total = sum(glance.calls)
+    return FunctionOverviewReply(
+        **function_reply(function, project_slug).to_json(),
+        triggers=[trigger.type.value for trigger in triggers_of(function) if trigger.enabled],
+        last_day=GlanceReply(
+            total=total,
+            errors=glance.errors,
+            error_rate=round(glance.errors / total * 100, 2) if total else 0,
+            p95_ms=None if glance.p95_us is None else round(glance.p95_us / 1000, 3),
+            series=list(glance.calls),
+        ),
     )
 
 

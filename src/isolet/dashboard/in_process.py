@@ -1,0 +1,139 @@
+"""The native API as pages use it: the operations of the contract, asked of the application of this process.
+
+A page can do what the key of its session can, by the same checks as every client, and in no other way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from isolet.access.lent_keys import LentKeys
+from isolet.client.messages import request_of, value_of
+from isolet.client.resources import Resources
+from isolet.contract.operations import AnyOperation, Async
+from isolet.domain.access import Principal
+from isolet.wire.protocol import WHOLE
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+# More than any reply of the API that a page shows: the files of a function may be 10 MB.
+_REPLY_MAX_BYTES = 64 * 1024 * 1024
+# Larger replies are read in a thread.
+_SMALL_BYTES = 16 * 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """`body` is cut where it is longer than was asked for; `size_bytes` is that of the whole."""
+
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    size_bytes: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        return self.size_bytes > len(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Whom a request is made for: the client of the page, and the host under which the API is asked."""
+
+    host: bytes
+    client: tuple[str, int] | None
+    scheme: str = "http"
+
+
+class InProcess(Resources[Async]):
+    """Operations for one signed-in request. `holder` says whom its session stands for, while it does."""
+
+    def __init__(
+        self, app: Application, lent: LentKeys, holder: Callable[[], Principal | None], origin: Origin
+    ) -> None:
+        super().__init__(self)
+        self._app = app
+        self._lent = lent
+        self._holder = holder
+        self._origin = origin
+
+    async def call(self, operation: AnyOperation, arguments: Mapping[str, Any]) -> Any:
+        """Send any operation of the contract. Raises what `client/errors.py` has."""
+        request = request_of(operation, arguments)
+        content = request.content if isinstance(request.content, bytes) else b""
+        headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
+        answer = await self.send(request.method, request.target, headers, content, most=_REPLY_MAX_BYTES)
+        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+        if answer.size_bytes <= _SMALL_BYTES:
+            return value_of(operation, answer.status, told, bytes(answer.body))
+        return await asyncio.to_thread(value_of, operation, answer.status, told, bytes(answer.body))
+
+    def follow(self, stream: AnyOperation, arguments: Mapping[str, Any]) -> Any:
+        """Pages hand streams on as they come: `relay.py`."""
+        raise NotImplementedError(stream.path)
+
+    async def send(self, method: str, target: str, headers: Headers, content: bytes, *, most: int) -> Answer:
+        """Any request; no more than `most` bytes of the reply's body are kept."""
+        answer = Answer()
+
+        async def send(message: Message) -> None:
+            if message["type"] in ("http.response.start", WHOLE):
+                answer.status, answer.headers = message["status"], list(message.get("headers", ()))
+            body: bytes = message.get("body", b"")
+            answer.size_bytes += len(body)
+            answer.body += body[: max(most - len(answer.body), 0)]
+
+        with self.request(method, target, headers, length=len(content)) as scope:
+            await self._app(scope, _receive_once(content), send)
+        return answer
+
+    @contextmanager
+    def request(self, method: str, target: str, headers: Headers, *, length: int) -> Iterator[Scope]:
+        """The ASGI scope of a request, with a key that is good inside the `with`."""
+        path, _, query = target.partition("?")
+        with self._lent.lend(self._holder) as key:
+            yield {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.3"},
+                "http_version": "1.1",
+                "method": method,
+                "scheme": self._origin.scheme,
+                "path": unquote(path),
+                "raw_path": path.encode("ascii"),
+                "query_string": query.encode("ascii"),
+                "root_path": "",
+                "headers": [
+                    *headers,
+                    (b"host", self._origin.host),
+                    (b"content-length", b"%d" % length),
+                    (b"x-api-key", key.encode()),
+                ],
+                "server": None,
+                "client": self._origin.client,
+                "state": {},
+            }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application serve a scope of `request`."""
+        await self._app(scope, receive, send)
+
+
+def _receive_once(content: bytes) -> Receive:
+    """What an application receives from a client that has sent its body and stays."""
+    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        return await asyncio.get_running_loop().create_future()
+
+    return receive

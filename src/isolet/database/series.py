@@ -1,0 +1,62 @@
+"""Roll-ups of calls as they lie on a line of time: what charts are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select
+
+from isolet.database.schema import rollup_durations, rollups
+from isolet.domain.metrics import Step, Sums
+from isolet.ids import FunctionId
+
+
+def list_counts(
+    connection: Connection, function_ids: Sequence[FunctionId], step: Step, since_ms: int
+) -> list[tuple[FunctionId, int, int, int]]:
+    """Function, begin of the span, calls and failed calls, for each span that has calls."""
+    query = select(rollups.c.function_id, rollups.c.at_ms, rollups.c.total, rollups.c.errors).where(
+        rollups.c.function_id.in_(function_ids), rollups.c.step == step.value, rollups.c.at_ms >= since_ms
+    )
+    return [(FunctionId(row.function_id), row.at_ms, row.total, row.errors) for row in connection.execute(query)]
+
+
+def count_durations_of(
+    connection: Connection, function_ids: Sequence[FunctionId], step: Step, since_ms: int
+) -> dict[FunctionId, dict[int, int]]:
+    """How many calls of each function fell into which bucket."""
+    table = rollup_durations
+    query = (
+        select(table.c.function_id, table.c.bucket, func.sum(table.c.total).label("count"))
+        .where(table.c.function_id.in_(function_ids), table.c.step == step.value, table.c.at_ms >= since_ms)
+        .group_by(table.c.function_id, table.c.bucket)
+    )
+    found: dict[FunctionId, dict[int, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(FunctionId(row.function_id), {})[row.bucket] = int(row._mapping["count"])
+    return found
+
+
+def list_sums(connection: Connection, function_id: FunctionId, step: Step, since_ms: int) -> dict[int, Sums]:
+    """The sums of a function's calls by the begin of each span that has some."""
+    names = tuple(Sums.__dataclass_fields__)
+    query = select(rollups.c.at_ms, *(rollups.c[name] for name in names)).where(
+        rollups.c.function_id == function_id, rollups.c.step == step.value, rollups.c.at_ms >= since_ms
+    )
+    return {
+        row.at_ms: Sums(**{name: int(row._mapping[name]) for name in names}) for row in connection.execute(query)
+    }
+
+
+def list_durations(
+    connection: Connection, function_id: FunctionId, step: Step, since_ms: int
+) -> dict[int, dict[int, int]]:
+    """How many calls of a function fell into which bucket, by the begin of each span that has calls."""
+    table = rollup_durations
+    query = select(table.c.at_ms, table.c.bucket, table.c.total).where(
+        table.c.function_id == function_id, table.c.step == step.value, table.c.at_ms >= since_ms
+    )
+    found: dict[int, dict[int, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.at_ms, {})[row.bucket] = row.total
+    return found
