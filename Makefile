@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+PAGES := node_modules/isolet-dashboard
 
 # Debian packages, as command or command:package. They are installed only when the command is missing.
 TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql chromium:chromium
@@ -37,10 +38,10 @@ help:
 run: setup
 	$(BIN)/isolet serve --example $(ARGS)
 
-setup: $(VENV)/.stamp-runtime node_modules/.stamp-runtime
+setup: $(VENV)/.stamp-runtime node_modules/.stamp-runtime $(PAGES)/.stamp
 	@:
 
-setup-dev: $(VENV)/.stamp-dev node_modules/.stamp-dev
+setup-dev: $(VENV)/.stamp-dev node_modules/.stamp-dev $(PAGES)/.stamp
 	@scripts/system-packages $(TEST_PACKAGES)
 	@scripts/unpack-packages $(VENV)/debian $(UNPACKED)
 
@@ -106,6 +107,13 @@ node_modules/.stamp-dev: package.json package-lock.json | $(BIN)/python
 	@echo 'Installing the npm packages that the platform and its tests need'
 	@scripts/npm ci --loglevel=error
 	@touch node_modules/.stamp-runtime $@
+
+# What the dashboard's pages load. A new install of npm's packages removes it.
+$(PAGES)/.stamp: node_modules/.stamp-runtime scripts/dashboard-assets $(wildcard src/isolet/dashboard/scripts/*) \
+		$(wildcard src/isolet/dashboard/styles/*)
+	@echo 'Bundling the scripts and styles of the dashboard'
+	@scripts/dashboard-assets $(PAGES)
+	@touch $@
 
 $(LOCK_VENV)/bin/uv: Makefile
 	@python=$$(scripts/check-tools) || exit 1; \

@@ -21,8 +21,9 @@ from typing import Any
 
 from isolet import datadir, keyfile
 from isolet.api.deferred import Asgi, Deferred
-from isolet.assembly.calls import build_calls, management_of, pages_of
+from isolet.assembly.calls import build_calls, management_of
 from isolet.assembly.core import Core, cut, make_example, open_core, start_core
+from isolet.assembly.dashboard import open_dashboard
 from isolet.assembly.features import FEATURES
 from isolet.assembly.host import Host, serve_beside
 from isolet.clock import SystemClock
@@ -44,10 +45,11 @@ _PAGES_CONNECTIONS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """What the operator is told. `new_key` is the root key when it was made at this start."""
+    """What the operator is told. `new_key` is the root key when it was made now; `sign_in_url` is good once."""
 
     url: str
     pages_url: str | None
+    sign_in_url: str | None
     root_key_file: Path | None
     new_key: str | None
     example: Function | None
@@ -89,12 +91,17 @@ async def serve(
         for feature in features:
             await feature.start()
         management = management_of(core, features, machine.pages)
+        calls = build_calls(core, features, management, machine.pages)
+        dashboard = None
         if machine.pages is not None and machine.pages_port is not None:
-            app = pages_of(core, machine.pages, management)
-            serve_beside(app, machine.pages_port, name="pages", stack=stack, connections_max=_PAGES_CONNECTIONS)
+            dashboard = open_dashboard(core, machine.pages, management, calls.gateway)
+            serve_beside(
+                dashboard.app, machine.pages_port, name="pages", stack=stack, connections_max=_PAGES_CONNECTIONS
+            )
         started = Started(
             url=host.url,
             pages_url=machine.pages.base("") if machine.pages is not None else None,
+            sign_in_url=dashboard.sign_in_url if dashboard is not None else None,
             root_key_file=machine.root_key_file,
             new_key=host.root_key if machine.root_key_is_new else None,
             example=await make_example(core) if example else None,
@@ -105,7 +112,7 @@ async def serve(
             host.loops.loop(_complete(management), name="management")
 
         listener = Listener(
-            around(core, build_calls(core, features, management, machine.pages)),
+            around(core, calls.served),
             machine.port,
             drain_timeout_s=settings.drain_timeout_s,
             connections_max=_raise_open_files() // 2,

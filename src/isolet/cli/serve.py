@@ -71,6 +71,8 @@ def _tell(started: Started) -> None:
     lines = ["", f"Isolet is ready at {started.url}"]
     if started.pages_url is not None:
         lines.append(f"Docs: {started.pages_url}/docs")
+    if started.sign_in_url is not None:
+        lines.append(f"Dashboard: {started.sign_in_url}")
     key = started.new_key
     if key is not None:
         lines.append(f"API key: {key}")

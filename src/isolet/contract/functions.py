@@ -96,7 +96,7 @@ class FunctionReply(Reply):
 
 
 class GlanceReply(Reply):
-    """The last day: calls, those that failed, and the calls of each hour, oldest first. `error_rate` is a percentage."""
+    """The last day: calls, those that failed, a percentage of them, and the calls of each hour, oldest first."""
 
     total: int
     errors: int

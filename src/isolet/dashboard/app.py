@@ -1,6 +1,6 @@
-"""The application of the pages' listener: `/docs`, under a policy that lets nothing in but what is served here.
+"""The application of the pages' listener: `/docs` and `/dashboard`, under a policy that lets nothing else in.
 
-It knows the API only by its description and its address.
+It knows the API by its contract, its description and its address.
 """
 
 from __future__ import annotations
@@ -10,27 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from isolet.domain.platform_pages import PlatformPages, origin_of
+from isolet.dashboard.pages import SECTIONS
+from isolet.dashboard.policy import Guarded
+from isolet.dashboard.relay import PREFIX, Relay
+from isolet.dashboard.rendering import Rendering
+from isolet.dashboard.site import Desk, Site
 
 _STATIC = Path(__file__).parent / "static"
 # Of the package of the API pages only these: it also brings pages that are meant for other servers.
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self' {api}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-cache",
-}
 _DOCS = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,8 +41,10 @@ _DOCS = """<!DOCTYPE html>
 """
 
 
-def build(pages: PlatformPages, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs_assets: Path) -> Any:
+def build(desk: Desk, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs_assets: Path) -> Any:
     """Plain ASGI. `describe` gives the description of the API; `docs_assets` is where its pages' files are."""
+    site = Site(desk=desk, rendering=Rendering(desk.built, SECTIONS))
+    pages = desk.pages
 
     async def home(_: Request) -> Response:
         return RedirectResponse("/docs")
@@ -75,28 +69,18 @@ def build(pages: PlatformPages, *, describe: Callable[[], Awaitable[dict[str, An
         Route("/docs/openapi.json", description),
         Route("/docs/docs.js", script),
         Route("/docs/assets/{name}", asset),
+        *site.routes_of(SECTIONS),
     ]
-    return _Guarded(Starlette(routes=routes), pages)
+    return Guarded(_Choice(Relay(site), Starlette(routes=routes)), pages)
 
 
-class _Guarded:
-    """Every reply has the policy, those of errors too."""
+class _Choice:
+    """Requests of the pages' scripts go straight to the API."""
 
-    def __init__(self, app: Any, pages: PlatformPages) -> None:
-        self._app = app
+    def __init__(self, relay: Relay, pages: Starlette) -> None:
+        self._relay = relay
         self._pages = pages
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        asked = Request(scope).headers.get("host", "")
-        policy = _POLICY.format(api=origin_of(self._pages.api_base(asked)))
-
-        async def guarded(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["content-security-policy"] = policy
-                headers.update(_HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, guarded)
+        served = self._relay if scope["raw_path"].startswith(PREFIX.encode()) else self._pages
+        await served(scope, receive, send)

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 96, 24
+_BAR = Markup('<g><title>{said}</title><rect class="hover" x="{x}" y="0" width="{w}" height="{h}"/>{inside}</g>')
+_CHART = Markup(
+    '<svg class="bars" viewBox="0 0 {w} {h}" preserveAspectRatio="none" role="img" aria-label="{title}">{parts}</svg>'
+)
 
 
 def sparkline(values: Sequence[float], label: str) -> Markup:
@@ -17,7 +21,7 @@ def sparkline(values: Sequence[float], label: str) -> Markup:
         f"{index * step:.1f},{_HEIGHT - 2 - value / most * (_HEIGHT - 4):.1f}" for index, value in enumerate(values)
     )
     area = f"0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"
-    return Markup(  # noqa: S704
+    return Markup(
         '<svg class="sparkline" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{label}">'
         '<polygon points="{area}"/><polyline points="{points}"/></svg>'
     ).format(w=_WIDTH, h=_HEIGHT, label=label, area=area, points=points)
@@ -42,10 +46,6 @@ def bars(series: Sequence[Sequence[float]], labels: Sequence[str], title: str, n
                 )
         said = ", ".join(f"{name} {values[index]:g}" for name, values in zip(names, series, strict=True))
         parts.append(
-            Markup('<g><title>{label}: {said}</title><rect class="hover" x="{x}" y="0" width="{w}" height="{h}"/>{inside}</g>').format(
-                label=label, said=said, x=f"{index * step:.2f}", w=f"{step:.2f}", h=height, inside=inside
-            )
+            _BAR.format(said=f"{label}: {said}", x=f"{index * step:.2f}", w=f"{step:.2f}", h=height, inside=inside)
         )
-    return Markup(  # noqa: S704
-        '<svg class="bars" viewBox="0 0 {w} {h}" preserveAspectRatio="none" role="img" aria-label="{title}">{parts}</svg>'
-    ).format(w=width, h=height, title=title, parts=Markup("").join(parts))
+    return _CHART.format(w=width, h=height, title=title, parts=Markup("").join(parts))

@@ -30,15 +30,10 @@ def session_tokens(request: Request) -> list[str]:
 
 def set_session(reply: Response, token: str | None, pages: PlatformPages) -> None:
     """Give the browser a session, or take it away."""
-    reply.set_cookie(
-        _NAME,
-        token or "",
-        max_age=LIFE_MS // 1000 if token else 0,
-        path="/dashboard",
-        httponly=True,
-        samesite="strict",
-        secure=(pages.url or "").lower().startswith("https:"),
-    )
+    age_s = LIFE_MS // 1000 if token else 0
+    cookie = f"{_NAME}={token or ''}; Path=/dashboard; Max-Age={age_s}; HttpOnly; SameSite=Strict"
+    secure = (pages.url or "").lower().startswith("https:")
+    reply.headers.append("set-cookie", cookie + "; Secure" * secure)
 
 
 def check_origin(request: Request, pages: PlatformPages) -> None:
@@ -81,9 +76,7 @@ async def read_form(request: Request) -> dict[str, str]:
         raise RequestError("The form was not sent as a form")
     body = await read_body(request)
     try:
-        pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="replace"
-        )
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="replace")
     except ValueError as exc:
         raise RequestError("The form cannot be read") from exc
     return dict(pairs)

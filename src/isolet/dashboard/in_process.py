@@ -97,8 +97,8 @@ class InProcess(Resources[Async]):
         return answer
 
     @contextmanager
-    def request(self, method: str, target: str, headers: Headers, *, length: int) -> Iterator[Scope]:
-        """The ASGI scope of a request, with a key that is good inside the `with`."""
+    def request(self, method: str, target: str, headers: Headers, *, length: int | None) -> Iterator[Scope]:
+        """The ASGI scope of a request, with a key that is good inside the `with`. `length` is that of its body."""
         path, _, query = target.partition("?")
         with self._lent.lend(self._holder) as key:
             yield {
@@ -113,8 +113,8 @@ class InProcess(Resources[Async]):
                 "root_path": "",
                 "headers": [
                     *headers,
+                    *([] if length is None else [(b"content-length", b"%d" % length)]),
                     (b"host", self._origin.host),
-                    (b"content-length", b"%d" % length),
                     (b"x-api-key", key.encode()),
                 ],
                 "server": None,
@@ -134,6 +134,7 @@ def _receive_once(content: bytes) -> Receive:
     async def receive() -> Message:
         if messages:
             return messages.pop()
-        return await asyncio.get_running_loop().create_future()
+        gone: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await gone
 
     return receive

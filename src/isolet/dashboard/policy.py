@@ -1,4 +1,4 @@
-"""What every reply of the pages' listener says to the browser: nothing runs, loads or frames but what is served here."""
+"""What every reply of the pages' listener tells the browser: nothing runs, loads or frames but what is served here."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Guarded:
         await self._app(scope, receive, guarded)
 
     def _policy(self, scope: Any) -> str:
-        """Only the API's description calls the API where functions answer; the dashboard asks here."""
+        """Only the pages of the API call it where functions answer; the dashboard asks here."""
         api = ""
-        if scope["path"].startswith("/docs"):
+        if not scope["path"].startswith("/dashboard"):
             asked = Request(scope).headers.get("host", "")
             api = " " + origin_of(self._pages.api_base(asked))
         nonce = f" 'nonce-{scope[NONCE]}'" if NONCE in scope else ""

@@ -31,7 +31,7 @@ class Relay:
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)  # type: ignore[arg-type]
+        request = Request(scope, receive)
         found = await self._site.signed_in(request)
         try:
             if found is None:
@@ -41,7 +41,7 @@ class Relay:
         except IsoletError as exc:
             status = exc.status if isinstance(exc, _Refused) else 403
             reply = JSONResponse({"error": {"code": exc.code, "message": exc.message}}, status)
-            await reply(scope, receive, send)  # type: ignore[arg-type]
+            await reply(scope, receive, send)
             return
         await self._pass(request, self._site.api_of(request, session), receive, send)
 
@@ -57,7 +57,7 @@ class Relay:
         if query := request.scope["query_string"].decode("ascii"):
             target += "?" + query
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
-        length = request.headers.get("content-length", "0")
+        length = request.headers.get("content-length")
 
         async def pass_on(message: Any) -> None:
             if message["type"] not in ("http.response.start", WHOLE):
@@ -69,7 +69,7 @@ class Relay:
             if message["type"] == WHOLE:
                 await send({"type": "http.response.body", "body": message["body"]})
 
-        with api.request(request.method, target, headers, length=int(length)) as inner:
+        with api.request(request.method, target, headers, length=None if length is None else int(length)) as inner:
             await api(inner, receive, pass_on)
 
 

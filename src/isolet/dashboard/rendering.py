@@ -17,6 +17,18 @@ from isolet.dashboard import charts
 from isolet.dashboard.policy import NONCE
 
 _HERE = Path(__file__).parent
+# What a page says after a change; an address names one of these, and no text of its own.
+_NOTICES = {
+    "created": "The function was created and deployed.",
+    "saved": "The changes were saved.",
+    "deleted": "It was deleted.",
+    "rolled-back": "The earlier version is live again.",
+    "replayed": "The call was made again: this is the new one.",
+    "run": "The schedule runs now.",
+    "paused": "The schedule is paused.",
+    "resumed": "The schedule goes on.",
+    "ended": "The session was ended.",
+}
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -36,6 +48,7 @@ class Rendering:
         self._environment.globals |= {
             "sections": sections,
             "asset": lambda name: f"/dashboard/assets/{name}?v={hashes[name]}",
+            "notices": _NOTICES,
             "server_version": __version__,
             "sparkline": charts.sparkline,
             "bars": charts.bars,

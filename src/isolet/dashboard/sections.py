@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -51,7 +52,11 @@ class Section:
 
     @property
     def prefix(self) -> str:
-        return "/".join(part for part in ("/dashboard", "projects/{slug}" if self.of_project else "", self.path) if part)
+        place = "projects/{slug}" if self.of_project else ""
+        return "/".join(part for part in ("/dashboard", place, self.path) if part)
+
+    def address(self, slug: str) -> str:
+        return self.prefix.replace("{slug}", quote(slug, safe=""))
 
     def get(self, path: str, *, api: str = "") -> Callable[[Show], Show]:
         def register(handler: Show) -> Show:

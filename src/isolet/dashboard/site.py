@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from isolet import errors
 from isolet.access.lent_keys import LentKeys
 from isolet.access.sessions import Sessions
 from isolet.access.sign_in_links import SignInLinks
@@ -22,7 +23,6 @@ from isolet.dashboard.visits import Visit
 from isolet.domain.access import Principal
 from isolet.domain.platform_pages import PlatformPages, origin_of
 from isolet.domain.sessions import Session
-from isolet import errors
 from isolet.errors import Forbidden, IsoletError, NotFound, TooLarge
 from isolet.routing.routes import Routes
 
@@ -112,9 +112,8 @@ class Site:
         return serve
 
     async def _answer(self, visit: Visit, page: Page) -> Response:
-        if page.show is not None:
-            return await page.show(visit)
-        assert page.change is not None
+        if page.change is None:
+            return await page.show(visit) if page.show is not None else await self._missing(visit.request)
         guards.check_origin(visit.request, self.desk.pages)
         form = await guards.read_form(visit.request)
         guards.check_token(form.pop(guards.TOKEN_FIELD, None), visit.form_token)
@@ -124,6 +123,7 @@ class Site:
         return Visit(
             request=request,
             session=session,
+            sessions=self.desk.sessions,
             principal=principal,
             api=self.api_of(request, session),
             section=section,

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from isolet.access.sessions import Sessions
 from isolet.dashboard.in_process import InProcess
 from isolet.dashboard.rendering import Rendering
 from isolet.dashboard.sections import Page, Section
@@ -24,6 +25,7 @@ class Visit:
 
     request: Request
     session: Session
+    sessions: Sessions
     principal: Principal
     api: InProcess
     section: Section
@@ -44,6 +46,11 @@ class Visit:
     def path(self, *parts: str) -> str:
         """The address of a page of this project: `path("functions", id, "code")`."""
         return "/dashboard/projects/" + "/".join(quote(part, safe="") for part in (self.slug, *parts))
+
+    def with_query(self, **changes: str) -> str:
+        """This page with another query; an empty value leaves a parameter out."""
+        query = {**{name: value for name, value in self.query.items() if name != "done"}, **changes}
+        return "?" + urlencode({name: value for name, value in query.items() if value})
 
     async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page, made in a thread: a tenant chooses how much is on it."""

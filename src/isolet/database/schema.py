@@ -514,6 +514,7 @@ workflow_triggers = Table(
     _ms("updated_at_ms"),
     Index("workflow_triggers_workflow", "workflow_id"),
     Index("workflow_triggers_event", "project_id", "event_name"),
+)
 
 # The token is random; its HMAC is of no use to who reads it here.
 sessions = Table(

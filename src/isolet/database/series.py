@@ -43,9 +43,7 @@ def list_sums(connection: Connection, function_id: FunctionId, step: Step, since
     query = select(rollups.c.at_ms, *(rollups.c[name] for name in names)).where(
         rollups.c.function_id == function_id, rollups.c.step == step.value, rollups.c.at_ms >= since_ms
     )
-    return {
-        row.at_ms: Sums(**{name: int(row._mapping[name]) for name in names}) for row in connection.execute(query)
-    }
+    return {row.at_ms: Sums(**{name: int(row._mapping[name]) for name in names}) for row in connection.execute(query)}
 
 
 def list_durations(

@@ -10,6 +10,8 @@ from isolet.database.schema import sessions
 from isolet.domain.sessions import IDLE_MS, LIFE_MS, SESSIONS_MAX, Session
 from isolet.ids import KeyId, ProjectId
 
+_COLUMNS = tuple(column.name for column in sessions.columns)
+
 
 def insert_session(connection: Connection, session: Session) -> None:
     """Those that have ended leave, and the oldest of the key beyond the most that it has."""
@@ -19,7 +21,7 @@ def insert_session(connection: Connection, session: Session) -> None:
     own = sessions.c.key_id.is_(None) if session.key_id is None else sessions.c.key_id == session.key_id
     newest = select(sessions.c.id).where(own).order_by(sessions.c.id.desc()).offset(SESSIONS_MAX - 1)
     connection.execute(delete(sessions).where(sessions.c.id.in_(connection.execute(newest).scalars().all())))
-    connection.execute(insert(sessions).values({name: getattr(session, name) for name in sessions.c.keys()}))
+    connection.execute(insert(sessions).values({name: getattr(session, name) for name in _COLUMNS}))
 
 
 def find_session(connection: Connection, token_digest: bytes) -> Session | None:
@@ -34,7 +36,9 @@ def touch_session(connection: Connection, session_id: str, now_ms: int) -> None:
 def list_sessions(connection: Connection, key_id: KeyId | None, *, every: bool) -> list[Session]:
     """Newest first; of one key, or of every one."""
     query = select(sessions).order_by(sessions.c.id.desc())
-    return [_session_of(row) for row in connection.execute(query if every else query.where(sessions.c.key_id == key_id))]
+    return [
+        _session_of(row) for row in connection.execute(query if every else query.where(sessions.c.key_id == key_id))
+    ]
 
 
 def delete_session(connection: Connection, session_id: str) -> None:

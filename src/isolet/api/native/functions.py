@@ -7,19 +7,29 @@ from functools import partial
 
 from fastapi import Response
 
-from isolet.access.rules import Access, OfKey, PathFunction
+from isolet.access.rules import Access, OfKey, PathFunction, PathSlug
 from isolet.api.native import shapes
-from isolet.api.native.parameters import Limit, id_cursor, number_cursor
+from isolet.api.native.parameters import Limit, Text, id_cursor, number_cursor
 from isolet.api.native.serving import large_reply, page, serve
 from isolet.api.rows import Granted, GrantedFunction, GrantedProject
-from isolet.contract.functions import FunctionReply, Functions, FunctionUpdate, Rollback, VersionNumber
+from isolet.contract.functions import (
+    FunctionOverviewReply,
+    FunctionReply,
+    Functions,
+    FunctionUpdate,
+    Rollback,
+    VersionNumber,
+)
 from isolet.domain.access import Role
+from isolet.domain.functions import Function
 from isolet.functions.deploy import Deployer
 from isolet.functions.service import Functions as FunctionService
 from isolet.ids import FunctionId
+from isolet.observe.series import Series
 
 _DEPLOY = Access(Role.DEPLOY, PathFunction())
 _READ = _DEPLOY.for_readers()
+_OVERVIEW = Access(Role.DEPLOY, PathSlug()).for_readers()
 _LIST = Access(Role.DEPLOY, OfKey(slug="project")).for_readers()
 
 
@@ -27,6 +37,7 @@ _LIST = Access(Role.DEPLOY, OfKey(slug="project")).for_readers()
 class FunctionsDoor:
     functions: FunctionService
     deployer: Deployer
+    series: Series
 
     @serve(Functions.list, _LIST)
     async def list_functions(self, project: GrantedProject, limit: Limit = 50, cursor: str | None = None) -> Response:
@@ -34,6 +45,22 @@ class FunctionsDoor:
         found = await self.functions.list(project.id, limit=limit + 1, after=after)
         following = found[limit - 1].id if len(found) > limit else None
         return await page(partial(shapes.function_reply, project_slug=project.slug), found[:limit], following)
+
+    @serve(Functions.overview, _OVERVIEW)
+    async def overview(
+        self, project: GrantedProject, q: Text = None, limit: Limit = 50, cursor: str | None = None
+    ) -> Response:
+        """The functions of a project with what each did in the last day."""
+        after = None if cursor is None else FunctionId(id_cursor(cursor))
+        found = await self.functions.list(project.id, limit=limit + 1, after=after, text=q)
+        following = found[limit - 1].id if len(found) > limit else None
+        shown = found[:limit]
+        glances = await self.series.glances([function.id for function in shown])
+
+        def shape(function: Function) -> FunctionOverviewReply:
+            return shapes.function_overview_reply(function, project.slug, glances[function.id])
+
+        return await page(shape, shown, following)
 
     @serve(Functions.get, _READ)
     async def get_function(self, grant: Granted) -> FunctionReply:

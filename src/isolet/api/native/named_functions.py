@@ -48,6 +48,7 @@ _SETTINGS = (
 )
 _WAITED: dict[int | str, Any] = {status: {"model": FunctionReply} for status in (200, 201, 202)}
 _MEMBERS = frozenset({*_SETTINGS, "files", "code", "entry", "variables"})
+_FILES = frozenset({"files", "entry"})
 Wait = Annotated[float | None, Query(ge=0, le=_WAIT_MAX_S)]
 
 
@@ -92,6 +93,16 @@ class NamedFunctionsDoor:
     async def get_files(self, function: GrantedFunction, version: VersionNumber | None = None) -> Response:
         """The sources as they were sent: of a version, else those that the next deploy takes."""
         sources = await self._sources(function, version)
+        return await large(sources.to_json)
+
+    @serve(FunctionOperations.put_files, _OF_FUNCTION)
+    async def put_files(self, request: Request, grant: Granted) -> Response:
+        """Keep sources without deploying them; what is live stays live."""
+        wanted, _ = await _read(request, grant, members=_FILES)
+        if wanted.sources is None:
+            raise InvalidInput("files is required")
+        sources, function = wanted.sources, grant.function
+        await self.functions.update(function.project_id, function.id, {"code": sources.code, "sources": sources})
         return await large(sources.to_json)
 
     @serve(FunctionOperations.diff, _READ_FUNCTION)
@@ -158,15 +169,17 @@ def _secret_reply(secret: StoredSecret) -> SecretReply:
     return SecretReply(name=secret.name, type=secret.type.value, created_at=iso(secret.created_at_ms))
 
 
-async def _read(request: Request, grant: Granted, *, named: bool = False) -> tuple[Wanted, str]:
+async def _read(
+    request: Request, grant: Granted, *, named: bool = False, members: frozenset[str] = _MEMBERS
+) -> tuple[Wanted, str]:
     """What a body asks for, and the name in it where it has one. Raises InvalidInput, RequestError, TooLarge."""
     with open_body(request, grant.project.id, limit=_BODY_MAX_BYTES) as body:
         whole = await body.whole(JsonForm(_VALUES_MAX))
         # Large texts take their time; so does base64.
-        return await asyncio.to_thread(_wanted, whole, named)
+        return await asyncio.to_thread(_wanted, whole, named, members)
 
 
-def _wanted(whole: bytes, named: bool) -> tuple[Wanted, str]:
+def _wanted(whole: bytes, named: bool, members: frozenset[str]) -> tuple[Wanted, str]:
     sent: Any = parse_json(whole or b"{}")
     if not isinstance(sent, dict):
         raise InvalidInput("the body must be an object")
@@ -174,8 +187,8 @@ def _wanted(whole: bytes, named: bool) -> tuple[Wanted, str]:
     if named and not isinstance(name, str):
         raise InvalidInput("name is required")
     for member in sent:
-        if member not in _MEMBERS:
-            raise InvalidInput(f"{member[:100]} is not known; members are {', '.join(sorted(_MEMBERS))}")
+        if member not in members:
+            raise InvalidInput(f"{member[:100]} is not known; members are {', '.join(sorted(members))}")
     values = {member: sent[member] for member in _SETTINGS if member in sent}
     if not isinstance(values.get("limits", {}), dict):
         raise InvalidInput("limits must be an object")

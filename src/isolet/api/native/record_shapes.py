@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -21,9 +22,17 @@ from isolet.contract.invocations import (
 from isolet.contract.logs import CallEnd, LogLine
 from isolet.contract.logs import Missed as MissedReply
 from isolet.contract.models import Reply
-from isolet.contract.usage import AverageReply, DurationReply, MaximumReply, MetricsReply, UsageReply
+from isolet.contract.usage import (
+    AverageReply,
+    DurationReply,
+    MaximumReply,
+    MetricsReply,
+    SeriesReply,
+    SpanReply,
+    UsageReply,
+)
 from isolet.domain.invocations import ConsoleLine, Invocation
-from isolet.domain.metrics import FunctionMetrics, Usage
+from isolet.domain.metrics import FunctionMetrics, Span, Usage
 from isolet.domain.outgoing import Outgoing, requests_of
 from isolet.observe.redaction import header_pairs
 from isolet.observe.tail import Event, Missed, Tail
@@ -123,6 +132,23 @@ def metrics(function_id: str, window: str, found: FunctionMetrics) -> MetricsRep
         cold_start_ms=AverageReply(average=_ms(sums.average_cold_start_us)),
         memory_mb=MaximumReply(max=round(sums.memory_bytes / 1024 / 1024, 1)),
         last_invocation_at=iso(sums.last_at_ms) if sums.total else None,
+    )
+
+
+def series(window: str, spans: Sequence[Span]) -> SeriesReply:
+    return SeriesReply(
+        window=window,
+        spans=[
+            SpanReply(
+                at=iso(span.at_ms),
+                total=span.sums.total,
+                errors=span.sums.errors,
+                cold_starts=span.sums.cold_starts,
+                memory_mb=round(span.sums.memory_bytes / 1024 / 1024, 1),
+                **{f"p{percent}_ms": _ms(value) for percent, value in span.percentiles_us.items()},
+            )
+            for span in spans
+        ],
     )
 
 

@@ -18,12 +18,13 @@ from isolet.api.native.parameters import Text, function_id
 from isolet.api.native.serving import page, serve
 from isolet.api.rows import Granted, GrantedFunction
 from isolet.contract.logs import Logs
-from isolet.contract.usage import MetricsReply, Usage
+from isolet.contract.usage import MetricsReply, SeriesReply, Usage
 from isolet.domain.access import Role
 from isolet.domain.metrics import Step, start_of
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, ProjectId
 from isolet.observe.call_history import CallHistory
+from isolet.observe.series import Series
 from isolet.observe.tail import Event, Tail
 from isolet.observe.usage_stats import UsageStats
 from isolet.routing.routes import Routes
@@ -42,6 +43,7 @@ class RecordsDoor:
     records: CallHistory
     tail: Tail
     usage_stats: UsageStats
+    series: Series
 
     @serve(Logs.follow, _NAMED)
     async def stream(
@@ -106,6 +108,10 @@ class RecordsDoor:
     @serve(Usage.of_function, _FUNCTION)
     async def metrics(self, function: GrantedFunction, window: str = "24h") -> MetricsReply:
         return shapes.metrics(function.id, window, await self.usage_stats.function(function.id, window))
+
+    @serve(Usage.series, _FUNCTION)
+    async def metrics_series(self, function: GrantedFunction, window: str = "24h") -> SeriesReply:
+        return shapes.series(window, await self.series.spans(function.id, window))
 
     @serve(Usage.list, _USAGE)
     async def usage(self, grant: Granted, month: str | None = None) -> Response:

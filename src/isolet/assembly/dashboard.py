@@ -1,0 +1,54 @@
+"""The platform's own pages over the services of `Core`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isolet.access.sessions import Sessions
+from isolet.access.sign_in_links import SignInLinks
+from isolet.api.deferred import Asgi, Deferred
+from isolet.api.gateway import Gateway
+from isolet.assembly.core import Core
+from isolet.domain.platform_pages import PlatformPages
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashboard:
+    """`sign_in_url` is good once: it is for the operator, who sees the server's output."""
+
+    app: Deferred[Asgi]
+    sign_in_url: str
+
+
+def open_dashboard(core: Core, pages: PlatformPages, management: Deferred[FastAPI], gateway: Gateway) -> Dashboard:
+    links = SignInLinks(core.host.clock)
+    routes, toolchain = core.registry.routes, core.host.toolchain
+    sessions = Sessions(
+        database=core.persistence.database, routes=routes, clock=core.host.clock, root_key=core.host.root_key
+    )
+
+    async def describe() -> dict[str, Any]:
+        return await asyncio.to_thread((await management.ready()).openapi)
+
+    def make() -> Asgi:
+        from isolet.dashboard.app import build  # noqa: PLC0415  # It takes half a second.
+        from isolet.dashboard.site import Desk  # noqa: PLC0415
+
+        desk = Desk(
+            pages=pages,
+            calls=gateway,
+            lent_keys=core.projects.lent_keys,
+            sessions=sessions,
+            links=links,
+            routes=routes,
+            built=toolchain.dashboard_assets,
+        )
+        application: Asgi = build(desk, describe=describe, docs_assets=toolchain.docs_assets)
+        return application
+
+    return Dashboard(app=Deferred(make), sign_in_url=f"{pages.base('')}/dashboard/login?code={links.make()}")

@@ -1,0 +1,321 @@
+// <code-editor>: the files of a function, saved and deployed by the API. Everything it shows is set as text.
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { javascript, javascriptLanguage, typescriptLanguage } from "@codemirror/lang-javascript";
+import { json } from "@codemirror/lang-json";
+import { bracketMatching, foldGutter, foldKeymap, indentOnInput } from "@codemirror/language";
+import { lintGutter, setDiagnostics } from "@codemirror/lint";
+import { unifiedMergeView } from "@codemirror/merge";
+import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
+import { EditorState } from "@codemirror/state";
+import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
+import { Refused, send } from "./api";
+import { type Binding, completeEnv } from "./completion";
+import { drop, type Files, find, keep } from "./drafts";
+import { theme } from "./highlighting";
+
+interface DeployError {
+  message: string;
+  file: string | null;
+  line: number | null;
+  column: number | null;
+}
+
+class CodeEditor extends HTMLElement {
+  #saved!: Files;
+  #files!: Files;
+  #entry!: string;
+  #open!: string;
+  #view!: EditorView;
+  #error: DeployError | null = null;
+  #compared: Files | null = null;
+  #place!: HTMLElement;
+  #tabs!: HTMLElement;
+  #state!: HTMLElement;
+  #notice!: HTMLElement;
+  #busy = false;
+
+  connectedCallback() {
+    this.#saved = JSON.parse(this.dataset.files!);
+    this.#entry = this.dataset.entry!;
+    this.#error = JSON.parse(this.dataset.error!);
+    this.#files = { ...this.#saved };
+    this.#build();
+    const draft = find(this.dataset.function!);
+    if (draft && JSON.stringify(draft.files) !== JSON.stringify(this.#saved)) {
+      this.#files = draft.files;
+      this.#say(`Unsaved text of ${new Date(draft.at).toLocaleString()} was restored.`, "", ["Discard it", () => this.#discard()]);
+    }
+    this.#show(this.#error?.file && this.#error.file in this.#files ? this.#error.file : this.#first());
+    addEventListener("beforeunload", this.#leave);
+  }
+
+  disconnectedCallback() {
+    removeEventListener("beforeunload", this.#leave);
+  }
+
+  get #changes(): boolean {
+    return JSON.stringify(this.#files) !== JSON.stringify(this.#saved);
+  }
+
+  get #mayChange(): boolean {
+    return this.dataset.mayChange === "yes";
+  }
+
+  #leave = (event: BeforeUnloadEvent) => {
+    if (this.#changes) event.preventDefault();
+  };
+
+  #first(): string {
+    return this.#entry in this.#files ? this.#entry : Object.keys(this.#files)[0];
+  }
+
+  #build() {
+    const toolbar = make("div", "toolbar");
+    if (this.#mayChange) {
+      toolbar.append(
+        button("Deploy", () => this.#deploy(), "primary"),
+        button("Save", () => this.#save()),
+        button("Add file", () => this.#add()),
+        button("Rename", () => this.#rename()),
+        button("Delete file", () => this.#delete()),
+      );
+    }
+    if (this.dataset.live) toolbar.append(button("Compare with live", (it) => this.#compare(it)));
+    this.#state = make("span", "state");
+    toolbar.append(this.#state);
+    this.#notice = make("div", "notice");
+    this.#notice.setAttribute("role", "status");
+    this.#notice.hidden = true;
+    this.#tabs = make("div", "files");
+    this.#tabs.setAttribute("role", "group");
+    this.#tabs.setAttribute("aria-label", "Files");
+    this.#place = make("div", "editor");
+    this.replaceChildren(toolbar, this.#notice, this.#tabs, this.#place);
+  }
+
+  #say(text: string, kind = "", action?: [string, () => void]) {
+    this.#notice.hidden = !text;
+    this.#notice.className = "notice" + (kind ? ` notice-${kind}` : "");
+    this.#notice.setAttribute("role", kind === "error" ? "alert" : "status");
+    this.#notice.textContent = text;
+    if (action) this.#notice.append(" ", button(action[0], action[1], "link"));
+  }
+
+  #show(path: string) {
+    this.#open = path;
+    const content = this.#files[path];
+    const text = typeof content === "string" ? content : `This file is not text (${content.base64.length} characters of base64).`;
+    this.#view?.destroy();
+    this.#view = new EditorView({ parent: this.#place, state: this.#stateOf(path, text, typeof content === "string") });
+    this.#mark();
+    this.#refresh();
+  }
+
+  #stateOf(path: string, text: string, editable: boolean): EditorState {
+    const original = this.#compared?.[path];
+    const bindings: Binding[] = JSON.parse(this.dataset.bindings!);
+    const complete = completeEnv(bindings);
+    return EditorState.create({
+      doc: text,
+      extensions: [
+        EditorView.cspNonce.of(this.dataset.nonce!),
+        EditorView.contentAttributes.of({ "aria-label": `Code of ${path}` }),
+        EditorState.readOnly.of(!editable || !this.#mayChange),
+        lineNumbers(),
+        foldGutter(),
+        lintGutter(),
+        history(),
+        drawSelection(),
+        indentOnInput(),
+        bracketMatching(),
+        closeBrackets(),
+        autocompletion(),
+        highlightActiveLine(),
+        highlightSelectionMatches(),
+        language(path),
+        javascriptLanguage.data.of({ autocomplete: complete }),
+        typescriptLanguage.data.of({ autocomplete: complete }),
+        theme,
+        this.#compared ? unifiedMergeView({ original: typeof original === "string" ? original : "", mergeControls: false }) : [],
+        keymap.of([
+          { key: "Mod-s", run: () => (void this.#save(), true) },
+          { key: "Mod-Enter", run: () => (void this.#deploy(), true) },
+          ...closeBracketsKeymap,
+          ...completionKeymap,
+          ...searchKeymap,
+          ...historyKeymap,
+          ...foldKeymap,
+          ...defaultKeymap,
+          // Escape, then Tab leaves the editor with the keyboard.
+          indentWithTab,
+        ]),
+        EditorView.updateListener.of((update) => {
+          if (update.docChanged) this.#changed(update.state.doc.toString());
+        }),
+      ],
+    });
+  }
+
+  #changed(text: string) {
+    this.#files[this.#open] = text;
+    if (this.#changes) keep(this.dataset.function!, { files: this.#files, entry: this.#entry, at: Date.now() });
+    else drop(this.dataset.function!);
+    this.#refresh();
+  }
+
+  #refresh() {
+    this.#tabs.replaceChildren(
+      ...Object.keys(this.#files).map((path) => {
+        const changed = this.#files[path] !== this.#saved[path] && JSON.stringify(this.#files[path]) !== JSON.stringify(this.#saved[path]);
+        const tab = button(path + (changed ? " •" : ""), () => this.#show(path));
+        tab.setAttribute("aria-pressed", String(path === this.#open));
+        return tab;
+      }),
+    );
+    if (!this.#busy) this.#state.textContent = this.#changes ? "Not saved" : "Saved";
+  }
+
+  #mark() {
+    const error = this.#error;
+    const diagnostics = [];
+    if (error?.line && (error.file ?? this.#entry) === this.#open) {
+      const line = this.#view.state.doc.line(Math.min(Math.max(error.line, 1), this.#view.state.doc.lines));
+      const from = Math.min(line.from + Math.max(error.column ?? 0, 0), line.to);
+      diagnostics.push({ from: Math.min(from, Math.max(line.to - 1, line.from)), to: line.to, severity: "error" as const, message: error.message });
+    }
+    this.#view.dispatch(setDiagnostics(this.#view.state, diagnostics));
+  }
+
+  #fail(error: DeployError) {
+    this.#error = error;
+    const file = error.file ?? this.#entry;
+    if (file !== this.#open && file in this.#files) this.#show(file);
+    this.#mark();
+    this.#say(error.message + (error.line ? ` (${file}, line ${error.line})` : ""), "error");
+    if (error.line) {
+      const line = this.#view.state.doc.line(Math.min(error.line, this.#view.state.doc.lines));
+      this.#view.dispatch({ effects: EditorView.scrollIntoView(line.from, { y: "center" }) });
+    }
+  }
+
+  async #work(text: string, work: () => Promise<void>) {
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#state.textContent = text;
+    for (const one of this.querySelectorAll<HTMLButtonElement>(".toolbar button")) one.disabled = true;
+    try {
+      await work();
+    } catch (error) {
+      if (error instanceof Refused && error.code === "deploy_failed") this.#fail({ message: error.message, ...error.details });
+      else this.#say(error instanceof Error ? error.message : String(error), "error");
+    } finally {
+      this.#busy = false;
+      for (const one of this.querySelectorAll<HTMLButtonElement>(".toolbar button")) one.disabled = false;
+      this.#refresh();
+    }
+  }
+
+  async #put() {
+    const files = { ...this.#files };
+    await send(this.dataset.token!, "PUT", `functions/${this.dataset.function}/files`, { files, entry: this.#entry });
+    this.#saved = files;
+    if (this.#changes) keep(this.dataset.function!, { files: this.#files, entry: this.#entry, at: Date.now() });
+    else drop(this.dataset.function!);
+  }
+
+  #save() {
+    return this.#work("Saving…", async () => {
+      await this.#put();
+      this.#say("Saved. Deploy makes it live.", "done");
+    });
+  }
+
+  #deploy() {
+    return this.#work("Deploying…", async () => {
+      await this.#put();
+      const reply = await send(this.dataset.token!, "POST", `functions/${this.dataset.function}/deploy?wait=60`);
+      const made = await reply.json();
+      document.getElementById("deploy-error")?.remove();
+      const state = document.getElementById("function-state")!;
+      const badge = make("span", `badge badge-${made.status}`);
+      badge.textContent = made.status;
+      const version = make("span", "quiet");
+      version.textContent = ` version ${made.version}`;
+      state.replaceChildren(badge, version);
+      this.dataset.live = String(made.version);
+      this.#error = null;
+      this.#mark();
+      this.#say(made.status === "deployed" ? `Version ${made.version} is live.` : "The deploy goes on.", "done");
+    });
+  }
+
+  #discard() {
+    drop(this.dataset.function!);
+    this.#files = { ...this.#saved };
+    this.#say("");
+    this.#show(this.#first());
+  }
+
+  #add() {
+    const path = window.prompt("Path of the new file", "lib.js")?.trim();
+    if (!path) return;
+    if (!(path in this.#files)) this.#files[path] = "";
+    this.#show(path);
+    this.#changed(typeof this.#files[path] === "string" ? (this.#files[path] as string) : "");
+    this.#view.focus();
+  }
+
+  #rename() {
+    const path = window.prompt("New path", this.#open)?.trim();
+    if (!path || path === this.#open || path in this.#files) return;
+    this.#files = Object.fromEntries(Object.entries(this.#files).map(([name, file]) => [name === this.#open ? path : name, file]));
+    if (this.#entry === this.#open) this.#entry = path;
+    this.#show(path);
+  }
+
+  #delete() {
+    if (Object.keys(this.#files).length === 1) return this.#say("A function needs one file at least.", "error");
+    if (!window.confirm(`Delete ${this.#open}?`)) return;
+    const { [this.#open]: _, ...rest } = this.#files;
+    this.#files = rest;
+    this.#show(this.#first());
+  }
+
+  #compare(it: HTMLButtonElement) {
+    if (this.#compared) {
+      this.#compared = null;
+      it.textContent = "Compare with live";
+      this.#show(this.#open);
+      return;
+    }
+    return this.#work("Comparing…", async () => {
+      const reply = await send(this.dataset.token!, "GET", `functions/${this.dataset.function}/files?version=${this.dataset.live}`);
+      this.#compared = (await reply.json()).files;
+      it.textContent = "Stop comparing";
+      this.#show(this.#open);
+    });
+  }
+}
+
+function language(path: string) {
+  if (/\.json$/.test(path)) return json();
+  return javascript({ typescript: /\.[cm]?tsx?$/.test(path), jsx: /x$/.test(path) });
+}
+
+function make(tag: string, kind: string): HTMLElement {
+  const made = document.createElement(tag);
+  made.className = kind;
+  return made;
+}
+
+function button(text: string, act: (it: HTMLButtonElement) => unknown, kind = ""): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = kind;
+  made.textContent = text;
+  made.addEventListener("click", () => act(made));
+  return made;
+}
+
+customElements.define("code-editor", CodeEditor);
