@@ -17,7 +17,7 @@ from isolet.client.messages import request_of
 from isolet.contract.agent_model import ModelSettings
 from isolet.contract.database import SqlQuery
 from isolet.contract.deliveries import DeliveryFilter
-from isolet.contract.executions import ExecutionRetry
+from isolet.contract.executions import ExecutionRetry, ExecutionStart
 from isolet.contract.flows import Channel, ProjectEvent, StepPolicies
 from isolet.contract.functions import (
     EncodedFile,
@@ -295,6 +295,12 @@ async def _flows(client: Any, slug: str, kapso: WorkflowsApi) -> None:
     flow_id = kapso.create("Waits", a_line(a_node("wait", "wait_for_response")), active=True)["id"]
     trigger = {"trigger_type": "project_event", "event_name": "order.paid"}
     kapso("POST", f"/workflows/{flow_id}/triggers", {"trigger": trigger}, status=201)
+    assert [(one.id, one.slug, one.status) for one in (await done(client.flows.list(slug))).data] == [
+        (flow_id, "waits", "active")
+    ]
+    begun = await done(client.executions.start(slug, "waits", ExecutionStart(variables={"name": "Ada"})))
+    assert (begun.workflow_id, begun.trigger) == (flow_id, "api_call")
+    assert (await done(client.executions.cancel(begun.id))).status == "ended"
     policies = StepPolicies({"wait": {"retries": 2}})
     assert (await done(client.flows.set_policies(flow_id, policies))).root == policies.root
     assert (await done(client.flows.get_policies(flow_id))).root == policies.root
@@ -305,7 +311,8 @@ async def _flows(client: Any, slug: str, kapso: WorkflowsApi) -> None:
     assert (await done(client.flows.get_channel(slug))).url == channel.url
     event = await done(client.flows.emit(slug, ProjectEvent(name="order.paid", properties={"amount": 1})))
     (started,) = event.executions
-    assert [one.id for one in (await done(client.executions.list(project=slug, workflow="waits"))).data] == [started.id]
+    runs = (await done(client.executions.list(project=slug, workflow="waits"))).data
+    assert [one.id for one in runs] == [started.id, begun.id]
     wait_until(lambda: kapso.client.get(f"/isolet/v1/executions/{started.id}").json()["status"] == "waiting")
     assert [one.node_id for one in (await done(client.executions.get(started.id))).steps] == ["start", "wait"]
     assert "waiting" in await done(client.executions.draw(started.id))

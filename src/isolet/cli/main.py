@@ -30,6 +30,7 @@ class _Root(LazyGroup):
         "kv": Entry("kv", "Keys and values of a project."),
         "db": Entry("database", "SQL databases of a project."),
         "schedules": Entry("schedules", "Functions that run by the clock."),
+        "flows": Entry("flows", "Workflows and their runs."),
         "jobs": Entry("jobs", "Asynchronous calls and their callbacks."),
         "realtime": Entry("realtime", "Messages of channels."),
         "keys": Entry("keys", "API keys of a project."),

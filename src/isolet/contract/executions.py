@@ -19,6 +19,13 @@ class ExecutionRetry(Body):
     graph: Literal["snapshot", "latest"] = "snapshot"
 
 
+class ExecutionStart(Body):
+    """What the run begins with: `variables`, and `context`."""
+
+    variables: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+
+
 class StepReply(Reply):
     """One visit of a node. `superseded`: a retry of the run began before it."""
 
@@ -79,6 +86,10 @@ class Executions(Resource[Mode]):
         cursor: str | None = None,
     ) -> Page[ExecutionReply]:
         """Newest first. `workflow` is an id or a slug."""
+
+    @operation("POST", "/projects/{slug}/flows/{workflow_id}/executions", status=202)
+    def start(self, slug: str, workflow_id: str, body: ExecutionStart) -> ExecutionReply:
+        """Start a run of an active workflow; `workflow_id` is its id or slug."""
 
     @operation("GET", "/executions/{execution_id}")
     def get(self, execution_id: str) -> ExecutionDetailReply:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import RootModel
 
-from isolet.contract.models import Body, Reply
+from isolet.contract.models import Body, Page, Reply
 from isolet.contract.operations import Mode, Resource, operation
 
 
@@ -51,8 +51,28 @@ class ProjectEventReply(Reply):
     executions: list[StartedReply]
 
 
+class FlowReply(Reply):
+    """A workflow without its graph. `status` is `draft`, `active` or `archived`."""
+
+    id: str
+    project_id: str
+    name: str
+    slug: str
+    description: str | None
+    status: str
+    lock_version: int
+    execution_count: int
+    last_executed_at: str | None
+    created_at: str
+    updated_at: str
+
+
 class Flows(Resource[Mode]):
     tag = "flows"
+
+    @operation("GET", "/projects/{slug}/flows")
+    def list(self, slug: str) -> Page[FlowReply]:
+        """All workflows of a project, newest first."""
 
     @operation("GET", "/flows/{workflow_id}/policies")
     def get_policies(self, workflow_id: str) -> StepPolicies: ...

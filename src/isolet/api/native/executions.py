@@ -7,17 +7,18 @@ from typing import Any
 
 from fastapi import Response
 
-from isolet.access.rules import Access, OfKey, PathOwned
+from isolet.access.rules import Access, OfKey, PathOwned, PathSlug
 from isolet.api.native.flows import picture
 from isolet.api.native.parameters import Limit, Text, id_cursor
 from isolet.api.native.serving import large_reply, page, serve
-from isolet.api.rows import Granted
+from isolet.api.rows import Granted, GrantedProject
 from isolet.clock import iso
 from isolet.contract.executions import (
     ExecutionDetailReply,
     ExecutionReply,
     ExecutionRetry,
     Executions,
+    ExecutionStart,
     StepReply,
 )
 from isolet.database.executions import Filter
@@ -60,6 +61,13 @@ class ExecutionsDoor:
         found = await self.executions.list(wanted, before=before, limit=limit + 1)
         following = found[limit - 1].id if len(found) > limit else None
         return await page(_execution_reply, found[:limit], following)
+
+    @serve(Executions.start, Access(Role.INVOKE, PathSlug()))
+    async def start_execution(self, project: GrantedProject, workflow_id: str, body: ExecutionStart) -> ExecutionReply:
+        """Start a run of an active workflow; `workflow_id` is its id or slug."""
+        workflow = await self.workflows.find(project.id, workflow_id)
+        started = await self.executions.start(workflow, variables=body.variables, context=body.context)
+        return _execution_reply(started)
 
     @serve(Executions.get, _READ)
     async def get_execution(self, execution_id: str) -> Response:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from fastapi import Response
 
 from isolet.access.rules import Access, PathOwned, PathSlug
-from isolet.api.native.serving import serve
+from isolet.api.native.serving import page, serve
 from isolet.api.reply import large
 from isolet.api.rows import GrantedProject
 from isolet.clock import iso
 from isolet.contract.flows import (
     Channel,
     ChannelReply,
+    FlowReply,
     Flows,
     ProjectEvent,
     ProjectEventReply,
@@ -27,6 +28,7 @@ from isolet.domain.access import Role
 from isolet.domain.flows.mermaid import mermaid
 from isolet.domain.flows.picture import draw
 from isolet.domain.flows.policies import read_policies
+from isolet.domain.flows.workflows import Workflow
 from isolet.flows.channels import Channels
 from isolet.flows.policies import WorkflowPolicies
 from isolet.flows.project_events import ProjectEvents
@@ -34,6 +36,7 @@ from isolet.flows.workflows import Workflows
 
 _CHANGE = Access(Role.DEPLOY, PathOwned(Owned.WORKFLOW, parameter="workflow_id", missing="Workflow not found"))
 _READ = _CHANGE.for_readers()
+_LIST = Access(Role.DEPLOY, PathSlug()).for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
 # Texts of a workflow's author are texts in a picture; this holds if one of them should not be.
 _PICTURE_HEADERS = {"content-security-policy": "default-src 'none'; sandbox", "x-content-type-options": "nosniff"}
@@ -45,6 +48,11 @@ class FlowsDoor:
     policies: WorkflowPolicies
     channels: Channels
     events: ProjectEvents
+
+    @serve(Flows.list, _LIST)
+    async def list_workflows(self, project: GrantedProject) -> Response:
+        """All workflows of a project, newest first."""
+        return await page(_flow_reply, await self.workflows.list(project.id), None)
 
     @serve(Flows.get_policies, _READ)
     async def get_policies(self, workflow_id: str) -> Response:
@@ -96,6 +104,22 @@ class FlowsDoor:
     async def set_channel(self, project: GrantedProject, body: Channel) -> ChannelReply:
         """Where nodes that send messages post them, signed."""
         return ChannelReply(url=await self.channels.put(project.id, body.url))
+
+
+def _flow_reply(workflow: Workflow) -> FlowReply:
+    return FlowReply(
+        id=workflow.id,
+        project_id=workflow.project_id,
+        name=workflow.name,
+        slug=workflow.slug,
+        description=workflow.description,
+        status=workflow.status,
+        lock_version=workflow.lock_version,
+        execution_count=workflow.execution_count,
+        last_executed_at=None if workflow.last_executed_at_ms is None else iso(workflow.last_executed_at_ms),
+        created_at=iso(workflow.created_at_ms),
+        updated_at=iso(workflow.updated_at_ms),
+    )
 
 
 async def picture(make: Callable[[], str]) -> Response:
