@@ -13,6 +13,7 @@ import pytest
 from tests.support.kapso import Kapso
 from tests.support.model_server import ModelServer, Raw, Says
 from tests.support.projects import Project, new_project
+from tests.support.receiver import Receiver
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 from tests.support.workflows import START, WorkflowsApi, a_line, a_node
@@ -143,6 +144,26 @@ def test_an_agent_waits_for_an_answer(agents: Agents, model: ModelServer) -> Non
     run = agents.reached(run["id"], "ended")
     assert model.asked[-1]["messages"][-1] == {"role": "user", "content": "blue"}
     assert run["execution_context"]["vars"]["last_user_input"] == {"text": "blue"}
+
+
+def test_what_an_agent_says_goes_to_the_channel(
+    agents: Agents, model: ModelServer, home: Project, receiver: Receiver
+) -> None:
+    """As text: braces that a model writes are no templates."""
+    channel = f"/isolet/v1/projects/{home.slug}/channel"
+    assert home.client.put(channel, json={"url": receiver.url}).status_code == 200
+    workflow = agents.create("Says", a_line(a_node("says", "agent", system_prompt="Greet.")), active=True)
+    model.says(Says(text="Hi {{vars.shop}} ${ENV:KEY}"))
+    run = agents.run(workflow["id"], "ended", shop="Oil")
+    (delivery,) = receiver.wait()
+    told = json.loads(delivery.body)
+    assert (told["type"], told["message"], told["to"]) == (
+        "send_text",
+        {"message": "Hi {{vars.shop}} ${ENV:KEY}"},
+        "+15550100",
+    )
+    assert delivery.headers["webhook-id"].startswith(f"{run['id']}:says:1:")
+    assert home.client.put(channel, json={"url": None}).status_code == 200
 
 
 def test_a_model_decides(agents: Agents, model: ModelServer) -> None:

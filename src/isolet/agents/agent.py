@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from isolet.agents.chat import Answered, Chat
@@ -20,6 +20,9 @@ from isolet.domain.flows.templates import as_text
 from isolet.errors import IsoletError, NotFound, PlatformError, Unanswered
 from isolet.flows.performer import Failed, Next, StepContext, StepResult, Wait
 from isolet.flows.performers.plain import input_of
+
+# Sends a text of a step to the user, with its number in the step, where there is a way to do so.
+Tell = Callable[[StepContext, str, int], Awaitable[None]]
 
 ITERATIONS_DEFAULT = 80
 TOKENS_DEFAULT = 8_192
@@ -38,9 +41,10 @@ _RULES = (
 class AgentPerformer:
     """Performs agent nodes. The turn ends by a tool, by an answer that nobody is there to reply to, or by a limit."""
 
-    def __init__(self, *, chat: Chat, toolboxes: Toolboxes) -> None:
+    def __init__(self, *, chat: Chat, toolboxes: Toolboxes, tell: Tell) -> None:
         self._chat = chat
         self._toolboxes = toolboxes
+        self._tell = tell
 
     async def perform(self, step: StepContext) -> StepResult:
         if step.resumed is not None and step.resumed.reason == "operator":
@@ -50,7 +54,8 @@ class AgentPerformer:
         try:
             async with asyncio.timeout(limit_s), self._toolboxes.open(turn) as tools:
                 turn.messages = await asyncio.to_thread(_opening, turn)
-                return await _Conversation(self._chat, turn, tools, time.monotonic() + limit_s).run()
+                conversation = _Conversation(self._chat, turn, tools, self._tell, time.monotonic() + limit_s)
+                return await conversation.run()
         except TimeoutError:
             return Failed(error=f"the agent took longer than {limit_s:g} s", code="timeout", variables=turn.changed)
 
@@ -58,8 +63,9 @@ class AgentPerformer:
 class _Conversation:
     """`until` is the monotonic time at which the turn ends."""
 
-    def __init__(self, chat: Chat, turn: Turn, tools: Mapping[str, AgentTool], until: float) -> None:
+    def __init__(self, chat: Chat, turn: Turn, tools: Mapping[str, AgentTool], tell: Tell, until: float) -> None:
         self._chat = chat
+        self._tell = tell
         self._turn = turn
         self._tools = tools
         self._until = until
@@ -81,7 +87,7 @@ class _Conversation:
             if answer.tool_calls:
                 ended = await self._call_all(answer.tool_calls)
             elif answer.text or answer.refusal:
-                ended = self._answered(answer.text or answer.refusal or "", refused=not answer.text)
+                ended = await self._answered(answer.text or answer.refusal or "", refused=not answer.text)
             else:
                 silent += 1
                 if silent > 1:
@@ -143,9 +149,11 @@ class _Conversation:
         )
         return outcome
 
-    def _answered(self, text: str, *, refused: bool) -> StepResult | None:
+    async def _answered(self, text: str, *, refused: bool) -> StepResult | None:
         """A user in a conversation may reply; nobody else would."""
         self._turn.step.event("agent_message_sent", {"text": text, "refusal": refused}, direction="outbound")
+        if self._turn.step.node.config.get("message_delivery_mode") != "tool_only":
+            await self._tell(self._turn.step, text, len(self._turn.messages))
         if self._turn.step.whatsapp_context is not None:
             return Wait(reason=WAITING, variables=self._turn.changed)
         keep_answer(self._turn, text)

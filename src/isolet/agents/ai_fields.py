@@ -12,6 +12,7 @@ from isolet.agents.agent import options_of, record_question
 from isolet.agents.chat import Chat
 from isolet.agents.webhook_tools import AI
 from isolet.domain.chat import Asked, Message
+from isolet.domain.flows.templates import escaped
 from isolet.errors import NotFound, Unanswered
 from isolet.flows.performer import Failed, Performer, StepContext, StepResult
 
@@ -66,8 +67,7 @@ class WithAiFields:
                 error=f"the model wrote more than {_FIELD_MAX_CHARS} characters into {field}", code="model_failed"
             )
         step.event("ai_field_resolved", {"field": field, "value": text})
-        # Braces that a model writes are text.
-        return text.replace("{{", "\\{{").replace("${", "\\${")
+        return escaped(text)
 
 
 def _asked(step: StepContext, field: str) -> Asked:

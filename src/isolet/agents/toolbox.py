@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from isolet.agents.addresses import OutgoingAddresses
 from isolet.agents.default_tools import default_tools
 from isolet.agents.function_tools import FunctionTool
 from isolet.agents.mcp_client import McpClient
@@ -21,6 +20,7 @@ from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import FunctionCalls
 from isolet.flows.performers.events import Emit
+from isolet.flows.performers.webhook import address_of, headers_of
 from isolet.runtime.outgoing import Requests
 
 TOOLS_TOGETHER_MAX = 128
@@ -43,7 +43,6 @@ class KnowledgeTool:
 class Toolboxes:
     calls: FunctionCalls
     requests: Requests
-    addresses: OutgoingAddresses
     emit: Emit
 
     @asynccontextmanager
@@ -76,7 +75,6 @@ class Toolboxes:
             WebhookTool(
                 offered=_offered(tool, schema_of(tool)),
                 settings=tool,
-                addresses=self.addresses,
                 requests=self.requests,
             )
             for tool in _list(config, "flow_agent_webhooks")
@@ -101,9 +99,9 @@ class Toolboxes:
     def _client(self, turn: Turn, server: Mapping[str, Any]) -> McpClient:
         rendering = turn.rendering()
         project_id = turn.step.execution.project_id
-        url = self.addresses.checked(project_id, rendering.text(str(server["url"])), label="the address")
-        headers = {name: rendering.text(str(value)) for name, value in (server.get("headers") or {}).items()}
-        return McpClient(self.requests, project_id, url, headers)
+        url = address_of(rendering.text(str(server["url"])))
+        headers = headers_of(rendering.value(server.get("headers") or {}))
+        return McpClient(self.requests, project_id, url, dict(headers))
 
 
 def _knowledge(config: Mapping[str, Any]) -> list[AgentTool]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from isolet.agents.addresses import OutgoingAddresses
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
 from isolet.domain.flows.templates import as_text, is_found, look_up
 from isolet.domain.json_schemas import ANY_OBJECT, check_value
 from isolet.errors import InvalidInput
+from isolet.flows.functions import STEP_KEY_HEADER
+from isolet.flows.performers.webhook import address_of, headers_of
 from isolet.runtime.outgoing import Outgoing, Requests
 
 # What stands for text that a model writes.
@@ -37,7 +38,6 @@ class WebhookTool:
 
     offered: Offered
     settings: Mapping[str, Any]
-    addresses: OutgoingAddresses
     requests: Requests
     kind: str = "webhook"
 
@@ -69,14 +69,10 @@ class WebhookTool:
             data = b""
         else:
             data = json.dumps(body, separators=(",", ":")).encode()
-        given = self.settings.get("headers") or {}
-        headers = [(name, rendering.text(str(value))) for name, value in given.items()]
-        if data and not any(name.lower() == "content-type" for name, _ in headers):
+        headers = [*headers_of(rendering.value(self.settings.get("headers") or {})), _step_key(turn)]
+        if data and not any(name == "content-type" for name, _ in headers):
             headers.append(("content-type", "application/json"))
-        checked = self.addresses.checked(
-            turn.step.execution.project_id, url, label=f"the address of {self.offered.name}"
-        )
-        return Outgoing(method=method, url=checked, headers=headers, body=data)
+        return Outgoing(method=method, url=address_of(url), headers=headers, body=data)
 
     def _part(self, value: Any) -> Any:
         """What `jmespath_query` leads to, where there is one."""
@@ -88,6 +84,10 @@ class WebhookTool:
         path = query.strip().replace("[", ".").replace("]", "")
         found = look_up({"vars": {"reply": value}}, f"vars.reply.{path}")
         return found if is_found(found) else None
+
+
+def _step_key(turn: Turn) -> tuple[str, str]:
+    return STEP_KEY_HEADER.decode(), turn.step.step_key
 
 
 def schema_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ Their code is loaded with the first request or step that needs it: a server with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from isolet.domain.flows.nodes import NodeType
 from isolet.flows.engine import DECIDE_AI
 from isolet.flows.performer import Performer, StepContext, StepResult
 from isolet.flows.performers.events import Emit
+from isolet.flows.performers.sends import SendNode
+from isolet.ids import ProjectId
 from isolet.runtime.outgoing import Requests
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ def open_agents(core: Core) -> Feature:
     return Feature(doors=doors)
 
 
-def add_agents(core: Core, runs: FlowRuns, emit: Emit) -> None:
+def add_agents(core: Core, runs: FlowRuns, emit: Emit, channel: Callable[[ProjectId], Awaitable[str | None]]) -> None:
     """What asks a model, for the nodes of runs: after those nodes' own performers were added."""
-    runs.performers.add(NodeType.AGENT, _Later(lambda: _agent(core, runs, emit)))
+    runs.performers.add(NodeType.AGENT, _Later(lambda: _agent(core, runs, emit, channel)))
     runs.performers.add(DECIDE_AI, _Later(lambda: _decision(core)))
     for kind in _WRITTEN:
         runs.performers.wrap(kind, lambda performer: _Later(partial(_with_fields, core, performer)))
@@ -58,13 +60,14 @@ class _Later:
         return await self._made.perform(step)
 
 
-def _agent(core: Core, runs: FlowRuns, emit: Emit) -> Performer:
+def _agent(core: Core, runs: FlowRuns, emit: Emit, channel: Callable[[ProjectId], Awaitable[str | None]]) -> Performer:
     from isolet.agents.agent import AgentPerformer  # noqa: PLC0415
     from isolet.agents.toolbox import Toolboxes  # noqa: PLC0415
 
-    requests, addresses = Requests(core.runtime.egresses), _addresses(core)
-    toolboxes = Toolboxes(calls=runs.calls, requests=requests, addresses=addresses, emit=emit)
-    return AgentPerformer(chat=_chat(core), toolboxes=toolboxes)
+    requests = Requests(core.runtime.egresses)
+    toolboxes = Toolboxes(calls=runs.calls, requests=requests, emit=emit)
+    sends = SendNode(requests=requests, channel=channel, keys=core.jobs.webhook_secrets.keys)
+    return AgentPerformer(chat=_chat(core), toolboxes=toolboxes, tell=sends.say)
 
 
 def _decision(core: Core) -> Performer:

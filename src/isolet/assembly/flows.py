@@ -39,7 +39,7 @@ def open_flows(core: Core) -> Feature:
 
     runs = open_runs(core, workflows, policies_of=policies.get, channel=channels.get, emit=emit)
     events = ProjectEvents(database=database, workflows=workflows, executions=runs.executions, clock=clock)
-    add_agents(core, runs, emit)
+    add_agents(core, runs, emit, channels.get)
 
     def doors() -> Sequence[object]:
         # They load the web framework.

@@ -53,7 +53,7 @@ class Tools:
         route, settings = self._route(project_id, name)
         self._invoker.admit(route)
         body = await asyncio.to_thread(_body, settings, arguments)
-        target = f"/tools/{name}"
+        target = f"/tools/{route.slug}"
         request = CallRequest(
             door=Door.NATIVE, method=b"POST", target=target.encode(), path=target, headers=_HEADERS, body=body
         )
@@ -63,8 +63,9 @@ class Tools:
             return failure_of(exc)
 
     def _route(self, project_id: ProjectId, name: str) -> tuple[Route, ToolSettings]:
+        """By the name that it is listed under, or another one of its function."""
         route = self._routes.named(project_id, name)
-        if route is None or route.tool is None or route.version is None or self._name(route) != name:
+        if route is None or route.tool is None or route.version is None:
             raise NotFound("Tool not found")
         return route, route.tool
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from isolet.agents import agent, mcp_client
-from isolet.agents.addresses import OutgoingAddresses
 from isolet.agents.agent import AgentPerformer
 from isolet.agents.ai_fields import WithAiFields
 from isolet.agents.chat import Chat
@@ -62,10 +61,14 @@ class Bench:
     """The performers, and the server that plays the model."""
 
     def __init__(self, model: ModelServer, chat: Chat, toolboxes: Toolboxes, emitted: list[tuple[str, Any]]) -> None:
+        self.said: list[tuple[str, int]] = []
         self.model = model
         self.chat = chat
         self.emitted = emitted
-        self._agent = AgentPerformer(chat=chat, toolboxes=toolboxes)
+        self._agent = AgentPerformer(chat=chat, toolboxes=toolboxes, tell=self._tell)
+
+    async def _tell(self, _: StepContext, text: str, number: int) -> None:
+        self.said.append((text, number))
 
     async def run(self, config: Mapping[str, Any], **members: Any) -> tuple[StepResult, StepContext]:
         step = a_step(PROJECT, config, **members)
@@ -85,7 +88,7 @@ async def bench(runtime: Runtime, database: Database, lines: Lines) -> AsyncIter
     recorder = Recorder(database)
     emitted: list[tuple[str, Any]] = []
 
-    async def emit(_: ProjectId, name: str, properties: Mapping[str, Any], __: str | None) -> None:
+    async def emit(_: StepContext, name: str, properties: Mapping[str, Any], __: str | None) -> None:
         emitted.append((name, dict(properties)))
 
     async def find(_: str) -> Route | None:
@@ -108,7 +111,6 @@ async def bench(runtime: Runtime, database: Database, lines: Lines) -> AsyncIter
             toolboxes = Toolboxes(
                 calls=FunctionCalls(routes=routes, invoker=harness.invoker, find=find),
                 requests=requests,
-                addresses=OutgoingAddresses(routes=routes, own=frozenset),
                 emit=emit,
             )
             chat = Chat(model_of=model_of, requests=requests, clock=SystemClock())
@@ -175,6 +177,10 @@ async def test_a_turn_with_functions(bench: Bench) -> None:
     assert [(one["tries"], one["usage"]["total_tokens"]) for one in questions] == [(1, 15), (2, 15), (1, 150)]
     assert questions[-1]["usage_together"]["total_tokens"] == 180
     assert [one["text"] for one in events(step, "agent_message_sent")] == ["Both are there."]
+    assert [text for text, _ in bench.said] == ["Both are there."]
+    bench.model.says(Says(text="Quiet."))
+    await bench.run({"message_delivery_mode": "tool_only"})
+    assert len(bench.said) == 1
 
 
 async def test_what_goes_wrong_with_a_tool_is_told_to_the_model(bench: Bench) -> None:

@@ -53,9 +53,12 @@ class ToolsDoor:
     @serve(ToolOperations.call, _CALL)
     async def call_tool(self, project: GrantedProject, name: str, body: ToolCall) -> Response:
         told = await self.tools.call(project.id, name, body.arguments)
-        return await large_reply(
+        reply = await large_reply(
             lambda: ToolResultReply(result=told.result, is_error=told.is_error, invocation_id=told.invocation_id)
         )
+        if told.invocation_id is not None:
+            reply.headers["x-invocation-id"] = told.invocation_id
+        return reply
 
     @serve(ToolOperations.mcp, _CALL)
     async def mcp(self, request: Request, project: GrantedProject) -> Response:

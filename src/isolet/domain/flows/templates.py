@@ -75,6 +75,11 @@ class Rendering:
             raise InvalidInput(f"the templates of this node make more than {RENDERED_MAX_CHARS} characters")
 
 
+def escaped(text: str) -> str:
+    """Text that is no template, whoever wrote it."""
+    return text.replace("{{", "\\{{").replace("${", "\\${")
+
+
 def look_up(spaces: Mapping[str, Any], path: str) -> Any:
     """What a path such as `vars.order.items.0` leads to; `_MISSING` when it leads nowhere."""
     names = path.split(".")

@@ -7,6 +7,7 @@ from typing import Any
 
 from isolet.clock import iso
 from isolet.domain import callbacks
+from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.policies import DEFAULT
 from isolet.domain.flows.run_variables import dump
 from isolet.domain.flows.runs import DELAY
@@ -43,15 +44,22 @@ class SendNode:
             step.event("message_not_sent", {"reason": _NO_CHANNEL})
             # A policy for this node says what is to follow; without one the run goes on.
             return Next(skipped=True) if step.policy is DEFAULT else Failed(error=_NO_CHANNEL, code="no_channel")
-        return await self._send(step, url, dump(message_of(step)).encode())
+        return await self._send(step, url, dump(message_of(step)).encode(), step.step_key)
 
-    async def _send(self, step: StepContext, url: str, body: bytes) -> StepResult:
+    async def say(self, step: StepContext, text: str, number: int) -> None:
+        """Send the text of an agent, the `number`th of its step, where there is a channel. What fails is an event."""
+        url = await self._channel(step.execution.project_id)
+        if url is not None:
+            told = _message(step, NodeType.SEND_TEXT.value, {"message": text})
+            await self._send(step, url, dump(told).encode(), f"{step.step_key}:{number}")
+
+    async def _send(self, step: StepContext, url: str, body: bytes, message_id: str) -> StepResult:
         project_id, timestamp_s = step.execution.project_id, step.clock.now_ms() // 1000
         keys = await self._keys(project_id)
-        signed = callbacks.signature(keys, message_id=step.step_key, timestamp_s=timestamp_s, body=body)
+        signed = callbacks.signature(keys, message_id=message_id, timestamp_s=timestamp_s, body=body)
         headers = [
             ("content-type", "application/json"),
-            ("webhook-id", step.step_key),
+            ("webhook-id", message_id),
             ("webhook-timestamp", str(timestamp_s)),
             *([("webhook-signature", signed)] if signed else []),
         ]
@@ -72,10 +80,14 @@ class SendNode:
 
 def message_of(step: StepContext) -> dict[str, Any]:
     """What a channel gets."""
-    config, rendering, execution = step.node.config, step.rendering, step.execution
-    told = {name: rendering.value(value) for name, value in config.items() if name not in _NOT_TOLD}
+    told = {name: step.rendering.value(value) for name, value in step.node.config.items() if name not in _NOT_TOLD}
+    return _message(step, step.node.kind.value, told)
+
+
+def _message(step: StepContext, kind: str, told: dict[str, Any]) -> dict[str, Any]:
+    execution = step.execution
     return {
-        "type": step.node.kind.value,
+        "type": kind,
         "message": told,
         "to": told.get("to_phone_number") or step.spaces.context.get("phone_number"),
         "context": step.spaces.context,
