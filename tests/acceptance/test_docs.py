@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # This one takes two servers and a database: `jobs/test_two_servers.py` does what it says.
 ELSEWHERE = {"several-servers", "whole-server"}
 GUIDE = [page for page in sorted((ROOT / "docs/guide").glob("*.md")) if page.stem not in ELSEWHERE]
-ALL = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+ALL = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 
 
 def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:

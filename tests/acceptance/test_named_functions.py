@@ -145,11 +145,12 @@ def test_several_files_run(home: Project) -> None:
 
 @pytest.mark.parametrize("date", [None, "2026-11-01", "2025-06-01", "2024-09-23", "2022-01-01"])
 def test_a_function_runs_as_of_its_date(home: Project, date: str | None) -> None:
-    body = {"code": HELLO, "compatibility_date": date, "compatibility_flags": ["nodejs_compat"] if date else []}
-    made = _put(home, "dated", {**body, "variables": {"LIMITS": 5}}, wait=120)
-    assert made.status_code in (200, 201), made.text
-    assert made.json()["compatibility_date"] == date
-    assert _call(home, "dated").json()["limits"] == 5
+    for flags in ([], ["nodejs_compat"] if date else ["nodejs_als", "nodejs_compat_v2"]):
+        body = {"code": HELLO, "compatibility_date": date, "compatibility_flags": flags, "variables": {"LIMITS": 5}}
+        made = _put(home, "dated", body, wait=120)
+        assert made.status_code in (200, 201), made.text
+        assert made.json()["compatibility_date"] == date
+        assert _call(home, "dated").json()["limits"] == 5
 
 
 def test_what_does_not_compile_leaves_what_is_live(home: Project) -> None:

@@ -15,6 +15,7 @@ NEWEST = "2026-11-01"
 OLDEST = "2021-11-02"
 # The wrapper uses what the runtime has since then.
 _LEAST = "2024-09-23"
+_NODE = "nodejs_compat"
 # Flags that change what a function sees, and nothing of what it may reach. The runtime has others, of which some are
 # experiments, and some let code be made from text.
 FLAGS = frozenset(
@@ -65,6 +66,11 @@ class Compatibility:
     def runtime_date(self) -> str:
         """The date that the runtime is told."""
         return max(self.date or NEWEST, _LEAST)
+
+    @property
+    def runtime_flags(self) -> tuple[str, ...]:
+        """The flags that the runtime is told: the wrapper imports modules of Node's, which early dates lack."""
+        return self.flags if _NODE in self.flags else (_NODE, *self.flags)
 
 
 def check_date(value: object) -> str | None:

@@ -111,7 +111,7 @@ class ConfigBuilder:
             spec.modules,
         )
         worker.compatibilityDate = spec.compatibility.runtime_date
-        worker.compatibilityFlags = list(spec.compatibility.flags)
+        worker.compatibilityFlags = list(spec.compatibility.runtime_flags)
         bindings = worker.init("bindings", len(spec.variables) + 1 + len(others) + len(bound))
         self._bind_ours(spec, bindings, loopback=bool(others), token=token)
         for service in others:

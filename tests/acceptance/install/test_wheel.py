@@ -113,14 +113,20 @@ def test_the_printed_command_calls_the_example(installed: Installed) -> None:
     assert answered.stdout == '{"message":"Hello, world!"}'
 
 
-def test_a_function_is_compiled_and_deployed(installed: Installed) -> None:
-    code = "export default {fetch(): Response { const n: number = 6; return new Response(String(n * 7)) }}"
+def test_a_project_is_deployed(installed: Installed, programs: Path, tmp_path: Path) -> None:
+    """Clients have esbuild of the wheel, too."""
+    (tmp_path / "isolet.toml").write_text('[functions.answer]\nentry = "answer.ts"\naccess = "public"\n')
+    (tmp_path / "six.ts").write_text("export const six: number = 6;\n")
+    code = 'import { six } from "./six";\nexport default { fetch: () => new Response(String(six * 7)) };\n'
+    (tmp_path / "answer.ts").write_text(code)
     url, key = installed.found(r"ready at (\S+)"), installed.found(r"^API key: (\S+)$")
-    with httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=60, trust_env=False) as client:
-        body = {"files": {"index.ts": code}, "access": "public"}
-        made = client.put("/isolet/v1/projects/default/functions/answer?wait=30", json=body)
-        assert (made.status_code, made.json()["status"]) == (201, "deployed")
-        assert client.get("/f/default/answer").text == "42"
+    environment = {**installed.environment, "ISOLET_URL": url, "ISOLET_API_KEY": key}
+    command = [str(programs / "isolet"), "deploy"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.stdout, done.stderr) == ("answer: made, version 1; version 1 answered 200\n", "")
+    assert httpx.get(f"{url}/f/default/answer", trust_env=False, timeout=60).text == "42"
 
 
 def test_the_pages_of_the_api_have_their_files(installed: Installed) -> None:
