@@ -24,7 +24,7 @@ from isolet.contract.projects import ProjectCreate
 from isolet.errors import IsoletError
 from isolet.tasks import Tasks
 from isolet.toolchain import find_esbuild
-from isolet.workspace import env_files
+from isolet.workspace import env_files, type_files
 from isolet.workspace.deploying import Deployed, Deploys, Outcome, Server, function_url
 from isolet.workspace.loading import NAMES
 from isolet.workspace.model import FunctionConfig, Workspace
@@ -162,8 +162,19 @@ class Development:
         if again:
             self._workspace, self._functions = await asyncio.to_thread(self._wanted.open)
             check_mapped(self._workspace, allow=self._wanted.allow_unmapped)
+        await asyncio.to_thread(self._write_types)
         done = await self._deploys().deploy(self._functions, self._state, probe=False)
         return await self._finished(done)
+
+    def _write_types(self) -> None:
+        """Where the project has a file of them."""
+        if not (self._workspace.root / type_files.file_name(self._workspace)).is_file():
+            return
+        own = env_files.read_env_files(self._workspace.root, self._wanted.environment)
+        known = type_files.recorded_secrets(self._workspace)
+        secrets = {one.name: sorted({*own, *known.get(one.name, ())}) for one in self._workspace.functions}
+        with suppress(OSError):
+            type_files.write_types(self._workspace, secrets, mode=0o666 & ~self._wanted.umask)
 
     async def _deploy_changed(self, changed: set[Path]) -> bool:
         real = {path.resolve() for path in changed}

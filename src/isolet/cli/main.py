@@ -18,8 +18,11 @@ VARIABLE = "_ISOLET_COMPLETE"
 class _Root(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "serve": Entry("serve", "Start the platform."),
+        "init": Entry("init", "Make a new project."),
         "dev": Entry("dev", "Run a project on this machine, with every save."),
         "deploy": Entry("deploy", "Deploy the functions of a project on disk."),
+        "pull": Entry("pull", "Bring the live sources of functions here."),
+        "types": Entry("types", "Write types of what functions get."),
         "invoke": Entry("invoke", "Call a function."),
         "logs": Entry("logs", "Show what functions print."),
         "functions": Entry("functions", "Functions and their versions."),

@@ -1,0 +1,16 @@
+interface Customer {
+  id: number;
+  email: string;
+}
+
+async function handler(request: Request, env: Env): Promise<Response> {
+  const body = (await request.json().catch(() => ({}))) as { email?: string };
+  await env.KV.put("last-request", JSON.stringify(body));
+  if (body.email) {
+    await env.DB.prepare("INSERT INTO customers (email) VALUES (?)").bind(body.email).run();
+  }
+  const { results } = await env.DB.prepare(
+    "SELECT id, email FROM customers ORDER BY created_at DESC, id DESC LIMIT 5",
+  ).all<Customer>();
+  return Response.json({ recentCustomers: results });
+}
