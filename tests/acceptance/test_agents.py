@@ -239,6 +239,7 @@ def test_runs_that_wait_for_a_model_leave_room_for_other_projects(tmp_path: Path
     ):
         chat = {"base_url": model.url, "model": "m"}
         assert slow.client.put(f"/isolet/v1/projects/{slow.slug}/model", json=chat).status_code == 200
+        model.free.clear()
         model.says(Raw(hold=True))
         waiting, api = Agents(slow.client), Agents(quick.client)
         for number in range(3):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from isolet.agents.webhook_tools import WebhookTool, schema_of
 from isolet.domain.chat import Offered
 from isolet.domain.flows.nodes import TOOLS_MAX
 from isolet.domain.json_schemas import ANY_OBJECT
+from isolet.domain.mcp_messages import RemoteTool
 from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import FunctionCalls
 from isolet.flows.performers.events import Emit
@@ -56,8 +58,12 @@ class Toolboxes:
         for tool in (*default_tools(enabled, self.emit), *own):
             tools.setdefault(tool.offered.name, tool)
         async with AsyncExitStack() as stack:
-            for server in _list(config, "flow_agent_mcp_servers")[:_SERVERS_MAX]:
-                await self._add_server(turn, server, tools, stack)
+            servers = _list(config, "flow_agent_mcp_servers")[:_SERVERS_MAX]
+            # One that hangs keeps no other one waiting.
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self._connected(turn, server, stack)) for server in servers]
+            for server, found in zip(servers, asked, strict=True):
+                _add(tools, _name(server), *found.result())
             yield dict(list(tools.items())[:TOOLS_TOGETHER_MAX])
 
     def _functions(self, config: Mapping[str, Any]) -> list[AgentTool]:
@@ -80,21 +86,17 @@ class Toolboxes:
             for tool in _list(config, "flow_agent_webhooks")
         ]
 
-    async def _add_server(
-        self, turn: Turn, server: Mapping[str, Any], tools: dict[str, AgentTool], stack: AsyncExitStack
-    ) -> None:
-        name = str(server.get("name") or "server")
+    async def _connected(
+        self, turn: Turn, server: Mapping[str, Any], stack: AsyncExitStack
+    ) -> tuple[McpClient | None, Sequence[RemoteTool]]:
+        """A client of a server, closed with the stack, and its tools."""
         try:
             client = self._client(turn, server)
             stack.push_async_callback(client.close)
-            found = await client.connect()
+            return client, await client.connect()
         except (Unanswered, InvalidInput) as exc:
-            turn.step.event("agent_mcp_server_failed", {"server": name, "error": exc.message})
-            return
-        taken = set(tools)
-        for remote in found:
-            if (tool := mcp_tool(client, name, remote, taken)) is not None:
-                tools[tool.offered.name] = tool
+            turn.step.event("agent_mcp_server_failed", {"server": _name(server), "error": exc.message})
+            return None, ()
 
     def _client(self, turn: Turn, server: Mapping[str, Any]) -> McpClient:
         rendering = turn.rendering()
@@ -102,6 +104,17 @@ class Toolboxes:
         url = address_of(rendering.text(str(server["url"])))
         headers = headers_of(rendering.value(server.get("headers") or {}))
         return McpClient(self.requests, project_id, url, dict(headers))
+
+
+def _name(server: Mapping[str, Any]) -> str:
+    return str(server.get("name") or "server")
+
+
+def _add(tools: dict[str, AgentTool], server: str, client: McpClient | None, found: Sequence[RemoteTool]) -> None:
+    taken = set(tools)
+    for remote in found:
+        if client is not None and (tool := mcp_tool(client, server, remote, taken)) is not None:
+            tools[tool.offered.name] = tool
 
 
 def _knowledge(config: Mapping[str, Any]) -> list[AgentTool]:
