@@ -56,12 +56,11 @@ class ProjectSource(Protocol):
         """Raises NotFound. Whether the principal sees the project is checked afterwards."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathSlug:
-    """A project by its slug in the path."""
+class _InPath:
+    """A project by one parameter of the path."""
 
-    parameter: str = "slug"
-    missing: str = "Project not found"
+    __slots__ = ()
+    parameter: str
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -70,6 +69,14 @@ class PathSlug:
     @property
     def query(self) -> tuple[str, ...]:
         return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSlug(_InPath):
+    """A project by its slug in the path."""
+
+    parameter: str = "slug"
+    missing: str = "Project not found"
 
     async def find(self, asked: Asked) -> Found:
         project = asked.routes.project(asked.path[self.parameter])
@@ -79,19 +86,11 @@ class PathSlug:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PathFunction:
+class PathFunction(_InPath):
     """The project of a function whose id is in the path."""
 
     parameter: str = "function_id"
     missing: str = "Function not found"
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        return (self.parameter,)
-
-    @property
-    def query(self) -> tuple[str, ...]:
-        return ()
 
     async def find(self, asked: Asked) -> Found:
         function = await asked.functions.get(asked.principal.project_id, asked.path[self.parameter].lower())
@@ -102,20 +101,12 @@ class PathFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class PathOwned:
+class PathOwned(_InPath):
     """The project of something else that is named by its id in the path."""
 
     kind: Owned
     parameter: str
     missing: str
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        return (self.parameter,)
-
-    @property
-    def query(self) -> tuple[str, ...]:
-        return ()
 
     async def find(self, asked: Asked) -> Found:
         try:

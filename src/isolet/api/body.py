@@ -39,6 +39,7 @@ class Body:
         "_bodies",
         "_ended",
         "_hold",
+        "_is_chunked",
         "_limit",
         "_project_id",
         "_read",
@@ -70,6 +71,7 @@ class Body:
         self._spooled: Spooled | None = None
         length = get(scope["headers"], b"content-length")
         self._told = None if length is None else int(length)
+        self._is_chunked = get(scope["headers"], b"transfer-encoding") is not None
         if self._told is not None and self._told > limit:
             raise self._too_large()
 
@@ -83,6 +85,12 @@ class Body:
             self._spooled.close()
         if self._hold is not None:
             self._hold.close()
+
+    async def small_or_parts(self) -> bytes | Spooled | AsyncIterator[bytes]:
+        """A small body is read before the call, which can be made again then where an instance has just ended."""
+        if self._is_chunked or (self._told is not None and self._told > SMALL_BYTES):
+            return self.parts()
+        return await self.read()
 
     async def read(self, form: Form | None = None) -> bytes | Spooled:
         """All of it, in `form`. Raises TooLarge, ClientDisconnected, TooManyRequests, Unavailable, RequestError."""

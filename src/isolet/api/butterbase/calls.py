@@ -23,7 +23,7 @@ from isolet.api.asgi import (
     told_to_function,
     with_query,
 )
-from isolet.api.body import SMALL_BYTES, Body, Form, JsonForm, TextAsJsonForm
+from isolet.api.body import Body, Form, JsonForm, TextAsJsonForm
 from isolet.api.butterbase.access import INVOKE, find_project
 from isolet.api.butterbase.errors import (
     Refusal,
@@ -108,7 +108,7 @@ class ButterbaseCalls:
             rates.count(scope, None if identity.scope == "*" else project.id)
             self.invoker.admit(route)
             with self._body(scope, receive, project) as body:
-                payload = await body.read() if _is_small(headers) else body.parts()
+                payload = await body.small_or_parts()
                 passed = _passed(headers)
                 request = self._request(scope, project, route, identity, passed, payload, body)
                 if (upgrade := websocket.wanted(scope)) is not None:
@@ -232,12 +232,6 @@ def _for_preflight(project: Project, route: Route | None, allowed: Sequence[str]
     if route is not None and route.http_auth is HttpAuth.REQUIRED:
         return project.allowed_origins
     return allowed
-
-
-def _is_small(headers: Headers) -> bool:
-    """Whether the body is read before the call, so that the call can be run again where an instance just ended."""
-    length = get(headers, b"content-length")
-    return get(headers, b"transfer-encoding") is None and (length is None or int(length) <= SMALL_BYTES)
 
 
 def _passed(headers: Headers) -> Headers:

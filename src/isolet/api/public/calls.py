@@ -20,7 +20,7 @@ from isolet.api.asgi import (
     told_to_function,
     with_query,
 )
-from isolet.api.body import SMALL_BYTES, Body
+from isolet.api.body import Body
 from isolet.api.native.errors import error_reply
 from isolet.api.request_ids import request_id_of, send_error
 from isolet.clock import Clock
@@ -136,7 +136,7 @@ class PublicCalls:
     ) -> None:
         limit = self.settings.max_body_bytes
         with Body(scope, receive, limit=limit, bodies=self.bodies, project_id=project.id) as body:
-            payload = await body.read() if _is_small(scope["headers"]) else body.parts()
+            payload = await body.small_or_parts()
             request = self._request(scope, route, place, caller, payload, body)
             if (upgrade := websocket.wanted(scope)) is not None:
                 websocket.check(scope)
@@ -233,9 +233,3 @@ def _told(scope: Scope, place: Place) -> Headers:
     if place.prefix:
         told.append((b"x-forwarded-prefix", place.prefix))
     return told
-
-
-def _is_small(headers: Headers) -> bool:
-    """Whether the body is read before the call, so that the call can be run again where an instance just ended."""
-    length = get(headers, b"content-length")
-    return get(headers, b"transfer-encoding") is None and (length is None or int(length) <= SMALL_BYTES)
