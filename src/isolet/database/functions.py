@@ -155,6 +155,14 @@ def find_function(connection: Connection, project_id: ProjectId, name: str, *, w
     return _function(row)
 
 
+def has_function(connection: Connection, project_id: ProjectId, function_id: str | None, slug: str | None) -> bool:
+    """Whether a project has a function by its id, or without one by its slug or name."""
+    named = (functions.c.slug == slug) | (functions.c.name == slug)
+    here = named if function_id is None else functions.c.id == function_id
+    query = select(functions.c.id).where(functions.c.project_id == project_id, here)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def list_functions(
     connection: Connection,
     project_id: ProjectId | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from isolet.database import functions as stored_functions
 from isolet.database import workflows as stored
 from isolet.database.connection import Connection
 from isolet.domain.flows.graph import Graph, faults_of
@@ -50,16 +51,18 @@ class Activation:
         further = self.policy_targets(connection, workflow.id)
         return [
             *faults_of(graph, further=further),
-            *self._unknown_functions(workflow.project_id, graph),
+            *self._unknown_functions(connection, workflow.project_id, graph),
             *self._faults_of_calls(connection, workflow, graph),
             *self._missing_model(connection, workflow.project_id, graph),
         ]
 
-    def _unknown_functions(self, project_id: ProjectId, graph: Graph) -> list[str]:
+    def _unknown_functions(self, connection: Connection, project_id: ProjectId, graph: Graph) -> list[str]:
+        """Functions that are not in memory are asked for: another server may just have made them."""
         return [
             f"node {use.node_id}: there is no function {(use.function_id or use.slug or '')[:80]}"
             for use in functions_of(graph)
             if find_function(self.routes, project_id, use.function_id, use.slug) is None
+            and not stored_functions.has_function(connection, project_id, use.function_id, use.slug)
         ]
 
     def _faults_of_calls(self, connection: Connection, workflow: Workflow, graph: Graph) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,22 @@ from isolet.ids import ProjectId, WorkflowId, is_uuid, new_id
 from isolet.routing.routes import Routes
 
 _MISSING = "Workflow not found"
+
+
+# A definition with parts only is put together anew when the workflow was changed meanwhile.
+_TRIES = 5
+
+
+class _Moved(Exception):
+    """The workflow was changed since its graph was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _NewGraph:
+    """`of_version` is the `lock_version` of the workflow some of whose graph it has; None when it has none of it."""
+
+    graph: Graph
+    of_version: int | None
 
 
 class Workflows:
@@ -93,19 +109,14 @@ class Workflows:
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
             raise InvalidInput("lock_version must be a whole number")
 
-        def work(connection: Connection) -> Workflow:
-            return stored.modify_workflow(connection, WorkflowId(workflow_id.lower()), partial(modify, connection))
-
-        def modify(connection: Connection, before: Workflow) -> Workflow:
-            if project_id is not None and before.project_id != project_id:
-                raise NotFound(_MISSING)
-            if lock_version is not None and lock_version != before.lock_version:
-                raise Conflict(
-                    f"The workflow was changed meanwhile: lock_version is {before.lock_version}, not {lock_version}"
-                )
-            return self._changed(connection, before, values)
-
-        return await self._database.write(work)
+        for _ in range(_TRIES):
+            new = await self._new_graph(project_id, workflow_id, values)
+            change = partial(self._changed, project_id=project_id, values=values, new=new, lock_version=lock_version)
+            try:
+                return await self._database.write(_modify, WorkflowId(workflow_id.lower()), change)
+            except _Moved:
+                continue
+        raise Conflict("The workflow is being changed by others: try again")
 
     async def delete(self, project_id: ProjectId | None, workflow_id: str) -> None:
         """With all that belongs to it. Raises NotFound."""
@@ -120,10 +131,42 @@ class Workflows:
             raise LookupError("the graph of this workflow was not read")
         await self._database.read(partial(self._activation.check, workflow=workflow, graph=graph))
 
-    def _changed(self, connection: Connection, before: Workflow, values: Mapping[str, Any]) -> Workflow:
+    async def _new_graph(
+        self, project_id: ProjectId | None, workflow_id: str, values: Mapping[str, Any]
+    ) -> _NewGraph | None:
+        """What a `definition` makes of the graph. It takes a while, so it is no part of a transaction."""
+        sent = values.get("definition")
+        if sent is None:
+            return None
+        before = await self.get(project_id, workflow_id, with_graph=True)
+        whole = _is_whole(sent)
+
+        def read() -> Graph:
+            return self._read_graph(before.project_id, sent if whole else _merged(before, sent))
+
+        return _NewGraph(await asyncio.to_thread(read), None if whole else before.lock_version)
+
+    def _changed(
+        self,
+        connection: Connection,
+        before: Workflow,
+        *,
+        project_id: ProjectId | None,
+        values: Mapping[str, Any],
+        new: _NewGraph | None,
+        lock_version: object,
+    ) -> Workflow:
+        if project_id is not None and before.project_id != project_id:
+            raise NotFound(_MISSING)
+        if lock_version is not None and lock_version != before.lock_version:
+            raise Conflict(
+                f"The workflow was changed meanwhile: lock_version is {before.lock_version}, not {lock_version}"
+            )
         after = changed(before, values)
-        if values.get("definition") is not None:
-            after = replace(after, graph=self._read_graph(before.project_id, _merged(before, values["definition"])))
+        if new is not None:
+            if new.of_version not in (None, before.lock_version):
+                raise _Moved
+            after = replace(after, graph=new.graph)
         touched = (after.graph, after.status) != (before.graph, before.status)
         if touched and after.status is WorkflowStatus.ACTIVE and after.graph is not None:
             self._activation.check(connection, after, after.graph)
@@ -150,10 +193,13 @@ def _with_functions(named: Callable[[Mapping[str, Any]], Mapping[str, Any]], nod
     return config
 
 
-def _merged(before: Workflow, sent: object) -> object:
+def _is_whole(sent: object) -> bool:
+    """Whether a definition needs nothing of the stored one; so does one that is refused."""
+    return not isinstance(sent, Mapping) or {"nodes", "edges"} <= sent.keys()
+
+
+def _merged(before: Workflow, sent: Mapping[str, Any]) -> object:
     """A definition with the parts of the stored one that it lacks."""
-    if not isinstance(sent, Mapping) or {"nodes", "edges"} <= sent.keys():
-        return sent
     whole = {**before.definition, **sent}
     if "edges" not in sent and isinstance(whole["nodes"], list):
         whole["edges"] = [_unbound(edge, _condition_ids(whole["nodes"])) for edge in whole["edges"]]
@@ -174,6 +220,10 @@ def _condition_ids(nodes: Sequence[Any]) -> set[object]:
 def _unbound(edge: Mapping[str, Any], known: set[object]) -> Mapping[str, Any]:
     """An edge that stays while its condition went: its label finds the new one."""
     return edge if edge["flow_condition_id"] in known else {**edge, "flow_condition_id": None}
+
+
+def _modify(connection: Connection, workflow_id: WorkflowId, change: Callable[..., Workflow]) -> Workflow:
+    return stored.modify_workflow(connection, workflow_id, partial(change, connection))
 
 
 def _insert(connection: Connection, draft: Workflow) -> Workflow:

@@ -151,6 +151,28 @@ async def test_parts_of_a_definition_that_are_left_out_stay(world: World) -> Non
     assert (await world.workflows.get(None, made.id, with_graph=True)).definition == after
 
 
+async def test_parts_that_change_at_once_all_count(world: World) -> None:
+    made = await _made(world, "At once", _node("a", "handoff"), _node("b", "handoff"))
+    nodes = [START, _node("a", "handoff", reason="new"), _node("b", "handoff")]
+    ahead = [{"source": "start", "target": "b"}]
+    parts = [{"nodes": nodes}, {"edges": ahead}, {"nodes": nodes}, {"edges": ahead}]
+    await asyncio.gather(*(world.workflows.update(None, made.id, {"definition": part}) for part in parts))
+    after = await world.workflows.get(None, made.id, with_graph=True)
+    assert after.lock_version == len(parts)
+    assert after.definition["nodes"][1]["data"]["config"] == {"reason": "new"}
+    assert [edge["target"] for edge in after.definition["edges"]] == ["b"]
+
+
+async def test_a_function_that_another_server_made_is_known(world: World, database: Database) -> None:
+    made = a_function(world.project, "elsewhere", name="By name")
+    await database.write(functions.insert_function, made)
+    names = [{"function_id": made.id}, {"function_slug": "elsewhere"}, {"function_slug": "By name"}]
+    for number, config in enumerate(names):
+        workflow = await _made(world, f"Far {number}", _node("f", "function", **config))
+        active = await world.workflows.update(None, workflow.id, {"status": "active"})
+        assert active.status is WorkflowStatus.ACTIVE
+
+
 async def test_what_cannot_run_is_refused_at_activation_and_later(world: World) -> None:
     unknown = new_id()
     made = await _made(world, "Faulty", _node("f", "function", function_id=unknown), _node("a", "agent"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -432,6 +433,6 @@ def _check_decide(label: str, config: dict[str, Any]) -> None:
     labels = [condition["label"] for condition in config["conditions"]]
     if not labels:
         raise InvalidInput(f"{label}.conditions must have at least one condition")
-    for name in labels:
-        if labels.count(name) > 1:
+    for name, count in Counter(labels).items():
+        if count > 1:
             raise InvalidInput(f"{label}.conditions: two conditions have the label {name!r}")

@@ -14,6 +14,7 @@ from isolet.domain.flows.templates import paths_in
 FOUND_MAX = 500
 SAMPLES_MAX = 5
 _SAMPLE_MAX_CHARS = 200
+_NAME_MAX_CHARS = 256
 _SPACES = ("system", "context", "vars")
 # Members of a config that name the variable into which something is put.
 _NAMING = ("save_response_to", "save_error_to", "variable_name")
@@ -85,7 +86,8 @@ def discovered(graph: Graph, runs: Iterable[Seen]) -> dict[str, list[Found]]:
     found = {path: Found(path, count) for path, count in uses.most_common(FOUND_MAX)}
     for run in runs:
         for name, value in run.values.items():
-            _see(found, f"vars.{name}", value, run.at_ms)
+            if len(name) <= _NAME_MAX_CHARS:
+                _see(found, f"vars.{name}", value, run.at_ms)
     spaces: dict[str, list[Found]] = {space: [] for space in _SPACES}
     for one in sorted(found.values(), key=lambda one: one.path):
         spaces[one.path.partition(".")[0]].append(one)
