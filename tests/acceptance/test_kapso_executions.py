@@ -282,3 +282,14 @@ def test_the_older_base_starts_runs_without_envelopes(kapso: Runs, waiting: str)
     assert run["execution_context"]["context"]["phone_number"] == "+15550102"
     kapso("PATCH", f"/workflow_executions/{run['id']}", {"workflow_execution": {"status": "ended"}})
     assert kapso.client.post(f"/api/v1/flows/{waiting}/executions", json=[]).status_code == 422
+
+
+def test_on_the_older_base_a_key_may_be_a_bearer_token(common_home: Project, waiting: str) -> None:
+    with common_home.server.client("") as nobody:
+        headers = {"Authorization": f"Bearer {common_home.key()}"}
+        started = nobody.post(f"/api/v1/flows/{waiting}/executions", json={"phone_number": "+1"}, headers=headers)
+        assert started.status_code == 202
+        path = f"/platform/v1/workflow_executions/{started.json()['id']}"
+        assert nobody.get(path, headers=headers).status_code == 401
+        ended = {"workflow_execution": {"status": "ended"}}
+        wait_until(lambda: common_home.client.patch(path, json=ended).is_success, what="the run to be ended")

@@ -95,7 +95,11 @@ def _authorizer(core: Core, callers: Callers) -> Authorizer:
 
 
 def _kapso(core: Core, services: Services, features: Sequence[Feature]) -> list[APIRouter]:
-    authorizer = _authorizer(core, kapso_access.callers(core.projects.credentials))
+    credentials = core.projects.credentials
+    authorizers = {
+        prefix: _authorizer(core, kapso_access.callers(credentials, bearer=prefix == OLDER))
+        for prefix in (PLATFORM, OLDER)
+    }
 
     def doors(prefix: str) -> list[object]:
         shared = KapsoFunctions(
@@ -111,7 +115,7 @@ def _kapso(core: Core, services: Services, features: Sequence[Feature]) -> list[
 
     return [
         router_of(door, authorizer, prefix, tags=[TAGS[prefix]])
-        for prefix in (PLATFORM, OLDER)
+        for prefix, authorizer in authorizers.items()
         for door in doors(prefix)
     ]
 

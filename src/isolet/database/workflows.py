@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,6 +102,12 @@ def list_workflows(
     if wanted.created_before_ms is not None:
         query = query.where(workflows.c.created_at_ms <= wanted.created_before_ms)
     return [_workflow(row) for row in connection.execute(query)]
+
+
+def list_statuses(connection: Connection, ids: Sequence[str]) -> dict[str, WorkflowStatus]:
+    """Of those that are there, by id."""
+    query = select(workflows.c.id, workflows.c.status).where(workflows.c.id.in_(ids))
+    return {row.id: WorkflowStatus(row.status) for row in connection.execute(query)}
 
 
 def modify_workflow(

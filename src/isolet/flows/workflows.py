@@ -94,6 +94,10 @@ class Workflows:
             partial(stored.list_workflows, project_id=project_id, wanted=wanted, limit=limit)
         )
 
+    async def statuses(self, ids: Sequence[str]) -> Mapping[str, WorkflowStatus]:
+        """Of those that are there, by id."""
+        return await self._database.read(stored.list_statuses, ids)
+
     async def update(
         self,
         project_id: ProjectId | None,

@@ -13,5 +13,6 @@ READ = DEPLOY.for_readers()
 INVOKE = Access(Role.INVOKE, OfKey())
 
 
-def callers(credentials: Credentials) -> Callers:
-    return Callers(credentials=credentials, sources=(Source.API_KEY,))
+def callers(credentials: Credentials, *, bearer: bool = False) -> Callers:
+    """With `bearer` a key may also come in `Authorization`, as the older base's documentation has it for runs."""
+    return Callers(credentials=credentials, sources=(Source.API_KEY, *((Source.BEARER,) if bearer else ())))

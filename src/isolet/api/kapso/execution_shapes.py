@@ -15,7 +15,7 @@ from isolet.database.executions import Filter
 from isolet.domain.flows.executions import Event, Execution, State
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.runs import RunStatus
-from isolet.domain.flows.workflows import Workflow, WorkflowStatus
+from isolet.domain.flows.workflows import WorkflowStatus
 from isolet.errors import InvalidInput
 
 T = TypeVar("T")
@@ -88,8 +88,9 @@ def execution_filter(query: Mapping[str, str], **known: Any) -> Filter:
 # Objects.
 
 
-def execution_object(execution: Execution, status: WorkflowStatus) -> dict[str, Any]:
-    """The summary that lists have. `status` is that of its workflow."""
+def execution_object(execution: Execution, status: WorkflowStatus | None) -> dict[str, Any]:
+    """The summary that lists have. `status` is that of its workflow; None when it is gone, since a run outlives it."""
+    shown = (status or WorkflowStatus.ARCHIVED).value
     return {
         "id": execution.id,
         "status": execution.status.value,
@@ -99,14 +100,9 @@ def execution_object(execution: Execution, status: WorkflowStatus) -> dict[str, 
         "tracking_id": execution.tracking_id,
         "whatsapp_conversation_id": execution.conversation_id,
         "waiting_reason": execution.waiting_reason,
-        "workflow": {"id": execution.workflow_id, "name": execution.workflow_name, "status": status.value},
+        "workflow": {"id": execution.workflow_id, "name": execution.workflow_name, "status": shown},
         "current_step": _step(execution.step_id, execution.node_id, execution.node_type),
     }
-
-
-def workflow_status(workflow: Workflow | None) -> WorkflowStatus:
-    """A run outlives its workflow."""
-    return WorkflowStatus.ARCHIVED if workflow is None else workflow.status
 
 
 def failure_of(execution: Execution) -> dict[str, Any] | None:

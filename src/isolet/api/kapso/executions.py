@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,21 +173,18 @@ class ExecutionsDoor:
         return execution
 
     async def _object(self, execution: Execution) -> dict[str, Any]:
-        return shapes.execution_object(execution, await self._status(execution.workflow_id))
+        return (await self._objects([execution]))[0]
 
-    async def _status(self, workflow_id: str) -> WorkflowStatus:
-        try:
-            return shapes.workflow_status(await self.workflows.get(None, workflow_id))
-        except NotFound:
-            return shapes.workflow_status(None)
+    async def _objects(self, executions: Sequence[Execution]) -> list[dict[str, Any]]:
+        statuses = await self.workflows.statuses([execution.workflow_id for execution in executions])
+        return [shapes.execution_object(one, statuses.get(one.workflow_id)) for one in executions]
 
     async def _list(self, request: Request, wanted: Filter) -> Response:
         page = shapes.page_of(request.query_params)
         found = await self.executions.list(wanted, before=page.older_than, after=page.newer_than, limit=page.limit + 1)
         paged = shapes.cut(page, found)
-        statuses = {name: await self._status(name) for name in {one.workflow_id for one in paged.items}}
+        data = await self._objects(paged.items)
         paging = paged.paging(lambda execution: execution.id)
-        data = [shapes.execution_object(one, statuses[one.workflow_id]) for one in paged.items]
         return await large(lambda: {"data": data, "paging": paging})
 
 
