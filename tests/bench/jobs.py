@@ -46,23 +46,24 @@ _CLOCK = "export default async () => new Response(String(Date.now()));"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """Where calls are posted, and how many have completed by now."""
+    """Where calls are posted, with which body, and how many have completed by now."""
 
     port: int
     path: str
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = BODY
     completed: Callable[[], int]
 
 
 def run() -> Sequence[Figure]:
     rates: dict[str, list[tuple[float, float]]] = {"isolet": [], "restate": []}
-    with _isolet() as (server, ours), _restate() as theirs:
+    with _isolet() as (server, ours), restate() as theirs:
         sides = [("isolet", ours)] + ([("restate", theirs)] if theirs is not None else [])
         for _, side in sides:
-            _measure(side, 200)
+            measure(side, 200)
         for _ in range(_ROUNDS):
             for name, side in sides:
-                rates[name].append(_measure(side, _CALLS))
+                rates[name].append(measure(side, _CALLS))
         latencies = _start_latencies_ms(server)
     figures = []
     for index, what in enumerate(("accepted", "completed")):
@@ -73,7 +74,7 @@ def run() -> Sequence[Figure]:
     return [*figures, *asyncio.run(_depth())]
 
 
-def _measure(side: Side, calls: int) -> tuple[float, float]:
+def measure(side: Side, calls: int) -> tuple[float, float]:
     """Accepted and completed calls per second."""
     before = side.completed()
     began = time.perf_counter()
@@ -84,9 +85,9 @@ def _measure(side: Side, calls: int) -> tuple[float, float]:
 
 
 async def _post_all(side: Side, calls: int) -> None:
-    lines = {"host": "bench", "content-type": "application/json", "content-length": str(len(BODY)), **side.headers}
+    lines = {"host": "bench", "content-type": "application/json", "content-length": str(len(side.body)), **side.headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    request = f"POST {side.path} HTTP/1.1\r\n{head}\r\n".encode() + BODY
+    request = f"POST {side.path} HTTP/1.1\r\n{head}\r\n".encode() + side.body
     left = iter(range(calls))
 
     async def client() -> None:
@@ -150,7 +151,7 @@ def _start_latencies_ms(server: Server) -> list[float]:
 
 
 @contextmanager
-def _restate() -> Iterator[Side | None]:
+def restate(handler_file: str = "restate.mjs") -> Iterator[Side | None]:
     """Restate's server and a handler; None where its packages are not installed."""
     binary = _MODULES / ".bin" / "restate-server"
     if not binary.exists():
@@ -160,7 +161,7 @@ def _restate() -> Iterator[Side | None]:
     ingress, admin, fabric, handler, count = (_free_port() for _ in range(5))
     with tempfile.TemporaryDirectory(prefix="bench-restate-") as folder:
         script = Path(folder) / "handler.mjs"
-        script.write_text(Path(__file__).with_name("restate.mjs").read_text())
+        script.write_text(Path(__file__).with_name(handler_file).read_text())
         (Path(folder) / "node_modules").symlink_to(_MODULES.absolute())
         settings = {
             "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{ingress}",

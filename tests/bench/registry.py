@@ -8,6 +8,7 @@ from tests.bench import (
     churn,
     cold_start,
     deploy,
+    flows,
     invoke,
     jobs,
     many,
@@ -35,4 +36,5 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "jobs": jobs.run,
     "realtime": realtime.run,
     "schedules": schedules.run,
+    "flows": flows.run,
 }
