@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from isolet.database.jobs import ROWS_A_STATEMENT, Prepare, as_it_is, dump_history, insert_jobs
+from isolet.database.plain_sql import savepoint
 from isolet.domain.jobs import Job, JobState
 from isolet.ids import JobId
 
@@ -100,7 +101,7 @@ def _ended(item: Conclusion, state: JobState | None, added: Sequence[Job] = ()) 
 def _joined(connection: Connection, item: Conclusion, join: Join) -> Concluded:
     outcome = item.outcome
     try:
-        with connection.begin_nested():
+        with savepoint(connection):
             state = _update(connection, [item]).get(outcome.job.id)
             if state is None:
                 return Concluded()

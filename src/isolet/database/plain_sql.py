@@ -5,7 +5,8 @@ Names of tables and columns are those of our own schema; values are always param
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,19 @@ def _dialect(sql: str, paramstyle: str) -> str:
     if paramstyle == "qmark":
         return sql.removesuffix(LOCK)
     return sql.replace("?", "%s")
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """What is written inside is undone when it raises. One may not hold another."""
+    connection.exec_driver_sql("SAVEPOINT isolet")
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT isolet")
+        raise
+    finally:
+        connection.exec_driver_sql("RELEASE SAVEPOINT isolet")
 
 
 def insert_rows(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from isolet.database import jobs as stored_jobs
 from isolet.database import run_changes
 from isolet.database.connection import Connection, Database
 from isolet.database.executions import Draft, Filter
+from isolet.database.jobs import Kept
 from isolet.database.run_changes import Changed, Graphs
 from isolet.domain.flows.executions import Event, Execution, State, Step
 from isolet.domain.flows.flow_jobs import Resumed
@@ -21,6 +22,7 @@ from isolet.domain.flows.graph import Graph
 from isolet.domain.flows.run_variables import check_variables
 from isolet.domain.flows.runs import VARIABLES_MAX_BYTES, RunStatus
 from isolet.domain.flows.workflows import Workflow, WorkflowStatus
+from isolet.domain.jobs import Job
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import InvalidInput, LimitReached
@@ -86,7 +88,29 @@ class Executions:
                 trigger=trigger,
             ),
         )
-        return (await self.start_all([draft]))[0]
+        if draft.job is None:
+            return (await self.start_all([draft]))[0]
+        await self._submit(draft, draft.job)
+        return draft.execution
+
+    async def _submit(self, draft: Draft, job: Job) -> None:
+        """In one transaction with what else is begun now. Raises TooManyRequests, LimitReached."""
+        refused: list[LimitReached] = []
+
+        def admit(connection: Connection, _: Job) -> Kept:
+            refused.clear()
+            try:
+                self.check_room(connection, draft.execution.project_id)
+            except LimitReached as exc:
+                refused.append(exc)
+                return Kept(id=job.id, new=False)
+            stored.insert_draft(connection, draft)
+            return Kept(id=job.id)
+
+        # The workflow's row is written, too.
+        await self._engine.submit(job, admit, order=("workflows", draft.execution.workflow_id))
+        if refused:
+            raise refused[0]
 
     async def start_all(self, drafts: Sequence[Draft]) -> Sequence[Execution]:
         """Begin these runs, all of them or none. Raises TooManyRequests, LimitReached."""
