@@ -89,6 +89,10 @@ def test_the_wheel_holds_every_file_of_the_package(built: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {"isolet/functions/examples/hello.js", "isolet/py.typed"} < wanted
+    # These are in there as what they are bundled to.
+    wanted = {name for name in wanted if not name.startswith(("isolet/dashboard/scripts/", "isolet/dashboard/styles/"))}
+    assets = ROOT / "node_modules/isolet-dashboard"
+    wanted |= {f"isolet/bundled/node_modules/isolet-dashboard/{file.name}" for file in assets.glob("[!.]*")}
     with zipfile.ZipFile(built) as archive:
         assert wanted - set(archive.namelist()) == set()
 
