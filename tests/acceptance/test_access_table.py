@@ -61,6 +61,7 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
     ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
     ("POST", f"{V1}/functions/{{function_id}}/schedules"): {"cron": "* * * * *", "name": "stolen"},
+    ("POST", f"{V1}/flows/{{workflow_id}}/schedules"): {"cron": "* * * * *", "name": "stolen"},
     ("POST", f"{V1}/schedules/preview"): {"cron": "* * * * *"},
     ("PATCH", f"{V1}/schedules/{{schedule_id}}"): {"enabled": False},
     ("POST", f"{V1}/schedules/{{schedule_id}}/backfill"): {"from": "2027-01-01", "to": "2027-01-01"},
@@ -119,6 +120,7 @@ class Victim:
         workflow = f"/platform/v1/workflows/{self.values['workflow_id']}"
         paths += [workflow + "/definition", workflow + "/triggers", workflow + "/executions"]
         paths += [f"/platform/v1/workflow_executions/{self.values['execution_id']}"]
+        paths += [f"{V1}/flows/{self.values['workflow_id']}/schedules"]
         paths += [f"{V1}/flows/{self.values['workflow_id']}/policies", project + "/channel"]
         paths += [f"{V1}/executions/{self.values['execution_id']}", f"{V1}/executions?project={self.values['slug']}"]
         # A request that is refused uses its key, too.

@@ -319,6 +319,10 @@ async def _flows(client: Any, slug: str, kapso: WorkflowsApi) -> None:
     assert (await done(client.executions.pause(started.id))).pause
     assert (await done(client.executions.resume(started.id))).pause is None
     assert (await done(client.executions.cancel(started.id))).status == "ended"
+    nightly = await done(client.schedules.create_of_flow(flow_id, ScheduleMembers({"cron": "0 3 * * *"})))
+    assert [one.id for one in (await done(client.schedules.list_of_flow(flow_id))).data] == [nightly.id]
+    assert (await done(client.schedules.run(nightly.id))).execution_id
+    assert await done(client.schedules.delete(nightly.id)) is None
     assert (await done(client.executions.retry(started.id, ExecutionRetry(from_="wait")))).status == "running"
 
 

@@ -326,3 +326,54 @@ def test_what_belongs_to_another_project_is_not_there(flows: Flows, calling_serv
             assert other.client.get(V1 + path).status_code == 404
         assert stranger("GET", f"/executions?project={other.slug}&workflow={workflow_id}")["data"] == []
         assert stranger.emit("mine.only") == []
+
+
+def test_a_schedule_starts_runs_of_a_workflow(flows: Flows) -> None:
+    workflow_id = flows.started_by("not.used", "Nightly", a_line(a_node("wait", "wait_for_response")))
+    path = f"/flows/{workflow_id}/schedules"
+    made = flows("POST", path, {"cron": "0 3 * * *", "name": "nightly", "payload": {"tier": "vip\ud800"}}, status=201)
+    assert (made["flow_id"], made["function_id"]) == (workflow_id, None)
+    assert flows("GET", path)["data"] == [made] == flows("GET", f"/schedules?project={flows.project.slug}")["data"]
+
+    ran = flows("POST", f"/schedules/{made['id']}/run", status=202)
+    backfill = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T23:00:00Z"}
+    assert flows("POST", f"/schedules/{made['id']}/backfill", backfill, status=202) == {"count": 2}
+
+    run = flows.run(ran["execution_id"], "waiting")
+    assert list(ran) == ["execution_id"]
+    assert run["trigger"] == "schedule"
+    assert run["execution_context"]["vars"] == {"tier": "vip\ud800"}
+    assert run["execution_context"]["system"]["schedule_id"] == made["id"]
+
+    def fired() -> Any:
+        found = flows("GET", f"/schedules/{made['id']}/firings")["data"]
+        return found if {one["status"] for one in found} == {"succeeded"} else None
+
+    firings = wait_until(fired, what="the firings")
+    listed = flows("GET", f"/executions?project={flows.project.slug}&workflow={workflow_id}")["data"]
+    assert len(firings) == 3
+    assert {one["execution_id"] for one in firings} == {one["id"] for one in listed}
+    assert {one["invocation_id"] for one in firings} == {None}
+    begun = [flows.run(one["id"], "waiting")["execution_context"]["system"]["scheduled_time"] for one in listed[:2]]
+    assert sorted(begun) == ["2026-01-01T03:00:00.000Z", "2026-01-02T03:00:00.000Z"]
+
+
+def test_a_schedule_of_a_workflow_that_breaks_a_rule_starts_nothing(flows: Flows) -> None:
+    workflow_id = flows.workflows.create("Asleep draft", a_line(a_node("wait", "wait_for_response")))["id"]
+    path = f"/flows/{workflow_id}/schedules"
+    for body in ({"cron": "* * *"}, {"cron": "0 3 * * *", "payload": [1]}, {"cron": "0 3 * * *", "flow_id": "x"}):
+        flows.refused("POST", path, body)
+    assert "payload" in flows.refused("POST", path, {"cron": "0 3 * * *", "payload": {"a": "x" * 70_000}})
+    assert flows("GET", path)["data"] == []
+
+    made = flows("POST", path, {"cron": "0 3 * * *", "name": "nightly"}, status=201)
+    assert "name" in flows.refused("POST", path, {"cron": "0 3 * * *", "name": "nightly"}, status=409)
+    assert "not active" in flows.refused("POST", f"/schedules/{made['id']}/run", {})
+    assert flows("GET", f"/schedules/{made['id']}/firings")["data"] == []
+    flows("POST", f"/schedules/{made['id']}/backfill", {"from": "2026-01-01", "to": "2026-01-02"}, status=202)
+
+    def failed() -> bool:
+        return [one["status"] for one in flows("GET", f"/schedules/{made['id']}/firings")["data"]] == ["failed"]
+
+    wait_until(failed, what="the firing that failed")
+    assert flows("GET", f"/executions?project={flows.project.slug}&workflow={workflow_id}")["data"] == []

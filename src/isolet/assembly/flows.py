@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from isolet.assembly import kapso_flows
@@ -11,12 +12,16 @@ from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.assembly.flow_runs import open_runs
 from isolet.database import agent_models, workflow_policies
+from isolet.domain.schedules import Schedule
 from isolet.flows.activation import Activation
 from isolet.flows.channels import Channels
 from isolet.flows.performer import StepContext
 from isolet.flows.policies import WorkflowPolicies
 from isolet.flows.project_events import ProjectEvents
+from isolet.flows.scheduled import ScheduledRuns
+from isolet.flows.service import Executions
 from isolet.flows.workflows import Workflows
+from isolet.schedules.flow_starts import FlowStart
 
 
 def open_flows(core: Core) -> Feature:
@@ -40,6 +45,7 @@ def open_flows(core: Core) -> Feature:
     runs = open_runs(core, workflows, policies_of=policies.get, channel=channels.get, emit=emit)
     events = ProjectEvents(database=database, workflows=workflows, executions=runs.executions, clock=clock)
     add_agents(core, runs, emit, channels.get)
+    _let_schedules_start(core, ScheduledRuns(workflows=workflows, executions=runs.executions), runs.executions)
 
     def doors() -> Sequence[object]:
         # They load the web framework.
@@ -52,3 +58,15 @@ def open_flows(core: Core) -> Feature:
         ]
 
     return Feature(doors=doors, kapso_doors=kapso_flows.doors_of(core, workflows, runs.executions))
+
+
+def _let_schedules_start(core: Core, runs: ScheduledRuns, executions: Executions) -> None:
+    async def draft(schedule: Schedule, due_ms: int) -> FlowStart:
+        drafted = await runs.draft(schedule, due_ms)
+        return FlowStart(
+            execution_id=drafted.execution.id,
+            jobs=[] if drafted.job is None else [drafted.job],
+            write=partial(executions.write, draft=drafted),
+        )
+
+    core.registry.flow_starts.set(draft)

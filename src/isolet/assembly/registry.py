@@ -12,6 +12,7 @@ from isolet.listeners import Listeners
 from isolet.observe.counters import Counters
 from isolet.projects.cleanup import Cleanup
 from isolet.routing.routes import Routes
+from isolet.schedules.flow_starts import FlowStarts
 from isolet.settings import Settings
 
 
@@ -19,13 +20,15 @@ from isolet.settings import Settings
 class Registry:
     """`changes` tells its listeners of each change; `cleanup` has what is dropped with a project, and may wait.
 
-    `hosts` says which host names are functions', and which are the server's own.
+    `flow_starts` is how schedules begin runs of workflows. `hosts` says which host names are functions', and which are
+    the server's own.
     """
 
     routes: Routes
     hosts: HostNames
     changes: Listeners[Change]
     cleanup: Cleanup
+    flow_starts: FlowStarts
 
 
 def make_registry(host: Host, counters: Counters) -> Registry:
@@ -38,7 +41,11 @@ def make_registry(host: Host, counters: Counters) -> Registry:
     )
     # The routes first, so that the others find in them what changed.
     return Registry(
-        routes=routes, hosts=_host_names(host.settings), changes=Listeners(routes.follow), cleanup=Cleanup()
+        routes=routes,
+        hosts=_host_names(host.settings),
+        changes=Listeners(routes.follow),
+        cleanup=Cleanup(),
+        flow_starts=FlowStarts(),
     )
 
 

@@ -14,15 +14,21 @@ from isolet.schedules.service import Schedules
 
 def open_schedules(core: Core) -> Feature:
     database, clock, routes, engine = core.persistence.database, core.host.clock, core.registry.routes, core.jobs.engine
+    flows = core.registry.flow_starts
     firings = Firings(
-        database=database, routes=routes, find=core.projects.follower.find, invoker=core.invoker, clock=clock
+        database=database,
+        routes=routes,
+        find=core.projects.follower.find,
+        invoker=core.invoker,
+        flows=flows,
+        clock=clock,
     )
     engine.register(CRON, firings, capacity=core.host.settings.job_concurrency)
     scheduler = Scheduler(database=database, engine=engine, clock=clock)
     core.host.loops.loop(scheduler.run(), name="schedules")
     # Triggers of functions are schedules, too, and are written with their functions.
     core.registry.changes.add(lambda _: scheduler.changed())
-    schedules = Schedules(database=database, engine=engine, scheduler=scheduler, clock=clock)
+    schedules = Schedules(database=database, engine=engine, scheduler=scheduler, clock=clock, flows=flows)
 
     def doors() -> Sequence[object]:
         # It loads the web framework.

@@ -33,7 +33,7 @@ _FIRINGS: dict[str, Cell] = {
     "FIRED": lambda one: one.fired_at,
     "STATUS": lambda one: one.status,
     "TRY": lambda one: one.attempt,
-    "CALL": lambda one: one.invocation_id,
+    "CALL": lambda one: one.invocation_id or one.execution_id,
 }
 
 
@@ -120,7 +120,7 @@ def delete(session: Session, schedule: Id) -> None:
 def run(session: Session, schedule: Id) -> None:
     """Run it now, outside the count."""
     done = session.client.schedules.run(schedule)
-    session.output.done(done.to_json(), done.invocation_id or "Skipped: it runs already.")
+    session.output.done(done.to_json(), done.invocation_id or done.execution_id or "Skipped: it runs already.")
 
 
 @app.of_server("pause")

@@ -1,4 +1,4 @@
-"""Schedules: functions that run by the clock."""
+"""Schedules: functions and workflows that run by the clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ScheduleReply(Reply):
 
     id: str
     project_id: str
-    function_id: str
+    function_id: str | None
     flow_id: str | None
     name: str
     cron: str
@@ -67,11 +67,14 @@ class ScheduleReply(Reply):
 
 
 class FiringReply(Reply):
+    """`invocation_id` is of a function, `execution_id` of a workflow's run."""
+
     due_at: str
     fired_at: str
     status: str
     attempt: int
     invocation_id: str | None
+    execution_id: str | None
 
 
 class PreviewReply(Reply):
@@ -80,9 +83,10 @@ class PreviewReply(Reply):
 
 
 class RunReply(Reply):
-    """`invocation_id` is null when the policy of overlaps skipped it."""
+    """`invocation_id` of a function, null when the policy of overlaps skipped it; `execution_id` of a workflow."""
 
-    invocation_id: str | None
+    invocation_id: str | None = None
+    execution_id: str | None = None
 
 
 class BackfillReply(Reply):
@@ -99,6 +103,13 @@ class Schedules(Resource[Mode]):
     def list_of_function(
         self, function_id: str, *, limit: int = 50, cursor: str | None = None
     ) -> Page[ScheduleReply]: ...
+
+    @operation("POST", "/flows/{workflow_id}/schedules", status=201)
+    def create_of_flow(self, workflow_id: str, body: ScheduleMembers) -> ScheduleReply:
+        """`payload` becomes the variables of the runs."""
+
+    @operation("GET", "/flows/{workflow_id}/schedules")
+    def list_of_flow(self, workflow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ScheduleReply]: ...
 
     @operation("GET", "/schedules")
     def list(

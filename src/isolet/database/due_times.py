@@ -17,7 +17,7 @@ from isolet.database import schedules as stored
 from isolet.domain.jobs import Job, JobKind, lane
 from isolet.domain.schedules import Firing, FiringStatus, Overlap, Schedule, in_ms, moment, plan
 from isolet.errors import NotFound
-from isolet.ids import JobId, ScheduleId
+from isolet.ids import FunctionId, JobId, ScheduleId
 
 CRON = JobKind("cron")
 # Of the jobs that were not run one firing each is kept, the newest of them.
@@ -94,12 +94,12 @@ def begin(
         for job_id in running:
             stored_jobs.cancel(connection, job_id, now_ms)
             stored.change_firing(connection, job_id, status=FiringStatus.FAILED.value)
-    name = stored.function_name(connection, schedule.function_id)
+    named = "" if schedule.function_id is None else stored.function_name(connection, schedule.function_id)
     jobs = []
     for due in dues:
         firing = _keep(connection, schedule, due, now_ms, new_id, FiringStatus.QUEUED, counted=counted)
         if firing is not None:
-            jobs.append(_job(schedule, firing, name, now_ms))
+            jobs.append(_job(schedule, firing, named, now_ms))
     stored_jobs.insert_jobs(connection, jobs)
     return jobs, cancelled
 
@@ -134,7 +134,7 @@ def _job(schedule: Schedule, firing: Firing, function_name: str, now_ms: int) ->
         id=firing.id,
         kind=CRON,
         project_id=schedule.project_id,
-        function_id=schedule.function_id,
+        function_id=schedule.function_id or FunctionId(""),
         function_name=function_name,
         created_at_ms=now_ms,
         due_at_ms=now_ms,

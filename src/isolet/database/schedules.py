@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schema import firings, functions, schedules, space_triggers
+from isolet.database.schema import firings, functions, schedules, space_triggers, workflows
 from isolet.domain.cron import Cron, Dialect, read_cron
 from isolet.domain.functions import Function
 from isolet.domain.schedules import (
@@ -25,26 +25,33 @@ from isolet.domain.schedules import (
 )
 from isolet.domain.triggers import CronTrigger
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
-from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, new_id
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, WorkflowId, new_id
 
 FIRINGS_KEPT = 1_000
 _OPEN = (FiringStatus.QUEUED.value, FiringStatus.RUNNING.value)
 
 
 def insert_schedule(connection: Connection, schedule: Schedule) -> None:
-    """Raises Conflict for a name that is taken, LimitReached, NotFound when the function is gone."""
-    owner = select(functions.c.id).where(functions.c.id == schedule.function_id).with_for_update()
+    """Raises Conflict for a name that is taken, LimitReached, NotFound when the function or workflow is gone."""
+    word, table, column, owner_id = _owner(schedule)
+    owner = select(table.c.id).where(table.c.id == owner_id).with_for_update()
     if connection.execute(owner).first() is None:
-        raise NotFound("Function not found")
-    count = select(func.count()).select_from(schedules).where(schedules.c.function_id == schedule.function_id)
+        raise NotFound(f"{word.capitalize()} not found")
+    count = select(func.count()).select_from(schedules).where(column == owner_id)
     if connection.execute(count).scalar_one() >= SCHEDULES_MAX:
-        raise LimitReached(f"The function has {SCHEDULES_MAX} schedules, which is the most")
+        raise LimitReached(f"The {word} has {SCHEDULES_MAX} schedules, which is the most")
     try:
         connection.execute(insert(schedules).values(_values(schedule)))
     except IntegrityError as exc:
         if is_orphan(exc):
             raise
-        raise Conflict(f"name: the function has a schedule {schedule.name!r} already") from exc
+        raise Conflict(f"name: the {word} has a schedule {schedule.name!r} already") from exc
+
+
+def _owner(schedule: Schedule) -> tuple[str, Table, ColumnElement[Any], str | None]:
+    if schedule.workflow_id is not None:
+        return "workflow", workflows, schedules.c.workflow_id, schedule.workflow_id
+    return "function", functions, schedules.c.function_id, schedule.function_id
 
 
 def get_schedule(connection: Connection, schedule_id: ScheduleId, *, for_update: bool = False) -> Schedule:
@@ -61,6 +68,7 @@ def list_schedules(
     *,
     project_id: ProjectId | None = None,
     function_id: FunctionId | None = None,
+    workflow_id: WorkflowId | None = None,
     after: ScheduleId | None = None,
     limit: int | None = None,
 ) -> list[Schedule]:
@@ -70,6 +78,8 @@ def list_schedules(
         query = query.where(schedules.c.project_id == project_id)
     if function_id is not None:
         query = query.where(schedules.c.function_id == function_id)
+    if workflow_id is not None:
+        query = query.where(schedules.c.workflow_id == workflow_id)
     if after is not None:
         query = query.where(schedules.c.id > after)
     return [_schedule(row) for row in connection.execute(query)]
@@ -88,7 +98,7 @@ def write_schedule(connection: Connection, schedule: Schedule) -> None:
     try:
         connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(_values(schedule)))
     except IntegrityError as exc:
-        raise Conflict(f"name: the function has a schedule {schedule.name!r} already") from exc
+        raise Conflict(f"name: the {_owner(schedule)[0]} has a schedule {schedule.name!r} already") from exc
 
 
 def sync_triggers(connection: Connection, function: Function) -> None:
@@ -169,7 +179,7 @@ def insert_firing(connection: Connection, firing: Firing) -> None:
             status=firing.status.value,
             counted=firing.counted,
             attempt=firing.attempt,
-            invocation_id=firing.invocation_id,
+            invocation_id=firing.run_id,
         )
     )
 
@@ -228,6 +238,7 @@ def _values(schedule: Schedule) -> dict[str, Any]:
         "id": schedule.id,
         "project_id": schedule.project_id,
         "function_id": schedule.function_id,
+        "workflow_id": schedule.workflow_id,
         "name": schedule.name,
         "cron": schedule.cron.text,
         "dialect": schedule.cron.dialect.value,
@@ -252,7 +263,8 @@ def _schedule(row: Row[Any]) -> Schedule:
     return Schedule(
         id=ScheduleId(row.id),
         project_id=ProjectId(row.project_id),
-        function_id=FunctionId(row.function_id),
+        function_id=None if row.function_id is None else FunctionId(row.function_id),
+        workflow_id=None if row.workflow_id is None else WorkflowId(row.workflow_id),
         name=row.name,
         cron=read_cron(row.cron, zone=row.timezone, dialect=Dialect(row.dialect)),
         payload=row.payload,
@@ -279,5 +291,5 @@ def _firing(row: Row[Any]) -> Firing:
         status=FiringStatus(row.status),
         counted=row.counted,
         attempt=row.attempt,
-        invocation_id=row.invocation_id,
+        run_id=row.invocation_id,
     )

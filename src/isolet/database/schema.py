@@ -27,8 +27,9 @@ def _id(name: str = "id", *, primary_key: bool = True) -> Column[str]:
     return Column(name, String(36), primary_key=primary_key, nullable=False)
 
 
-def _owner(name: str, target: str, *, primary_key: bool = False) -> Column[str]:
-    return Column(name, String(36), ForeignKey(target, ondelete="CASCADE"), primary_key=primary_key, nullable=False)
+def _owner(name: str, target: str, *, primary_key: bool = False, nullable: bool = False) -> Column[str]:
+    key = ForeignKey(target, ondelete="CASCADE")
+    return Column(name, String(36), key, primary_key=primary_key, nullable=nullable)
 
 
 def _ms(name: str, *, nullable: bool = False) -> Column[int]:
@@ -379,7 +380,9 @@ schedules = Table(
     metadata,
     _id(),
     _owner("project_id", "projects.id"),
-    _owner("function_id", "functions.id"),
+    # One of the two.
+    _owner("function_id", "functions.id", nullable=True),
+    _owner("workflow_id", "workflows.id", nullable=True),
     Column("name", Text, nullable=False),
     Column("cron", Text, nullable=False),
     Column("dialect", String(20), nullable=False),
@@ -400,6 +403,7 @@ schedules = Table(
     _ms("created_at_ms"),
     _ms("updated_at_ms"),
     UniqueConstraint("function_id", "name", name="schedules_function_name"),
+    UniqueConstraint("workflow_id", "name", name="schedules_workflow_name"),
     Index("schedules_next", "next_fire_ms"),
     Index("schedules_project", "project_id"),
 )

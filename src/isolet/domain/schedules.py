@@ -17,8 +17,9 @@ from itertools import islice, takewhile
 from typing import Any
 
 from isolet.domain.cron import Cron
+from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
-from isolet.ids import FunctionId, InvocationId, JobId, ProjectId, ScheduleId
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, WorkflowId
 
 GRACE_S = 10
 MISSED_RUNS_MAX = 100
@@ -176,7 +177,8 @@ class FiringStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a function is run. `seen_ms` is up to when due times have been dealt with, `next_due_ms` the next one.
+    """When a function is run, or a workflow: one of the two ids is there. `seen_ms` is up to when due times
+    have been dealt with, `next_due_ms` the next one.
 
     `last_due_ms` and `last_status` are of the newest due time that was run. `failures` failed in a row. Jitter is in
     `next_fire_ms` only.
@@ -184,7 +186,8 @@ class Schedule:
 
     id: ScheduleId
     project_id: ProjectId
-    function_id: FunctionId
+    function_id: FunctionId | None = None
+    workflow_id: WorkflowId | None = None
     name: str
     cron: Cron
     payload: Any = None
@@ -211,7 +214,9 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """One due time that was dealt with. `counted` is false for those that were asked for, by `run` and `backfill`."""
+    """One due time that was dealt with. `run_id` is the id of the invocation, or of the workflow's run. `counted`
+    is false for those that were asked for, by `run` and `backfill`.
+    """
 
     id: JobId
     schedule_id: ScheduleId
@@ -220,12 +225,19 @@ class Firing:
     status: FiringStatus
     counted: bool = True
     attempt: int = 0
-    invocation_id: InvocationId | None = None
+    run_id: str | None = None
 
     @property
     def key(self) -> str:
         """No two firings have the same: of a due time there is one that counts."""
         return f"{self.schedule_id}:{self.due_ms}" if self.counted else self.id
+
+
+def check_payload(value: Any, *, of_workflow: bool) -> Any:
+    """Any JSON for a function; for a workflow the variables of its runs. Raises InvalidInput."""
+    if of_workflow and value is not None and not isinstance(value, Mapping):
+        raise InvalidInput("payload: must be an object, the variables of the workflow's runs")
+    return bounded_json("payload", value, most=PAYLOAD_MAX_BYTES)
 
 
 def moment(ms: int) -> datetime:

@@ -156,10 +156,14 @@ class Executions:
 
     def begin(self, connection: Connection, draft: Draft) -> None:
         """Write a run and its job. Raises LimitReached."""
-        self.check_room(connection, draft.execution.project_id)
-        stored.insert_draft(connection, draft)
+        self.write(connection, draft)
         if draft.job is not None:
             stored_jobs.insert_jobs(connection, [draft.job])
+
+    def write(self, connection: Connection, draft: Draft) -> None:
+        """Write a run; its job is the caller's to write. Raises LimitReached."""
+        self.check_room(connection, draft.execution.project_id)
+        stored.insert_draft(connection, draft)
 
     def check_room(self, connection: Connection, project_id: ProjectId) -> None:
         """Raises LimitReached when the project's open runs are as many, or as large, as they may be."""

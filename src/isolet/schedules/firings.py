@@ -1,26 +1,39 @@
-"""The kind of jobs that run firings: the function's `scheduled` handler, or a POST where it has none."""
+"""The kind of jobs that run firings: the function's `scheduled` handler, or a POST where it has none.
+
+Of a workflow a firing begins a run, in the transaction that ends the job.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from isolet.clock import Clock, iso
 from isolet.database import schedules as stored
-from isolet.database.conclusions import Outcome
+from isolet.database.conclusions import JoinRefused, Outcome
 from isolet.database.connection import Connection, Database
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobState, concluded
 from isolet.domain.schedules import FiringStatus, Overlap, Schedule, paused
-from isolet.errors import ExecutionError, NotDeployed, NotFound, TooManyRequests, Unavailable
+from isolet.errors import (
+    ExecutionError,
+    LimitReached,
+    NotDeployed,
+    NotFound,
+    RequestError,
+    StoreRefused,
+    TooManyRequests,
+    Unavailable,
+)
 from isolet.ids import InvocationId, JobId, ScheduleId, new_id
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.scheduled import Firing, fire
 from isolet.jobs.handler import Handler
 from isolet.routing.routes import Route, Routes
+from isolet.schedules.flow_starts import FlowStart, FlowStarts
 
 _AT_ONCE = 16
 _BACKOFF_MAX_MS = 3_600_000
@@ -54,12 +67,14 @@ class Firings(Handler):
         routes: Routes,
         find: Callable[[str], Awaitable[Route | None]],
         invoker: Invoker,
+        flows: FlowStarts,
         clock: Clock,
     ) -> None:
         self._database = database
         self._routes = routes
         self._find = find
         self._invoker = invoker
+        self._flows = flows
         self._clock = clock
 
     def lane(self, job: Job) -> str:
@@ -79,6 +94,8 @@ class Firings(Handler):
         if asked.counted and not schedule.enabled:
             outcome = self._ended(job, JobEvent.FAILED, "the schedule was paused", began_ms, began)
             return replace(outcome, join=_skip)
+        if schedule.workflow_id is not None:
+            return await self._start_flow(job, schedule, asked, began_ms, began)
         number = job.attempts + 1
         invocation_id = InvocationId(job.id if number == 1 and not job.crashes else new_id())
         started = {"status": FiringStatus.RUNNING.value, "attempt": number, "invocation_id": invocation_id}
@@ -96,6 +113,17 @@ class Firings(Handler):
         if result.no_retry:
             return self._ended(job, JobEvent.FAILED, result.error, began_ms, began)
         return self._failed_try(job, schedule, result.error, began_ms, began)
+
+    async def _start_flow(self, job: Job, schedule: Schedule, asked: _Asked, began_ms: int, began: float) -> Outcome:
+        try:
+            start = await self._flows.draft(schedule, asked.due_ms)
+        except (TooManyRequests, Unavailable):
+            after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS)
+            return Outcome(job=after)
+        except (RequestError, StoreRefused) as exc:
+            return self._failed_try(job, schedule, exc.message, began_ms, began)
+        ended = self._ended(job, JobEvent.SUCCEEDED, None, began_ms, began)
+        return replace(ended, join=partial(_begin, start, job.attempts + 1))
 
     def failed(self, job: Job, attempt: Attempt, now_ms: int) -> Outcome:
         return Outcome(job=concluded(job, JobEvent.FAILED, now_ms, attempt=attempt), join=_note)
@@ -164,6 +192,18 @@ def _note(connection: Connection, job: Job) -> list[Job]:
         after = paused(after, reason, job.finished_at_ms or schedule.updated_at_ms)
     stored.write_schedule(connection, after)
     return []
+
+
+def _begin(start: FlowStart, attempt: int, connection: Connection, job: Job) -> Sequence[Job]:
+    """Write the run, unless the end of the firing was asked for meanwhile."""
+    if job.state is not JobState.SUCCEEDED:
+        return _note(connection, job)
+    try:
+        start.write(connection)
+    except LimitReached as exc:
+        raise JoinRefused(exc.message) from exc
+    stored.change_firing(connection, job.id, attempt=attempt, invocation_id=start.execution_id)
+    return [*_note(connection, job), *start.jobs]
 
 
 def _skip(connection: Connection, job: Job) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,13 +17,13 @@ from isolet.database.connection import Connection, Database
 from isolet.database.due_times import begin
 from isolet.domain.cron import Cron, Dialect, first, read_cron
 from isolet.domain.functions import Function
-from isolet.domain.json_bounds import bounded_json
 from isolet.domain.schedules import (
     BACKFILL_MAX,
-    PAYLOAD_MAX_BYTES,
     POLICIES,
     Firing,
+    FiringStatus,
     Schedule,
+    check_payload,
     check_schedule_name,
     in_ms,
     moment,
@@ -30,8 +31,9 @@ from isolet.domain.schedules import (
     started,
 )
 from isolet.errors import InvalidInput
-from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, new_id
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, WorkflowId, new_id
 from isolet.jobs.engine import Engine
+from isolet.schedules.flow_starts import FlowStarts
 from isolet.schedules.scheduler import Scheduler
 
 _MEMBERS = frozenset({"cron", "name", "dialect", "timezone", "payload", "enabled", *POLICIES})
@@ -47,20 +49,40 @@ class _Changed:
 class Schedules:
     """Every change is on disk before a method returns, and counts at once on every server."""
 
-    def __init__(self, *, database: Database, engine: Engine, scheduler: Scheduler, clock: Clock) -> None:
+    def __init__(
+        self, *, database: Database, engine: Engine, scheduler: Scheduler, clock: Clock, flows: FlowStarts
+    ) -> None:
         self._database = database
+        self._flows = flows
         self._engine = engine
         self._scheduler = scheduler
         self._clock = clock
 
     async def create(self, function: Function, values: Mapping[str, Any]) -> Schedule:
         """From what a client sent. Raises InvalidInput, Conflict, LimitReached, NotFound."""
+        return await self._create(function.project_id, values, function_id=function.id)
+
+    async def create_of_workflow(
+        self, project_id: ProjectId, workflow_id: WorkflowId, values: Mapping[str, Any]
+    ) -> Schedule:
+        """The same for a workflow, whose runs begin with the payload as their variables."""
+        return await self._create(project_id, values, workflow_id=workflow_id)
+
+    async def _create(
+        self,
+        project_id: ProjectId,
+        values: Mapping[str, Any],
+        *,
+        function_id: FunctionId | None = None,
+        workflow_id: WorkflowId | None = None,
+    ) -> Schedule:
         now_ms = self._clock.now_ms()
         schedule_id = ScheduleId(new_id())
         empty = Schedule(
             id=schedule_id,
-            project_id=function.project_id,
-            function_id=function.id,
+            project_id=project_id,
+            function_id=function_id,
+            workflow_id=workflow_id,
             name=f"schedule-{schedule_id[-12:]}",
             cron=_cron(values, None),
             seen_ms=now_ms,
@@ -81,6 +103,7 @@ class Schedules:
         project_id: ProjectId | None,
         function_id: FunctionId | None,
         *,
+        workflow_id: WorkflowId | None = None,
         after: str | None,
         limit: int,
     ) -> Sequence[Schedule]:
@@ -88,6 +111,7 @@ class Schedules:
             stored.list_schedules,
             project_id=project_id,
             function_id=function_id,
+            workflow_id=workflow_id,
             after=None if after is None else ScheduleId(after),
             limit=limit,
         )
@@ -133,10 +157,42 @@ class Schedules:
         self._scheduler.changed()
         return resumed
 
-    async def run_now(self, schedule: Schedule) -> JobId | None:
-        """One firing outside the count; its invocation's id, None when the policy of overlaps skipped it."""
+    async def run_now(self, schedule: Schedule) -> str | None:
+        """One firing outside the count; the id of its invocation, or of the workflow's run.
+
+        None when the policy of overlaps skipped it. Raises InvalidInput when the workflow is not active, LimitReached,
+        TooManyRequests.
+        """
+        if schedule.workflow_id is not None:
+            return await self._start_now(schedule)
         jobs = await self._begin(schedule, [moment(self._clock.now_ms())])
         return jobs[0] if jobs else None
+
+    async def _start_now(self, schedule: Schedule) -> str:
+        now_ms = self._clock.now_ms()
+        start = await self._flows.draft(schedule, now_ms)
+        firing = Firing(
+            id=JobId(new_id()),
+            schedule_id=schedule.id,
+            due_ms=now_ms,
+            fired_at_ms=now_ms,
+            status=FiringStatus.SUCCEEDED,
+            counted=False,
+            attempt=1,
+            run_id=start.execution_id,
+        )
+
+        def write(connection: Connection) -> None:
+            stored.insert_firing(connection, firing)
+            start.write(connection)
+            stored_jobs.insert_jobs(connection, start.jobs)
+
+        with ExitStack() as stack:
+            for job in start.jobs:
+                stack.enter_context(self._engine.backlog.admitted(job))
+            await self._database.write(write)
+        self._engine.joined(start.jobs)
+        return start.execution_id
 
     async def backfill(self, schedule: Schedule, begin_at: object, end_at: object) -> int:
         """Run every due time from one moment to another, both included, in order; how many. Raises InvalidInput."""
@@ -200,7 +256,8 @@ def _changed(before: Schedule, values: Mapping[str, Any]) -> Schedule:
     if values.get("name") is not None:
         after = replace(after, name=check_schedule_name(values["name"]))
     if "payload" in values:
-        after = replace(after, payload=bounded_json("payload", values["payload"], most=PAYLOAD_MAX_BYTES))
+        payload = check_payload(values["payload"], of_workflow=before.workflow_id is not None)
+        after = replace(after, payload=payload)
     if "enabled" in values:
         if not isinstance(values["enabled"], bool):
             raise InvalidInput("enabled: must be true or false")

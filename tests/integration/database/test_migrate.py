@@ -154,6 +154,32 @@ async def test_the_code_of_an_earlier_release_is_kept(engines: Engines, empty_da
     assert (function.name, function.code) == ("One", "the ü code")
 
 
+def test_schedules_of_an_earlier_release_keep_their_firings(engines: Engines) -> None:
+    with engines.writer.begin() as connection:
+        command.upgrade(_config(connection), "0028")
+        for statement in (
+            "INSERT INTO projects (id, slug, name, plan, allowed_origins, created_at_ms) "
+            "VALUES ('p', 'slug', 'name', 'free', '[]', 5)",
+            "INSERT INTO functions (id, project_id, name, slug, function_type, response_mode, public_endpoint, "
+            "limits, status, lock_version, created_at_ms, updated_at_ms) "
+            "VALUES ('f', 'p', 'n', 'n', 'js', 'passthrough', false, '{}', 'draft', 0, 5, 5)",
+            "INSERT INTO schedules (id, project_id, function_id, name, cron, dialect, timezone, policies, enabled, "
+            "seen_ms, missed_total, failures, created_at_ms, updated_at_ms) "
+            "VALUES ('s', 'p', 'f', 'n', '* * * * *', 'standard', 'UTC', '{}', true, 5, 0, 0, 5, 5)",
+            "INSERT INTO firings (id, schedule_id, key, due_ms, fired_at_ms, status, counted, attempt) "
+            "VALUES ('j', 's', 'k', 5, 6, 'succeeded', true, 1)",
+        ):
+            connection.exec_driver_sql(statement)
+
+    migrate.upgrade(engines.writer)
+
+    with engines.writer.begin() as connection:
+        assert connection.execute(text("SELECT function_id, workflow_id FROM schedules")).all() == [("f", None)]
+        assert connection.execute(text("SELECT id, schedule_id, fired_at_ms FROM firings")).all() == [("j", "s", 6)]
+        connection.execute(text("DELETE FROM functions"))
+        assert connection.execute(text("SELECT id FROM firings")).all() == []
+
+
 async def test_jobs_of_an_earlier_release_keep_what_they_ask_for_and_what_came_of_it(
     engines: Engines, empty_database_url: str
 ) -> None:

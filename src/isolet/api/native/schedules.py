@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import Response
@@ -29,11 +30,13 @@ from isolet.domain.access import Role
 from isolet.domain.cron import read_cron
 from isolet.domain.schedules import Firing, Schedule, in_ms
 from isolet.errors import InvalidInput
+from isolet.ids import WorkflowId
 from isolet.routing.routes import Routes
 from isolet.schedules.service import Schedules as ScheduleService
 
 _PREVIEW_MAX = 100
 _SCHEDULE = PathOwned(Owned.SCHEDULE, parameter="schedule_id", missing="Schedule not found")
+_WORKFLOW = PathOwned(Owned.WORKFLOW, parameter="workflow_id", missing="Workflow not found")
 _READ = Access(Role.INVOKE, _SCHEDULE)
 _CHANGE = Access(Role.DEPLOY, _SCHEDULE)
 
@@ -54,6 +57,23 @@ class SchedulesDoor:
     ) -> Response:
         after = None if cursor is None else id_cursor(cursor)
         return await _page(await self.schedules.list(None, function.id, after=after, limit=limit + 1), limit)
+
+    @serve(Schedules.create_of_flow, Access(Role.DEPLOY, _WORKFLOW))
+    async def create_schedule_of_flow(
+        self, project: GrantedProject, workflow_id: str, body: ScheduleMembers
+    ) -> ScheduleReply:
+        """Run a workflow by the clock; `payload` becomes the variables of its runs."""
+        made = await self.schedules.create_of_workflow(project.id, WorkflowId(workflow_id), body.root)
+        return _schedule_reply(made)
+
+    @serve(Schedules.list_of_flow, Access(Role.INVOKE, _WORKFLOW))
+    async def list_schedules_of_flow(
+        self, project: GrantedProject, workflow_id: str, limit: Limit = 50, cursor: str | None = None
+    ) -> Response:
+        after = None if cursor is None else id_cursor(cursor)
+        wanted = WorkflowId(workflow_id)
+        found = await self.schedules.list(project.id, None, workflow_id=wanted, after=after, limit=limit + 1)
+        return await _page(found, limit)
 
     @serve(Schedules.list, Access(Role.INVOKE, OfKey(slug="project", function="function")))
     async def list_schedules(
@@ -88,7 +108,9 @@ class SchedulesDoor:
     @serve(Schedules.run, _CHANGE)
     async def run_schedule(self, schedule_id: str) -> RunReply:
         """One firing now, outside the count; `invocation_id` is null when the policy of overlaps skipped it."""
-        return RunReply(invocation_id=await self.schedules.run_now(await self.schedules.get(schedule_id)))
+        schedule = await self.schedules.get(schedule_id)
+        ran = await self.schedules.run_now(schedule)
+        return RunReply(invocation_id=ran) if schedule.workflow_id is None else RunReply(execution_id=ran)
 
     @serve(Schedules.pause, _CHANGE)
     async def pause_schedule(self, schedule_id: str, body: SchedulePause | None = None) -> ScheduleReply:
@@ -112,7 +134,7 @@ class SchedulesDoor:
         schedule = await self.schedules.get(schedule_id)
         found = await self.schedules.firings(schedule, before=before, limit=limit + 1)
         following = found[limit - 1].id if len(found) > limit else None
-        return await page(_firing_reply, found[:limit], following)
+        return await page(partial(_firing_reply, schedule), found[:limit], following)
 
 
 async def _page(found: Any, limit: int) -> Response:
@@ -126,7 +148,7 @@ def _schedule_reply(schedule: Schedule) -> ScheduleReply:
         id=schedule.id,
         project_id=schedule.project_id,
         function_id=schedule.function_id,
-        flow_id=None,
+        flow_id=schedule.workflow_id,
         name=schedule.name,
         cron=schedule.cron.text,
         dialect=schedule.cron.dialect.value,
@@ -144,11 +166,12 @@ def _schedule_reply(schedule: Schedule) -> ScheduleReply:
     )
 
 
-def _firing_reply(firing: Firing) -> FiringReply:
+def _firing_reply(schedule: Schedule, firing: Firing) -> FiringReply:
     return FiringReply(
         due_at=iso(firing.due_ms),
         fired_at=iso(firing.fired_at_ms),
         status=firing.status.value,
         attempt=firing.attempt,
-        invocation_id=firing.invocation_id,
+        invocation_id=firing.run_id if schedule.workflow_id is None else None,
+        execution_id=firing.run_id if schedule.workflow_id is not None else None,
     )
