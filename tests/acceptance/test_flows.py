@@ -28,6 +28,39 @@ async function handler(request, env) {
   return Response.json({vars: {healed: true, seen: body.execution_context.vars}});
 }"""
 
+# As Kapso's page prints them; that of an agent's tool is in `test_agents.py`.
+_FUNCTION_SAMPLE = """async function handler(request, env) {
+const body = await request.json();
+const executionContext = body.execution_context || {};
+const vars = executionContext.vars || {};
+const context = executionContext.context || {};
+const user = {
+phoneNumber: context.phone_number,
+plan: vars.plan || "free"
+};
+return new Response(JSON.stringify({
+vars: {
+user
+}
+}), {
+headers: { "Content-Type": "application/json" }
+});
+}"""
+_DECIDE_SAMPLE = """async function handler(request, env) {
+const body = await request.json();
+const availableEdges = body.available_edges || [];
+const vars = body.execution_context?.vars || {};
+let nextEdge = availableEdges[0] || "default";
+if ((vars.customer_tier || "").toLowerCase() === "vip" && availableEdges.includes("vip")) {
+nextEdge = "vip";
+}
+return new Response(JSON.stringify({
+next_edge: nextEdge
+}), {
+headers: { "Content-Type": "application/json" }
+});
+}"""
+
 
 class Flows:
     """The native API of one project."""
@@ -377,3 +410,35 @@ def test_a_schedule_of_a_workflow_that_breaks_a_rule_starts_nothing(flows: Flows
 
     wait_until(failed, what="the firing that failed")
     assert flows("GET", f"/executions?project={flows.project.slug}&workflow={workflow_id}")["data"] == []
+
+
+@pytest.mark.parametrize(("tier", "taken"), [("VIP", "vip"), ("vip", "vip"), ("basic", "default"), (None, "default")])
+def test_the_samples_of_function_and_decide_nodes_run_as_they_are_printed(
+    flows: Flows, samples: str, tier: str | None, taken: str
+) -> None:
+    sent = {"phone_number": "+15550100", "variables": {"customer_tier": tier}}
+    started = flows.workflows("POST", f"/workflows/{samples}/executions", {"workflow_execution": sent}, status=202)
+
+    run = flows.run(started["id"], "ended")
+
+    assert run["execution_context"]["vars"] == {
+        "customer_tier": tier,
+        "user": {"phoneNumber": "+15550100", "plan": "free"},
+        "took": taken,
+    }
+    assert [step["node_id"] for step in run["steps"]] == ["start", "user", "tier", f"took_{taken}"]
+
+
+@pytest.fixture(scope="module")
+def samples(flows: Flows) -> str:
+    """The id of an active workflow with both samples."""
+    kapso = Kapso(flows.client)
+    line = a_line(a_node("user", "function", function_id=kapso.deployed(_FUNCTION_SAMPLE, "User")))
+    conditions = [{"label": label} for label in ("default", "vip")]
+    decides = kapso.deployed(_DECIDE_SAMPLE, "Tier")
+    line["nodes"].append(a_node("tier", "decide", decision_type="function", function_id=decides, conditions=conditions))
+    line["edges"].append({"source": "user", "target": "tier"})
+    for label in ("default", "vip"):
+        line["nodes"].append(a_node(f"took_{label}", "set_variable", variable_name="took", variable_value=label))
+        line["edges"].append({"source": "tier", "target": f"took_{label}", "label": label})
+    return str(flows.workflows.create("Samples", line, active=True)["id"])

@@ -17,10 +17,11 @@ from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
 from isolet.domain import environment, json_bounds, json_schemas, limits, realtime, secrets, stores, tools
 from isolet.domain.access import Role
-from isolet.domain.flows import executions, graph, runs, workflows
+from isolet.domain.flows import executions, graph, policies, runs, workflows
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.flows.bursts import LIMITS as STARTS_MAX
+from isolet.flows.project_events import STARTS_MAX as EVENT_STARTS_MAX
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.project_data import kv, sql
@@ -168,6 +169,9 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "nodes": graph.NODES_MAX,
             "edges": graph.EDGES_MAX,
             "triggers": workflows.TRIGGERS_MAX,
+            "started_by_event": EVENT_STARTS_MAX,
+            "step_retries": policies.RETRIES_MAX,
+            "step_timeout_s": policies.TIMEOUT_MAX_S,
         },
         "workflow_starts_a_second": {plan.value: most for plan, most in STARTS_MAX.items()},
         "instances": settings.max_instances,
