@@ -25,7 +25,8 @@ _PLACE = re.compile(r"^ {4}(?P<file>\S.*?):(?P<line>\d+):(?P<column>\d+):$", re.
 _TEXT_MAX_CHARS = 200
 _KINDS = {".wasm": ModuleKind.WASM, ".bin": ModuleKind.DATA}
 _WASM_MAGIC = b"\x00asm"
-_BUILT_IN = (
+# Modules of Node's, by their names without `node:`.
+BUILT_IN = (
     *("assert", "async_hooks", "buffer", "child_process", "cluster", "console", "constants", "crypto", "dgram"),
     *("diagnostics_channel", "dns", "domain", "events", "fs", "http", "http2", "https", "inspector", "module", "net"),
     *("os", "path", "perf_hooks", "process", "punycode", "querystring", "readline", "repl", "stream"),
@@ -97,7 +98,7 @@ def bundling_arguments(*, node: bool, packages: Container[str] = ()) -> list[str
 
     `packages` are those whose names are Node's, and that are meant all the same.
     """
-    own = [name for name in _BUILT_IN if name not in packages] if node else []
+    own = [name for name in BUILT_IN if name not in packages] if node else []
     return [
         "--bundle",
         "--format=esm",
@@ -216,6 +217,6 @@ def _hint(name: str) -> str:
         return ": there is no such file among those that were sent"
     if name.startswith(("http:", "https:", "//", "npm:", "jsr:", "data:")):
         return ": nothing is fetched for a function; install the package, and send it along"
-    if name.split("/", maxsplit=1)[0] in _BUILT_IN:
+    if name.split("/", maxsplit=1)[0] in BUILT_IN:
         return f": write node:{name}, or set the compatibility flag nodejs_compat"
     return ": send the package along below node_modules/, as the server installs none"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isolet.compile.files import bundling_arguments
+from isolet.compile.files import BUILT_IN, bundling_arguments
 from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
 from isolet.workspace.model import Build, FunctionConfig, RuleType
 from isolet.workspace.rules import DEFAULTS
@@ -157,12 +157,24 @@ def _named(script: bytes, files: Mapping[str, bytes], build: Build) -> dict[str,
     return {BUNDLE: script, **found}
 
 
+def _hint(message: str) -> str:
+    if not message.startswith('Could not resolve "'):
+        return ""
+    name = message.split('"')[1]
+    if name.split("/", maxsplit=1)[0] in BUILT_IN:
+        return f": write node:{name}, or set the compatibility flag nodejs_compat"
+    if name.startswith((".", "/")):
+        return ""
+    return ": install the package here; the server installs none"
+
+
 def problems_in(stderr: str, root: Path) -> list[Problem]:
     """Every error of esbuild's, with its place."""
     parts = re.split(r"^(?:✘|X) \[ERROR\] ", stderr, flags=re.MULTILINE)[1:]
     problems = []
     for part in parts:
         message = part.partition("\n")[0].strip()
+        message += _hint(message)
         place = _PLACE.search(part)
         if place is None:
             problems.append(Problem(message=message))

@@ -28,7 +28,6 @@ _WAIT_S = 120
 _PROBE_S = 30.0
 _RECORD_S = 10.0
 _RECORD_POLL_S = 0.05
-_NO_NODE = 'No such module "node:'
 
 
 class Outcome(StrEnum):
@@ -227,9 +226,8 @@ def _problem(error: DeployFailed) -> Problem:
     details: Mapping[str, object] = error.details
     line, column = details.get("line"), details.get("column")
     file, text = details.get("file"), details.get("text")
-    hint = ": add nodejs_compat to compatibility_flags" if _NO_NODE in error.text else ""
     return Problem(
-        message=error.text.rstrip(".") + hint if hint else error.text,
+        message=error.text,
         file=file if isinstance(file, str) else None,
         line=line if isinstance(line, int) else None,
         column=column if isinstance(column, int) else None,
