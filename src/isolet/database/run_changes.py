@@ -117,7 +117,13 @@ def change_status(connection: Connection, execution_id: str, status: RunStatus, 
     cancelled = _drop_job(connection, before, now_ms)
     if status not in FINAL:
         name = "execution_handoff" if status is RunStatus.HANDOFF else "execution_waiting"
-        values = {"status": status.value, "waiting_reason": why, "job_id": None, "last_event_at_ms": now_ms}
+        values = {
+            "status": status.value,
+            "waiting_reason": why,
+            "pause": None,
+            "job_id": None,
+            "last_event_at_ms": now_ms,
+        }
         write_run(connection, before, values, [_event(before, name, {"reason": why}, now_ms)])
         return Changed(execution=stored.get_execution(connection, before.id), cancelled=cancelled)
     added, more = _end_all(connection, before, status, why, now_ms)

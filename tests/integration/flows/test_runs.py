@@ -143,17 +143,29 @@ async def test_an_edge_that_is_not_there(database: Database) -> None:
         assert (run.status, await flows.vars(run)) == (RunStatus.ENDED, {"x": 1})
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_cycle_ends_after_a_thousand_steps(database: Database) -> None:
     async with running(database) as flows:
-        workflow = flows.workflow(variable("x", "{{vars.y}}"), edges=["start set_x", "set_x set_x"])
-        run = await flows.run(workflow)
+        cycle = ["start ask", "ask set_x", "set_x set_x"]
+        workflow = flows.workflow(WAIT, variable("x", "{{vars.y}}"), edges=cycle)
+        run = await flows.run(workflow, RunStatus.WAITING)
+        await database.write(_made_many_steps)
+        await flows.executions.resume(run.id, {"data": 1})
+        run = await flows.until(run.id, RunStatus.FAILED)
 
-        assert (run.status, run.steps) == (RunStatus.FAILED, 1_000)
         assert run.error is not None
+        assert (run.steps, run.error["code"]) == (1_000, "too_many_steps")
         assert run.error["message"] == "the run made 1000 steps, which is the most"
-        assert (await flows.steps(run))[-1].visit == 999
-        assert len(await flows.events(run, "template_missing")) == 999
+        assert (await flows.steps(run))[-1].visit == 20
+        assert len(await flows.events(run, "template_missing")) == 20
+
+        await flows.executions.retry(run.id)
+        run = await flows.until(run.id, RunStatus.RUNNING)
+        await flows.executions.cancel(run.id)
+        assert (await flows.executions.get(run.id)).steps > 1_000, "a retry may make as many again"
+
+
+def _made_many_steps(connection: Connection) -> None:
+    connection.execute(schema.executions.update().values(steps=980))
 
 
 async def test_variables_have_a_bound(database: Database) -> None:
@@ -348,6 +360,16 @@ async def test_a_handed_over_run_goes_on_when_an_operator_says_so(database: Data
             variables={"why": "angry"},
         )
         assert (await flows.events(run, "handoff_requested"))[0].payload["reason"] == "angry"
+        await flows.executions.go_on(run.id)
+        run = await flows.until(run.id, RunStatus.ENDED)
+        assert flows.scripted.keys == [f"{run.id}:after:1"]
+
+
+async def test_a_paused_run_that_is_handed_over_goes_on_at_once(database: Database) -> None:
+    async with running(database) as flows:
+        run = await flows.run(flows.workflow(WAIT, function("after")), RunStatus.WAITING)
+        await flows.executions.pause(run.id)
+        assert (await flows.executions.change_status(run.id, RunStatus.HANDOFF)).pause is None
         await flows.executions.go_on(run.id)
         run = await flows.until(run.id, RunStatus.ENDED)
         assert flows.scripted.keys == [f"{run.id}:after:1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from isolet.errors import InvalidInput
 from isolet.flows.performer import Handoff, Next, StepContext, StepResult, Wait
 
 WAITS = "wait_for_response"
+# Larger runs are worked on in a thread.
+_SMALL_BYTES = 131_072
 
 
 class StartNode:
@@ -22,11 +25,18 @@ class StartNode:
 
 class SetVariable:
     async def perform(self, step: StepContext) -> StepResult:
-        config = step.node.config
-        name = config["variable_name"]
-        value = typed(step.rendering.value(config["variable_value"]), config.get("value_type"))
-        step.event("variables_set", {"name": name, "value": value, "source": "set_variable"})
-        return Next(variables=assigned(step.spaces.vars, name, value))
+        if step.execution.size_bytes < _SMALL_BYTES:
+            return _set(step)
+        return await asyncio.to_thread(_set, step)
+
+
+def _set(step: StepContext) -> Next:
+    """Raises InvalidInput."""
+    config = step.node.config
+    name = config["variable_name"]
+    value = typed(step.rendering.value(config["variable_value"]), config.get("value_type"))
+    step.event("variables_set", {"name": name, "value": value, "source": "set_variable"})
+    return Next(variables=assigned(step.spaces.vars, name, value))
 
 
 def typed(value: Any, value_type: str | None) -> Any:
