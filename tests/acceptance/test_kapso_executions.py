@@ -161,10 +161,18 @@ def test_lists_of_runs_are_filtered_and_paged(kapso: Runs) -> None:
     assert page(status="waiting")[0] == made[1:]
     assert page(status="ended", created_after="2020-01-01T00:00:00Z", created_before="2999-01-01")[0] == made[:1]
     assert page(waiting_reason="wait_for_response")[0] == made[1:]
-    assert page(waiting_reason="nothing", whatsapp_conversation_id="x\x00")[0] == []
+    assert page(waiting_reason="nothing", whatsapp_conversation_id="☂")[0] == []
     tracked = kapso.run(made[2])["tracking_id"]
     assert [one["id"] for one in kapso("GET", "/workflow_executions", params={"tracking_id": tracked})] == [made[2]]
-    for query in ({"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"status": "paused"}, {"created_after": "\x00"}):
+    nul = [{name: "a\x00"} for name in ("waiting_reason", "whatsapp_conversation_id", "tracking_id")]
+    for query in (
+        {"limit": "0"},
+        {"limit": "101"},
+        {"limit": "x"},
+        {"status": "paused"},
+        {"created_after": "\x00"},
+        *nul,
+    ):
         assert kapso.refused("GET", path, params=query)
     for cursor in ("!", "☂", "\x00", "a" * 5000, "AA", base64.b64encode(b"\xff").decode()):
         assert "is not a cursor" in kapso.refused("GET", path, params={"after": cursor})
@@ -193,7 +201,7 @@ def test_events_are_newest_first_and_one_is_read_by_its_id(kapso: Runs, waiting:
     assert older["next"] is None
     assert page(limit=1, before=older["previous"])[0] == first
     assert [one["event_type"] for one in page(event_type="execution_started")[0]] == ["execution_started"]
-    assert page(event_type="\x00")[0] == []
+    assert "cannot be stored" in kapso.refused("GET", path, params={"event_type": "\x00"})
     assert "is not a cursor" in kapso.refused("GET", path, params={"after": base64.b64encode(b"abc").decode()})
     assert kapso("GET", f"/workflow_events/{first[0]['id']}") == first[0]
     assert kapso.refused("GET", f"/workflow_events/{uuid.uuid4()}", status=404) == "Event not found"

@@ -31,7 +31,7 @@ _MISSING = "Workflow not found"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFilter:
-    """Times are milliseconds, and the bounds themselves are within. `name_contains` looks at no case of ASCII."""
+    """Times are milliseconds, the bounds within. `name_contains` looks at no case; SQLite knows that of ASCII."""
 
     status: WorkflowStatus | None = None
     name_contains: str | None = None
@@ -96,7 +96,7 @@ def list_workflows(
     if wanted.status is not None:
         query = query.where(workflows.c.status == wanted.status.value)
     if wanted.name_contains:
-        query = query.where(func.lower(workflows.c.name).contains(wanted.name_contains.lower(), autoescape=True))
+        query = query.where(workflows.c.name.icontains(wanted.name_contains, autoescape=True))
     if wanted.created_after_ms is not None:
         query = query.where(workflows.c.created_at_ms >= wanted.created_after_ms)
     if wanted.created_before_ms is not None:

@@ -218,7 +218,7 @@ async def test_workflows_that_call_each_other_in_a_circle_are_not_active(world: 
 
 
 async def test_lists_are_newest_first_and_filtered(world: World) -> None:
-    made = [await _made(world, name) for name in ("100% Größe", "b_c", "B-D")]
+    made = [await _made(world, name) for name in ("100% Größe", "b_c", "B-D", "ÄÖ")]
     everything = await world.workflows.list(world.project.id)
     assert [one.id for one in everything] == [one.id for one in reversed(made)]
 
@@ -227,10 +227,12 @@ async def test_lists_are_newest_first_and_filtered(world: World) -> None:
 
     assert await found(name_contains="B") == ["B-D", "b_c"]
     assert await found(name_contains="_") == ["b_c"]
+    assert await found(name_contains="Größe") == ["100% Größe"]
+    assert await found(name_contains="ÄÖ") == ["ÄÖ"]
     assert await found(name_contains="0%") == ["100% Größe"]
     assert await found(status=WorkflowStatus.ACTIVE) == []
     assert await found(created_after_ms=made[1].created_at_ms, created_before_ms=made[2].created_at_ms) != []
-    assert await found(created_after_ms=made[2].created_at_ms + 1) == []
+    assert await found(created_after_ms=made[-1].created_at_ms + 1) == []
     assert await found(created_before_ms=made[0].created_at_ms - 1) == []
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from isolet.api.kapso.shapes import envelope
-from isolet.api.kapso.workflow_shapes import moment
+from isolet.api.kapso.workflow_shapes import moment, plain
 from isolet.clock import iso
 from isolet.database.executions import Filter
 from isolet.domain.flows.executions import Event, Execution, State
@@ -76,9 +76,9 @@ def execution_filter(query: Mapping[str, str], **known: Any) -> Filter:
         raise InvalidInput(f"status must be one of {', '.join(RunStatus)}")
     return Filter(
         status=None if status is None else RunStatus(status),
-        waiting_reason=query.get("waiting_reason") or None,
-        conversation_id=query.get("whatsapp_conversation_id") or None,
-        tracking_id=query.get("tracking_id") or None,
+        waiting_reason=plain(query, "waiting_reason"),
+        conversation_id=plain(query, "whatsapp_conversation_id"),
+        tracking_id=plain(query, "tracking_id"),
         created_from_ms=moment(query, "created_after"),
         created_to_ms=moment(query, "created_before"),
         **known,

@@ -12,6 +12,7 @@ from isolet.access.rules import Grant
 from isolet.api.kapso import execution_shapes as shapes
 from isolet.api.kapso.access import INVOKE, READ
 from isolet.api.kapso.shapes import body_of, envelope
+from isolet.api.kapso.workflow_shapes import plain
 from isolet.api.reply import Json, large
 from isolet.api.request import json_body
 from isolet.api.rows import Granted, GrantedProject, route
@@ -145,7 +146,7 @@ class ExecutionsDoor:
         newer = shapes.event_number("before", page.newer_than)
         found = await self.executions.events(
             execution.id,
-            event_type=request.query_params.get("event_type") or None,
+            event_type=plain(request.query_params, "event_type"),
             before=shapes.event_number("after", page.older_than),
             after=newer,
             newest_first=newer is None,

@@ -9,6 +9,7 @@ from isolet.api.kapso.shapes import envelope
 from isolet.clock import iso, parse_iso
 from isolet.database.workflows import WorkflowFilter
 from isolet.domain.flows.workflows import Trigger, TriggerType, Workflow, WorkflowStatus
+from isolet.domain.functions import is_storable
 from isolet.errors import InvalidInput
 
 _MEMBERS = (
@@ -39,10 +40,18 @@ def workflow_filter(query: Mapping[str, str]) -> WorkflowFilter:
         raise InvalidInput(f"status must be one of {', '.join(WorkflowStatus)}")
     return WorkflowFilter(
         status=None if status is None else WorkflowStatus(status),
-        name_contains=query.get("name_contains"),
+        name_contains=plain(query, "name_contains"),
         created_after_ms=moment(query, "created_after"),
         created_before_ms=moment(query, "created_before"),
     )
+
+
+def plain(query: Mapping[str, str], name: str) -> str | None:
+    """A text of the query; None for none. Raises InvalidInput for what no database looks for."""
+    text = query.get(name) or None
+    if text is not None and not is_storable(text):
+        raise InvalidInput(f"{name} holds characters that cannot be stored")
+    return text
 
 
 def moment(query: Mapping[str, str], name: str) -> int | None:
