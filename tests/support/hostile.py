@@ -205,6 +205,27 @@ def many_waiters(home: Project) -> Round:
     return act
 
 
+def endless_checks(home: Project) -> Round:
+    """Arguments of a tool whose small schema asks for 2^60 checks."""
+    pairs = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
+    schema = {"$ref": "#/$defs/d0", "$defs": {**pairs, "d60": {"type": "object"}}}
+    sent = {"code": _ECHO, "tool": {"input_schema": schema}}
+    made = home.client.put(f"/isolet/v1/projects/{home.slug}/functions/endless?wait=60", json=sent)
+    assert made.status_code == 201, made.text
+
+    def act() -> None:
+        began = time.monotonic()
+
+        def call(_: int) -> None:
+            while time.monotonic() - began < _ROUND_S:
+                home.client.post(f"/isolet/v1/projects/{home.slug}/tools/endless/call", json={"arguments": {}})
+
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(call, range(20)))
+
+    return act
+
+
 def broken_texts(home: Project) -> Round:
     """Errors that no database takes as they are, from asynchronous calls."""
     altair = Altair(home.client, home.slug)
@@ -231,6 +252,7 @@ EXPERIMENTS: Mapping[str, Callable[[Project], Round]] = {
     "a restore of 3 GiB of nothing": sparse_restore,
     "a queue of large bodies": large_queue,
     "500 callers that wait": many_waiters,
+    "arguments of a tool that take for ever to check": endless_checks,
     "errors that are no text": broken_texts,
 }
 

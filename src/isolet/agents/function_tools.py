@@ -9,9 +9,9 @@ from typing import Any
 
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
-from isolet.domain.json_schemas import check_value
 from isolet.errors import ExecutionError
 from isolet.flows.functions import FunctionCalls
+from isolet.functions.tool_checks import ToolChecks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +21,12 @@ class FunctionTool:
     offered: Offered
     settings: Mapping[str, Any]
     calls: FunctionCalls
+    checks: ToolChecks
     kind: str = "function"
 
     async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
-        await asyncio.to_thread(check_value, self.offered.schema, arguments)
         step = turn.step
+        await self.checks.arguments(step.execution.project_id, self.offered.schema, arguments)
         body = {**step.payload(turn.variables), "input": arguments}
         try:
             reply = await self.calls.call(step, self.settings, body)

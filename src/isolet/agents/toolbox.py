@@ -23,6 +23,7 @@ from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import FunctionCalls
 from isolet.flows.performers.events import Emit
 from isolet.flows.performers.webhook import address_of, headers_of
+from isolet.functions.tool_checks import ToolChecks
 from isolet.runtime.outgoing import Requests
 
 TOOLS_TOGETHER_MAX = 128
@@ -45,6 +46,7 @@ class KnowledgeTool:
 class Toolboxes:
     calls: FunctionCalls
     requests: Requests
+    checks: ToolChecks
     emit: Emit
 
     @asynccontextmanager
@@ -72,6 +74,7 @@ class Toolboxes:
                 offered=_offered(tool, tool.get("input_schema") or ANY_OBJECT),
                 settings=tool,
                 calls=self.calls,
+                checks=self.checks,
             )
             for tool in _list(config, "flow_agent_function_tools")
         ]
@@ -82,6 +85,7 @@ class Toolboxes:
                 offered=_offered(tool, schema_of(tool)),
                 settings=tool,
                 requests=self.requests,
+                checks=self.checks,
             )
             for tool in _list(config, "flow_agent_webhooks")
         ]

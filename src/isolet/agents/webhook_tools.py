@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
 from isolet.domain.flows.templates import as_text, is_found, look_up
-from isolet.domain.json_schemas import ANY_OBJECT, check_value
+from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.errors import InvalidInput
 from isolet.flows.functions import STEP_KEY_HEADER
 from isolet.flows.performers.webhook import address_of, headers_of
+from isolet.functions.tool_checks import ToolChecks
 from isolet.runtime.outgoing import Outgoing, Requests
 
 # What stands for text that a model writes.
@@ -39,11 +40,13 @@ class WebhookTool:
     offered: Offered
     settings: Mapping[str, Any]
     requests: Requests
+    checks: ToolChecks
     kind: str = "webhook"
 
     async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
-        request = await asyncio.to_thread(self._request, turn, arguments)
         project_id = turn.step.execution.project_id
+        await self.checks.arguments(project_id, self.offered.schema, arguments)
+        request = await asyncio.to_thread(self._request, turn, arguments)
         reply = await self.requests.send(project_id, request, timeout_s=TIMEOUT_S, max_bytes=REPLY_MAX_BYTES)
         is_error = not 200 <= reply.status < 300
         value = await asyncio.to_thread(_value, reply.body)
@@ -53,7 +56,6 @@ class WebhookTool:
 
     def _request(self, turn: Turn, arguments: Mapping[str, Any]) -> Outgoing:
         """Raises InvalidInput."""
-        check_value(self.offered.schema, arguments)
         rendering = turn.rendering()
         url = rendering.text(str(self.settings["url"]))
         method = str(self.settings.get("http_method") or self.settings.get("method") or "POST").upper()

@@ -65,7 +65,7 @@ def _agent(core: Core, runs: FlowRuns, emit: Emit, channel: Callable[[ProjectId]
     from isolet.agents.toolbox import Toolboxes  # noqa: PLC0415
 
     requests = Requests(core.runtime.egresses)
-    toolboxes = Toolboxes(calls=runs.calls, requests=requests, emit=emit)
+    toolboxes = Toolboxes(calls=runs.calls, requests=requests, checks=core.functions.checks, emit=emit)
     sends = SendNode(requests=requests, channel=channel, keys=core.jobs.webhook_secrets.keys)
     return AgentPerformer(chat=_chat(core), toolboxes=toolboxes, tell=sends.say)
 

@@ -19,6 +19,7 @@ from isolet.functions.publisher import Publisher
 from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
+from isolet.functions.tool_checks import ToolChecks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +31,14 @@ class FunctionServices:
     publisher: Publisher
     releases: Releases
     named: NamedFunctions
+    checks: ToolChecks
 
 
 def open_functions(host: Host, persistence: Persistence, registry: Registry, runtime: Runtime) -> FunctionServices:
     database, vault, pool, clock = persistence.database, persistence.vault, runtime.pool, host.clock
     releases = Releases(database, vault, context_of=partial(context_of, api_url=host.url))
     settling = PendingChanges()
+    checks = ToolChecks()
     service = Functions(
         database=database,
         pool=pool,
@@ -45,6 +48,7 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         vault=vault,
         most=lambda project_id: registry.routes.limits_of(project_id).functions,
         hosts=registry.hosts,
+        checks=checks,
     )
     compiler = Compiler(host.toolchain.esbuild, wrap=host.sandbox.tool)
     deployer = Deployer(
@@ -75,4 +79,5 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         publisher=publisher,
         releases=releases,
         named=NamedFunctions(functions=service, deployer=deployer, environments=environments),
+        checks=checks,
     )

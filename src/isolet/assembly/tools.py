@@ -15,7 +15,7 @@ def open_tools(core: Core) -> Feature:
     settings = core.host.settings
     names = {host_of(settings.public_url), settings.host.lower()}
     hosts = OwnHosts(names=frozenset(name for name in names if name))
-    tools = Tools(routes=core.registry.routes, invoker=core.invoker)
+    tools = Tools(routes=core.registry.routes, invoker=core.invoker, checks=core.functions.checks)
 
     def doors() -> Sequence[object]:
         from isolet.api.native.tools import ToolsDoor  # noqa: PLC0415

@@ -24,7 +24,7 @@ from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import release_of
-from isolet.functions.tool_schemas import check_tool_schema
+from isolet.functions.tool_checks import ToolChecks
 from isolet.functions.vault import Vault
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.listeners import Listeners
@@ -49,8 +49,10 @@ class Functions:
         vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
         hosts: HostNames | None = None,
+        checks: ToolChecks | None = None,
     ) -> None:
         """`most` tells how many functions a project may have; `hosts` which names a function may claim."""
+        self._checks = checks or ToolChecks()
         self._hosts = hosts or HostNames()
         self._most = most
         self._settling = settling
@@ -90,7 +92,7 @@ class Functions:
             created_at_ms=now,
             updated_at_ms=now,
         )
-        await check_tool_schema(values)
+        await self._checks.schemas(project_id, values)
         values = await private_settings.seal(self._vault, empty, values)
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
@@ -195,8 +197,8 @@ class Functions:
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
             raise InvalidInput("lock_version must be a whole number")
 
-        await check_tool_schema(changes)
         before = await self._database.read(stored.get_function, FunctionId(function_id))
+        await self._checks.schemas(before.project_id, changes)
         sealed = await private_settings.seal(self._vault, before, changes)
 
         def modify(before: Function) -> Function:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isolet.domain.invocations import Door
-from isolet.domain.json_schemas import check_value
 from isolet.domain.tools import RESULT_MAX_BYTES, Tool, ToolResult, ToolSettings, call_body, is_tool_name
 from isolet.errors import ExecutionError, NotFound
+from isolet.functions.tool_checks import ToolChecks
 from isolet.ids import ProjectId
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.request import CallRequest
@@ -24,7 +24,8 @@ _SMALL_BYTES = 65_536
 class Tools:
     """In memory, from the route table."""
 
-    def __init__(self, *, routes: Routes, invoker: Invoker) -> None:
+    def __init__(self, *, routes: Routes, invoker: Invoker, checks: ToolChecks) -> None:
+        self._checks = checks
         self._routes = routes
         self._invoker = invoker
 
@@ -52,7 +53,8 @@ class Tools:
         """
         route, settings = self._route(project_id, name)
         self._invoker.admit(route)
-        body = await asyncio.to_thread(_body, settings, arguments)
+        await self._checks.arguments(project_id, settings.input_schema, arguments)
+        body = await asyncio.to_thread(_body, arguments)
         target = f"/tools/{route.slug}"
         request = CallRequest(
             door=Door.NATIVE, method=b"POST", target=target.encode(), path=target, headers=_HEADERS, body=body
@@ -84,8 +86,7 @@ class Tools:
         )
 
 
-def _body(settings: ToolSettings, arguments: Mapping[str, Any]) -> bytes:
-    check_value(settings.input_schema, arguments)
+def _body(arguments: Mapping[str, Any]) -> bytes:
     return json.dumps(call_body(arguments), separators=(",", ":")).encode()
 
 

@@ -25,6 +25,7 @@ from isolet.domain.projects import Project
 from isolet.flows.functions import FunctionCalls
 from isolet.flows.performer import Failed, Handoff, Next, StepContext, StepResult, Wait
 from isolet.functions.releases import release_of
+from isolet.functions.tool_checks import ToolChecks
 from isolet.ids import FunctionId, ProjectId, new_id
 from isolet.observe.recorder import Recorder
 from isolet.routing.routes import Route, Routes
@@ -111,6 +112,7 @@ async def bench(runtime: Runtime, database: Database, lines: Lines) -> AsyncIter
             toolboxes = Toolboxes(
                 calls=FunctionCalls(routes=routes, invoker=harness.invoker, find=find),
                 requests=requests,
+                checks=ToolChecks(),
                 emit=emit,
             )
             chat = Chat(model_of=model_of, requests=requests, clock=SystemClock())
