@@ -252,9 +252,22 @@ def faults_of(graph: Graph, *, further: Mapping[str, Iterable[str]] | None = Non
         faults.append(f"node {graph.start.id}: the start has no edge with the label next")
     for node in graph.nodes:
         faults += _faults_of_edges(graph, node)
+    faults += _lost_targets(graph, further or {})
     reached = _reached(graph, further or {})
     faults += [f"node {node.id}: no path leads to it from the start" for node in graph.nodes if node.id not in reached]
     return faults
+
+
+def _lost_targets(graph: Graph, further: Mapping[str, Iterable[str]]) -> list[str]:
+    """Of nodes that are gone, what led from them is as well."""
+    known = {node.id for node in graph.nodes}
+    return [
+        f"node {node_id}: its policy leads to {target}, which is not there"
+        for node_id, targets in further.items()
+        if node_id in known
+        for target in targets
+        if target not in known
+    ]
 
 
 def _faults_of_edges(graph: Graph, node: Node) -> list[str]:

@@ -250,3 +250,5 @@ def test_a_policy_may_lead_to_a_node() -> None:
     graph = _read(definition)
     assert faults_of(graph) == ["node rescue: no path leads to it from the start"]
     assert faults_of(graph, further={"hi": ["rescue"]}) == []
+    lost = faults_of(graph, further={"hi": ["rescue", "gone"], "long_gone": ["gone"]})
+    assert lost == ["node hi: its policy leads to gone, which is not there"]
