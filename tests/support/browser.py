@@ -6,6 +6,7 @@ and workers of one test are not there in another.
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -165,6 +166,27 @@ class Page:
         found = self._wire.send("Storage.getCookies", browserContextId=self._context)["cookies"]
         return {cookie["name"]: cookie["value"] for cookie in found}
 
+    def resize(self, width: int, height: int, *, scheme: str = "light") -> None:
+        """The size of the window, in CSS pixels, and whether the reader likes it `light` or `dark`."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self) -> bytes:
+        """A PNG of what is seen."""
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
+
+    def type(self, text: str) -> None:
+        """Into whatever has the focus, as if it were pasted."""
+        self.send("Input.insertText", text=text)
+
+    def press(self, key: str, code: str, number: int, *, ctrl: bool = False) -> None:
+        """A key; `number` is its code in Windows, by which browsers know it."""
+        known = {"key": key, "code": code, "windowsVirtualKeyCode": number, "modifiers": 2 * ctrl}
+        for kind in ("rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, **known)
+
     def set_cookie(self, url: str, name: str, value: str, **more: Any) -> None:
         self.send("Network.setCookie", url=url, name=name, value=value, **more)
 
@@ -201,6 +223,8 @@ class _Wire:
         for one in self._events:
             if one.get("sessionId") == session and one["method"] == "Log.entryAdded":
                 found.append(str(one["params"]["entry"]["text"]))
+            elif one.get("sessionId") == session and one["method"] == "Runtime.consoleAPICalled":
+                found.append(str([argument.get("value") for argument in one["params"]["args"]]))
             elif one.get("sessionId") == session and one["method"] == "Runtime.exceptionThrown":
                 found.append(str(one["params"]["exceptionDetails"]))
         return found

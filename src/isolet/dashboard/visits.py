@@ -54,6 +54,9 @@ class Visit:
 
     async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page, made in a thread: a tenant chooses how much is on it."""
+        if "hx-request" in self.request.headers:
+            # The part of a page that says what is wrong; a browser would write another status into its console.
+            status = 200
         nonce = self.rendering.nonce(self.request) if context.pop("with_nonce", False) else None
         known = {"visit": self, "nonce": nonce, "error": None, "done": self.query.get("done")}
         text = await asyncio.to_thread(self.rendering.text, template, {**known, **context})

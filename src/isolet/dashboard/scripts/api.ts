@@ -15,10 +15,11 @@ export async function send(token: string, method: string, path: string, body?: u
     signal: options.signal,
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  if (reply.ok) return reply;
+  const status = Number(reply.headers.get("x-api-status") ?? reply.status);
+  if (status < 400) return reply;
   const told = await reply.json().catch(() => ({}));
   const error = told.error ?? {};
-  throw new Refused(reply.status, error.code ?? "", error.message ?? `The server answered ${reply.status}`, error.details);
+  throw new Refused(status, error.code ?? "", error.message ?? `The server answered ${status}`, error.details);
 }
 
 // Reads server-sent events from a reply as they come.

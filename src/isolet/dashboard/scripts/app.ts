@@ -3,3 +3,4 @@ import "htmx.org";
 import "./confirm";
 import "./live-log";
 import "./copy-text";
+import "./tabs";

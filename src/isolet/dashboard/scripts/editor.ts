@@ -13,6 +13,7 @@ import { Refused, send } from "./api";
 import { type Binding, completeEnv } from "./completion";
 import { drop, type Files, find, keep } from "./drafts";
 import { theme } from "./highlighting";
+import { replaceSelections } from "./typing";
 
 interface DeployError {
   message: string;
@@ -120,7 +121,7 @@ class CodeEditor extends HTMLElement {
       doc: text,
       extensions: [
         EditorView.cspNonce.of(this.dataset.nonce!),
-        EditorView.contentAttributes.of({ "aria-label": `Code of ${path}` }),
+        EditorView.contentAttributes.of({ "aria-label": `Code of ${path}`, tabindex: "0" }),
         EditorState.readOnly.of(!editable || !this.#mayChange),
         lineNumbers(),
         foldGutter(),
@@ -137,6 +138,7 @@ class CodeEditor extends HTMLElement {
         javascriptLanguage.data.of({ autocomplete: complete }),
         typescriptLanguage.data.of({ autocomplete: complete }),
         theme,
+        replaceSelections,
         this.#compared ? unifiedMergeView({ original: typeof original === "string" ? original : "", mergeControls: false }) : [],
         keymap.of([
           { key: "Mod-s", run: () => (void this.#save(), true) },

@@ -1,0 +1,177 @@
+"""Calls a function from its page: any method, path, headers and body, or as a tool. Its answer is shown as text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from isolet.client.errors import Refused
+from isolet.contract.functions import FunctionReply
+from isolet.contract.tools import ToolCall
+from isolet.dashboard.function_pages import function_of, render
+from isolet.dashboard.in_process import Answer, Headers
+from isolet.dashboard.sections import Section
+from isolet.dashboard.visits import Visit
+from isolet.errors import InvalidInput
+
+section = Section(
+    "",
+    "functions/{function_id}/try",
+    api="POST /platform/v1/functions/{function_id}/invoke, or any method on /f/{slug}/{name}",
+    under="Functions",
+)
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+_SHOWN_BYTES = 256 * 1024
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\x80-\xff\t]*)")
+# They belong to the request that is made here, and to the key of the session.
+_OURS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "x-api-key", "authorization", "upgrade"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    method: str
+    path: str
+    headers: str
+    body: str
+
+
+@section.get("")
+async def show(visit: Visit) -> Response:
+    function = await function_of(visit)
+    return await _show(visit, function, Asked(method="POST", path="/", headers="", body='{"name": "world"}'))
+
+
+async def _show(visit: Visit, function: FunctionReply, asked: Asked, **more: Any) -> Response:
+    context = {"result": None, "tool_result": None, "tool_arguments": "{}", **more}
+    curl = _curl(visit, function, asked)
+    return await render(
+        visit, "Try it", "function_try.html", function, asked=asked, methods=METHODS, curl=curl, **context
+    )
+
+
+@section.post("")
+async def call(visit: Visit, form: Mapping[str, str]) -> Response:
+    function = await function_of(visit)
+    method = form.get("method", "POST")
+    asked = Asked(
+        method=method if method in METHODS else "POST",
+        path=form.get("path", "/").strip() or "/",
+        headers=form.get("headers", ""),
+        body=form.get("body", ""),
+    )
+    try:
+        target, headers = _target(visit, function, asked), _headers(asked.headers)
+    except InvalidInput as exc:
+        return await _show(visit, function, asked, status=400, error=exc.message)
+    content = b"" if asked.method in ("GET", "HEAD") else asked.body.encode("utf-8", "surrogatepass")
+    began = time.perf_counter()
+    method = asked.method if _by_address(function) else "POST"
+    answer = await visit.api.send(method, target, headers, content, most=_SHOWN_BYTES)
+    took_ms = (time.perf_counter() - began) * 1000
+    return await _show(visit, function, asked, result=await _result(visit, answer, took_ms))
+
+
+@section.post("/tool")
+async def call_tool(visit: Visit, form: Mapping[str, str]) -> Response:
+    function = await function_of(visit)
+    asked = Asked(method="POST", path="/", headers="", body="{}")
+    text = form.get("arguments", "{}")
+    try:
+        arguments = json.loads(text)
+        if not isinstance(arguments, dict):
+            raise ValueError
+        found = await visit.api.tools.call(visit.slug, form.get("tool", ""), ToolCall(arguments=arguments))
+    except (ValueError, RecursionError):
+        error = "The arguments must be a JSON object"
+        return await _show(visit, function, asked, status=400, error=error, tool_arguments=text)
+    except Refused as exc:
+        return await _show(visit, function, asked, status=exc.status, error=exc.text, tool_arguments=text)
+    return await _show(visit, function, asked, tool_result=found, tool_arguments=text)
+
+
+def _by_address(function: FunctionReply) -> bool:
+    return function.access != "none"
+
+
+def _target(visit: Visit, function: FunctionReply, asked: Asked) -> str:
+    """Raises InvalidInput for a path that no request line has."""
+    if not _by_address(function):
+        return f"/platform/v1/functions/{function.id}/invoke"
+    path = asked.path if asked.path.startswith("/") else "/" + asked.path
+    encoded = quote(path.partition("#")[0], safe="/?&=%:@!$'()*+,;~-._[]", errors="surrogatepass")
+    return f"/f/{quote(visit.slug, safe='')}/{quote(function.slug, safe='')}{encoded}"
+
+
+def _headers(text: str) -> Headers:
+    """One a line. Raises InvalidInput."""
+    found = []
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        parts = _HEADER.fullmatch(line)
+        if parts is None:
+            raise InvalidInput(f"{line[:100]!r} is no header; write it as Name: value")
+        if parts[1].lower() not in _OURS:
+            found.append((parts[1].lower().encode(), parts[2].encode("latin-1")))
+    if not any(name == b"content-type" for name, _ in found):
+        found.append((b"content-type", b"application/json"))
+    return found
+
+
+async def _result(visit: Visit, answer: Answer, took_ms: float) -> dict[str, Any]:
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
+    invocation_id = next((value for name, value in headers if name == "x-invocation-id"), None)
+    record = None
+    if invocation_id is not None:
+        try:
+            record = await visit.api.invocations.get(invocation_id)
+        except Refused:
+            record = None
+    body, encoding = _text(bytes(answer.body))
+    return {
+        "status": answer.status,
+        "headers": headers,
+        "body": body,
+        "encoding": encoding,
+        "size_bytes": answer.size_bytes,
+        "truncated": answer.truncated,
+        "took_ms": took_ms,
+        "invocation_id": invocation_id,
+        "console": record.console if record is not None else [],
+        "error": record.error if record is not None else None,
+        "stack": record.stack if record is not None else None,
+    }
+
+
+def _text(body: bytes) -> tuple[str, str]:
+    try:
+        return body.decode(), "text"
+    except UnicodeDecodeError as exc:
+        # Cut in the middle of a character.
+        if exc.start >= len(body) - 3:
+            return body[: exc.start].decode(), "text"
+        return base64.b64encode(body).decode(), "base64"
+
+
+def _curl(visit: Visit, function: FunctionReply, asked: Asked) -> str:
+    try:
+        target = _target(visit, function, asked)
+        headers = _headers(asked.headers)
+    except InvalidInput:
+        return ""
+    parts = ["curl", "-X", asked.method, visit.api_url + target, "-H", "X-API-Key: $ISOLET_API_KEY"]
+    for name, value in headers:
+        parts += ["-H", f"{name.decode()}: {value.decode('latin-1')}"]
+    if asked.body and asked.method not in ("GET", "HEAD"):
+        parts += ["-d", asked.body]
+    quoted = (shlex.quote(part) for part in parts)
+    return " ".join(part.replace("'X-API-Key: $ISOLET_API_KEY'", '"X-API-Key: $ISOLET_API_KEY"') for part in quoted)

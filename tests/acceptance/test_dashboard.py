@@ -1,0 +1,210 @@
+"""The dashboard in a real browser: a function from its first line to its roll-back, and pages for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.browser import Browser
+from tests.support.dashboard import Desk
+from tests.support.projects import Project
+from tests.support.server import Server
+
+BROKEN = "export default {\n  async fetch(request, env) {\n    const = 1;\n  },\n};\n"
+GOOD = """export default {
+  async fetch(request, env) {
+    console.log("asked for", new URL(request.url).pathname);
+    return Response.json({ said: "hello", secret: env.TOKEN ?? null });
+  },
+  async scheduled() {
+    console.log("the clock struck");
+  },
+};
+"""
+TABS = ("code", "try", "invocations", "logs", "metrics", "secrets", "triggers", "versions", "settings")
+
+
+@pytest.fixture
+def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
+    """Signed in with an admin key of a project of its own."""
+    with browser.page() as page:
+        desk = Desk(page=page, server=server, slug=home.slug)
+        desk.sign_in(home.key())
+        yield desk
+
+
+def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Project) -> None:
+    page = desk.page
+    desk.see("No functions yet")
+    desk.press("Write a function")
+    desk.see("New function")
+    desk.fill("Name", "greeter")
+    desk.press("Create and deploy")
+    desk.see("The function was created and deployed.")
+    function_id = page.run("location.pathname.split('/')[5]")
+
+    # A mistake is marked in its line, and what is live stays.
+    desk.write(BROKEN)
+    page.wait_for("document.querySelector('code-editor .state')?.textContent === 'Not saved'", "it says so")
+    assert page.run("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is False
+    desk.press("Deploy")
+    page.wait_for("Boolean(document.querySelector('.cm-lintRange-error'))", "the mistake is marked")
+    marked = "[...document.querySelectorAll('.cm-line')].findIndex((one) => one.querySelector('.cm-lintRange-error'))"
+    assert page.run(marked) == 2
+    assert "(index.js, line 3)" in page.run("document.querySelector('[role=alert]').textContent")
+    assert home.client.get(f"/isolet/v1/functions/{function_id}").json()["version"] == 1
+    desk.open("functions", function_id, "code")
+    desk.see("The last deploy failed")
+    page.wait_for(f"{marked} === 2", "it is marked when the page is opened again")
+
+    # An unsaved text is there again.
+    desk.write(GOOD)
+    assert page.run("Boolean(localStorage.getItem('isolet.draft.' + location.pathname.split('/')[5]))")
+    page.run("void document.querySelector('code-editor').disconnectedCallback()")
+    desk.open("functions", function_id, "code")
+    desk.see("was restored")
+    desk.see("the clock struck")
+    desk.press("Deploy")
+    desk.see("Version 2 is live.")
+    assert page.run("localStorage.length") == 0
+    desk.press("Compare with live")
+    desk.see("Stop comparing")
+
+    desk.press("Try it")
+    desk.see("Path and query")
+    desk.fill("Path and query", "/some/where?x=1")
+    desk.press("Send")
+    desk.see('"secret":null')
+    desk.see("asked for /some/where")
+
+    desk.press("Secrets")
+    desk.see("No secrets yet.")
+    desk.page.run("void (document.getElementById('secret-name').value = 'TOKEN')")
+    desk.page.run("void (document.getElementById('secret-value').value = 'from-the-vault')")
+    desk.press("Save secret")
+    desk.see("The changes were saved.")
+    assert "from-the-vault" not in page.run("document.documentElement.outerHTML")
+
+    desk.press("Logs")
+    page.wait_for("document.querySelector('live-log .state')?.textContent === 'Live'", "the log is live")
+    reply = home.client.get(f"/f/{home.slug}/greeter/while-watched")
+    assert reply.json() == {"said": "hello", "secret": "from-the-vault"}
+    desk.see("asked for /while-watched")
+
+    desk.press("Triggers")
+    desk.see("No schedules yet")
+    desk.page.run("void (document.getElementById('schedule-name').value = 'nightly')")
+    desk.fill("Cron expression", "0 3 * * *")
+    desk.press("Add schedule")
+    desk.see("nightly")
+    desk.press("Run now")
+    desk.see("The schedule runs now.")
+    desk.press("Pause")
+    desk.see("paused")
+
+    address = desk.address("functions", function_id, "invocations") + "?kind=cron"
+    page.wait_for(
+        f"fetch({address!r}).then((reply) => reply.text()).then((text) => text.includes('succeeded</span>'))",
+        "the schedule has run",
+    )
+    page.open(address)
+    page.run("void document.querySelector('tbody th a').click()")
+    desk.see("the clock struck")
+
+    desk.press("Versions")
+    desk.see("live")
+    desk.press("Roll back")
+    desk.see("The earlier version is live again.")
+    assert home.client.get(f"/isolet/v1/functions/{function_id}").json()["version"] == 1
+    desk.press("Compare")
+    desk.see("From version 2 to version 1")
+
+    desk.press("Sign out")
+    page.wait_for("location.pathname === '/dashboard/login'", "signed out")
+    assert page.errors == []
+    assert "isolet_session" not in page.cookies()
+
+
+def _function(home: Project, name: str, code: str, **more: object) -> str:
+    made = home.client.post(
+        f"/isolet/v1/projects/{home.slug}/functions", params={"wait": 60}, json={"name": name, "code": code, **more}
+    )
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
+    function_id = _function(home, "shown", GOOD, variables={"REGION": "eu"})
+    home.client.get(f"/f/{home.slug}/shown/a")
+    v1 = f"/isolet/v1/functions/{function_id}"
+    assert home.client.put(f"{v1}/secrets/TOKEN", json={"value": "x"}).status_code == 200
+    assert home.client.post(f"{v1}/schedules", json={"cron": "0 3 * * *", "name": "nightly"}).status_code == 201
+    assert home.client.post(f"{v1}/deploy", params={"wait": 60}).status_code == 200
+    called = home.client.get("/isolet/v1/invocations").json()["data"][0]["id"]
+    schedule = home.client.get(f"{v1}/schedules").json()["data"][0]["id"]
+    of_function = ("functions", function_id)
+    pages = [
+        ("functions",),
+        ("functions", "new"),
+        *((*of_function, tab) for tab in TABS),
+        (*of_function, "invocations", called),
+        (*of_function, "triggers", schedule),
+        (*of_function, "versions", "1"),
+        (*of_function, "nothing"),
+    ]
+    addresses = [desk.address(*parts) for parts in pages]
+    addresses += [f"{desk.server.pages_url}/dashboard/{path}" for path in ("projects", "sessions")]
+    for address in addresses:
+        for scheme, width in (("light", 1280), ("dark", 390)):
+            desk.page.resize(width, 800, scheme=scheme)
+            desk.page.open(address)
+            assert desk.axe() == [], (address, scheme)
+            assert desk.page.run("document.documentElement.scrollWidth <= innerWidth"), (address, width)
+            assert desk.page.run("document.querySelectorAll('h1').length") == 1, address
+    unexpected = [one for one in desk.page.errors if "404" not in one]
+    assert unexpected == []
+
+
+# A text for every field: whatever a page does with it, its script must not run.
+HOSTILE = "</script><img src=x onerror=\"document.documentElement.dataset.hacked='yes'\">{{7*7}}'\"`<b>"
+
+
+def test_what_functions_and_callers_say_is_shown_as_text(desk: Desk, home: Project) -> None:
+    code = f"""const said = {HOSTILE!r};
+    export default {{ async fetch(request) {{
+      console.error(said, new Error(said));
+      if (request.method === "PUT") throw new Error(said);
+      return new Response(said, {{ status: 299, headers: {{ "content-type": "text/html", "x-said": said }} }});
+    }} }}"""
+    function_id = _function(home, HOSTILE, code, description=HOSTILE, variables={"HOSTILE": HOSTILE})
+    v1 = f"/isolet/v1/functions/{function_id}"
+    schedule = {"cron": "0 3 * * *", "name": HOSTILE, "payload": HOSTILE}
+    assert home.client.post(f"{v1}/schedules", json=schedule).status_code in (201, 400)
+    paused = home.client.post(f"{v1}/schedules", json={**schedule, "name": "paused"}).json()["id"]
+    assert home.client.post(f"/isolet/v1/schedules/{paused}/pause", json={"reason": HOSTILE}).status_code == 200
+    slug = home.client.get(v1).json()["slug"]
+    for method in ("PUT", "POST"):
+        address = f"/f/{home.slug}/{slug}/<img src=x onerror=alert(1)>"
+        home.client.request(method, address, content=HOSTILE, headers={"X-Said": HOSTILE}, params={"q": HOSTILE})
+    calls = [one["id"] for one in home.client.get("/isolet/v1/invocations").json()["data"]]
+    assert len(calls) == 2
+    page = desk.page
+    pages = [("functions",), *(("functions", function_id, tab) for tab in TABS)]
+    pages += [("functions", function_id, "invocations", call) for call in calls]
+    pages += [("functions", function_id, "triggers", paused)]
+    for parts in pages:
+        desk.open(*parts)
+        if parts[-1] == "try":
+            desk.press("Send")
+            desk.see("299")
+        if parts[-1] == "logs":
+            page.wait_for("document.querySelector('live-log .state')?.textContent === 'Live'", "the log is live")
+            home.client.put(f"/f/{home.slug}/{slug}/", content=HOSTILE)
+            desk.see("7*7")
+        desk.see(HOSTILE[:40])
+        assert page.run("document.documentElement.dataset.hacked ?? null") is None, parts
+        assert page.run("document.querySelectorAll('main b, main img[src=x]').length") == 0, parts
+    page.open(desk.address("functions") + "?q=%3Cimg%20src%3Dx%3E&done=%3Cb%3E")
+    desk.see("<img src=x>")
+    assert page.errors == []

@@ -1,0 +1,74 @@
+"""The dashboard in a real browser, as somebody uses it who sees labels and buttons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.browser import Page
+from tests.support.server import Server
+
+_AXE = (Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js").read_text()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    page: Page
+    server: Server
+    slug: str
+
+    def sign_in(self, key: str) -> None:
+        self.page.open(f"{self.server.pages_url}/dashboard/login")
+        # What asks first is answered with yes.
+        self.page.send("Page.addScriptToEvaluateOnNewDocument", source="window.confirm = () => true")
+        self.fill("API key", key)
+        self.press("Sign in")
+        self.see("Functions")
+
+    def open(self, *parts: str) -> None:
+        """A page of the project."""
+        self.page.open(self.address(*parts))
+
+    def address(self, *parts: str) -> str:
+        return "/".join((self.server.pages_url, "dashboard/projects", self.slug, *parts))
+
+    def see(self, text: str) -> None:
+        """Wait until a reader sees it."""
+        self.page.wait_for(f"document.body?.innerText.includes({json.dumps(text)})", f"{text!r} is seen")
+
+    def fill(self, label: str, value: str) -> None:
+        """The field with this label."""
+        self.page.run(
+            f"""(() => {{
+              const label = [...document.querySelectorAll("label")]
+                .find((one) => one.textContent.trim() === {json.dumps(label)});
+              const field = label.control;
+              field.focus();
+              field.value = {json.dumps(value)};
+              field.dispatchEvent(new Event("input", {{ bubbles: true }}));
+            }})()"""
+        )
+
+    def press(self, name: str, within: str = "body") -> None:
+        """The button or link with this text."""
+        found = f"""[...document.querySelectorAll({json.dumps(within)} + " :is(button, a, summary)")]
+          .find((one) => one.textContent.trim() === {json.dumps(name)} && !one.disabled)"""
+        self.page.wait_for(f"Boolean({found})", f"there is {name!r}")
+        self.page.run(f"void {found}.click()")
+
+    def write(self, text: str) -> None:
+        """Code, in place of what the editor holds."""
+        self.page.wait_for("Boolean(document.querySelector('.cm-content'))", "the editor is there")
+        self.page.run("void document.querySelector('.cm-content').focus()")
+        self.page.press("a", "KeyA", 65, ctrl=True)
+        self.page.type(text)
+
+    def axe(self) -> list[str]:
+        """What keeps people out of the page as it is."""
+        found: Any = self.page.run(
+            _AXE + ";axe.run(document, { resultTypes: ['violations'] }).then((found) => JSON.stringify("
+            "found.violations.map((one) => [one.id, one.nodes.map((node) => node.html + node.failureSummary)])))"
+        )
+        return [str(one) for one in json.loads(found)]
