@@ -29,6 +29,7 @@ from isolet.settings import Settings
 
 _OF_WORKFLOW = "/workflows/{workflow_id}/executions"
 _ONE = "/workflow_executions/{execution_id}"
+# Who may start runs may look at those whose ids it knows.
 _LOOK = replace(INVOKE, also=READ.also)
 _EVENTS_MAX = 1_000
 _START_EXAMPLE = {"workflow_execution": {"phone_number": "+15550100", "variables": {"customer": "Ada"}}}
@@ -97,12 +98,12 @@ class ExecutionsDoor:
         data = {"message": "Workflow execution initiated", "workflow_id": workflow.id, **begun}
         return _started(burst, {"data": data})
 
-    @route("GET", _OF_WORKFLOW, _LOOK)
+    @route("GET", _OF_WORKFLOW, READ)
     async def list_executions(self, request: Request, grant: Granted, workflow_id: str) -> Response:
         workflow = await self.workflows.get(grant.principal.project_id, workflow_id)
         return await self._list(request, shapes.execution_filter(request.query_params, workflow_id=workflow.id))
 
-    @route("GET", "/workflow_executions", _LOOK)
+    @route("GET", "/workflow_executions", READ)
     async def list_of_project(self, request: Request, project: GrantedProject) -> Response:
         return await self._list(request, shapes.execution_filter(request.query_params, project_id=project.id))
 
