@@ -276,6 +276,22 @@ def test_functions_of_every_shape_start_runs(runs: Runs, project: Project) -> No
         assert error in told["error"]
 
 
+def test_runs_whose_functions_start_them_again_end(runs: Runs, project: Project) -> None:
+    again = """async function handler(request, env) {
+      const { execution_context } = await request.json();
+      await env.flows.start("again", { tracking_id: execution_context.system.tracking_id });
+      return Response.json({});
+    }"""
+    workflow = runs.line("Again", a_node("f", "function", function_id=Kapso(project.client).deployed(again, "again")))
+    runs.run(workflow)
+    path = f"/workflows/{workflow['id']}/executions"
+    failed = wait_until(lambda: runs("GET", path, params={"status": "failed"}), what="the last run")
+    assert failed is not None
+    message = runs("GET", f"/workflow_executions/{failed[0]['id']}")["error_details"]["message"]
+    assert "may start each other's runs 10 deep" in message
+    assert len(runs("GET", path)) == 11
+
+
 def test_a_run_of_another_project_is_not_reached(runs: Runs, calling_server: Server) -> None:
     workflow = runs.line("Own", a_node("set", "set_variable", variable_name="a", variable_value=1))
     with calling_server.client() as root, new_project(calling_server, root) as other:

@@ -12,6 +12,7 @@ from isolet.domain.flows.flow_jobs import FLOW
 from isolet.domain.flows.nodes import SENDS, NodeType
 from isolet.domain.flows.templates import as_text
 from isolet.domain.flows.workflows import Workflow
+from isolet.domain.origins import Origin
 from isolet.errors import NotFound, RequestError
 from isolet.flows.engine import Means, Performers, Runs
 from isolet.flows.functions import FunctionCalls
@@ -127,7 +128,7 @@ def _keep_runs(core: Core) -> None:
 def _starter(workflows: Workflows, executions: Executions) -> Service:
     """`ctx.flows.start`."""
 
-    async def start(project_id: ProjectId, asked: Any) -> dict[str, str]:
+    async def start(project_id: ProjectId, asked: Any, origin: Origin) -> dict[str, str]:
         if not isinstance(asked, Mapping) or not isinstance(asked.get("workflow"), str):
             raise RequestError("The id or the slug of a workflow is needed")
         try:
@@ -141,6 +142,7 @@ def _starter(workflows: Workflows, executions: Executions) -> Service:
             context=asked.get("context"),
             tracking_id=asked.get("tracking_id"),
             trigger="function",
+            start_depth=origin.run_depth + 1,
         )
         return {"id": execution.id, "tracking_id": execution.tracking_id}
 

@@ -11,6 +11,7 @@ from isolet.api.gateway import Finder
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.database import realtime as stored
+from isolet.domain.origins import Origin
 from isolet.errors import RequestError
 from isolet.ids import ProjectId
 from isolet.realtime.calls import EventCalls
@@ -63,7 +64,7 @@ def open_realtime(core: Core) -> Feature:
 def _publisher(realtime: Realtime) -> Service:
     """`ctx.realtime.publish`."""
 
-    async def publish(project_id: ProjectId, asked: Any) -> dict[str, int]:
+    async def publish(project_id: ProjectId, asked: Any, _: Origin) -> dict[str, int]:
         if not isinstance(asked, Mapping):
             raise RequestError("The message is no object")
         seq = await realtime.channels.publish(project_id, asked.get("channel"), asked.get("event"), asked.get("data"))

@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """`told` are the headers that tell of the client, `scheme` is what it used; `depth` counts the calls on the way."""
+    """`told` are the headers that tell of the client, `scheme` is what it used; `depth` counts the calls on the way.
+
+    `run_depth` counts the runs of workflows on the way that functions started.
+    """
 
     user_id: str | None = None
     depth: int = 0
     told: Sequence[tuple[bytes, bytes]] = ()
     scheme: str = "http"
+    run_depth: int = 0
 
     @property
     def address(self) -> str | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from isolet.domain.flows.run_variables import dump
-from isolet.domain.flows.runs import VARIABLES_MAX_BYTES
+from isolet.domain.flows.runs import START_DEPTH, VARIABLES_MAX_BYTES
 from isolet.domain.invocations import Door, Kind
+from isolet.domain.origins import Origin
 from isolet.errors import NotDeployed, NotFound
 from isolet.flows.activation import find_function
 from isolet.flows.performer import StepContext
@@ -64,6 +65,7 @@ class FunctionCalls:
             own=[(STEP_KEY_HEADER, step.step_key.encode())],
             body=await asyncio.to_thread(lambda: dump(body).encode()),
             invocation_id=invocation_id,
+            origin=Origin(run_depth=step.spaces.system.get(START_DEPTH, 0)),
         )
         step.invocation_id = invocation_id
         reply = await self._invoker.call(route, request)

@@ -20,7 +20,7 @@ from isolet.domain.flows.executions import Event, Execution, State, Step
 from isolet.domain.flows.flow_jobs import Resumed
 from isolet.domain.flows.graph import Graph
 from isolet.domain.flows.run_variables import check_variables
-from isolet.domain.flows.runs import VARIABLES_MAX_BYTES, RunStatus
+from isolet.domain.flows.runs import START_DEPTH, START_DEPTH_MAX, VARIABLES_MAX_BYTES, RunStatus
 from isolet.domain.flows.workflows import Workflow, WorkflowStatus
 from isolet.domain.jobs import Job
 from isolet.domain.json_bounds import bounded_json
@@ -70,13 +70,17 @@ class Executions:
         tracking_id: Any = None,
         metadata: Any = None,
         trigger: str = "api_call",
+        start_depth: int = 0,
     ) -> Execution:
-        """A run of a workflow that was read with its graph.
+        """A run of a workflow that was read with its graph. `start_depth` counts the runs on the way to it, each of
+        which a function of the one before started.
 
         Raises InvalidInput, also for a workflow that is not active; TooManyRequests, LimitReached.
         """
         if workflow.status is not WorkflowStatus.ACTIVE:
             raise InvalidInput(f"The workflow is not active (it is {workflow.status})")
+        if start_depth > START_DEPTH_MAX:
+            raise InvalidInput(f"Functions of runs may start each other's runs {START_DEPTH_MAX} deep")
         draft = await self.draft(
             workflow,
             Start(
@@ -86,6 +90,7 @@ class Executions:
                 tracking_id=tracking_id,
                 metadata=metadata,
                 trigger=trigger,
+                system={START_DEPTH: start_depth} if start_depth else {},
             ),
         )
         if draft.job is None:

@@ -41,8 +41,8 @@ _NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
 _LIMIT = "ctx.invoke loop limit exceeded"
 
 
-# Gets the project of the function that asks, and what it sent; its answer is JSON.
-Service: TypeAlias = Callable[[ProjectId, Any], Awaitable[Any]]
+# Gets the project of the function that asks, what it sent, and for whom its call runs. Its answer is JSON.
+Service: TypeAlias = Callable[[ProjectId, Any, Origin], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Loopback:
         try:
             source, origin = self._source(scope["headers"])
             if (service := self.services.get(scope["raw_path"])) is not None:
-                await self._serve(scope, receive, send, source.project_id, service)
+                await self._serve(scope, receive, send, source.project_id, origin, service)
                 return
             if origin.depth >= DEPTH_MAX:
                 raise Forbidden(_LIMIT)
@@ -89,13 +89,15 @@ class Loopback:
             raise Forbidden("ctx.invoke is for calls that run, and for what they left running")
         return route, origin
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, project_id: ProjectId, service: Service) -> None:
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, project_id: ProjectId, origin: Origin, service: Service
+    ) -> None:
         told = f"What is sent is larger than {SMALL_BYTES} bytes"
         with Body(scope, receive, limit=SMALL_BYTES, bodies=self.bodies, project_id=project_id, too_large=told) as body:
             payload = await body.read()
         if not isinstance(payload, bytes):
             raise TooLarge(told)
-        await send_json(send, 200, await service(project_id, parse_json(payload)))
+        await send_json(send, 200, await service(project_id, parse_json(payload), origin))
 
     def _request(
         self, scope: Scope, source: Route, origin: Origin, route: Route, payload: bytes | Spooled, body: Body

@@ -156,6 +156,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "steps": runs.STEPS_MAX,
             "steps_with_retries": executions.ROWS_MAX,
             "call_depth": runs.CALL_DEPTH_MAX,
+            "start_depth": runs.START_DEPTH_MAX,
             "events": executions.EVENTS_MAX,
             "event_bytes": executions.EVENT_MAX_BYTES,
             "events_bytes": executions.EVENTS_MAX_BYTES,

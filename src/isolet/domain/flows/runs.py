@@ -8,6 +8,9 @@ from isolet.errors import InvalidInput
 
 STEPS_MAX = 1_000
 CALL_DEPTH_MAX = 10
+# In the `system` of runs that functions start, and of those that they call.
+START_DEPTH = "start_depth"
+START_DEPTH_MAX = 10
 VARIABLES_MAX_BYTES = 1_048_576
 CONTEXT_MAX_BYTES = 262_144
 EVENTS_SHOWN = 10
