@@ -30,6 +30,7 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("PUT", f"{V1}/projects/{{slug}}/auth"): {"hs256_secret": "s" * 32},
     ("PATCH", f"{V1}/functions/{{function_id}}"): {"name": "stolen"},
     ("POST", f"{V1}/functions/{{function_id}}/rollback"): {"version": 1},
+    ("PUT", f"{V1}/projects/{{slug}}/model"): {"base_url": "https://stolen.example/v1", "model": "stolen"},
     ("POST", f"{V1}/projects/{{slug}}/database/query"): {"sql": "CREATE TABLE stolen (a)"},
     **{
         (method, base + path): body

@@ -52,7 +52,7 @@ def shop(server: Server, root: httpx.Client) -> Iterator[Project]:
             code=ECHO,
             tool={"description": "Says it \ud800 again", "mode": "read_write", "input_schema": SCHEMA},
         )
-        put(project.client, project.slug, "Früchte zählen", code=ECHO, tool={})
+        put(project.client, project.slug, "Früchte zählen", code=ECHO, description="Counts fruit", tool={})
         put(project.client, project.slug, "hidden", code=ECHO)
         yield project
 
@@ -80,7 +80,12 @@ def test_the_functions_that_say_so_are_tools(shop: Project) -> None:
             "read_only": False,
             "function_id": function["id"],
         },
-        {**found["data"][1], "name": "fruchte-zahlen", "description": "", "input_schema": {"type": "object"}},
+        {
+            **found["data"][1],
+            "name": "fruchte-zahlen",
+            "description": "Counts fruit",
+            "input_schema": {"type": "object"},
+        },
     ]
     first = listed(shop, "?limit=1")
     assert [one["name"] for one in first["data"]] == ["echo"]

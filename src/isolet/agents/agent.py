@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from isolet.agents.chat import Answered, Chat
-from isolet.agents.default_tools import WAITING, keep_answer
+from isolet.agents.default_tools import WAITING
 from isolet.agents.toolbox import Toolboxes, arguments_of
 from isolet.agents.turn import AgentTool, ToolOutcome, Turn
 from isolet.domain.chat import Asked, Message, Offered, ToolCall, Usage
@@ -116,14 +116,13 @@ class _Conversation:
         """Call tools in the order in which the model named them; what the first one that ends the turn says."""
         ended: StepResult | None = None
         for call in calls:
-            outcome = await self._call(call)
-            text = await asyncio.to_thread(outcome.text)
+            outcome, text = await self._call(call)
             await self._say({"role": "tool", "tool_call_id": call.id, "content": text})
             ended = ended or outcome.ends
         return ended
 
-    async def _call(self, call: ToolCall) -> ToolOutcome:
-        """What goes wrong is told to the model, which may do better."""
+    async def _call(self, call: ToolCall) -> tuple[ToolOutcome, str]:
+        """The outcome, and its text for the model. What goes wrong is told to it: it may do better."""
         began, tool = time.monotonic(), self._tools.get(call.name)
         try:
             if tool is None:
@@ -135,19 +134,20 @@ class _Conversation:
             raise
         except IsoletError as exc:
             outcome = ToolOutcome(value=exc.message, is_error=True)
+        text = await asyncio.to_thread(outcome.text)
         self._turn.step.event(
             "agent_tool_called",
             {
                 "tool": call.name,
                 "kind": "unknown" if tool is None else tool.kind,
                 "arguments": call.arguments[:_SHOWN_CHARS],
-                "result": outcome.text()[:_SHOWN_CHARS],
+                "result": text[:_SHOWN_CHARS],
                 "is_error": outcome.is_error,
                 "duration_ms": round((time.monotonic() - began) * 1000),
                 "invocation_id": outcome.invocation_id,
             },
         )
-        return outcome
+        return outcome, text
 
     async def _answered(self, text: str, *, refused: bool) -> StepResult | None:
         """A user in a conversation may reply; nobody else would."""
@@ -156,7 +156,7 @@ class _Conversation:
             await self._tell(self._turn.step, text, len(self._turn.messages))
         if self._turn.step.whatsapp_context is not None:
             return Wait(reason=WAITING, variables=self._turn.changed)
-        keep_answer(self._turn, text)
+        await asyncio.to_thread(self._turn.keep_answer, text)
         return Next(variables=self._turn.changed)
 
     async def _say(self, message: Message) -> None:

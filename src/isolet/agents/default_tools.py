@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,6 @@ from zoneinfo import ZoneInfo
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
 from isolet.domain.flows.nodes import WAIT_MAX_S, WAIT_MIN_S, check_event_name, check_properties
-from isolet.domain.flows.run_variables import assigned, check_variables
 from isolet.domain.flows.templates import is_found, look_up
 from isolet.domain.json_schemas import check_value
 from isolet.errors import InvalidInput
@@ -109,8 +109,7 @@ def _tool(
 
 
 async def _complete(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
-    summary = arguments.get("summary", "")
-    keep_answer(turn, summary)
+    await asyncio.to_thread(turn.keep_answer, arguments.get("summary", ""))
     return ToolOutcome(value="done", ends=Next(variables=turn.changed))
 
 
@@ -152,7 +151,7 @@ async def _now(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
 
 async def _save(turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
     name, value = arguments["name"], arguments["value"]
-    turn.variables = check_variables(assigned(turn.variables, name, value))
+    await asyncio.to_thread(turn.assign, name, value)
     turn.step.event("variables_set", {"name": name, "value": value, "source": "agent"})
     return ToolOutcome(value="saved")
 
@@ -168,10 +167,3 @@ async def _emit(emit: Emit, turn: Turn, arguments: Mapping[str, Any]) -> ToolOut
     await emit(turn.step, name, properties, None)
     turn.step.event("event_emitted", {"event_name": name, "properties": properties})
     return ToolOutcome(value="emitted")
-
-
-def keep_answer(turn: Turn, text: str) -> None:
-    """What the agent said at its end, where its node names a variable for it."""
-    name = turn.step.node.config.get("save_response_to")
-    if isinstance(name, str) and name:
-        turn.variables = check_variables(assigned(turn.variables, name, text))

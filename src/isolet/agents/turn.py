@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from isolet.domain.chat import Offered
-from isolet.domain.flows.run_variables import check_variables
+from isolet.domain.flows.run_variables import assigned, check_variables
 from isolet.domain.flows.templates import Rendering
 from isolet.flows.performer import StepContext, StepResult
 
@@ -29,8 +29,18 @@ class Turn:
         return None if self.variables is self.step.spaces.vars else self.variables
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Raises InvalidInput when they become too many."""
+        """For a thread: the variables may be large. Raises InvalidInput when they become too large."""
         self.variables = check_variables({**self.variables, **changes})
+
+    def assign(self, name: str, value: Any) -> None:
+        """The same for one, whose name may be a path."""
+        self.variables = check_variables(assigned(self.variables, name, value))
+
+    def keep_answer(self, text: str) -> None:
+        """The same for what the agent said at its end, where its node names a variable for it."""
+        name = self.step.node.config.get("save_response_to")
+        if isinstance(name, str) and name:
+            self.assign(name, text)
 
     def rendering(self) -> Rendering:
         """Templates with the variables as they are now. What points nowhere is told of with the step's others."""

@@ -45,12 +45,14 @@ class ToolResult:
     invocation_id: str | None = None
 
 
-def settings_of(agent: Mapping[str, Any] | None) -> ToolSettings | None:
-    """None for a function that is no tool. `agent` is as `domain.agents.check_agent` gives it."""
+def settings_of(agent: Mapping[str, Any] | None, description: str | None) -> ToolSettings | None:
+    """None for a function that is no tool. `agent` is as `domain.agents.check_agent` gives it; `description` is the
+    function's own, for a tool without one.
+    """
     if agent is None or not agent.get("agent_tool"):
         return None
     return ToolSettings(
-        description=agent.get("agent_tool_description"),
+        description=agent.get("agent_tool_description") or description,
         input_schema=agent.get("agent_tool_input_schema") or ANY_OBJECT,
         read_only=agent.get("agent_tool_mode", "read_only") == "read_only",
     )

@@ -82,7 +82,7 @@ def route_of(function: Function) -> Route:
         cors=function.cors,
         hosts=tuple(function.hosts or ()),
         event=socket_event(triggers_of(function)),
-        tool=settings_of(function.agent),
+        tool=settings_of(function.agent, function.description),
     )
 
 
