@@ -7,12 +7,9 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.kapso import Kapso
 from tests.support.postgres import Postgres
@@ -113,33 +110,42 @@ def test_a_server_that_is_killed_at_every_step_runs_a_flow_to_its_end(tmp_path: 
     assert killer.begun == [f"{run}:{name}:1" for name in names for _ in range(2)]
 
 
-@pytest.fixture
-def pair(tmp_path: Path, postgres: Postgres) -> Iterator[list[Server]]:
-    shared = {"master_key": base64.b64encode(bytes(32)).decode(), "egress_allow": "127.0.0.0/8"}
-    with postgres.temporary() as url, ExitStack() as stack:
-        started = [Server(tmp_path / name, database_url=url, **shared) for name in ("one", "two")]
-        yield [stack.enter_context(server) for server in started]
-
-
-def test_runs_of_two_servers_survive_the_death_of_one(pair: list[Server], receiver: Receiver) -> None:
-    names = ["a", "b", "c"]
+def test_runs_of_two_servers_survive_the_death_of_each(tmp_path: Path, postgres: Postgres, receiver: Receiver) -> None:
+    names = ["a", "b", "c", "d", "e"]
     receiver.answer = killer = Killer({})
-    begun = killer.begun
-    one, two = pair
-    with one.client() as client, two.client() as other:
-        api = WorkflowsApi(client)
-        function_id = Kapso(client).deployed(CODE.replace("URL", receiver.url))
-        line = a_line(*(a_node(name, "function", function_id=function_id) for name in names))
-        workflow = api.create("three steps", line, active=True)
-        sides = [api, WorkflowsApi(other)]
-        runs = [start(sides[number % 2], workflow) for number in range(12)]
-        wait_until(lambda: len(begun) > 6, what="the first steps")
-        one.kill()
-        for run in runs:
-            execution = ended(sides[1], run)
-            assert (execution["status"], execution["execution_context"]["vars"]) == ("ended", {"path": names})
+    with postgres.temporary() as url, ExitStack() as stack:
+        shared = {
+            "database_url": url,
+            "master_key": base64.b64encode(bytes(32)).decode(),
+            "egress_allow": "127.0.0.0/8",
+            "job_concurrency": 4,
+        }
+
+        def start_server(name: str) -> Server:
+            return stack.enter_context(Server(tmp_path / name, **shared))
+
+        pair = [start_server("one"), start_server("two")]
+        with pair[0].client() as client:
+            function_id = Kapso(client).deployed(CODE.replace("URL", receiver.url))
+            line = a_line(*(a_node(name, "function", function_id=function_id) for name in names))
+            workflow = WorkflowsApi(client).create("five steps", line, active=True)
+        runs = []
+        for number in range(4):
+            for server in pair:
+                with server.client() as client:
+                    runs += [start(WorkflowsApi(client), workflow) for _ in range(3)]
+            seen = len(killer.begun)
+            wait_until(lambda seen=seen: len(killer.begun) > seen, what="some steps")  # type: ignore[misc]
+            pair[number % 2].kill()
+            if number < 3:
+                # The last one that dies is followed by none: the other takes what it had.
+                pair[number % 2] = start_server(("one", "two")[number % 2])
+        with pair[0].client() as client:
+            for run in runs:
+                execution = ended(WorkflowsApi(client), run)
+                assert (execution["status"], execution["execution_context"]["vars"]) == ("ended", {"path": names})
 
     for run in runs:
-        own = [key.split(":")[1] for key in begun if key.startswith(run)]
+        own = [key.split(":")[1] for key in killer.begun if key.startswith(run)]
         # Each ran at least once, and none after one that follows it.
         assert (set(own), own) == (set(names), sorted(own))
