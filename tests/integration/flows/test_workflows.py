@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, insert, select, update
 
 from isolet.clock import SystemClock
 from isolet.database import functions, projects
 from isolet.database import workflow_triggers as stored_triggers
 from isolet.database.connection import Database
+from isolet.database.schema import workflows
 from isolet.database.workflows import WorkflowFilter
-from isolet.domain.flows.workflows import TRIGGERS_MAX, Workflow, WorkflowStatus
+from isolet.domain.flows.workflows import GRAPHS_MAX_BYTES, TRIGGERS_MAX, WORKFLOWS_MAX, Workflow, WorkflowStatus
 from isolet.domain.projects import Project
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
 from isolet.flows.activation import Activation
@@ -234,6 +236,29 @@ async def test_lists_are_newest_first_and_filtered(world: World) -> None:
     assert await found(created_after_ms=made[1].created_at_ms, created_before_ms=made[2].created_at_ms) != []
     assert await found(created_after_ms=made[-1].created_at_ms + 1) == []
     assert await found(created_before_ms=made[0].created_at_ms - 1) == []
+
+
+async def test_workflows_and_their_graphs_have_bounds(world: World, database: Database) -> None:
+    made = await _made(world, "Full")
+
+    def fill(connection: Connection, size: int) -> None:
+        connection.execute(update(workflows).where(workflows.c.id == made.id).values(graph_bytes=size))
+
+    await database.write(fill, GRAPHS_MAX_BYTES)
+    with pytest.raises(LimitReached, match=f"at most {GRAPHS_MAX_BYTES} bytes together"):
+        await _made(world, "Large")
+    # What it has itself does not count against its own change.
+    await world.workflows.update(None, made.id, {"definition": _line(_node("h", "handoff"))})
+
+    def copy(connection: Connection) -> None:
+        row = dict(connection.execute(select(workflows).where(workflows.c.id == made.id)).one()._mapping)
+        rows = [{**row, "id": new_id(), "name": str(n), "slug": str(n)} for n in range(WORKFLOWS_MAX - 1)]
+        connection.execute(insert(workflows), rows)
+
+    await database.write(copy)
+    with pytest.raises(LimitReached, match=f"The project has {WORKFLOWS_MAX} workflows"):
+        await _made(world, "More")
+    assert (await world.workflows.create(world.other.id, {"name": "More"})).name == "More"
 
 
 async def test_triggers_come_and_go(world: World) -> None:

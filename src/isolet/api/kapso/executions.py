@@ -10,6 +10,7 @@ from fastapi import Request, Response
 
 from isolet.access.rules import Grant
 from isolet.api.kapso import execution_shapes as shapes
+from isolet.api.kapso import paging
 from isolet.api.kapso.access import INVOKE, READ
 from isolet.api.kapso.shapes import body_of, envelope
 from isolet.api.kapso.workflow_shapes import plain
@@ -143,20 +144,24 @@ class ExecutionsDoor:
     @route("GET", _ONE + "/events", _LOOK)
     async def list_events(self, request: Request, grant: Granted, execution_id: str) -> Response:
         execution = await self._execution(grant, execution_id)
-        page = shapes.page_of(request.query_params)
-        newer = shapes.event_number("before", page.newer_than)
+        page = paging.page_of(request.query_params)
+        newer = paging.event_number("before", page.newer_than)
         found = await self.executions.events(
             execution.id,
             event_type=plain(request.query_params, "event_type"),
-            before=shapes.event_number("after", page.older_than),
+            before=paging.event_number("after", page.older_than),
             after=newer,
             newest_first=newer is None,
             limit=page.limit + 1,
         )
         # What is next newer comes oldest first, so that it is next.
-        paged = shapes.cut(page, found if newer is None else found[::-1])
-        paging = paged.paging(lambda event: str(event.number))
-        return await large(lambda: {"data": [shapes.event_object(event) for event in paged.items], "paging": paging})
+        paged = paging.cut(page, found if newer is None else found[::-1])
+
+        def shape() -> dict[str, Any]:
+            data = [shapes.event_object(event) for event in paged.items]
+            return {"data": data, "paging": paged.paging(lambda event: str(event.number))}
+
+        return await large(shape)
 
     @route("GET", "/workflow_events/{event_id}", _LOOK)
     async def get_event(self, grant: Granted, event_id: str) -> Response:
@@ -182,12 +187,11 @@ class ExecutionsDoor:
         return [shapes.execution_object(one, statuses.get(one.workflow_id)) for one in executions]
 
     async def _list(self, request: Request, wanted: Filter) -> Response:
-        page = shapes.page_of(request.query_params)
+        page = paging.page_of(request.query_params)
         found = await self.executions.list(wanted, before=page.older_than, after=page.newer_than, limit=page.limit + 1)
-        paged = shapes.cut(page, found)
+        paged = paging.cut(page, found)
         data = await self._objects(paged.items)
-        paging = paged.paging(lambda execution: execution.id)
-        return await large(lambda: {"data": data, "paging": paging})
+        return await large(lambda: {"data": data, "paging": paged.paging(lambda execution: execution.id)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
