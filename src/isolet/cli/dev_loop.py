@@ -246,8 +246,8 @@ class Development:
             url = function_url(self._started.url, self._project, slug)
             told = {"event": "address", "function": function.name, "url": url}
             self._output.event(told, f"{shown.line(function.name)}  {url}")
-        if self._started.pages_url is not None and not self._wanted.once:
-            note(f"Dashboard: {self._started.pages_url}/dashboard/")
+        if self._started.sign_in_url is not None and not self._wanted.once:
+            note(f"Dashboard: {self._started.sign_in_url}")
 
     async def _show_logs(self) -> None:
         """What functions print, until the server ends the stream; a slow terminal holds up nothing but itself."""
