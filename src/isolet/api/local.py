@@ -27,7 +27,6 @@ from isolet.wire.headers import get
 
 SCHEDULED = b"/cdn-cgi/handler/scheduled"
 _CREDENTIALS = (b"authorization", b"x-api-key")
-_JSON = [(b"content-type", b"application/json")]
 _TIME_MAX_MS = 8_640_000_000_000_000
 
 
@@ -70,11 +69,13 @@ class LocalRequests:
         except IsoletError as exc:
             await send_error(scope, send, error_reply, exc)
             return
-        told = {"outcome": "ok" if result.error is None else "exception", "noRetry": result.no_retry}
-        if result.error is not None:
-            told["error"] = result.error
-        reply_headers = [*_JSON, (b"x-invocation-id", result.invocation_id.encode())]
-        await send_bytes(send, 200 if result.error is None else 500, json.dumps(told).encode(), reply_headers)
+        outcome = "ok" if result.error is None else "exception"
+        told = {"outcome": outcome, "noRetry": result.no_retry, "error": result.error}
+        as_json = asked.get("format") == "json"
+        kind = b"application/json" if as_json else b"text/plain"
+        reply_headers = [(b"content-type", kind), (b"x-invocation-id", result.invocation_id.encode())]
+        status = 200 if result.error is None else 500
+        await send_bytes(send, status, (json.dumps(told) if as_json else outcome).encode(), reply_headers)
 
     def _route(self, name: str | None) -> Route:
         """The function of that name, or the only one. Raises NotFound, InvalidInput."""
@@ -96,13 +97,22 @@ class LocalRequests:
 def _is_local(scope: Scope) -> bool:
     """Whether a program on this machine asks, under a name of this machine, and not for another site's page."""
     headers: Headers = scope["headers"]
-    host = plain_host(get(headers, b"host") or b"")
-    named = host == "localhost" or host.endswith(".localhost") or _is_loopback(host.strip("[]"))
-    return named and _is_loopback(scope["client"][0] if scope.get("client") else "") and not _is_cross_site(headers)
+    caller = scope["client"][0] if scope.get("client") else ""
+    return _is_loopback(caller) and _is_here(get(headers, b"host") or b"") and not _is_cross_site(headers)
 
 
 def _is_cross_site(headers: Headers) -> bool:
-    return get(headers, b"sec-fetch-site") == b"cross-site"
+    """Browsers say so; those that do not name the page's origin when they send something, or open a WebSocket."""
+    origin = get(headers, b"origin")
+    return get(headers, b"sec-fetch-site") == b"cross-site" or (
+        origin is not None and not _is_here(origin.partition(b"://")[2])
+    )
+
+
+def _is_here(host: bytes) -> bool:
+    """Whether a host, with or without a port, is a name of this machine."""
+    plain = plain_host(host)
+    return plain == "localhost" or plain.endswith(".localhost") or _is_loopback(plain.strip("[]"))
 
 
 def _is_loopback(address: str) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isolet.cli import shown
 from isolet.cli.commands import Commands
 from isolet.cli.failures import ExitCode, Unmapped
 from isolet.cli.output import note
@@ -150,7 +152,9 @@ def _opened(session: Session, workspace: Workspace, project: str) -> tuple[Deplo
     server = Server(client=client, url=target.url, key=target.key, project=project)
     esbuild = find_esbuild(Path(given) if (given := os.environ.get("ISOLET_ESBUILD")) else None)
     state = State(workspace.root, target.url, project)
-    return Deploys(server, workspace, esbuild, tell=note), state, server
+    shows_progress = sys.stderr.isatty() and len(workspace.functions) > 1 and not session.output.as_json
+    progress = note if shows_progress else lambda _: None
+    return Deploys(server, workspace, esbuild, tell=note, progress=progress), state, server
 
 
 def show(session: Session, workspace: Workspace, done: Sequence[Deployed]) -> None:
@@ -166,11 +170,12 @@ def show(session: Session, workspace: Workspace, done: Sequence[Deployed]) -> No
     unused = _unused(workspace, done)
     if unused:
         more = f" and {len(unused) - _SHOWN_MAX} more" if len(unused) > _SHOWN_MAX else ""
-        note(f"Not sent, as no function imports them: {', '.join(unused[:_SHOWN_MAX])}{more}")
+        names = ", ".join(map(shown.line, unused[:_SHOWN_MAX]))
+        note(f"Not sent, as no function imports them: {names}{more}")
 
 
 def line_of(one: Deployed) -> str:
-    text = f"{one.name}: {one.outcome}, version {one.version}"
+    text = f"{shown.line(one.name)}: {one.outcome}, version {one.version}"
     if one.collected is not None and one.collected.bundled and one.outcome != "unchanged":
         text += f", bundled here because of {one.collected.bundled}"
     if one.answered is not None:

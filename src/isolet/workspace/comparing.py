@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +46,8 @@ class Comparison:
     @property
     def deploys(self) -> bool:
         """Whether there is a new version to make."""
-        return self.remote is None or self.remote.reply.version is None or self.files_differ or bool(self.members)
+        remote = self.remote
+        return remote is None or remote.reply.status != "deployed" or self.files_differ or bool(self.members)
 
     @property
     def changes(self) -> bool:
@@ -97,7 +99,7 @@ def compare(
     variables |= {name: None for name in forgotten if name not in variables}
     there = remote.variables if remote else {}
     # Null removes.
-    changed = {name for name, value in variables.items() if there.get(name) != value}
+    changed = {name for name, value in variables.items() if not _is_same(there.get(name), value)}
     members += [f"variable {name}: {_verb(name, there, variables)}" for name in sorted(changed)]
     after = Sources(entry=collected.entry, files=collected.files)
     to_put, to_delete = _schedules(function, remote)
@@ -150,9 +152,19 @@ def _different(wanted: Mapping[str, Any], remote: Remote | None) -> list[str]:
             ]
         elif name == "bindings":
             lines += _bindings(remote.reply.bindings, value)
-        elif (before := getattr(remote.reply, name)) != value:
+        elif not _is_same(before := getattr(remote.reply, name), _as_kept(name, value)):
             lines.append(f"{name}: {_text(before)} -> {_text(value)}")
     return lines
+
+
+def _as_kept(name: str, value: Any) -> Any:
+    """As the server keeps it."""
+    return [host.lower().removesuffix(".") for host in value] if name == "hosts" else value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """As JSON, where true is not 1."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _bindings(before: Mapping[str, Any], after: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -191,7 +203,9 @@ def _schedules(
 
 
 def _differs(wanted: Schedule, there: ScheduleReply | None) -> bool:
-    return there is None or any(getattr(there, name, None) != value for name, value in wanted.to_json().items())
+    return there is None or any(
+        not _is_same(getattr(there, name, None), value) for name, value in wanted.to_json().items()
+    )
 
 
 def _encoded(file: str | dict[str, str]) -> str | EncodedFile:

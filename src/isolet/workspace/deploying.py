@@ -69,9 +69,18 @@ Tell = Callable[[str], None]
 
 
 class Deploys:
-    """Deploys functions of a workspace. `tell` gets a line for each thing that was done."""
+    """Deploys functions of a workspace. `tell` gets a line of what was done, `progress` one of each function."""
 
-    def __init__(self, server: Server, workspace: Workspace, esbuild: Path, *, tell: Tell = lambda _: None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        workspace: Workspace,
+        esbuild: Path,
+        *,
+        tell: Tell = lambda _: None,
+        progress: Tell = lambda _: None,
+    ) -> None:
+        self._progress = progress
         self._server = server
         self._workspace = workspace
         self._esbuild = esbuild
@@ -107,7 +116,16 @@ class Deploys:
     ) -> list[Deployed]:
         """All of them, whatever becomes of one. Raises nothing that is about one function only."""
         await self.migrate()
-        return list(await asyncio.gather(*(self._deploy(one, state, force, probe) for one in functions)))
+        ended = 0
+
+        async def one(function: FunctionConfig) -> Deployed:
+            nonlocal ended
+            done = await self._deploy(function, state, force, probe)
+            ended += 1
+            self._progress(f"{ended} of {len(functions)}: {done.name} {done.outcome}")
+            return done
+
+        return list(await asyncio.gather(*map(one, functions)))
 
     async def again(self, function: FunctionConfig, before: Deployed) -> Deployed:
         """Deploy a function of which only sources may have changed since it was deployed here.
