@@ -39,7 +39,8 @@ class WithAiFields:
 
     async def perform(self, step: StepContext) -> StepResult:
         fields = list(ai_fields(step.node.config))[:FIELDS_MAX]
-        if not fields:
+        # A message with a delay is written when its time has come.
+        if not fields or (step.node.config.get("delay_seconds") and step.resumed is None):
             return await self._performer.perform(step)
         config = dict(step.node.config)
         for field in fields:

@@ -430,7 +430,9 @@ async def test_decisions(bench: Bench) -> None:
 async def test_fields_that_a_model_writes(bench: Bench) -> None:
     class Keeps:
         async def perform(self, step: StepContext) -> StepResult:
-            step.event("performed", {"message": step.rendering.text(step.node.config["message"])})
+            message = step.node.config["message"]
+            if isinstance(message, str):
+                step.event("performed", {"message": step.rendering.text(message)})
             return Next()
 
     config = {
@@ -444,6 +446,14 @@ async def test_fields_that_a_model_writes(bench: Bench) -> None:
     assert events(step, "performed") == [{"message": "Hello {{vars.name}}, ${ENV:TOKEN}!"}]
     assert events(step, "ai_field_resolved")[0]["field"] == "message"
     assert "Greet Zoë" in bench.model.asked[0]["messages"][1]["content"]
+
+    bench.model.says(Says(text="later"))
+    await performer.perform(a_step(PROJECT, {**config, "delay_seconds": 5}, node_type="send_text"))
+    assert bench.model.asked == []
+    resumed = Resumed(reason="timeout")
+    step = a_step(PROJECT, {**config, "delay_seconds": 5}, node_type="send_text", resumed=resumed)
+    await performer.perform(step)
+    assert events(step, "performed") == [{"message": "later"}]
 
     for said in (Says(refusal="no"), Says(), Raw(status=400), Says(text="x" * 20_000)):
         bench.model.says(said)
