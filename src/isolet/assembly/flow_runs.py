@@ -67,6 +67,7 @@ def open_runs(
     _add_performers(core, performers, calls, channel=channel, emit=emit)
     performers.add(NodeType.CALL, CallNode(find=workflows.find, read=executions.outcome))
     capacity = core.host.settings.job_concurrency
+    retention = _keep_runs(core)
     runs = Runs(
         database=database,
         clock=clock,
@@ -74,10 +75,10 @@ def open_runs(
         means=Means(environment=_environment(core), call=executions.child),
         # The rest is for others.
         lane_limit=max(1, capacity * 3 // 4),
+        is_full=retention.is_full,
     )
     engine.register(FLOW, runs, capacity=capacity)
     core.loopback.services[b"/flows/start"] = _starter(workflows, executions)
-    _keep_runs(core)
     return FlowRuns(executions=executions, performers=performers, calls=calls)
 
 
@@ -113,7 +114,7 @@ def _environment(core: Core) -> Callable[[ProjectId], Awaitable[Mapping[str, str
     return environment
 
 
-def _keep_runs(core: Core) -> None:
+def _keep_runs(core: Core) -> RunRetention:
     """Runs are kept as long as records of calls are."""
     retention = RunRetention(
         database=core.persistence.database,
@@ -123,6 +124,7 @@ def _keep_runs(core: Core) -> None:
     )
     core.host.loops.loop(retention.run(), name="old runs of workflows")
     core.registry.cleanup.add(retention.delete_project)
+    return retention
 
 
 def _starter(workflows: Workflows, executions: Executions) -> Service:

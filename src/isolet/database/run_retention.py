@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, delete, exists, func, select, text
 
 from isolet.database.schema import executions, flow_graphs
 from isolet.ids import ExecutionId, ProjectId
+
+_OPEN = text("ended_at_ms IS NULL")
 
 
 def ended_before(connection: Connection, before_ms: int, limit: int) -> list[ExecutionId]:
@@ -19,6 +21,13 @@ def sizes(connection: Connection) -> list[tuple[ProjectId, int]]:
     """What the runs of each project take, in bytes."""
     query = select(executions.c.project_id, func.sum(executions.c.size_bytes)).group_by(executions.c.project_id)
     return [(ProjectId(project_id), int(size)) for project_id, size in connection.execute(query)]
+
+
+def open_sizes(connection: Connection) -> list[tuple[ProjectId, int]]:
+    """What the runs of each project take that have not ended, in bytes. It reads one index."""
+    query = select(executions.c.project_id, func.sum(executions.c.size_bytes)).where(_OPEN)
+    rows = connection.execute(query.group_by(executions.c.project_id))
+    return [(ProjectId(project_id), int(size)) for project_id, size in rows]
 
 
 def oldest_ended(connection: Connection, project_id: ProjectId, limit: int) -> list[tuple[ExecutionId, int]]:

@@ -30,6 +30,7 @@ from isolet.telemetry import get_logger
 log = get_logger("flows")
 
 DECIDE_AI = "decide_ai"
+_FULL = "the runs of workflows of this project that have not ended hold twice what they may (runs_mb)"
 # A run that is paused waits until somebody lets it go on.
 _PARKED_MS = 10 * 365 * 86_400_000
 
@@ -68,16 +69,26 @@ class Performers:
 
 
 class Runs(Handler):
-    """`lane_limit` is how many runs of one project make a step at once."""
+    """`lane_limit` is how many runs of one project make a step at once. `is_full` tells of a project whose open runs
+    hold so much that they have to end.
+    """
 
     def __init__(
-        self, *, database: Database, clock: Clock, performers: Performers, means: Means, lane_limit: int
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        performers: Performers,
+        means: Means,
+        lane_limit: int,
+        is_full: Callable[[ProjectId], bool],
     ) -> None:
         self._database = database
         self._clock = clock
         self._performers = performers
         self._means = means
         self._lane_limit = lane_limit
+        self._is_full = is_full
         self._snapshots = Snapshots()
 
     def lane(self, job: Job) -> str:
@@ -170,6 +181,8 @@ class Runs(Handler):
 
     async def _perform(self, step: StepContext) -> StepResult:
         """What the performer says, or how it failed."""
+        if self._is_full(step.execution.project_id):
+            return Failed(error=_FULL, code="runs_full", fatal=True)
         try:
             async with asyncio.timeout(step.timeout_s) as deadline:
                 return await self._performers.of(step).perform(step)

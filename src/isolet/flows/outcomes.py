@@ -172,14 +172,16 @@ class Conclusion:
         error = cut_error(failed.error)
         told = {**(failed.details or {}), "error": error, "code": failed.code, "attempt": attempts}
         spread = random.random()  # noqa: S311 – spreads load
-        delay_ms = None if failed.final else policy.delay_ms(attempts, spread)
+        delay_ms = None if failed.final or failed.fatal else policy.delay_ms(attempts, spread)
         if delay_ms is not None:
             self.step.event("step_failed", {**told, "retried_in_ms": delay_ms})
             self.row |= {"attempts": attempts, "error": error}
             return self._outcome(JobEvent.RETRIED, error=error, delay_ms=delay_ms)
         self.step.event("step_failed", told)
         self._close(StepStatus.FAILED, error=error)
-        if policy.on_error is OnError.CONTINUE:
+        if failed.fatal:
+            self._fail_run(error, failed.code)
+        elif policy.on_error is OnError.CONTINUE:
             edges = self.step.graph.edges_from(self.step.node.id)
             edge = self.step.graph.following(self.step.node.id, NEXT) or next(iter(edges), None)
             self.row["edge_label"] = None if edge is None else storable(edge.label)

@@ -133,7 +133,8 @@ class Handoff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The try failed: the node's policy decides what follows. `final`: another try would fail as well.
+    """The try failed: the node's policy decides what follows. `final`: another try would fail as well. `fatal`: the run
+    fails, whatever the policy says.
 
     `code` is for machines: `function_failed`, `unknown_edge`, `variables_too_large`, `timeout` and so on.
     """
@@ -141,6 +142,7 @@ class Failed:
     error: str
     code: str = "step_failed"
     final: bool = False
+    fatal: bool = False
     variables: Mapping[str, Any] | None = None
     details: Mapping[str, Any] | None = None
 

@@ -1,8 +1,12 @@
-"""Deletes runs that ended long ago, the oldest runs of projects that keep too much, and graphs that no run needs."""
+"""Deletes runs that ended long ago, the oldest runs of projects that keep too much, and graphs that no run needs.
+
+It also knows which projects have open runs that hold far too much: those runs fail at their next step.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 from isolet.clock import Clock
@@ -15,7 +19,10 @@ from isolet.telemetry import get_logger
 
 log = get_logger("flows")
 
-_EVERY_S = 60.0
+_WATCH_EVERY_S = 10.0
+_KEEP_EVERY = 6
+# No run begins beyond the limit; those that are under way may grow to so many times of it.
+_FULL_AT = 2
 _MIB = 1024 * 1024
 # A graph that was used this long ago is in no transaction that begins a run.
 _GRAPH_UNUSED_MS = 3_600_000
@@ -36,15 +43,29 @@ class RunRetention:
         self._clock = clock
         self._retention_ms = retention_ms
         self._limits_of = limits_of
+        self._full: frozenset[ProjectId] = frozenset()
+
+    def is_full(self, project_id: ProjectId) -> bool:
+        """Whether the project's open runs have to end, as was seen some seconds ago."""
+        return project_id in self._full
 
     async def run(self) -> None:
         """The background loop; ends by cancellation."""
-        while True:
-            await asyncio.sleep(_EVERY_S)
+        for rounds in itertools.count(1):
+            await asyncio.sleep(_WATCH_EVERY_S)
             try:
-                await self.keep()
+                await self.watch()
+                if rounds % _KEEP_EVERY == 0:
+                    await self.keep()
             except StoreError as exc:
                 log.error("cannot delete old runs of workflows", error=exc.message)
+
+    async def watch(self) -> None:
+        """Look once at what open runs hold. Raises StoreError."""
+        sizes = await self._database.read(stored.open_sizes)
+        self._full = frozenset(
+            project_id for project_id, size in sizes if size > _FULL_AT * self._limits_of(project_id).runs_mb * _MIB
+        )
 
     async def keep(self) -> None:
         """Once. Raises StoreError."""

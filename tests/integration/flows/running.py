@@ -24,6 +24,7 @@ from isolet.flows.performer import Next, StepContext, StepResult
 from isolet.flows.performers.calls import CallNode
 from isolet.flows.performers.functions import decided
 from isolet.flows.performers.plain import HandoffNode, SetVariable, StartNode, WaitForResponse
+from isolet.flows.retention import RunRetention
 from isolet.flows.service import Executions
 from isolet.ids import ProjectId, WorkflowId, new_id
 from isolet.jobs.engine import Engine
@@ -57,6 +58,7 @@ class Flows:
     database: Database
     policies: dict[str, Mapping[str, Any]]
     workflows: dict[str, Workflow]
+    retention: RunRetention
 
     def workflow(
         self, *nodes: tuple[str, str, dict[str, Any]], edges: list[Any] | None = None, **values: Any
@@ -151,7 +153,8 @@ async def running(database: Database, *, owner: str = "one", **limits: int) -> A
         policies_of=policies_of,
         workflow_of=workflow_of,
     )
-    flows = Flows(executions, engine, scripted, database, policies, {})
+    retention = RunRetention(database=database, clock=clock, retention_ms=10**10, limits_of=lambda _: project_limits)
+    flows = Flows(executions, engine, scripted, database, policies, {}, retention)
     performers = Performers()
     for kind, performer in {
         NodeType.START: StartNode(),
@@ -164,9 +167,15 @@ async def running(database: Database, *, owner: str = "one", **limits: int) -> A
     }.items():
         performers.add(kind, performer)
     means = Means(environment=environment, call=executions.child)
-    engine.register(
-        FLOW, Runs(database=database, clock=clock, performers=performers, means=means, lane_limit=8), capacity=8
+    runs = Runs(
+        database=database,
+        clock=clock,
+        performers=performers,
+        means=means,
+        lane_limit=8,
+        is_full=retention.is_full,
     )
+    engine.register(FLOW, runs, capacity=8)
     await engine.start(loops)
     try:
         yield flows

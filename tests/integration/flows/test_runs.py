@@ -424,6 +424,35 @@ async def test_open_runs_of_a_project_have_bounds(database: Database) -> None:
             await _fill(flows, workflow)
 
 
+async def test_runs_that_hold_far_too_much_fail_at_their_next_step(database: Database) -> None:
+    async with running(database, runs_mb=1) as flows:
+
+        async def grow(step: StepContext) -> StepResult:
+            return Next(variables={**step.spaces.vars, "x": "x" * 1_040_000})
+
+        flows.scripted.scripts["grow"] = grow
+        workflow = flows.workflow(WAIT, function("grow"), ("again", *WAIT[1:]), variable("end", 1))
+        flows.policies[workflow.id] = {"again": {"on_error": "continue"}}
+        runs = [await flows.run(workflow, RunStatus.WAITING) for _ in range(3)]
+        for run in runs:
+            await flows.executions.resume(run.id, {"data": 1})
+        for run in runs:
+            async with asyncio.timeout(60):
+                while (await flows.executions.get(run.id)).node_id != "again":
+                    await asyncio.sleep(0.01)
+            await flows.until(run.id, RunStatus.WAITING)
+        await flows.retention.watch()
+        await flows.executions.resume(runs[0].id, {"data": 1})
+        failed = await flows.until(runs[0].id, RunStatus.FAILED, RunStatus.ENDED)
+        assert failed.error is not None
+        assert failed.error["code"] == "runs_full"
+
+        await flows.executions.cancel(runs[1].id)
+        await flows.retention.watch()
+        await flows.executions.resume(runs[2].id, {"data": 1})
+        await flows.until(runs[2].id, RunStatus.ENDED)
+
+
 async def _fill(flows: Flows, workflow: Any) -> None:
     for _ in range(3):
         await flows.run(workflow, RunStatus.WAITING, variables={"x": "x" * 1_040_000})
