@@ -29,6 +29,11 @@ def test_a_model_is_set_and_its_key_is_not_shown(server: Server, root: httpx.Cli
         assert KEY.encode() not in (server.data_dir / "isolet.db").read_bytes()
         assert KEY not in server.log
 
+        kept = project.client.put(url(project), json={**shown, "model": "larger"})
+        assert kept.json() == {**shown, "model": "larger"}
+        moved = project.client.put(url(project), json={**shown, "base_url": "https://evil.example/v1"})
+        assert (moved.status_code, project.client.get(url(project)).json()["model"]) == (422, "larger")
+
         plain = {"base_url": "http://models.example:11434/v1/chat/completions", "model": "small"}
         told = project.client.put(url(project), json=plain).json()
         assert (told["base_url"], told["api_key_secret"], told["stream"]) == (

@@ -9,7 +9,7 @@ from isolet.agents.addresses import OutgoingAddresses
 from isolet.database import agent_models as stored
 from isolet.database.agent_models import StoredModel
 from isolet.database.connection import Database
-from isolet.domain.agent_models import AgentModel, check_key, check_model
+from isolet.domain.agent_models import KEY_SHOWN, AgentModel, check_key, check_model
 from isolet.errors import InvalidInput, NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
@@ -32,14 +32,18 @@ class AgentModels:
         self._addresses = addresses
 
     async def put(self, project_id: ProjectId, model: AgentModel, key: str | None) -> AgentModel:
-        """Set it, the whole of it: without a key, requests have none. Raises InvalidInput."""
+        """Set it, the whole of it: without a key, requests have none. What is shown in the place of a key keeps the one
+        that there is, for the same address. Raises InvalidInput.
+        """
         checked = replace(
             model, base_url=self._address(project_id, model.base_url), model=check_model(model.model), has_key=False
         )
         sealed = None
-        if (key := check_key(key)) is not None:
+        if key == KEY_SHOWN:
+            sealed = await self._kept(project_id, checked)
+        elif (key := check_key(key)) is not None:
             sealed = await self._vault.seal(project_id, key, purpose=_purpose(project_id))
-            checked = replace(checked, has_key=True)
+        checked = replace(checked, has_key=sealed is not None)
         await self._database.write(stored.put_model, project_id, StoredModel(model=checked, sealed_key=sealed))
         return checked
 
@@ -58,6 +62,13 @@ class AgentModels:
         await self._vault.load_missing(project_id)
         key = self._vault.open_sealed(project_id, found.sealed_key, purpose=_purpose(project_id))
         return OpenedModel(model=found.model, key=key)
+
+    async def _kept(self, project_id: ProjectId, model: AgentModel) -> bytes:
+        """The sealed key. Whoever changes the address must know the key that goes there. Raises InvalidInput."""
+        found = await self._database.read(stored.get_model, project_id)
+        if found is None or found.sealed_key is None or found.model.base_url != model.base_url:
+            raise InvalidInput("api_key_secret: send the key itself; there is none to keep for this address")
+        return found.sealed_key
 
     def _address(self, project_id: ProjectId, base_url: str) -> str:
         url = self._addresses.checked(project_id, base_url, label="base_url")

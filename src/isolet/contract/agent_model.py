@@ -9,7 +9,8 @@ from isolet.contract.operations import Mode, Resource, operation
 
 
 class ModelSettings(Body):
-    """`base_url` includes `/v1`. `api_key_secret` is the key itself, which is not shown again; none without it.
+    """`base_url` includes `/v1`. `api_key_secret` is the key itself, which is not shown again; none without it. `***`
+    keeps the one that there is, for the same `base_url`.
 
     With `stream` replies are asked for as they come.
     """

@@ -8,6 +8,8 @@ from isolet.errors import InvalidInput
 
 MODEL_MAX_CHARS = 256
 KEY_MAX_CHARS = 8_192
+# In the place of a key.
+KEY_SHOWN = "***"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from isolet.agents import chat as chat_module
 from isolet.agents.chat import Chat
 from isolet.agents.models import OpenedModel
 from isolet.clock import SystemClock
@@ -47,8 +48,9 @@ def chat_of(requests: Requests, model: AgentModel) -> Chat:
     return Chat(model_of=model_of, requests=requests, clock=SystemClock())
 
 
-async def test_answers_of_all_kinds(requests: Requests, server: ModelServer) -> None:
+async def test_answers_of_all_kinds(requests: Requests, server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process for all: each answer is asked for twice, whole and as a stream."""
+    monkeypatch.setattr(chat_module, "_FIRST_DELAY_S", 0.01)
     model = AgentModel(base_url=server.url, model="m")
     for streams in (False, True):
         chat = chat_of(requests, replace(model, streams=streams))

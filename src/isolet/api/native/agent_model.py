@@ -11,10 +11,9 @@ from isolet.api.rows import GrantedProject
 from isolet.contract.agent_model import AgentModel as Operations
 from isolet.contract.agent_model import ModelSettings, ModelSettingsReply
 from isolet.domain.access import Role
-from isolet.domain.agent_models import AgentModel
+from isolet.domain.agent_models import KEY_SHOWN, AgentModel
 
 _ADMIN = Access(Role.ADMIN, PathSlug())
-_SHOWN = "***"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +38,6 @@ def _shown(model: AgentModel | None) -> ModelSettingsReply:
     return ModelSettingsReply(
         base_url=model.base_url,
         model=model.model,
-        api_key_secret=_SHOWN if model.has_key else None,
+        api_key_secret=KEY_SHOWN if model.has_key else None,
         stream=model.streams,
     )
