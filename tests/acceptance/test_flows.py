@@ -364,7 +364,7 @@ def test_what_belongs_to_another_project_is_not_there(flows: Flows, calling_serv
 def test_a_schedule_starts_runs_of_a_workflow(flows: Flows) -> None:
     workflow_id = flows.started_by("not.used", "Nightly", a_line(a_node("wait", "wait_for_response")))
     path = f"/flows/{workflow_id}/schedules"
-    made = flows("POST", path, {"cron": "0 3 * * *", "name": "nightly", "payload": {"tier": "vip\ud800"}}, status=201)
+    made = flows("POST", path, {**_NIGHTLY, "overlap": "allow", "payload": {"tier": "vip\ud800"}}, status=201)
     assert (made["flow_id"], made["function_id"]) == (workflow_id, None)
     assert flows("GET", path)["data"] == [made] == flows("GET", f"/schedules?project={flows.project.slug}")["data"]
 
@@ -380,7 +380,7 @@ def test_a_schedule_starts_runs_of_a_workflow(flows: Flows) -> None:
 
     def fired() -> Any:
         found = flows("GET", f"/schedules/{made['id']}/firings")["data"]
-        return found if {one["status"] for one in found} == {"succeeded"} else None
+        return found if {one["status"] for one in found} == {"running"} else None
 
     firings = wait_until(fired, what="the firings")
     listed = flows("GET", f"/executions?project={flows.project.slug}&workflow={workflow_id}")["data"]
@@ -389,6 +389,51 @@ def test_a_schedule_starts_runs_of_a_workflow(flows: Flows) -> None:
     assert {one["invocation_id"] for one in firings} == {None}
     begun = [flows.run(one["id"], "waiting")["execution_context"]["system"]["scheduled_time"] for one in listed[:2]]
     assert sorted(begun) == ["2026-01-01T03:00:00.000Z", "2026-01-02T03:00:00.000Z"]
+
+
+_NIGHTLY = {"cron": "0 3 * * *", "name": "nightly"}
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace", "allow"])
+def test_overlaps_of_runs_follow_their_policy(flows: Flows, overlap: str) -> None:
+    workflow_id = flows.started_by("not.used", f"Overlap {overlap}", a_line(a_node("wait", "wait_for_response")))
+    made = flows("POST", f"/flows/{workflow_id}/schedules", {**_NIGHTLY, "overlap": overlap}, status=201)
+    run = f"/schedules/{made['id']}/run"
+    first = flows("POST", run, status=202)["execution_id"]
+    flows.run(first, "waiting")
+
+    second = flows("POST", run, status=202)["execution_id"]
+
+    if overlap == "queue":
+        assert flows.client.get(f"{V1}/executions/{second}").status_code == 404
+        flows("POST", f"/executions/{first}/cancel", status=202)
+    if second is not None:
+        wait_until(lambda: flows.client.get(f"{V1}/executions/{second}").status_code == 200, what="the second run")
+        flows.run(second, "waiting")
+    firings = {one["execution_id"]: one["status"] for one in flows("GET", f"/schedules/{made['id']}/firings")["data"]}
+    assert (
+        firings
+        == {
+            "skip": {first: "running", None: "skipped"},
+            "queue": {first: "succeeded", second: "running"},
+            "replace": {first: "failed", second: "running"},
+            "allow": {first: "running", second: "running"},
+        }[overlap]
+    )
+    assert flows.run(first, "waiting", "ended")["status"] == ("ended" if overlap in ("queue", "replace") else "waiting")
+
+
+def test_a_schedule_shows_how_the_newest_run_ended(flows: Flows, fails: str) -> None:
+    flows.client.delete(f"{V1}/projects/{flows.project.slug}/kv/healed")
+    workflow_id = flows.started_by("not.used", "Fails often", a_line(a_node("work", "function", function_id=fails)))
+    policies = {**_NIGHTLY, "pause_after_failures": 1}
+    made = flows("POST", f"/flows/{workflow_id}/schedules", policies, status=201)
+    flows.run(flows("POST", f"/schedules/{made['id']}/run", status=202)["execution_id"], "failed")
+
+    asked_for = flows("GET", f"/schedules/{made['id']}")
+
+    # Only firings of due times count for that.
+    assert (asked_for["last_status"], asked_for["enabled"]) == ("failed", True)
 
 
 def test_a_schedule_of_a_workflow_that_breaks_a_rule_starts_nothing(flows: Flows) -> None:

@@ -21,6 +21,7 @@ from isolet.flows.project_events import ProjectEvents
 from isolet.flows.scheduled import ScheduledRuns
 from isolet.flows.service import Executions
 from isolet.flows.workflows import Workflows
+from isolet.ids import JobId
 from isolet.schedules.flow_starts import FlowStart
 
 
@@ -61,8 +62,8 @@ def open_flows(core: Core) -> Feature:
 
 
 def _let_schedules_start(core: Core, runs: ScheduledRuns, executions: Executions) -> None:
-    async def draft(schedule: Schedule, due_ms: int) -> FlowStart:
-        drafted = await runs.draft(schedule, due_ms)
+    async def draft(schedule: Schedule, due_ms: int, firing_id: JobId) -> FlowStart:
+        drafted = await runs.draft(schedule, due_ms, firing_id)
         return FlowStart(
             execution_id=drafted.execution.id,
             jobs=[] if drafted.job is None else [drafted.job],

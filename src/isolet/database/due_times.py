@@ -5,6 +5,7 @@ Servers that look at the same time take turns at the row of the schedule; who co
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +15,17 @@ from sqlalchemy import Connection
 
 from isolet.database import jobs as stored_jobs
 from isolet.database import schedules as stored
+from isolet.database.run_changes import change_status
+from isolet.domain.flows.runs import RunStatus
 from isolet.domain.jobs import Job, JobKind, lane
 from isolet.domain.schedules import Firing, FiringStatus, Overlap, Schedule, in_ms, moment, plan
-from isolet.errors import NotFound
+from isolet.errors import InvalidInput, NotFound
 from isolet.ids import FunctionId, JobId, ScheduleId
 
 CRON = JobKind("cron")
 # Of the jobs that were not run one firing each is kept, the newest of them.
 _MISSED_SHOWN = 20
+_REPLACED = "replaced by the next run of its schedule"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,25 +87,38 @@ def begin(
 
     `skip` drops a single one while another is open. Of several, which are made up for, each waits for the one before.
     """
+    if schedule.workflow_id is not None:
+        stored.end_lost_firings(connection, schedule.id)
     running = stored.open_firings(connection, schedule.id)
     overlap = schedule.policies.overlap
     if overlap is Overlap.SKIP and running and len(dues) == 1:
         _keep(connection, schedule, dues[0], now_ms, new_id, FiringStatus.SKIPPED, counted=counted)
         return [], []
+    jobs: list[Job] = []
     cancelled: list[JobId] = []
     if overlap is Overlap.REPLACE and dues:
-        cancelled = running
         for job_id in running:
             stored_jobs.cancel(connection, job_id, now_ms)
             stored.change_firing(connection, job_id, status=FiringStatus.FAILED.value)
+        cancelled = running if schedule.workflow_id is None else [*running, *_end_runs(connection, running, now_ms)]
     named = "" if schedule.function_id is None else stored.function_name(connection, schedule.function_id)
-    jobs = []
     for due in dues:
         firing = _keep(connection, schedule, due, now_ms, new_id, FiringStatus.QUEUED, counted=counted)
         if firing is not None:
             jobs.append(_job(schedule, firing, named, now_ms))
     stored_jobs.insert_jobs(connection, jobs)
     return jobs, cancelled
+
+
+def _end_runs(connection: Connection, firing_ids: Sequence[JobId], now_ms: int) -> list[JobId]:
+    """End the runs of workflows that these firings began; the jobs whose end was asked for."""
+    cancelled: list[JobId] = []
+    for firing_id in firing_ids:
+        # One may not have begun, and another have ended just now.
+        with contextlib.suppress(NotFound, InvalidInput):
+            ended = change_status(connection, firing_id, RunStatus.ENDED, why=_REPLACED, now_ms=now_ms)
+            cancelled += ended.cancelled
+    return cancelled
 
 
 def _keep(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 from isolet.database import executions as stored
 from isolet.database.conclusions import JoinRefused
 from isolet.database.executions import Draft
+from isolet.database.firing_ends import SCHEDULE, run_ended
 from isolet.database.plain_sql import execute, update_row
 from isolet.database.schema import execution_steps, executions
 from isolet.domain.flows.executions import UNDO_MAX_BYTES, Execution, NewEvent, Pause, State, Step, event_payload
@@ -225,3 +226,5 @@ def write_run(connection: Connection, before: Execution, values: Mapping[str, An
     after = {**values, **stored.insert_events(connection, before.id, counters, events)}
     after["size_bytes"] = _size_after(before, after)
     update_row(connection, "executions", before.id, after)
+    if before.trigger == SCHEDULE and (ended_at_ms := values.get("ended_at_ms")) is not None:
+        run_ended(connection, before.id, failed=values["status"] == RunStatus.FAILED.value, at_ms=ended_at_ms)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, inse
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schema import firings, functions, schedules, space_triggers, workflows
+from isolet.database.schema import executions, firings, functions, schedules, space_triggers, workflows
 from isolet.domain.cron import Cron, Dialect, read_cron
 from isolet.domain.functions import Function
 from isolet.domain.schedules import (
@@ -201,6 +201,20 @@ def open_firings(connection: Connection, schedule_id: ScheduleId) -> list[JobId]
     """Those that wait or run."""
     query = select(firings.c.id).where(firings.c.schedule_id == schedule_id, firings.c.status.in_(_OPEN))
     return [JobId(found) for found in connection.execute(query).scalars()]
+
+
+def has_open_run(connection: Connection, schedule_id: ScheduleId) -> bool:
+    """Whether a run of a workflow that the schedule began goes on; its id is that of the firing."""
+    running = (firings.c.schedule_id == schedule_id) & (firings.c.status == FiringStatus.RUNNING.value)
+    query = select(firings.c.id).join_from(firings, executions, executions.c.id == firings.c.id).where(running)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def end_lost_firings(connection: Connection, schedule_id: ScheduleId) -> None:
+    """Those whose run of a workflow is not there: nothing else would end them."""
+    run = select(executions.c.id).where(executions.c.id == firings.c.id).exists()
+    lost = (firings.c.schedule_id == schedule_id) & (firings.c.status == FiringStatus.RUNNING.value) & ~run
+    connection.execute(update(firings).where(lost).values(status=FiringStatus.FAILED.value))
 
 
 def list_firings(

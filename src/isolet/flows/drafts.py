@@ -33,7 +33,8 @@ from isolet.ids import ExecutionId, StepId, new_id
 class Start:
     """With what a run begins. `trigger` is what started it, such as `api_call`; `metadata` is about the request.
 
-    `parent` is the run that calls this one, and `callers` the workflows above it, outermost first.
+    `id` is that of the run, a new one without it. `parent` is the run that calls this one, and `callers` the workflows
+    above it, outermost first.
     """
 
     variables: Any = None
@@ -45,13 +46,14 @@ class Start:
     parent: Execution | None = None
     callers: Sequence[Mapping[str, str]] = ()
     system: Mapping[str, Any] = field(default_factory=dict)
+    id: ExecutionId | None = None
 
 
 def draft_of(workflow: Workflow, policies: Mapping[str, Any], start: Start, now_ms: int) -> Draft:
     """A run of a workflow whose graph was read. Raises InvalidInput. Large ones take a while: not on the event loop."""
     if workflow.graph is None:
         raise LookupError("the graph of this workflow was not read")
-    execution_id = ExecutionId(new_id())
+    execution_id = start.id or ExecutionId(new_id())
     tracking_id = _tracking_id(start.tracking_id)
     state = State(
         spaces=_spaces(workflow, start, execution_id, tracking_id, now_ms),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from isolet.clock import iso
 from isolet.database.executions import Draft
+from isolet.database.firing_ends import SCHEDULE
 from isolet.domain.flows.workflows import WorkflowStatus
 from isolet.domain.schedules import Schedule
 from isolet.errors import InvalidInput, NotFound
 from isolet.flows.drafts import Start
 from isolet.flows.service import Executions
 from isolet.flows.workflows import Workflows
+from isolet.ids import ExecutionId, JobId
 
 
 class ScheduledRuns:
@@ -17,8 +19,8 @@ class ScheduledRuns:
         self._workflows = workflows
         self._executions = executions
 
-    async def draft(self, schedule: Schedule, due_ms: int) -> Draft:
-        """The run for one due time; the schedule's payload is its variables.
+    async def draft(self, schedule: Schedule, due_ms: int, firing_id: JobId) -> Draft:
+        """The run for one due time, with the id of the firing; the schedule's payload is its variables.
 
         Raises NotFound, and InvalidInput when the workflow is not active.
         """
@@ -29,7 +31,8 @@ class ScheduledRuns:
             raise InvalidInput(f"The workflow is not active: its status is {workflow.status}")
         start = Start(
             variables=schedule.payload,
-            trigger="schedule",
+            id=ExecutionId(firing_id),
+            trigger=SCHEDULE,
             system={"schedule_id": schedule.id, "scheduled_time": iso(due_ms), "timezone": schedule.cron.zone},
         )
         return await self._executions.draft(workflow, start)

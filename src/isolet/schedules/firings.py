@@ -1,6 +1,6 @@
 """The kind of jobs that run firings: the function's `scheduled` handler, or a POST where it has none.
 
-Of a workflow a firing begins a run, in the transaction that ends the job.
+Of a workflow a firing begins a run, in the transaction that ends the job. The firing ends when the run does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from isolet.clock import Clock, iso
 from isolet.database import schedules as stored
 from isolet.database.conclusions import JoinRefused, Outcome
 from isolet.database.connection import Connection, Database
+from isolet.database.firing_ends import note_end
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobState, concluded
-from isolet.domain.schedules import FiringStatus, Overlap, Schedule, paused
+from isolet.domain.schedules import FiringStatus, Overlap, Schedule
 from isolet.errors import (
     ExecutionError,
     LimitReached,
@@ -37,6 +38,8 @@ from isolet.schedules.flow_starts import FlowStart, FlowStarts
 
 _AT_ONCE = 16
 _BACKOFF_MAX_MS = 3_600_000
+# How often a firing looks whether the run of the workflow before it has ended: a tenth of how long it waits.
+_WAIT_MIN_MS, _WAIT_MAX_MS = 500, 60_000
 _STATUSES = {
     JobState.SUCCEEDED: FiringStatus.SUCCEEDED,
     JobState.FAILED: FiringStatus.FAILED,
@@ -104,8 +107,7 @@ class Firings(Handler):
             route = await self._route(job)
             result = await fire(self._invoker, route, _firing(schedule, asked, number), invocation_id=invocation_id)
         except (TooManyRequests, Unavailable):
-            after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS)
-            return Outcome(job=after)
+            return self._later(job, NO_ROOM_DELAY_MS)
         except (ExecutionError, NotFound, NotDeployed) as exc:
             return self._failed_try(job, schedule, exc.message, began_ms, began)
         if result.error is None:
@@ -115,11 +117,14 @@ class Firings(Handler):
         return self._failed_try(job, schedule, result.error, began_ms, began)
 
     async def _start_flow(self, job: Job, schedule: Schedule, asked: _Asked, began_ms: int, began: float) -> Outcome:
+        alone = schedule.policies.overlap is not Overlap.ALLOW
+        if alone and await self._database.read(stored.has_open_run, schedule.id):
+            waited_ms = began_ms - job.created_at_ms
+            return self._later(job, min(max(waited_ms // 10, _WAIT_MIN_MS), _WAIT_MAX_MS))
         try:
-            start = await self._flows.draft(schedule, asked.due_ms)
+            start = await self._flows.draft(schedule, asked.due_ms, job.id)
         except (TooManyRequests, Unavailable):
-            after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=NO_ROOM_DELAY_MS)
-            return Outcome(job=after)
+            return self._later(job, NO_ROOM_DELAY_MS)
         except (RequestError, StoreRefused) as exc:
             return self._failed_try(job, schedule, exc.message, began_ms, began)
         ended = self._ended(job, JobEvent.SUCCEEDED, None, began_ms, began)
@@ -138,6 +143,11 @@ class Firings(Handler):
         if route is None:
             raise NotFound("function not found")
         return route
+
+    def _later(self, job: Job, delay_ms: int) -> Outcome:
+        """Not a try: the job waits for room, or for the run before."""
+        after = concluded(job, JobEvent.HANDED_BACK, self._clock.now_ms(), attempt=None, delay_ms=delay_ms)
+        return Outcome(job=after)
 
     def _failed_try(self, job: Job, schedule: Schedule, error: str, began_ms: int, began: float) -> Outcome:
         """Once more after a while, which doubles, as often as the schedule says."""
@@ -178,19 +188,8 @@ def _note(connection: Connection, job: Job) -> list[Job]:
     asked = _Asked.of(job)
     status = _STATUSES[job.state]
     stored.change_firing(connection, job.id, status=status.value)
-    if not job.state.ended:
-        return []
-    try:
-        schedule = stored.get_schedule(connection, asked.schedule_id, for_update=True)
-    except NotFound:
-        return []
-    failed = status is FiringStatus.FAILED
-    after = replace(schedule, last_status=status, failures=schedule.failures + 1 if failed else 0)
-    most = schedule.policies.pause_after_failures
-    if asked.counted and most and after.failures >= most and schedule.enabled:
-        reason = f"{after.failures} firings failed in a row"
-        after = paused(after, reason, job.finished_at_ms or schedule.updated_at_ms)
-    stored.write_schedule(connection, after)
+    if job.state.ended:
+        note_end(connection, job.id, asked.schedule_id, status, counted=asked.counted, at_ms=job.finished_at_ms)
     return []
 
 
@@ -202,8 +201,10 @@ def _begin(start: FlowStart, attempt: int, connection: Connection, job: Job) -> 
         start.write(connection)
     except LimitReached as exc:
         raise JoinRefused(exc.message) from exc
-    stored.change_firing(connection, job.id, attempt=attempt, invocation_id=start.execution_id)
-    return [*_note(connection, job), *start.jobs]
+    stored.change_firing(
+        connection, job.id, status=FiringStatus.RUNNING.value, attempt=attempt, invocation_id=start.execution_id
+    )
+    return start.jobs
 
 
 def _skip(connection: Connection, job: Job) -> list[Job]:

@@ -10,6 +10,7 @@ from isolet.database.connection import Connection
 from isolet.domain.jobs import Job
 from isolet.domain.schedules import Schedule
 from isolet.errors import Unavailable
+from isolet.ids import JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,11 @@ class FlowStart:
 
 
 class Drafter(Protocol):
-    async def __call__(self, schedule: Schedule, due_ms: int) -> FlowStart:
-        """Raises NotFound, and InvalidInput when the workflow is not active or the payload cannot be its variables."""
+    async def __call__(self, schedule: Schedule, due_ms: int, firing_id: JobId) -> FlowStart:
+        """The run gets the id of the firing.
+
+        Raises NotFound, and InvalidInput when the workflow is not active or the payload cannot be its variables.
+        """
 
 
 class FlowStarts:
@@ -38,8 +42,8 @@ class FlowStarts:
     def set(self, drafter: Drafter) -> None:
         self._drafter = drafter
 
-    async def draft(self, schedule: Schedule, due_ms: int) -> FlowStart:
+    async def draft(self, schedule: Schedule, due_ms: int, firing_id: JobId) -> FlowStart:
         """Raises as the drafter does; Unavailable before there is one."""
         if self._drafter is None:
             raise Unavailable("workflows are not there yet")
-        return await self._drafter(schedule, due_ms)
+        return await self._drafter(schedule, due_ms, firing_id)

@@ -17,11 +17,13 @@ from isolet.database.connection import Connection, Database
 from isolet.database.due_times import begin
 from isolet.domain.cron import Cron, Dialect, first, read_cron
 from isolet.domain.functions import Function
+from isolet.domain.jobs import Job
 from isolet.domain.schedules import (
     BACKFILL_MAX,
     POLICIES,
     Firing,
     FiringStatus,
+    Overlap,
     Schedule,
     check_payload,
     check_schedule_name,
@@ -33,7 +35,7 @@ from isolet.domain.schedules import (
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, WorkflowId, new_id
 from isolet.jobs.engine import Engine
-from isolet.schedules.flow_starts import FlowStarts
+from isolet.schedules.flow_starts import FlowStart, FlowStarts
 from isolet.schedules.scheduler import Scheduler
 
 _MEMBERS = frozenset({"cron", "name", "dialect", "timezone", "payload", "enabled", *POLICIES})
@@ -168,31 +170,17 @@ class Schedules:
         jobs = await self._begin(schedule, [moment(self._clock.now_ms())])
         return jobs[0] if jobs else None
 
-    async def _start_now(self, schedule: Schedule) -> str:
-        now_ms = self._clock.now_ms()
-        start = await self._flows.draft(schedule, now_ms)
-        firing = Firing(
-            id=JobId(new_id()),
-            schedule_id=schedule.id,
-            due_ms=now_ms,
-            fired_at_ms=now_ms,
-            status=FiringStatus.SUCCEEDED,
-            counted=False,
-            attempt=1,
-            run_id=start.execution_id,
-        )
-
-        def write(connection: Connection) -> None:
-            stored.insert_firing(connection, firing)
-            start.write(connection)
-            stored_jobs.insert_jobs(connection, start.jobs)
-
+    async def _start_now(self, schedule: Schedule) -> JobId | None:
+        """The run begins before this returns, unless it has to wait for the one before."""
+        now_ms, firing_id = self._clock.now_ms(), JobId(new_id())
+        start = await self._flows.draft(schedule, now_ms, firing_id)
+        work = partial(_start_or_queue, schedule_id=schedule.id, start=start, firing_id=firing_id, now_ms=now_ms)
         with ExitStack() as stack:
             for job in start.jobs:
                 stack.enter_context(self._engine.backlog.admitted(job))
-            await self._database.write(write)
-        self._engine.joined(start.jobs)
-        return start.execution_id
+            begun, jobs, cancelled = await self._database.write(work)
+        self._engine.joined(jobs, cancelled)
+        return begun
 
     async def backfill(self, schedule: Schedule, begin_at: object, end_at: object) -> int:
         """Run every due time from one moment to another, both included, in order; how many. Raises InvalidInput."""
@@ -227,6 +215,31 @@ class Schedules:
 def _begin_now(connection: Connection, schedule_id: ScheduleId, dues: Sequence[datetime], now_ms: int) -> Any:
     schedule = stored.get_schedule(connection, schedule_id, for_update=True)
     return begin(connection, schedule, dues, now_ms=now_ms, new_id=new_id, counted=False)
+
+
+def _start_or_queue(
+    connection: Connection, schedule_id: ScheduleId, start: FlowStart, firing_id: JobId, now_ms: int
+) -> tuple[JobId | None, Sequence[Job], Sequence[JobId]]:
+    schedule = stored.get_schedule(connection, schedule_id, for_update=True)
+    stored.end_lost_firings(connection, schedule_id)
+    if schedule.policies.overlap is not Overlap.ALLOW and stored.open_firings(connection, schedule_id):
+        now = moment(now_ms)
+        jobs, cancelled = begin(connection, schedule, [now], now_ms=now_ms, new_id=new_id, counted=False)
+        return (jobs[0].id if jobs else None), jobs, cancelled
+    firing = Firing(
+        id=firing_id,
+        schedule_id=schedule_id,
+        due_ms=now_ms,
+        fired_at_ms=now_ms,
+        status=FiringStatus.RUNNING,
+        counted=False,
+        attempt=1,
+        run_id=start.execution_id,
+    )
+    stored.insert_firing(connection, firing)
+    start.write(connection)
+    stored_jobs.insert_jobs(connection, start.jobs)
+    return firing_id, start.jobs, ()
 
 
 def _delete(connection: Connection, schedule_id: ScheduleId, now_ms: int) -> list[JobId]:

@@ -19,10 +19,11 @@ from isolet.database.connection import Connection, Database
 from isolet.database.due_times import deal
 from isolet.database.executions import Filter
 from isolet.domain.cron import read_cron
+from isolet.domain.flows.runs import RunStatus
 from isolet.domain.flows.workflows import Workflow
 from isolet.domain.jobs import Job, JobState
 from isolet.domain.projects import Project
-from isolet.domain.schedules import Schedule, in_ms, started
+from isolet.domain.schedules import Policies, Schedule, in_ms, started
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
 from isolet.flows.activation import Activation
 from isolet.flows.policies import WorkflowPolicies
@@ -30,7 +31,7 @@ from isolet.flows.project_events import STARTS_MAX, ProjectEvents
 from isolet.flows.scheduled import ScheduledRuns
 from isolet.flows.triggers import WorkflowTriggers
 from isolet.flows.workflows import Workflows
-from isolet.ids import ScheduleId, new_id
+from isolet.ids import JobId, ScheduleId, new_id
 from isolet.routing.routes import Routes
 from isolet.schedules.firings import Firings
 from isolet.schedules.flow_starts import FlowStart, FlowStarts
@@ -142,7 +143,7 @@ async def test_an_event_starts_no_more_workflows_than_it_may(world: World, datab
     assert [await world.runs(one) for one in made[:3]] == [[], [], []]
 
 
-async def _due(world: World, database: Database, workflow: Workflow) -> tuple[Schedule, Job]:
+async def _due(world: World, database: Database, workflow: Workflow, **policies: Any) -> tuple[Schedule, Job]:
     """A schedule, and the job of its first due time, as a worker has it."""
     made = Schedule(
         id=ScheduleId(new_id()),
@@ -151,6 +152,7 @@ async def _due(world: World, database: Database, workflow: Workflow) -> tuple[Sc
         name="each minute",
         cron=read_cron("* * * * *"),
         payload={"tier": "vip"},
+        policies=Policies().changed(policies),
         seen_ms=_BEGIN,
         created_at_ms=_BEGIN,
         updated_at_ms=_BEGIN,
@@ -166,8 +168,8 @@ async def _due(world: World, database: Database, workflow: Workflow) -> tuple[Sc
 def _firings(world: World, database: Database) -> Firings:
     runs = ScheduledRuns(workflows=world.workflows, executions=world.flows.executions)
 
-    async def draft(schedule: Schedule, due_ms: int) -> FlowStart:
-        drafted = await runs.draft(schedule, due_ms)
+    async def draft(schedule: Schedule, due_ms: int, firing_id: JobId) -> FlowStart:
+        drafted = await runs.draft(schedule, due_ms, firing_id)
         jobs = [] if drafted.job is None else [drafted.job]
         write = partial(world.flows.executions.write, draft=drafted)
         return FlowStart(execution_id=drafted.execution.id, jobs=jobs, write=write)
@@ -202,8 +204,41 @@ async def test_a_run_begins_with_the_end_of_its_firing_or_not_at_all(world: Worl
     (execution_id,) = await world.runs(workflow)
     (firing,) = await database.read(partial(stored_schedules.list_firings, schedule_id=schedule.id, limit=10))
     assert [one.target for one in following] == [execution_id]
-    assert (firing.status, firing.attempt, firing.run_id) == ("succeeded", 1, execution_id)
+    assert (firing.status, firing.attempt, firing.run_id) == ("running", 1, execution_id)
+    assert execution_id == firing.id
     assert (await world.flows.executions.state(execution_id)).spaces.vars == {"tier": "vip"}
+
+
+@pytest.mark.parametrize(("status", "enabled"), [(RunStatus.FAILED, False), (RunStatus.ENDED, True)])
+async def test_a_firing_ends_with_its_run(world: World, database: Database, status: RunStatus, enabled: bool) -> None:
+    workflow = await world.waiting("Nightly")
+    schedule, job = await _due(world, database, workflow, pause_after_failures=1)
+    outcome = await _firings(world, database).run(job)
+    assert outcome.join is not None
+    join = outcome.join
+    await database.write(lambda connection: join(connection, outcome.job))
+
+    await world.flows.executions.change_status(job.id, status)
+
+    (firing,) = await database.read(partial(stored_schedules.list_firings, schedule_id=schedule.id, limit=10))
+    after = await database.read(stored_schedules.get_schedule, schedule.id)
+    expected = "succeeded" if enabled else "failed"
+    assert (firing.status, after.last_status, after.enabled) == (expected, expected, enabled)
+
+
+async def test_a_firing_whose_run_is_not_there_holds_nothing_up(world: World, database: Database) -> None:
+    workflow = await world.waiting("Nightly")
+    schedule, job = await _due(world, database, workflow)
+    await database.write(partial(stored_schedules.change_firing, firing_id=job.id, status="running"))
+
+    work = partial(deal, schedule_id=schedule.id, now_ms=_BEGIN + 120_000, since_ms=_BEGIN, new_id=new_id)
+    dealt = await database.write(work)
+
+    assert dealt is not None
+    assert len(dealt.jobs) == 1
+    found = await database.read(partial(stored_schedules.list_firings, schedule_id=schedule.id, limit=10))
+    assert [one.status for one in found] == ["queued", "failed"]
+    assert not await database.read(stored_schedules.has_open_run, schedule.id)
 
 
 async def test_a_firing_without_room_for_a_run_is_refused(world: World, database: Database) -> None:
