@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, select, text
 
 from isolet.database.plain_sql import LOCK, execute, insert_rows
 from isolet.database.schema import execution_events, execution_steps, executions, flow_graphs
@@ -44,7 +44,9 @@ _GET_WITH_STEP = (
 )
 _NEWEST_EVENTS = "SELECT type, payload FROM execution_events WHERE execution_id = ? ORDER BY number DESC LIMIT ?"
 _ROWS_A_STATEMENT = 50
-_OPEN = text("ended_at_ms IS NULL")
+_OPEN_RUNS = (
+    "SELECT count(*), COALESCE(sum(size_bytes), 0) FROM executions WHERE ended_at_ms IS NULL AND project_id = ?"
+)
 _TRUNCATED = '{"truncated":true}'
 
 
@@ -297,9 +299,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
 
 def open_runs(connection: Connection, project_id: ProjectId) -> tuple[int, int]:
     """How many runs of a project have not ended, and the bytes that they hold. It reads one index."""
-    query = select(func.count(), func.coalesce(func.sum(executions.c.size_bytes), 0))
-    count, size = connection.execute(query.where(_OPEN, executions.c.project_id == project_id)).one()
-    return int(count), int(size)
+    found = execute(connection, _OPEN_RUNS, [project_id]).one()
+    return int(found[0]), int(found[1])
 
 
 def read_execution(row: Mapping[Any, Any]) -> Execution:

@@ -140,7 +140,7 @@ def _end_all(
     name = "execution_failed" if status is RunStatus.FAILED else "execution_ended"
     error = {"message": why, "code": "failed", "node_id": before.node_id} if status is RunStatus.FAILED else None
     event = _event(before, name, {"reason": why}, now_ms)
-    jobs = end(connection, before, status, [event], error=error, now_ms=now_ms)
+    jobs = end(connection, before, status, [event], why=why, error=error, now_ms=now_ms)
     cancelled: list[JobId] = []
     while child_id is not None:
         child = stored.get_execution(connection, child_id, for_update=True)
@@ -148,7 +148,8 @@ def _end_all(
         if child.status in FINAL:
             break
         cancelled += _drop_job(connection, child, now_ms)
-        end(connection, child, status, [_event(child, name, {"reason": why}, now_ms)], error=error, now_ms=now_ms)
+        event = _event(child, name, {"reason": why}, now_ms)
+        end(connection, child, status, [event], why=why, error=error, now_ms=now_ms)
     return jobs, cancelled
 
 

@@ -182,7 +182,7 @@ def give_up(
         node_id=before.node_id,
         node_type=before.node_type,
     )
-    return end(connection, before, RunStatus.FAILED, [event], error=told, now_ms=now_ms)
+    return end(connection, before, RunStatus.FAILED, [event], why=error, error=told, now_ms=now_ms)
 
 
 def end(
@@ -191,11 +191,11 @@ def end(
     status: RunStatus,
     events: Sequence[NewEvent],
     *,
+    why: str,
     error: Mapping[str, Any] | None,
     now_ms: int,
 ) -> list[Job]:
     """A run, which is locked, ends at the step where it is; the job of the run that waits for it."""
-    why = "ended" if error is None else str(error["message"])
     step = {"status": StepStatus.FAILED.value, "ended_at_ms": now_ms, "error": why}
     table = execution_steps.c
     open_step = (table.id == before.step_id, table.ended_at_ms.is_(None))

@@ -34,7 +34,7 @@ from isolet.jobs.engine import Engine
 
 _MIB = 1024 * 1024
 _GRAPHS = ("snapshot", "latest")
-ENDED_BY_HAND = "ended by hand"
+BY_HAND = "set by hand"
 
 
 class Executions:
@@ -267,7 +267,7 @@ class Executions:
         checked = check_variables(variables)
         return await self._change(run_changes.answer, execution_id, resumed=resumed, variables=checked)
 
-    async def change_status(self, execution_id: str, status: RunStatus, *, why: str = ENDED_BY_HAND) -> Execution:
+    async def change_status(self, execution_id: str, status: RunStatus, *, why: str = BY_HAND) -> Execution:
         """Raises NotFound; InvalidInput where that state may not follow."""
         return await self._change(run_changes.change_status, execution_id, status, why=why)
 

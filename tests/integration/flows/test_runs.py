@@ -69,6 +69,26 @@ def _jobs(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(schema.jobs)).scalar_one())
 
 
+async def test_functions_get_a_conversation_only_where_there_is_one(database: Database) -> None:
+    async with running(database) as flows:
+        seen: list[Any] = []
+
+        async def look(step: StepContext) -> StepResult:
+            seen.append(step.payload())
+            return Next()
+
+        flows.scripted.scripts["look"] = look
+        inner = flows.workflow(function("look"), slug="inner")
+        workflow = flows.workflow(("call", "call", {"workflow_id": inner.id}))
+        conversation = {"conversation": {"id": "c\0"}, "messages": [{"content": "\ud800"}]}
+        run = await flows.run(workflow, whatsapp_context=conversation)
+        assert (run.conversation_id, seen[0]["whatsapp_context"]) == ("c\ufffd", conversation)
+        assert seen[0]["execution_context"]["context"] == {"channel": "whatsapp"}
+        assert seen[0]["execution_context"]["system"]["trigger_type"] == "call"
+        await flows.run(workflow)
+        assert "whatsapp_context" not in seen[1]
+
+
 async def test_policies_say_what_follows_a_failure(database: Database) -> None:
     async with running(database) as flows:
         tries: list[int] = []
@@ -312,7 +332,8 @@ async def test_the_end_of_a_run_ends_what_it_does_and_what_it_called(database: D
         assert cancelled.status is RunStatus.ENDED
         assert (await flows.executions.get(called)).status is RunStatus.ENDED
         assert (await flows.events(cancelled))[-1].payload == {"reason": "cancelled"}
-        assert (await flows.steps(cancelled))[-1].status is StepStatus.FAILED
+        last = (await flows.steps(cancelled))[-1]
+        assert (last.status, last.error) == (StepStatus.FAILED, "cancelled")
         for status in RunStatus:
             with pytest.raises(InvalidInput, match=f"Invalid transition from ended to {status}"):
                 await flows.executions.change_status(run.id, status)
