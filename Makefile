@@ -21,7 +21,7 @@ INSTALL_SELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index --edita
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup setup-dev wheel test lint bench chaos lock clean
+.PHONY: help run setup setup-dev wheel test lint bench chaos screenshots lock clean
 
 help:
 	@echo 'make run        set everything up and start the platform with an example; ARGS="--port 8080" adds flags'
@@ -32,6 +32,7 @@ help:
 	@echo 'make lint       ruff, mypy and the rules for imports'
 	@echo 'make bench      measure; installs wrk when it is missing'
 	@echo 'make chaos      kill the server a hundred times while clients call, and look for what is lost'
+	@echo 'make screenshots  take pictures of all pages of the dashboard'
 	@echo 'make lock       remake the lock files; LOCK_ARGS=--upgrade takes the newest versions'
 	@echo 'make clean      remove everything that setup made'
 
@@ -60,6 +61,9 @@ lint: setup-dev
 bench: setup-dev
 	@scripts/system-packages $(BENCH_PACKAGES)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+screenshots: setup-dev
+	$(BIN)/python -m tests.screenshots $(ARGS)
 
 chaos: setup-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
