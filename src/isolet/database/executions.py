@@ -299,7 +299,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
 
 def open_runs(connection: Connection, project_id: ProjectId) -> tuple[int, int]:
     """How many runs of a project have not ended, and the bytes that they hold. It reads one index."""
-    found = execute(connection, _OPEN_RUNS, [project_id]).one()
+    found: Sequence[Any] = execute(connection, _OPEN_RUNS, [project_id]).one()
     return int(found[0]), int(found[1])
 
 
