@@ -228,6 +228,19 @@ def test_workflows_that_emit_what_starts_them_do_not_run_for_ever(flows: Flows) 
     assert [one["id"] for one in listed["data"]] == [execution_id]
 
 
+def test_a_run_emits_a_few_events_only(flows: Flows) -> None:
+    emit = a_node("emit", "emit_event", event_name="nobody.waits", properties={})
+    loop = a_line(emit)
+    loop["edges"].append({"source": "emit", "target": "emit"})
+    workflow_id = flows.workflows.create("Emits", loop, active=True)["id"]
+    started = flows.workflows("POST", f"/workflows/{workflow_id}/executions", {"workflow_execution": {}}, status=202)
+
+    run = flows.run(started["id"], "failed")
+
+    assert run["error"]["message"] == "a run may emit 10 events"
+    assert [step["status"] for step in run["steps"]] == ["succeeded"] * 11 + ["failed"]
+
+
 def test_a_run_that_failed_goes_on_from_the_step_that_is_named(flows: Flows, fails: str) -> None:
     line = a_line(
         a_node("name", "set_variable", variable_name="name", variable_value="ada"),

@@ -17,7 +17,7 @@ from isolet.domain.flows.templates import is_found, look_up
 from isolet.domain.json_schemas import check_value
 from isolet.errors import InvalidInput
 from isolet.flows.performer import Handoff, Next, Wait
-from isolet.flows.performers.events import Emit
+from isolet.flows.performers.events import EMITTED, Emit
 
 ALWAYS = ("complete_task", "handoff_to_human")
 _TEXT = {"type": "string", "maxLength": 65_536}
@@ -165,5 +165,5 @@ async def _emit(emit: Emit, turn: Turn, arguments: Mapping[str, Any]) -> ToolOut
     name = check_event_name("event_name", arguments["event_name"])
     properties = check_properties("properties", arguments.get("properties", {}))
     await emit(turn.step, name, properties, None)
-    turn.step.event("event_emitted", {"event_name": name, "properties": properties})
+    turn.step.event(EMITTED, {"event_name": name, "properties": properties})
     return ToolOutcome(value="emitted")

@@ -233,6 +233,12 @@ def newest_events(connection: Connection, execution_id: str, limit: int) -> Sequ
     return [{"event_type": name, "payload": json.loads(told)} for name, told in reversed(rows)]
 
 
+def count_events(connection: Connection, execution_id: str, event_type: str, *, most: int) -> int:
+    """How many events of a type a run has, up to `most`."""
+    here = (execution_events.c.execution_id == execution_id) & (execution_events.c.type == event_type)
+    return len(connection.execute(select(execution_events.c.id).where(here).limit(most)).all())
+
+
 def get_event(connection: Connection, event_id: str) -> Event:
     """Raises NotFound."""
     row = connection.execute(select(execution_events).where(execution_events.c.id == event_id)).one_or_none()

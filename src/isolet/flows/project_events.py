@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from isolet.clock import Clock, iso, parse_iso
 from isolet.database import workflow_triggers as stored
 from isolet.database.connection import Database
+from isolet.database.executions import count_events
 from isolet.domain.flows.executions import Execution
 from isolet.domain.flows.nodes import check_event_name, check_properties
 from isolet.domain.flows.triggers import is_met
@@ -16,11 +18,14 @@ from isolet.domain.flows.workflows import TriggerType
 from isolet.errors import InvalidInput, LimitReached
 from isolet.flows.drafts import Start
 from isolet.flows.performer import StepContext
+from isolet.flows.performers.events import EMITTED
 from isolet.flows.service import Executions
 from isolet.flows.workflows import Workflows
 from isolet.ids import ProjectId, WorkflowId, new_id
 
 STARTS_MAX = 50
+# Of one run, as Kapso has it.
+EMITTED_MAX = 10
 # In the `system` of runs that an event started, and of those that they call.
 _STARTED_BY = "project_event_id"
 
@@ -94,6 +99,11 @@ class ProjectEvents:
         """
         if step.spaces.system.get(_STARTED_BY) is not None:
             raise InvalidInput("a run that an event started cannot emit events")
+        before = await self._database.read(
+            partial(count_events, execution_id=step.execution.id, event_type=EMITTED, most=EMITTED_MAX)
+        )
+        if before + sum(event.type == EMITTED for event in step.events) >= EMITTED_MAX:
+            raise InvalidInput(f"a run may emit {EMITTED_MAX} events")
         await self.emit(step.execution.project_id, name, properties, occurred_at)
 
 

@@ -21,6 +21,7 @@ from isolet.domain.flows import executions, graph, policies, runs, workflows
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.flows.bursts import LIMITS as STARTS_MAX
+from isolet.flows.project_events import EMITTED_MAX
 from isolet.flows.project_events import STARTS_MAX as EVENT_STARTS_MAX
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
@@ -171,6 +172,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "edges": graph.EDGES_MAX,
             "triggers": workflows.TRIGGERS_MAX,
             "started_by_event": EVENT_STARTS_MAX,
+            "emitted_events": EMITTED_MAX,
             "step_retries": policies.RETRIES_MAX,
             "step_timeout_s": policies.TIMEOUT_MAX_S,
         },

@@ -13,6 +13,10 @@ from isolet.flows.performer import Next, StepContext, StepResult
 Emit = Callable[[StepContext, str, Mapping[str, Any], str | None], Awaitable[None]]
 
 
+# The name of the event that a run records of it.
+EMITTED = "event_emitted"
+
+
 class EmitEvent:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -23,5 +27,5 @@ class EmitEvent:
         occurred_at = rendering.text(as_text(config["occurred_at"])) if config.get("occurred_at") else None
         name = config["event_name"]
         await self._emit(step, name, properties, occurred_at or None)
-        step.event("event_emitted", {"event_name": name, "properties": properties})
+        step.event(EMITTED, {"event_name": name, "properties": properties})
         return Next()
