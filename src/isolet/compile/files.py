@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,13 @@ _OUT, _SRC, _META = "out", "src", "meta.json"
 _ERROR = re.compile(r"\[ERROR\] (?P<message>.*)")
 _PLACE = re.compile(r"^ {4}(?P<file>\S.*?):(?P<line>\d+):(?P<column>\d+):$", re.MULTILINE)
 _TEXT_MAX_CHARS = 200
+# In an ES module `require` is not there, and esbuild's stand-in uses one that is. At early compatibility dates the
+# runtime's own gives namespaces, and not what the module is.
+REQUIRE = (
+    '--banner:js=import { createRequire as __isolet_create_require } from "node:module"; '
+    'const __isolet_required = __isolet_create_require("/"); '
+    "const require = (name) => __isolet_required(name).default ?? __isolet_required(name);"
+)
 _KINDS = {".wasm": ModuleKind.WASM, ".bin": ModuleKind.DATA}
 _WASM_MAGIC = b"\x00asm"
 # Modules of Node's, by their names without `node:`.
@@ -69,8 +76,12 @@ def _write(root: Path, sources: Sources) -> None:
 
 async def _run(root: Path, sources: Sources, esbuild: Path, wrap: Wrap, *, node: bool) -> str | None:
     """What esbuild complained of; None when it was content."""
-    command = wrap(esbuild, _arguments(root, sources, node=node), reads=[root / _SRC], writable=[root / _OUT])
-    return await run_esbuild(command, b"") or None
+    arguments = _arguments(root, sources, node=node)
+    places = {"reads": [root / _SRC], "writable": [root / _OUT]}
+    failed = await run_esbuild(wrap(esbuild, arguments, **places), b"") or None
+    if failed is None and await asyncio.to_thread(lambda: requires_built_ins(_meta(root))):
+        failed = await run_esbuild(wrap(esbuild, [*arguments, REQUIRE], **places), b"") or None
+    return failed
 
 
 def _arguments(root: Path, sources: Sources, *, node: bool) -> Sequence[str]:
@@ -91,6 +102,12 @@ def _arguments(root: Path, sources: Sources, *, node: bool) -> Sequence[str]:
         "--log-limit=1",
         "--color=false",
     ]
+
+
+def requires_built_ins(meta: Mapping[str, Any]) -> bool:
+    """Whether code that is no ES module asks for what the runtime brings, by esbuild's file about a build."""
+    imports = (entry for source in meta["inputs"].values() for entry in source["imports"])
+    return any(entry["kind"] == "require-call" and entry.get("external") for entry in imports)
 
 
 def bundling_arguments(*, node: bool, packages: Container[str] = ()) -> list[str]:

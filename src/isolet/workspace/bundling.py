@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isolet.compile.files import BUILT_IN, bundling_arguments
+from isolet.compile.files import BUILT_IN, REQUIRE, bundling_arguments, requires_built_ins
 from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
 from isolet.workspace.model import Build, FunctionConfig, RuleType
 from isolet.workspace.rules import DEFAULTS
@@ -58,10 +58,21 @@ async def bundle(esbuild: Path, root: Path, function: FunctionConfig, *, own_set
     with tempfile.TemporaryDirectory(prefix="isolet-bundle-") as folder:
         out = Path(folder)
         arguments = _arguments(root, function, out, own_settings=own_settings)
-        status, stderr = await _run(esbuild, root, arguments)
-        if status != 0:
-            raise SourcesFailed(problems_in(stderr, root))
+        await _checked_run(esbuild, root, arguments)
+        if await asyncio.to_thread(lambda: requires_built_ins(_meta(out))):
+            await _checked_run(esbuild, root, [*arguments, REQUIRE])
         return await asyncio.to_thread(_read, root, out, function.build)
+
+
+async def _checked_run(esbuild: Path, root: Path, arguments: Sequence[str]) -> None:
+    status, stderr = await _run(esbuild, root, arguments)
+    if status != 0:
+        raise SourcesFailed(problems_in(stderr))
+
+
+def _meta(out: Path) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads((out / _META).read_text())
+    return meta
 
 
 def _arguments(root: Path, function: FunctionConfig, out: Path, *, own_settings: bool) -> list[str]:
@@ -114,7 +125,7 @@ async def _run(esbuild: Path, root: Path, arguments: Sequence[str]) -> tuple[int
 
 
 def _read(root: Path, out: Path, build: Build) -> Bundled:
-    meta: dict[str, Any] = json.loads((out / _META).read_text())
+    meta = _meta(out)
     names = {path: _name(root, path) for path in meta["inputs"] if not path.startswith(("<", "(disabled)"))}
     inputs = {names[path]: _imports(meta["inputs"][path]["imports"], names) for path in names}
     files = {file.name: file.read_bytes() for file in out.iterdir() if file.name not in (_META, _OUTPUT, _MAP)}
@@ -168,7 +179,7 @@ def _hint(message: str) -> str:
     return ": install the package here; the server installs none"
 
 
-def problems_in(stderr: str, root: Path) -> list[Problem]:
+def problems_in(stderr: str) -> list[Problem]:
     """Every error of esbuild's, with its place."""
     parts = re.split(r"^(?:✘|X) \[ERROR\] ", stderr, flags=re.MULTILINE)[1:]
     problems = []

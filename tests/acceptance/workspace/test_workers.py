@@ -209,3 +209,41 @@ def test_what_is_not_there_stops_the_deploy_by_its_name(isolet: Isolet, own_proj
     assert call(own_project, "room").status_code == 404
     assert "left out: durable_objects: ROOM (class Room)" in isolet("deploy", "--allow-unmapped").err
     assert call(own_project, "room").text == "lobby"
+
+
+def test_packages_that_require_modules_of_node(isolet: Isolet, own_project: Project, folder: Path) -> None:
+    config = {
+        "name": "old",
+        "main": "w.js",
+        "compatibility_date": "2025-01-01",
+        "compatibility_flags": ["nodejs_compat"],
+    }
+    package = """
+        var Stream = require("stream"), util = require("util");
+        function Data() { Stream.call(this); }
+        util.inherits(Data, Stream);
+        exports.kinds = [typeof new Data().pipe, require("node:crypto").createHash("md5").update("a").digest("hex")];
+    """
+    code = "import { kinds } from 'old';\nexport default { fetch: () => Response.json(kinds) };"
+    write_files(
+        folder,
+        {
+            "wrangler.json": json.dumps(config),
+            "w.js": code,
+            "node_modules/old/package.json": '{"main": "lib.js"}',
+            "node_modules/old/lib.js": package,
+        },
+    )
+    kinds = ["function", hashlib.md5(b"a", usedforsecurity=False).hexdigest()]
+    isolet("deploy")
+    assert call(own_project, "old").json() == kinds
+    write_files(folder, {"wrangler.json": json.dumps({**config, "define": {"X": "1"}})})
+    assert "bundled here" in isolet("deploy").text
+    assert call(own_project, "old").json() == kinds
+    # What is missing is named, with what to do.
+    write_files(
+        folder, {"wrangler.json": json.dumps({"name": "old", "main": "w.js"}), "w.js": "import 'fs';\nimport 'no';"}
+    )
+    failed = isolet.run("deploy")
+    assert 'w.js:1:8: Could not resolve "fs": write node:fs, or set the compatibility flag nodejs_compat' in failed.err
+    assert 'w.js:2:8: Could not resolve "no": install the package here; the server installs none' in failed.err
