@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,25 +20,43 @@ from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 
 SCHEMA_MAX_BYTES = 16_384
+PATTERNS_MAX = 32
 ARGUMENTS_MAX_BYTES = 262_144
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 _BUDGET = 40_000
 _SIZE_UNIT = 1_024
 _SHOWN_CHARS = 300
 _PATTERN_MAX_CHARS = 1_024
-_PATTERN_MEMORY_BYTES = 1_048_576
+_PATTERN_MEMORY_BYTES = 524_288
+# How much of the budget a pattern takes: steps of its program as it is compiled, and steps by characters as it looks.
+_COMPILED_UNIT, _SEARCHED_UNIT = 5, 1_000
 _UNSUPPORTED = ("patternProperties", "unevaluatedItems", "unevaluatedProperties")
 _ONE = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _BY_NAME = ("properties", "$defs", "definitions", "dependentSchemas")
-# What of the budget is left, and what a fault costs.
-_left: ContextVar[list[int]] = ContextVar("left")
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[Any]]
 
 
 class _TooCostly(Exception):
     pass
+
+
+@dataclass(slots=True)
+class _Check:
+    """What of the budget is left, what a fault costs, and the patterns that were compiled for it."""
+
+    per_fault: int
+    left: int = _BUDGET
+    patterns: dict[str, Any] = field(default_factory=dict)
+
+    def spend(self, cost: int) -> None:
+        self.left -= cost
+        if self.left < 0:
+            raise _TooCostly
+
+
+_check: ContextVar[_Check] = ContextVar("check")
 
 
 def check_schema(value: object, *, label: str = "input_schema") -> dict[str, Any]:
@@ -47,12 +66,17 @@ def check_schema(value: object, *, label: str = "input_schema") -> dict[str, Any
         raise InvalidInput(f"{label} must be a JSON Schema: an object")
     if value.get("type", "object") != "object":
         raise InvalidInput(f'{label}.type must be "object": the arguments of a tool have names')
+    patterns = set()
     for schema in _subschemas(value):
         for keyword in _UNSUPPORTED:
             if keyword in schema:
                 raise InvalidInput(f"{label}: {keyword} is not supported")
-        if isinstance(pattern := schema.get("pattern"), str):
-            _compiled(pattern, label)
+        if isinstance(schema.get("pattern"), str):
+            patterns.add(schema["pattern"])
+    if len(patterns) > PATTERNS_MAX:
+        raise InvalidInput(f"{label} has more than {PATTERNS_MAX} patterns")
+    for pattern in patterns:
+        _compiled(pattern, label)
     validator = _validators()[0]
     fault = _first_fault(validator(validator.META_SCHEMA, registry=_validators()[1]), value, label)
     if fault is not None:
@@ -92,7 +116,7 @@ def _first_fault(validator: Any, value: Any, label: str) -> str | None:
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
     per_fault = 1 + len(json.dumps(value)) // _SIZE_UNIT
-    token = _left.set([_BUDGET, per_fault])
+    token = _check.set(_Check(per_fault))
     try:
         error = next(validator.iter_errors(value), None)
     except Unresolvable as exc:
@@ -103,7 +127,7 @@ def _first_fault(validator: Any, value: Any, label: str) -> str | None:
         # What a reference leads to may be no schema, and a number too large to calculate with.
         raise InvalidInput(f"{label} cannot be checked with this schema") from None
     finally:
-        _left.reset(token)
+        _check.reset(token)
     if error is None:
         return None
     place = ".".join(str(part) for part in error.absolute_path)[:_SHOWN_CHARS]
@@ -150,18 +174,12 @@ def _validators() -> tuple[Any, Any, Any]:
     return validators.extend(Draft202012Validator, keywords), REGISTRY, Registry()
 
 
-def _spend(cost: int) -> None:
-    left = _left.get()
-    left[0] -= cost
-    if left[0] < 0:
-        raise _TooCostly
-
-
 def _counted(function: Any) -> Keyword:
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        _spend(1 + _size(value) + _size(instance))
+        check = _check.get()
+        check.spend(1 + _size(value) + _size(instance))
         for error in function(validator, value, instance, schema) or ():
-            _spend(_left.get()[1])
+            check.spend(check.per_fault)
             yield error
 
     return counted
@@ -190,7 +208,14 @@ def _unsupported(validator: Any, value: Any, instance: Any, schema: Any) -> Iter
 def _pattern(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError  # noqa: PLC0415
 
-    if isinstance(instance, str) and not _compiled(value, "input_schema").search(_encodable(instance)):
+    if not isinstance(instance, str):
+        return
+    check = _check.get()
+    if (compiled := check.patterns.get(value)) is None:
+        compiled = check.patterns[value] = _compiled(value, "input_schema")
+        check.spend(compiled.programsize // _COMPILED_UNIT)
+    check.spend(len(instance) * compiled.programsize // _SEARCHED_UNIT)
+    if not compiled.search(_encodable(instance)):
         yield ValidationError(f"{instance[:_SHOWN_CHARS]!r} does not match {value!r}")
 
 
@@ -201,7 +226,7 @@ def _unique_items(validator: Any, value: Any, instance: Any, schema: Any) -> Ite
     if value is True and isinstance(instance, list):
         # Else 1 and 1.0 were two.
         texts = [json.dumps(_whole(item), sort_keys=True) for item in instance]
-        _spend(sum(map(len, texts)) // _SIZE_UNIT)
+        _check.get().spend(sum(map(len, texts)) // _SIZE_UNIT)
         if len(set(texts)) < len(texts):
             yield ValidationError("two items are the same")
 
@@ -214,7 +239,6 @@ def _whole(value: Any) -> Any:
     return {name: _whole(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-@lru_cache(maxsize=64)
 def _compiled(pattern: str, label: str) -> Any:
     """Raises InvalidInput for what RE2 does not take: looking around, referring back."""
     import re2  # noqa: PLC0415

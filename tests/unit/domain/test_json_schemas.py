@@ -55,6 +55,8 @@ def test_a_value_that_does_not_fit(value: Any, said: str) -> None:
         ({"properties": []}, "is no JSON Schema"),
         ({"properties": {"a": {"pattern": "(?=a)b"}}}, "is not supported: invalid perl operator"),
         ({"allOf": [{"items": {"pattern": "a" * 2_000}}]}, "at most 1024 characters"),
+        ({"allOf": [{"pattern": str(n)} for n in range(40)]}, "more than 32 patterns"),
+        ({"items": {"pattern": "\\pL{100}"}}, "too large"),
         ({"properties": {"a": {"patternProperties": {}}}}, "patternProperties is not supported"),
         ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "too large"),
     ],
@@ -79,6 +81,8 @@ def _doubling(levels: int) -> dict[str, Any]:
         ({"properties": {"a": {"items": {"anyOf": [*[{"type": "null"}] * 400, {}]}}}}, {"a": ["x"] * 9_000}),
         ({"properties": {"a": {"anyOf": [{"type": "null"}] * 800}}}, {"a": "x" * 200_000}),
         ({"properties": {"a": {"allOf": [{"items": {}}] * 900}}}, {"a": [0] * 30_000}),
+        ({"properties": {"a": {"pattern": "(?:.?){900}X"}}}, {"a": "ab" * 100_000}),
+        ({"properties": {"a": {"anyOf": [{"pattern": f"\\pL{{20}}{n}"} for n in range(32)]}}}, {"a": "x1" * 20}),
     ],
 )
 def test_a_check_that_would_take_long_is_given_up(schema: dict[str, Any], value: Any) -> None:
