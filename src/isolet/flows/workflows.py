@@ -18,12 +18,16 @@ from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.flows.activation import Activation, find_function
 from isolet.ids import ProjectId, WorkflowId, is_uuid, new_id
 from isolet.routing.routes import Routes
+from isolet.turns import Turns
 
 _MISSING = "Workflow not found"
 
 
 # A definition with parts only is put together anew when the workflow was changed meanwhile.
 _TRIES = 5
+# Graphs that are read: it takes a core's time, up to some tenths of a second.
+_AT_ONCE = 2
+_WAITING_MAX = 20
 
 
 class _Moved(Exception):
@@ -46,9 +50,13 @@ class Workflows:
         self._routes = routes
         self._activation = activation
         self._clock = clock
+        self._turns = Turns(_AT_ONCE, of_one=_AT_ONCE - 1, waiting_max=_WAITING_MAX)
 
     async def create(self, project_id: ProjectId, values: Mapping[str, Any]) -> Workflow:
-        """A draft from what a client sent: `name`, and more if it likes. Raises InvalidInput, LimitReached."""
+        """A draft from what a client sent: `name`, and more if it likes.
+
+        Raises InvalidInput, LimitReached, TooManyRequests.
+        """
         if values.get("name") is None:
             raise InvalidInput("name is required")
         now_ms = self._clock.now_ms()
@@ -62,7 +70,7 @@ class Workflows:
         )
         draft = changed(empty, {name: value for name, value in values.items() if name != "status"})
         sent = values.get("definition")
-        graph = await asyncio.to_thread(self._read_graph, project_id, lone_start() if sent is None else sent)
+        graph = await self._read_in_thread(project_id, lone_start() if sent is None else sent)
         return await self._database.write(_insert, replace(draft, graph=graph))
 
     async def get(self, project_id: ProjectId | None, workflow_id: str, *, with_graph: bool = False) -> Workflow:
@@ -108,7 +116,7 @@ class Workflows:
     ) -> Workflow:
         """Change what is sent. Of a `definition` the parts that it lacks stay: its `nodes`, its `edges`.
 
-        Raises NotFound, InvalidInput, LimitReached; Conflict when `lock_version` is given and no longer true.
+        Raises NotFound, InvalidInput, LimitReached, TooManyRequests, and Conflict when `lock_version` is another one.
         """
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
             raise InvalidInput("lock_version must be a whole number")
@@ -144,11 +152,8 @@ class Workflows:
             return None
         before = await self.get(project_id, workflow_id, with_graph=True)
         whole = _is_whole(sent)
-
-        def read() -> Graph:
-            return self._read_graph(before.project_id, sent if whole else _merged(before, sent))
-
-        return _NewGraph(await asyncio.to_thread(read), None if whole else before.lock_version)
+        graph = await self._read_in_thread(before.project_id, sent if whole else _merged(before, sent))
+        return _NewGraph(graph, None if whole else before.lock_version)
 
     def _changed(
         self,
@@ -175,6 +180,11 @@ class Workflows:
         if touched and after.status is WorkflowStatus.ACTIVE and after.graph is not None:
             self._activation.check(connection, after, after.graph)
         return replace(after, lock_version=before.lock_version + 1, updated_at_ms=self._clock.now_ms())
+
+    async def _read_in_thread(self, project_id: ProjectId, value: object) -> Graph:
+        """Raises InvalidInput, and TooManyRequests when too much of the project waits to be read."""
+        async with self._turns.take(project_id):
+            return await asyncio.to_thread(self._read_graph, project_id, value)
 
     def _read_graph(self, project_id: ProjectId, value: object) -> Graph:
         """With the ids and names of functions that exist. Raises InvalidInput."""

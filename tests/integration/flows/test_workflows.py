@@ -18,7 +18,7 @@ from isolet.database.schema import workflows
 from isolet.database.workflows import WorkflowFilter
 from isolet.domain.flows.workflows import GRAPHS_MAX_BYTES, TRIGGERS_MAX, WORKFLOWS_MAX, Workflow, WorkflowStatus
 from isolet.domain.projects import Project
-from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
+from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound, TooManyRequests
 from isolet.flows.activation import Activation
 from isolet.flows.triggers import WorkflowTriggers
 from isolet.flows.workflows import Workflows
@@ -259,6 +259,17 @@ async def test_workflows_and_their_graphs_have_bounds(world: World, database: Da
     with pytest.raises(LimitReached, match=f"The project has {WORKFLOWS_MAX} workflows"):
         await _made(world, "More")
     assert (await world.workflows.create(world.other.id, {"name": "More"})).name == "More"
+
+
+async def test_graphs_of_a_project_wait_for_their_turn(world: World) -> None:
+    asked = [world.workflows.create(world.project.id, {"name": str(number)}) for number in range(30)]
+    done = await asyncio.gather(*asked, world.workflows.create(world.other.id, {"name": "x"}), return_exceptions=True)
+    refused = [one for one in done if isinstance(one, TooManyRequests)]
+    # One is read, and twenty wait.
+    assert len(refused) == 9
+    assert all(one.retry_after_s == 5 for one in refused)
+    assert len(await world.workflows.list(world.project.id)) == 21
+    assert isinstance(done[-1], Workflow)
 
 
 async def test_triggers_come_and_go(world: World) -> None:

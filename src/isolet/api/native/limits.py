@@ -168,6 +168,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "count": workflows.WORKFLOWS_MAX,
             "graph_bytes": graph.GRAPH_MAX_BYTES,
             "graphs_bytes": workflows.GRAPHS_MAX_BYTES,
+            "graph_values": graph.VALUES_MAX,
             "nodes": graph.NODES_MAX,
             "edges": graph.EDGES_MAX,
             "triggers": workflows.TRIGGERS_MAX,

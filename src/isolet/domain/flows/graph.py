@@ -19,6 +19,8 @@ from isolet.ids import is_uuid
 GRAPH_MAX_BYTES = 1_048_576
 NODES_MAX = 500
 EDGES_MAX = 2_000
+# Reading takes time for each value.
+VALUES_MAX = 32_768
 NEXT = "next"
 NODE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 _LABEL_MAX_CHARS = 256
@@ -99,10 +101,13 @@ def read_graph(value: object, new_id: Callable[[], str], *, label: str = "defini
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{label} must be an object with nodes and edges")
     bounded_json(label, value, most=GRAPH_MAX_BYTES)
+    _check_values(label, [value])
     sent_nodes = _bounded(f"{label}.nodes", value.get("nodes"), NODES_MAX)
     sent_edges = _bounded(f"{label}.edges", value.get("edges", []), EDGES_MAX)
     nodes = tuple(_read_node(f"{label}.nodes[{place}]", node, new_id) for place, node in enumerate(sent_nodes))
     _check_nodes(label, nodes)
+    # Once more: JSON that was sent as text has become values.
+    _check_values(label, [node.config for node in nodes])
     by_id = {node.id: node for node in nodes}
     edges = tuple(_read_edge(f"{label}.edges[{place}]", edge, by_id, new_id) for place, edge in enumerate(sent_edges))
     _check_edges(label, edges)
@@ -135,6 +140,17 @@ def _stored_node(node: Mapping[str, Any]) -> Node:
         position=(position["x"], position["y"]),
         display_name=data["display_name"],
     )
+
+
+def _check_values(label: str, level: list[Any]) -> None:
+    """Level by level. Raises InvalidInput."""
+    count = 0
+    while level:
+        count += len(level)
+        if count > VALUES_MAX:
+            raise InvalidInput(f"{label} has too many values (maximum is {VALUES_MAX})")
+        groups = [one.values() if isinstance(one, Mapping) else one for one in level if isinstance(one, Mapping | list)]
+        level = [value for group in groups for value in group]
 
 
 def _bounded(label: str, value: object, most: int) -> list[Any]:

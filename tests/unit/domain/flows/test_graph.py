@@ -252,3 +252,13 @@ def test_a_policy_may_lead_to_a_node() -> None:
     assert faults_of(graph, further={"hi": ["rescue"]}) == []
     lost = faults_of(graph, further={"hi": ["rescue", "gone"], "long_gone": ["gone"]})
     assert lost == ["node hi: its policy leads to gone, which is not there"]
+
+
+@pytest.mark.parametrize("body", [[0] * 33_000, "[" + "0," * 33_000 + "0]"])
+def test_a_graph_of_too_many_values_is_refused(body: Any) -> None:
+    sent = _definition(node("hook", "webhook", url="https://a.example", body_template=body))
+    with pytest.raises(InvalidInput, match=r"definition has too many values \(maximum is 32768\)"):
+        _read(sent)
+    node_of = sent["nodes"][1]["data"]["config"]
+    node_of["body_template"] = [0] * 30_000
+    assert _read(sent).nodes[1].config["body_template"] == [0] * 30_000
