@@ -67,7 +67,7 @@ class Commands(typer.Typer):
             **options,
         )
         if summary:
-            self.callback()(_group)
+            self.callback()(root(_group))
 
     def of_server(self, name: str | None = None, **options: Any) -> Callable[[Command], Command]:
         """A command whose first parameter is the session."""
@@ -132,12 +132,13 @@ def _wrapped(function: Command, run: Callable[[Options, dict[str, Any]], None], 
 
 
 def root(function: Command) -> Command:
-    """The same options before the command's name: `isolet --json functions list`."""
+    """The same options before the command's name: `isolet --json functions list`, `isolet functions --json list`."""
     added = {name: hint for name, hint in _OPTIONS.items() if name != "data_dir"}
 
     @functools.wraps(function)
     def callback(ctx: typer.Context, **arguments: Any) -> None:
-        ctx.obj = Options(**{name: arguments.pop(name) for name in added})
+        given = Options(**{name: arguments.pop(name) for name in added})
+        ctx.obj = given.over(ctx.obj) if isinstance(ctx.obj, Options) else given
         function(**arguments)
 
     return _signed(callback, list(inspect.signature(function, eval_str=True).parameters.values()), added)

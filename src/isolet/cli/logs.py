@@ -10,7 +10,7 @@ import typer
 
 from isolet.cli import log_lines
 from isolet.cli.commands import Commands
-from isolet.cli.output import note, paged
+from isolet.cli.output import paged
 from isolet.cli.session import Session
 from isolet.cli.times import moment
 
@@ -95,13 +95,15 @@ class _Wanted:
                 yield LogLine(**{**line.to_json(), "level": level, **named})
 
     def live(self) -> None:
+        from isolet.client.errors import Unreachable
+
         stream = self.session.client.logs.follow(
             project=self.session.project, function=self.function_id, level=self.level, q=self.text
         )
         with stream as events:
             for event in events:
                 _show(self.session, event.data)
-        note("The server ended the stream.")
+        raise Unreachable(f"cannot follow the logs at {self.session.target.url}: the server ended the stream")
 
 
 def _show(session: Session, data: Any) -> None:

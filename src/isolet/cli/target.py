@@ -67,10 +67,10 @@ def choose(
     url = options.url or variables.get("ISOLET_URL") or (profile.url if profile else DEFAULT_URL)
     if profile is not None and not _is_same(url, profile.url):
         profile = None
-    key = options.api_key or variables.get("ISOLET_API_KEY")
+    key = (options.api_key or variables.get("ISOLET_API_KEY") or "").strip()
     of_profile = profile is not None and not key
     if profile is not None and of_profile:
-        key = profile.key or keyring(named or DEFAULT)
+        key = profile.key or keyring(named or DEFAULT) or ""
     if not key:
         key = _root_key(url, options.data_dir, environment)
     project = options.project or variables.get("ISOLET_PROJECT")

@@ -16,9 +16,9 @@ TIMEOUT_S = 60.0
 
 
 def options(url: str, key: str, timeout_s: float) -> dict[str, Any]:
-    """Of an HTTP client. Raises ApiError for a key that no header holds."""
-    if not key.isascii():
-        raise ApiError("the key cannot be sent: it holds characters beyond ASCII")
+    """Of an HTTP client. Raises ApiError for a key that no header holds: an HTTP client would quote it in its error."""
+    if not (key.isascii() and key.isprintable()):
+        raise ApiError("the key cannot be sent: it holds characters that no header holds")
     return {"base_url": url.rstrip("/"), "headers": {"X-API-Key": key}, "timeout": timeout_s, "trust_env": False}
 
 

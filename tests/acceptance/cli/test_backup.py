@@ -128,3 +128,14 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(saved: Path, tmp_path:
     assert (result.code, "not a backup" in result.err) == (1, True), result.err
     assert sorted(path.name for path in data.iterdir()) == ["isolet.db", "lock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "file"]
+
+
+def test_an_archive_of_postgresql_is_left_for_its_own_program(saved: Path, tmp_path: Path) -> None:
+    def dumped(name: str, content: bytes) -> tuple[str, bytes]:
+        return name, b"PGDMP archive" if name == "database" else content
+
+    (tmp_path / "file").write_bytes(changed(saved / "file", dumped))
+    done = Isolet(tmp_path)("restore", str(tmp_path / "file"), "--data-dir", str(tmp_path / "data"))
+    assert f"pg_restore --clean --if-exists -d DATABASE {tmp_path}/data/isolet.pgdump" in done.text
+    assert (tmp_path / "data/isolet.pgdump").read_bytes() == b"PGDMP archive"
+    assert len(list((tmp_path / "data/projects").iterdir())) == 2

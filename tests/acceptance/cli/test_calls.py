@@ -85,6 +85,8 @@ def test_an_asynchronous_call_is_waited_for(isolet: Isolet, own_project: Project
         (["invoke", "hello", "-H", "a: b\r\nc: d"], 2, "line break"),
         (["invoke", "hello", "-X", "NO METHOD"], 2, "HTTP"),
         (["logs", "--level", "loud"], 2, "loud"),
+        (["functions", "list", "--api-key", "kéy"], 1, "no header"),
+        (["functoins", "list"], 2, "functions"),
     ],
 )
 def test_an_error_has_its_exit_code_and_names_what_to_do(
@@ -94,6 +96,28 @@ def test_an_error_has_its_exit_code_and_names_what_to_do(
     assert (result.code, result.text) == (code, "")
     assert said in result.err
     assert "Traceback" not in result.err
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown(isolet: Isolet) -> None:
+    for command in (["functions", "list"], ["invoke", "hello"]):
+        result = isolet.run(*command, "--api-key", "s3cret\x01\n\tkey")
+        assert (result.code, "s3cret" in result.err) == (1, False)
+
+
+def test_options_stand_at_any_place(isolet: Isolet) -> None:
+    for arguments in (
+        ["--json", "functions", "list"],
+        ["functions", "--json", "list"],
+        ["functions", "list", "--json"],
+    ):
+        assert [one["name"] for one in isolet(*arguments).json][-1] == "hello"
+
+
+def test_a_key_that_only_calls_calls(isolet: Isolet, own_project: Project) -> None:
+    caller = Isolet(isolet.folder, ISOLET_URL=own_project.server.url, ISOLET_API_KEY=own_project.key("invoke") + "\n")
+    assert caller("invoke", "hello").json["method"] == "GET"
+    assert caller("invoke", "hello", "--async", "--wait").json["method"] == "POST"
+    assert caller.run("functions", "delete", "hello").code == 5
 
 
 def test_an_error_as_json_is_one_line_of_standard_error(isolet: Isolet) -> None:
@@ -122,8 +146,8 @@ def test_logs_show_each_line_so_that_none_looks_like_another(isolet: Isolet, own
     assert isolet.run("logs", "--since", "yesterday").code == 1
 
 
-def at_a_terminal(isolet: Isolet, *arguments: str) -> bytes:
-    """What a terminal gets."""
+def at_a_terminal(isolet: Isolet, *arguments: str, asked: bytes = b"", typed: bytes = b"") -> bytes:
+    """What a terminal gets, at which this is typed when it was asked for."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, **{name: value for name, value in isolet.variables.items() if value}}
     command = [sys.executable, "-m", "isolet", *arguments]
@@ -133,6 +157,9 @@ def at_a_terminal(isolet: Isolet, *arguments: str) -> bytes:
         try:
             while part := os.read(ours, 65_536):
                 shown += part
+                if asked and asked in shown:
+                    os.write(ours, typed)
+                    asked = b""
         except OSError:
             # The end of a terminal that nobody writes to any more.
             pass
@@ -179,3 +206,17 @@ def test_a_reader_that_has_read_enough_ends_a_command_quietly(isolet: Isolet) ->
         ["bash", "-c", script], env={**os.environ, **environment}, capture_output=True, timeout=60, check=True
     )
     assert (done.stdout, done.stderr) == (b"{", b"")
+
+
+def test_a_terminal_is_asked_before_something_goes(isolet: Isolet, own_project: Project) -> None:
+    path = f"/isolet/v1/projects/{own_project.slug}/functions/going"
+    made = own_project.client.put(path + "?wait=120", json={"code": "export default () => new Response()"})
+    assert made.status_code == 201
+    question = b"Delete the function going?"
+    at_a_terminal(isolet, "functions", "delete", "going", asked=question, typed=b"n\n")
+    assert own_project.client.get(path).status_code == 200
+    set_token = ("secrets", "set", "TOKEN", "--function", "going")
+    shown = at_a_terminal(isolet, *set_token, asked=b"Value: ", typed=b"hunter2\n")
+    assert (b"Set TOKEN" in shown, b"hunter2" in shown) == (True, False)
+    at_a_terminal(isolet, "functions", "delete", "going", asked=question, typed=b"y\n")
+    assert own_project.client.get(path).status_code == 404
