@@ -42,7 +42,7 @@ run: setup
 setup: $(VENV)/.stamp-runtime node_modules/.stamp-runtime $(PAGES)/.stamp
 	@:
 
-setup-dev: $(VENV)/.stamp-dev node_modules/.stamp-dev $(PAGES)/.stamp
+setup-dev: $(VENV)/.stamp-dev $(VENV)/generator/.stamp node_modules/.stamp-dev $(PAGES)/.stamp
 	@scripts/system-packages $(TEST_PACKAGES)
 	@scripts/unpack-packages $(VENV)/debian $(UNPACKED)
 
@@ -72,6 +72,7 @@ lock: $(LOCK_VENV)/bin/uv
 	$(PIP_COMPILE) pyproject.toml --group build --output-file requirements.lock $(LOCK_ARGS)
 	$(PIP_COMPILE) pyproject.toml --extra postgres --constraint requirements.lock \
 		--output-file requirements-postgres.lock $(LOCK_ARGS)
+	$(PIP_COMPILE) --group generator --output-file requirements-generator.lock $(LOCK_ARGS)
 	$(PIP_COMPILE) --group node --output-file requirements-node.lock $(LOCK_ARGS)
 	$(PIP_COMPILE) pyproject.toml --group build --group dev --group node --extra postgres \
 		--constraint requirements-postgres.lock --constraint requirements-node.lock \
@@ -101,6 +102,12 @@ $(VENV)/.stamp-dev: requirements-dev.lock requirements.lock pyproject.toml | $(B
 	@$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
 	@$(INSTALL_SELF)
 	@touch $(VENV)/.stamp-runtime $@
+
+$(VENV)/generator/.stamp: requirements-generator.lock | $(BIN)/python
+	@echo 'Installing the Python packages of requirements-generator.lock'
+	@rm -rf $(@D)
+	@$(PIP_INSTALL) --target $(@D) --require-hashes --requirement requirements-generator.lock
+	@touch $@
 
 node_modules/.stamp-runtime: package.json package-lock.json | $(BIN)/python
 	@echo 'Installing the npm packages that the platform needs'

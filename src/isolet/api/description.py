@@ -52,7 +52,6 @@ _BODIES: dict[tuple[str, str], tuple[str, Any]] = {
     ("put", NATIVE + "/projects/{slug}/kv/{key}"): (_BYTES, "value"),
     ("post", NATIVE + "/projects/{slug}/database/import"): ("application/sql", "CREATE TABLE t (a);"),
     ("post", NATIVE + "/projects/{slug}/restore"): ("application/x-tar", None),
-    ("patch", NATIVE + "/functions/{function_id}"): (_JSON, {"timeout_ms": 30_000}),
     ("post", BUTTERBASE + "/{app_id}/functions"): _BUTTERBASE_FUNCTION,
     ("patch", BUTTERBASE + "/{app_id}/functions/{name}/env"): _ENV,
     ("patch", BUTTERBASE + "/{app_id}/functions/{name}/settings"): (_JSON, {"allow_service_key_impersonation": True}),

@@ -11,11 +11,14 @@ reply for `Sync` and an awaitable of it for `Async`; so both clients have one de
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
+# Before each capital letter but the first.
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 P = ParamSpec("P")
 R = TypeVar("R")
 Self_ = TypeVar("Self_")
@@ -64,9 +67,13 @@ class Resource(Generic[Mode]):
 
 
 class AnyOperation:
-    """What an operation says. `status` is that of a good reply, `media_type` that of one which is no model."""
+    """What an operation says. `status` is that of a good reply, `media_type` that of one which is no model.
+
+    `id` is the name of the resource and that of the method: `functions_put_named`.
+    """
 
     tag: str
+    id: str
 
     def __init__(
         self,
@@ -90,6 +97,7 @@ class AnyOperation:
 
     def __set_name__(self, owner: type[Resource[Any]], name: str) -> None:
         self.tag = owner.tag
+        self.id = f"{_CAPITAL.sub('_', owner.__name__).lower()}_{name}"
 
     @property
     def reply(self) -> Any:

@@ -33,7 +33,7 @@ class PublishedReply(Reply):
     seq: int
 
 
-class ChannelReply(Reply):
+class ChannelState(Reply):
     name: str
     subscribers: int
     seq: int
@@ -43,7 +43,7 @@ class RealtimeReply(Reply):
     """Connections and subscribers are those of the server that answers."""
 
     connections: int
-    channels: list[ChannelReply]
+    channels: list[ChannelState]
 
 
 class RealtimeRulesReply(Reply):

@@ -10,7 +10,7 @@ from isolet.access.rules import Access, PathSlug
 from isolet.api.native.serving import large_reply, serve
 from isolet.api.rows import GrantedProject
 from isolet.contract.realtime import (
-    ChannelReply,
+    ChannelState,
     Publication,
     PublishedReply,
     Realtime,
@@ -42,7 +42,7 @@ class RealtimeDoor:
         listed = await self.realtime.channels.listed(project.id)
 
         def shape() -> RealtimeReply:
-            return RealtimeReply(connections=connections, channels=[ChannelReply(**channel) for channel in listed])
+            return RealtimeReply(connections=connections, channels=[ChannelState(**channel) for channel in listed])
 
         return await large_reply(shape)
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from isolet.access.rules import Access
 from isolet.api.reply import Json, large, page_reply
 from isolet.api.rows import route
+from isolet.contract.examples import BODIES
 from isolet.contract.models import Reply
 from isolet.contract.operations import AnyOperation, Operation, Stream
 
@@ -45,6 +46,7 @@ def serve(operation: AnyOperation, access: Access, **options: Any) -> Any:
         extra = _described_besides(operation, handler)
         described = {
             "tags": [operation.tag],
+            "operation_id": operation.id,
             "status_code": operation.status,
             "openapi_extra": extra or None,
             **_reply_described(operation),
@@ -77,6 +79,9 @@ def _described_besides(operation: AnyOperation, handler: Callable[..., Any]) -> 
         schema = operation.body.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schema.pop("$defs", None)
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if operation.body is not None:
+        body = found.setdefault("requestBody", {"content": {"application/json": {}}})
+        body["content"]["application/json"]["example"] = BODIES[operation.id]
     return found
 
 
