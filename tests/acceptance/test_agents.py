@@ -208,6 +208,21 @@ def test_a_model_that_goes_wrong_fails_the_run_and_no_other(
     assert agents.run(plain["id"], "ended")["execution_context"]["vars"] == {"a": "b"}
 
 
+def test_a_run_that_waits_for_a_model_is_cancelled_at_once(agents: Agents, model: ModelServer) -> None:
+    line = a_line(a_node("helper", "agent", system_prompt="Help."))
+    workflow = agents.create("Cancelled", line, active=True)
+    model.free.clear()
+    model.says(Raw(hold=True))
+    sent = {"workflow_execution": {"phone_number": "+15550100"}}
+    run_id = agents("POST", f"/workflows/{workflow['id']}/executions", sent, status=202)["id"]
+    wait_until(lambda: model.asked, timeout_s=60, what="the question")
+    assert agents.client.post(f"/isolet/v1/executions/{run_id}/cancel").status_code == 202
+    # The server of the model holds its answer all the while.
+    run = agents.reached(run_id, "ended")
+    assert events(run, "agent_model_called") == []
+    model.free.set()
+
+
 def test_an_agent_is_a_client_of_this_servers_own_tools(
     agents: Agents, model: ModelServer, home: Project, function_id: str
 ) -> None:
