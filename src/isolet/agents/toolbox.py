@@ -39,7 +39,7 @@ class KnowledgeTool:
     kind: str = "knowledge"
 
     async def run(self, turn: Turn, arguments: Mapping[str, Any]) -> ToolOutcome:
-        return ToolOutcome(value=turn.rendering().text(self.text))
+        return ToolOutcome(value=await asyncio.to_thread(turn.rendering().text, self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
