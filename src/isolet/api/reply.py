@@ -30,7 +30,7 @@ async def large(shape: Callable[[], Any], status_code: int = 200) -> Response:
 
 async def page_reply(shape: Callable[[T], Any], items: Sequence[T], next_cursor: str | None) -> Response:
     """`{"data": […], "next_cursor": …}` of what `shape` makes of each item."""
-    data = await asyncio.to_thread(_joined, shape, items)
+    data = await asyncio.to_thread(joined, shape, items)
     body = b'{"data":[' + data + b'],"next_cursor":' + dumps(next_cursor) + b"}"
     return Response(body, media_type=_JSON)
 
@@ -42,12 +42,13 @@ def streamed(member: str, shape: Callable[[T], Any], batches: AsyncIterator[Sequ
         before = b'{"' + member.encode() + b'":['
         async for batch in batches:
             if batch:
-                yield before + await asyncio.to_thread(_joined, shape, batch)
+                yield before + await asyncio.to_thread(joined, shape, batch)
                 before = b","
         yield (b"" if before == b"," else before) + b"]}"
 
     return StreamingResponse(parts(), media_type=_JSON)
 
 
-def _joined(shape: Callable[[T], Any], items: Iterable[T]) -> bytes:
+def joined(shape: Callable[[T], Any], items: Iterable[T]) -> bytes:
+    """What is between the brackets of a list. One item at a time, since nothing else runs while JSON is written."""
     return b",".join(dumps(shape(item)) for item in items)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isolet.api.asgi import dumps
 from isolet.api.kapso.shapes import envelope
 from isolet.api.kapso.workflow_shapes import moment, plain
+from isolet.api.reply import joined
 from isolet.clock import iso
 from isolet.database.executions import Filter
 from isolet.domain.flows.executions import Event, Execution, State
@@ -103,13 +105,11 @@ def failure_of(execution: Execution) -> dict[str, Any] | None:
     return {**error, "step_identifier": error.get("node_id")}
 
 
-def whole(summary: dict[str, Any], execution: Execution, state: State, events: Sequence[Event]) -> dict[str, Any]:
-    return {
-        **summary,
-        "error_details": failure_of(execution),
-        "execution_context": state.spaces.to_json(),
-        "events": [event_object(event) for event in events],
-    }
+def whole(summary: dict[str, Any], execution: Execution, state: State, events: Sequence[Event]) -> bytes:
+    """The JSON of a reply with everything of a run."""
+    context = {"error_details": failure_of(execution), "execution_context": state.spaces.to_json()}
+    head = dumps({"data": {**summary, **context, "events": []}})
+    return head[: -len(b"]}}")] + joined(event_object, events) + b"]}}"
 
 
 def event_object(event: Event) -> dict[str, Any]:

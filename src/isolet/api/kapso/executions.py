@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,7 +119,8 @@ class ExecutionsDoor:
             **await self._object(execution),
             "resumable_execution_id": None if resumable is None else resumable.id,
         }
-        return await large(lambda: {"data": shapes.whole(summary, execution, state, newest[::-1])})
+        body = await asyncio.to_thread(shapes.whole, summary, execution, state, newest[::-1])
+        return Response(body, media_type="application/json")
 
     @route("PATCH", _ONE, INVOKE, openapi_extra=body_of(_STATUS_EXAMPLE))
     async def update_execution(self, request: Request, grant: Granted, execution_id: str) -> Response:
@@ -156,12 +158,7 @@ class ExecutionsDoor:
         )
         # What is next newer comes oldest first, so that it is next.
         paged = paging.cut(page, found if newer is None else found[::-1])
-
-        def shape() -> dict[str, Any]:
-            data = [shapes.event_object(event) for event in paged.items]
-            return {"data": data, "paging": paged.paging(lambda event: str(event.number))}
-
-        return await large(shape)
+        return await paging.paged_reply(shapes.event_object, lambda event: str(event.number), paged)
 
     @route("GET", "/workflow_events/{event_id}", _LOOK)
     async def get_event(self, grant: Granted, event_id: str) -> Response:
@@ -180,18 +177,22 @@ class ExecutionsDoor:
         return execution
 
     async def _object(self, execution: Execution) -> dict[str, Any]:
-        return (await self._objects([execution]))[0]
+        statuses = await self._statuses([execution])
+        return shapes.execution_object(execution, statuses.get(execution.workflow_id))
 
-    async def _objects(self, executions: Sequence[Execution]) -> list[dict[str, Any]]:
-        statuses = await self.workflows.statuses([execution.workflow_id for execution in executions])
-        return [shapes.execution_object(one, statuses.get(one.workflow_id)) for one in executions]
+    async def _statuses(self, executions: Sequence[Execution]) -> Mapping[str, WorkflowStatus]:
+        return await self.workflows.statuses([execution.workflow_id for execution in executions])
 
     async def _list(self, request: Request, wanted: Filter) -> Response:
         page = paging.page_of(request.query_params)
         found = await self.executions.list(wanted, before=page.older_than, after=page.newer_than, limit=page.limit + 1)
         paged = paging.cut(page, found)
-        data = await self._objects(paged.items)
-        return await large(lambda: {"data": data, "paging": paged.paging(lambda execution: execution.id)})
+        statuses = await self._statuses(paged.items)
+
+        def shape(execution: Execution) -> dict[str, Any]:
+            return shapes.execution_object(execution, statuses.get(execution.workflow_id))
+
+        return await paging.paged_reply(shape, lambda execution: execution.id, paged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,17 @@ A cursor holds the place and nothing else, so it stays good when what it came fr
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from fastapi import Response
+
+from isolet.api.asgi import dumps
+from isolet.api.reply import joined
 from isolet.errors import InvalidInput
 
 T = TypeVar("T")
@@ -44,6 +49,13 @@ class Paged(Generic[T]):
             "next": after if self.has_older else None,
             "previous": before if self.has_newer else None,
         }
+
+
+async def paged_reply(shape: Callable[[T], Any], mark: Callable[[T], str], page: Paged[T]) -> Response:
+    """`{"data": […], "paging": …}` of what `shape` makes of each item; `mark` is what a cursor holds of one."""
+    data = await asyncio.to_thread(joined, shape, page.items)
+    body = b'{"data":[' + data + b'],"paging":' + dumps(page.paging(mark)) + b"}"
+    return Response(body, media_type="application/json")
 
 
 def page_of(query: Mapping[str, str]) -> Page:
