@@ -17,6 +17,7 @@ from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.errors import Forbidden, NotFound
 from isolet.functions.service import Functions
+from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
 
 
@@ -200,6 +201,11 @@ class Grant:
         if self.found.project is None:
             raise LookupError("the row names no project")
         return self.found.project
+
+    @property
+    def project_id(self) -> ProjectId | None:
+        """None for the root key where the row takes every project."""
+        return None if self.found.project is None else self.found.project.id
 
     @property
     def function(self) -> Function:

@@ -29,6 +29,7 @@ class Deliveries(Resource[Mode]):
     def list(
         self,
         *,
+        project: str | None = None,
         status: str | None = None,
         function: str | None = None,
         since: str | None = None,
@@ -36,7 +37,7 @@ class Deliveries(Resource[Mode]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[DeliveryReply]:
-        """Newest first."""
+        """Newest first; of all projects for the root key, unless it names one by its slug."""
 
     @operation("POST", "/deliveries/redeliver", status=202)
-    def redeliver(self, body: DeliveryFilter) -> RedeliveredReply: ...
+    def redeliver(self, body: DeliveryFilter, *, project: str | None = None) -> RedeliveredReply: ...

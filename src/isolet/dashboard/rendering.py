@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ _NOTICES = {
     "paused": "The schedule is paused.",
     "resumed": "The schedule goes on.",
     "ended": "The session was ended.",
+    "cancelled": "The call is being cancelled.",
+    "redelivered": "Failed callbacks are sent again.",
 }
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
@@ -53,7 +57,15 @@ class Rendering:
             "sparkline": charts.sparkline,
             "bars": charts.bars,
         }
-        self._environment.filters |= {"ago": ago, "size": size, "ms": milliseconds, "count": count, "moment": moment}
+        self._environment.filters |= {
+            "ago": ago,
+            "size": size,
+            "ms": milliseconds,
+            "count": count,
+            "moment": moment,
+            "second": second,
+            "json": partial(json.dumps, ensure_ascii=False),
+        }
 
     def text(self, template: str, context: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(context)
@@ -71,6 +83,14 @@ def _parse(iso: str) -> datetime:
 def moment(iso: str | None) -> str:
     """A time in UTC as people write it, to the second."""
     return "never" if iso is None else _parse(iso).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def second(number: int) -> str:
+    """A time in seconds since 1970 as `moment` has it; the number itself where it is no time that people write."""
+    try:
+        return datetime.fromtimestamp(number, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(number)
 
 
 def ago(iso: str | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:

@@ -60,7 +60,8 @@ class Visit:
         nonce = self.rendering.nonce(self.request) if context.pop("with_nonce", False) else None
         known = {"visit": self, "nonce": nonce, "error": None, "done": self.query.get("done")}
         text = await asyncio.to_thread(self.rendering.text, template, {**known, **context})
-        return HTMLResponse(text, status, headers={"cache-control": "no-store"})
+        # Stores and functions hold text that UTF-8 does not have.
+        return HTMLResponse(text.encode("utf-8", "replace"), status, headers={"cache-control": "no-store"})
 
     def go(self, *parts: str, **query: str) -> Response:
         """Send the browser on after a change, to a page of this project."""

@@ -23,7 +23,7 @@ from isolet.jobs.queue import Jobs
 from isolet.jobs.webhook_secrets import WebhookSecrets as WebhookSecretService
 from isolet.routing.routes import Routes
 
-_DEPLOY = Access(Role.DEPLOY, OfKey())
+_DEPLOY = Access(Role.DEPLOY, OfKey(slug="project", every=True))
 _READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
@@ -48,7 +48,7 @@ class DeliveriesDoor:
         if cursor is not None and not is_uuid(cursor):
             raise InvalidInput("cursor is not one that this API gave")
         found = await self.jobs.deliveries(
-            grant.principal.project_id,
+            grant.project_id,
             state=_state(status),
             function_id=self._function(grant, function),
             since_ms=time_ms("since", since),
@@ -62,7 +62,7 @@ class DeliveriesDoor:
     @serve(Deliveries.redeliver, _DEPLOY)
     async def redeliver_all(self, grant: Granted, body: DeliveryFilter) -> RedeliveredReply:
         count = await self.jobs.redeliver_all(
-            grant.principal.project_id,
+            grant.project_id,
             function_id=self._function(grant, body.function),
             host=body.host,
             since_ms=time_ms("since", body.since),
@@ -84,7 +84,9 @@ class DeliveriesDoor:
         await self.secrets.delete(project.id, secret_id)
 
     def _function(self, grant: Grant, text: str | None) -> FunctionId | None:
-        return None if text is None else function_id(self.routes, grant.project.id, text)
+        """By its name in the project, which is the default one for the root key without `project`."""
+        project_id = grant.project_id or self.routes.default_project.id
+        return None if text is None else function_id(self.routes, project_id, text)
 
 
 def _secret_reply(secret: WebhookSecret) -> WebhookSecretReply:

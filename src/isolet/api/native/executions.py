@@ -51,7 +51,7 @@ class ExecutionsDoor:
         cursor: str | None = None,
     ) -> Response:
         """Newest first. `workflow` is an id or a slug; the root key without `project` looks at all projects."""
-        project_id = None if grant.found.project is None else grant.found.project.id
+        project_id = grant.project_id
         wanted = Filter(
             project_id=project_id,
             workflow_id=await self._workflow_id(project_id, workflow),

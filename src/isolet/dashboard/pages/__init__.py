@@ -13,8 +13,14 @@ from isolet.dashboard.pages import (
     function_try,
     function_versions,
     functions,
+    keys,
+    kv,
     projects,
+    queue,
     sessions,
+    sql,
+    system,
+    usage,
 )
 from isolet.dashboard.sections import Section
 
@@ -29,6 +35,12 @@ SECTIONS: list[Section] = [
     function_triggers.section,
     function_versions.section,
     function_settings.section,
+    kv.section,
+    sql.section,
+    queue.section,
+    keys.section,
+    usage.section,
+    system.section,
     projects.section,
     sessions.section,
 ]

@@ -4,3 +4,4 @@ import "./confirm";
 import "./live-log";
 import "./copy-text";
 import "./tabs";
+import "./sql-history";

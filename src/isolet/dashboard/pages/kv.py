@@ -1,0 +1,120 @@
+"""The KV of a project: keys by namespace and prefix, and one value at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+from starlette.responses import RedirectResponse, Response
+
+from isolet.client.errors import NotFound, Refused
+from isolet.dashboard.sections import Section
+from isolet.dashboard.visits import Visit
+
+section = Section("KV", "kv", api="GET /isolet/v1/projects/{slug}/kv")
+_ENTRY_API = "GET /isolet/v1/projects/{slug}/kv/{key}"
+# More of a value is not sent to the browser.
+_SHOWN_BYTES = 65_536
+DEFAULT = "default"
+
+
+@section.get("")
+async def browse(visit: Visit) -> Response:
+    namespace, prefix = visit.query.get("namespace") or DEFAULT, visit.query.get("prefix", "")
+    names = [store.name for store in (await visit.api.stores.list_namespaces(visit.slug)).data]
+    try:
+        found = await visit.api.kv.list(
+            visit.slug, prefix=prefix, cursor=visit.query.get("cursor"), namespace=namespace
+        )
+        keys, cursor = found.data, found.next_cursor
+    except NotFound:
+        # It is made when a function first stores something there.
+        keys, cursor = [], None
+    return await visit.render(
+        "kv.html",
+        keys=keys,
+        next_cursor=cursor,
+        namespace=namespace,
+        namespaces=sorted({DEFAULT, namespace, *names}),
+        prefix=prefix,
+        entry_of=lambda key: _entry(visit, namespace, key),
+    )
+
+
+@section.get("/entry", api=_ENTRY_API)
+async def show(visit: Visit) -> Response:
+    return await _show(visit)
+
+
+async def _show(visit: Visit, *, status: int = 200, error: str | None = None, typed: str | None = None) -> Response:
+    namespace, key = visit.query.get("namespace") or DEFAULT, visit.query.get("key", "")
+    value, metadata, size, editable = "", None, None, True
+    try:
+        found = await visit.api.kv.get(visit.slug, key, namespace=namespace)
+        size, metadata = len(found.data), found.metadata
+        value, editable = _text(found.data)
+    except NotFound:
+        if error is None and "new" not in visit.query:
+            raise
+    return await visit.render(
+        "kv_entry.html",
+        status=status,
+        namespace=namespace,
+        key=key,
+        value=value if typed is None else typed,
+        metadata=metadata,
+        size=size,
+        editable=editable,
+        error=error,
+        query=urlencode({"namespace": namespace, "key": key}),
+    )
+
+
+def _text(data: bytes) -> tuple[str, bool]:
+    """What is shown of a value, and whether a text field gives it back as it is."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return data[:_SHOWN_BYTES].hex(" "), False
+    # Browsers write line ends anew, and drop NUL.
+    kept = "\r" not in text and "\0" not in text
+    return text[:_SHOWN_BYTES], kept and len(text) <= _SHOWN_BYTES
+
+
+@section.post("/put")
+async def put(visit: Visit, form: Mapping[str, str]) -> Response:
+    """The key is in the address: a hidden field would have its line ends written anew."""
+    namespace = visit.query.get("namespace") or DEFAULT
+    key = visit.query.get("key") or form.get("key", "")
+    value = form.get("value", "").replace("\r\n", "\n")
+    try:
+        await visit.api.kv.put(
+            visit.slug,
+            key,
+            value.encode(),
+            expiration_ttl=_seconds(form.get("ttl", "")),
+            metadata=form.get("metadata") or None,
+            namespace=namespace,
+        )
+    except (Refused, ValueError) as exc:
+        text = exc.text if isinstance(exc, Refused) else "The time to live must be a whole number of seconds"
+        status = exc.status if isinstance(exc, Refused) else 422
+        return await _show(visit, status=status, error=text, typed=value)
+    return RedirectResponse(_entry(visit, namespace, key, done="saved"), 303)
+
+
+def _seconds(text: str) -> int | None:
+    """Raises ValueError."""
+    return int(text) if text.strip() else None
+
+
+@section.post("/delete")
+async def delete(visit: Visit, _: Mapping[str, str]) -> Response:
+    namespace = visit.query.get("namespace") or DEFAULT
+    await visit.api.kv.delete(visit.slug, visit.query.get("key", ""), namespace=namespace)
+    return visit.go("kv", namespace=namespace, done="deleted")
+
+
+def _entry(visit: Visit, namespace: str, key: str, **query: str) -> str:
+    asked = urlencode({"namespace": namespace, "key": key, **query}, quote_via=quote)
+    return f"{visit.path('kv', 'entry')}?{asked}"
