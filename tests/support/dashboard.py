@@ -25,7 +25,9 @@ class Desk:
         self.page.send("Page.addScriptToEvaluateOnNewDocument", source="window.confirm = () => true")
         self.fill("API key", key)
         self.press("Sign in")
-        self.see("Functions")
+        self.page.wait_for(
+            "document.readyState === 'complete' && location.pathname.endsWith('/functions')", "signed in"
+        )
 
     def open(self, *parts: str) -> None:
         """A page of the project."""
@@ -40,11 +42,12 @@ class Desk:
 
     def fill(self, label: str, value: str) -> None:
         """The field with this label."""
+        found = f"""[...document.querySelectorAll("label")]
+          .find((one) => one.textContent.trim() === {json.dumps(label)})"""
+        self.page.wait_for(f"document.readyState === 'complete' && Boolean({found})", f"there is {label!r}")
         self.page.run(
             f"""(() => {{
-              const label = [...document.querySelectorAll("label")]
-                .find((one) => one.textContent.trim() === {json.dumps(label)});
-              const field = label.control;
+              const field = {found}.control;
               field.focus();
               field.value = {json.dumps(value)};
               field.dispatchEvent(new Event("input", {{ bubbles: true }}));

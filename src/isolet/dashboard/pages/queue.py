@@ -40,6 +40,12 @@ def _status(visit: Visit) -> str | None:
     return status if status in STATUSES else None
 
 
+@section.post("/callbacks/redeliver")
+async def redeliver_failed(visit: Visit, _: Mapping[str, str]) -> Response:
+    await visit.api.deliveries.redeliver(DeliveryFilter(), project=visit.slug)
+    return visit.go("queue", "callbacks", done="redelivered")
+
+
 @section.post("/{call_id}/cancel")
 async def cancel(visit: Visit, _: Mapping[str, str]) -> Response:
     await visit.api.invocations.cancel(visit.request.path_params["call_id"])
@@ -55,10 +61,4 @@ async def replay(visit: Visit, _: Mapping[str, str]) -> Response:
 @section.post("/{call_id}/redeliver")
 async def redeliver(visit: Visit, _: Mapping[str, str]) -> Response:
     await visit.api.invocations.redeliver(visit.request.path_params["call_id"])
-    return visit.go("queue", "callbacks", done="redelivered")
-
-
-@section.post("/callbacks/redeliver")
-async def redeliver_failed(visit: Visit, _: Mapping[str, str]) -> Response:
-    await visit.api.deliveries.redeliver(DeliveryFilter(), project=visit.slug)
     return visit.go("queue", "callbacks", done="redelivered")

@@ -11,7 +11,7 @@ from isolet.dashboard.sections import Section
 from isolet.dashboard.visits import Visit
 
 section = Section("Usage", "usage", api="GET /isolet/v1/usage?project={slug}")
-_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"(19[7-9]\d|2\d{3})-(0[1-9]|1[0-2])")
 _NOTHING = {"invocations": 0, "errors": 0, "gb_seconds": 0, "egress_bytes": 0, "storage_bytes": 0}
 
 

@@ -1,0 +1,199 @@
+"""Pages of what a project stores, queues, allows and uses, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.support.browser import Browser
+from tests.support.dashboard import Desk
+from tests.support.projects import Project
+from tests.support.server import Server
+from tests.support.waiting import wait_until
+
+# What would run, or break out, where text is taken for HTML.
+SCRIPT = "<img src=x onerror=\"document.title='run'\">'\"</textarea></script><script>document.title='run'</script>"
+FAILING = f"export default async () => {{ throw new Error({json.dumps(SCRIPT)}); }}"
+
+
+@pytest.fixture
+def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
+    with browser.page() as page:
+        desk = Desk(page=page, server=server, slug=home.slug)
+        desk.sign_in(home.key())
+        yield desk
+        # Faults that a page tells have the status of one.
+        assert [one for one in page.errors if "the server responded with a status of 4" not in one] == []
+
+
+def check(desk: Desk) -> None:
+    """Nothing ran, and everybody can use the page."""
+    assert desk.page.run("document.title") != "run"
+    assert desk.axe() == []
+
+
+def api(home: Project, method: str, path: str, **options: Any) -> httpx.Response:
+    reply = home.client.request(method, f"/isolet/v1{path}", **options)
+    assert reply.is_success, reply.text
+    return reply
+
+
+def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Project) -> None:
+    store = f"/projects/{home.slug}/kv"
+    desk.open("kv")
+    desk.see("Nothing is stored in default")
+    check(desk)
+    odd = f"a\nb/{SCRIPT}"
+    api(home, "PUT", f"{store}/{quote(odd, safe='')}", content="odd", headers={"X-KV-Metadata": json.dumps(SCRIPT)})
+    api(home, "PUT", f"{store}/lines", content="one\r\ntwo")
+    api(home, "PUT", f"{store}/bytes", content=b"\xff\x00\x01")
+    api(home, "PUT", f"{store}/long", content="x" * 1_000_000)
+    for number in range(60):
+        api(home, "PUT", f"{store}/page:{number:03}", content="x")
+    desk.open("kv")
+    desk.see(SCRIPT)
+    check(desk)
+    desk.press("Next page")
+    desk.see("page:059")
+    desk.fill("Keys that begin with", "page:01")
+    desk.press("Show")
+    desk.page.wait_for("document.querySelectorAll('tbody tr').length === 10", "those with the prefix")
+
+    desk.open("kv", f"entry?namespace=default&key={quote(odd, safe='')}")
+    desk.fill("Value", "first\nsecond")
+    desk.press("Save")
+    desk.see("The changes were saved.")
+    check(desk)
+    assert api(home, "GET", f"{store}/{quote(odd, safe='')}").text == "first\nsecond"
+    desk.fill("Metadata, JSON", "{")
+    desk.press("Save")
+    desk.page.wait_for("Boolean(document.querySelector('[role=alert]'))", "the fault is told")
+    assert desk.page.run("document.querySelector('textarea').value") == "first\nsecond"
+    desk.press("Delete")
+    desk.see("It was deleted.")
+    assert home.client.get(f"/isolet/v1{store}/{quote(odd, safe='')}").status_code == 404
+    for key, seen in (("lines", "one"), ("bytes", "ff 00 01"), ("long", "xxx")):
+        desk.open("kv", f"entry?key={key}")
+        desk.see("cannot be edited here")
+        desk.see(seen)
+        assert desk.page.run("document.body.innerText.length") < 100_000
+    check(desk)
+
+    desk.open("kv")
+    desk.fill("Key", "made")
+    desk.press("Write its value")
+    desk.see("Metadata, JSON")
+    desk.fill("Value", "by hand")
+    desk.press("Save")
+    desk.see("The changes were saved.")
+    assert api(home, "GET", f"{store}/made").text == "by hand"
+
+
+def test_sql_is_run_shown_and_downloaded(desk: Desk, home: Project) -> None:
+    desk.open("sql")
+    desk.see("None yet.")
+    for sql, seen in (
+        ('CREATE TABLE "odd ""name" (id INTEGER PRIMARY KEY, text TEXT, data BLOB)', "Done."),
+        (
+            'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700) INSERT INTO "odd ""name" '  # noqa: S608
+            "SELECT i, '" + SCRIPT.replace("'", "''") + "', x'00ff' FROM n",
+            "rows changed",
+        ),
+    ):
+        desk.fill("Statement", sql)
+        desk.press("Run")
+        desk.see(seen)
+    desk.press('odd "name')
+    desk.page.wait_for("document.querySelector('#sql')?.value.startsWith('SELECT')", "a statement to run")
+    desk.fill("Statement", 'SELECT *, NULL AS "nothing" FROM "odd ""name"')
+    desk.press("Run")
+    desk.see("the first 500 are shown")
+    desk.see("00 ff")
+    desk.see("NULL")
+    check(desk)
+    csv = desk.page.run(
+        """(async () => {
+          const form = document.querySelector("form[action$='/csv']");
+          const reply = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+          return [reply.headers.get("content-disposition"), await reply.text()];
+        })()"""
+    )
+    assert csv[0] == 'attachment; filename="rows.csv"'
+    assert csv[1].splitlines()[0] == "id,text,data,nothing"
+    assert len(csv[1].splitlines()) == 701
+    desk.fill("Statement", "SELEC 1")
+    desk.press("Run")
+    desk.page.wait_for("Boolean(document.querySelector('[role=alert]'))", "the fault is told")
+    assert desk.page.run("document.querySelector('#sql').value") == "SELEC 1"
+    desk.press("Earlier ones")
+    desk.press("SELEC 1")
+    check(desk)
+
+
+def test_asynchronous_calls_are_seen_and_made_again(desk: Desk, home: Project) -> None:
+    desk.open("queue")
+    desk.see("No asynchronous calls yet")
+    code = {"code": FAILING}
+    api(home, "PUT", f"/projects/{home.slug}/functions/fails", json=code, params={"wait": 60})
+    callback = {"x-callback-url": "https://unknown.invalid/done"}
+    started = home.client.post(f"/spaces/{home.slug}/functions/fails/async-invoke", json={}, headers=callback)
+    assert started.status_code == 202, started.text
+    wait_until(lambda: api(home, "GET", "/invocations", params={"kind": "async", "status": "failed"}).json()["data"])
+    desk.open("queue?status=failed")
+    desk.see(SCRIPT[:30])
+    check(desk)
+    desk.press("Replay")
+    desk.see("The call was made again")
+    wait_until(
+        lambda: len(api(home, "GET", "/invocations", params={"kind": "async", "status": "failed"}).json()["data"]) == 2
+    )
+    wait_until(lambda: api(home, "GET", "/deliveries").json()["data"])
+    desk.press("Callbacks")
+    desk.see("https://unknown.invalid/done")
+    check(desk)
+    desk.press("Redeliver all that failed")
+    desk.see("Failed callbacks are sent again.")
+
+
+def test_a_key_is_made_shown_once_and_deleted(desk: Desk, home: Project) -> None:
+    desk.open("keys")
+    desk.fill("Name", SCRIPT)
+    desk.press("Create key")
+    desk.see("It is shown this once.")
+    check(desk)
+    key = desk.page.run("document.querySelector('#new-key').textContent")
+    with home.server.client(key) as made:
+        assert made.get("/isolet/v1/projects").status_code == 200
+        desk.open("keys")
+        assert key not in desk.page.run("document.documentElement.outerHTML")
+        row = "[...document.querySelectorAll('tbody tr')].find((one) => one.innerText.includes('onerror'))"
+        desk.page.run(f"void {row}.querySelector('button').click()")
+        desk.see("It was deleted.")
+        assert made.get("/isolet/v1/projects").status_code == 401
+    desk.fill("URL or secret", "not a URL")
+    desk.press("Save")
+    desk.page.wait_for("Boolean(document.querySelector('[role=alert]'))", "the fault is told")
+    desk.press("Add a secret")
+    desk.see("This secret is shown this once.")
+    check(desk)
+
+
+def test_usage_and_the_system_are_shown(desk: Desk, browser: Browser, server: Server) -> None:
+    for asked in ("", "?month=2026-01", "?month=0000-01", "?month=9999-12", "?month=%00"):
+        desk.open(f"usage{asked}")
+        desk.see("Limits of this project")
+    check(desk)
+    desk.page.open(f"{server.pages_url}/dashboard/system")
+    desk.see("This page is for the operator")
+    with browser.page() as page:
+        operator = Desk(page=page, server=server, slug="default")
+        operator.sign_in(server.root_key)
+        page.open(f"{server.pages_url}/dashboard/system")
+        operator.see("Memory of instances")
+        check(operator)
+        assert page.errors == []
