@@ -59,6 +59,7 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("PUT", f"{V1}/flows/{{workflow_id}}/policies"): {"start": {"retries": 1}},
     ("PUT", f"{V1}/projects/{{slug}}/channel"): {"url": "https://stolen.example/"},
     ("POST", f"{V1}/projects/{{slug}}/events"): {"name": "run.starts"},
+    ("POST", "/platform/v1/events"): {"name": "run.starts"},
     ("PUT", f"{V1}/functions/{{function_id}}/secrets/{{secret_name}}"): {"value": "a"},
     ("PATCH", f"{V1}/functions/{{function_id}}/variables"): {"STOLEN": "a"},
     ("POST", f"{V1}/functions/{{function_id}}/schedules"): {"cron": "* * * * *", "name": "stolen"},

@@ -195,6 +195,21 @@ def test_an_event_starts_the_active_workflows_that_wait_for_it(flows: Flows) -> 
     assert run["trigger"] == "project_event"
 
 
+def test_an_event_may_be_emitted_on_the_route_of_kapso(flows: Flows) -> None:
+    workflow_id = flows.started_by("lead.won", "Won", a_line(a_node("wait", "wait_for_response")))
+    sent = {"name": "lead.won", "properties": {"score": 4}, "conversation_id": "c-1"}
+
+    event = flows.workflows("POST", "/events", sent, status=201)
+
+    assert event == {"id": event["id"], "occurred_at": event["occurred_at"], **sent}
+    (started,) = flows("GET", f"/executions?project={flows.project.slug}&workflow={workflow_id}")["data"]
+    context = flows.run(started["id"], "waiting")["execution_context"]["context"]
+    assert (context["event"]["id"], context["conversation_id"]) == (event["id"], "c-1")
+    bad: list[Any] = [[], {"name": 1}, {**sent, "conversation_id": {}}, {**sent, "conversation_id": "x" * 257}]
+    for body in (*bad, {**sent, "properties": {"a": []}}, {**sent, "occurred_at": 20270131}):
+        assert flows.workflows.refused("POST", "/events", body)
+
+
 @pytest.mark.parametrize(
     ("sent", "named"),
     [

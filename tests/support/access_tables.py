@@ -84,7 +84,14 @@ _BUTTERBASE_CODES = {
 }
 # Doors of one of Kapso's bases only.
 _OLDER = ("OlderKapsoFunctions", "OlderWorkflowsDoor", "OlderExecutionsDoor")
-_NEWER = ("WorkflowsDoor", "WorkflowTriggersDoor", "WorkflowVariablesDoor", "ProvidersDoor", "ExecutionsDoor")
+_NEWER = (
+    "EventsDoor",
+    "WorkflowsDoor",
+    "WorkflowTriggersDoor",
+    "WorkflowVariablesDoor",
+    "ProvidersDoor",
+    "ExecutionsDoor",
+)
 TABLES = {
     "/isolet/v1": read_table("/isolet/v1", "isolet.api.native", _native),
     "/platform/v1": read_table("/platform/v1", "isolet.api.kapso", _kapso, without=_OLDER),

@@ -58,7 +58,7 @@ def open_flows(core: Core) -> Feature:
             ExecutionsDoor(executions=runs.executions, workflows=workflows),
         ]
 
-    return Feature(doors=doors, kapso_doors=kapso_flows.doors_of(core, workflows, runs.executions))
+    return Feature(doors=doors, kapso_doors=kapso_flows.doors_of(core, workflows, runs.executions, events))
 
 
 def _let_schedules_start(core: Core, runs: ScheduledRuns, executions: Executions) -> None:

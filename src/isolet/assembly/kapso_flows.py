@@ -12,6 +12,7 @@ from isolet.database.executions import Filter
 from isolet.domain.flows.variables import Seen
 from isolet.domain.flows.workflows import Workflow
 from isolet.flows.bursts import Bursts
+from isolet.flows.project_events import ProjectEvents
 from isolet.flows.service import Executions
 from isolet.flows.triggers import WorkflowTriggers
 from isolet.flows.workflows import Workflows
@@ -21,7 +22,9 @@ from isolet.ids import ProjectId
 _LATEST = 10
 
 
-def doors_of(core: Core, workflows: Workflows, runs: Executions) -> Callable[[str], Sequence[object]]:
+def doors_of(
+    core: Core, workflows: Workflows, runs: Executions, events: ProjectEvents
+) -> Callable[[str], Sequence[object]]:
     """The doors below each of Kapso's bases."""
     database, clock, routes = core.persistence.database, core.host.clock, core.registry.routes
     settings = core.host.settings
@@ -38,6 +41,7 @@ def doors_of(core: Core, workflows: Workflows, runs: Executions) -> Callable[[st
 
     def doors(prefix: str) -> Sequence[object]:
         # They load the web framework.
+        from isolet.api.kapso.events import EventsDoor  # noqa: PLC0415
         from isolet.api.kapso.executions import ExecutionsDoor, OlderExecutionsDoor, Starts  # noqa: PLC0415
         from isolet.api.kapso.providers import ProvidersDoor  # noqa: PLC0415
         from isolet.api.kapso.workflow_variables import WorkflowVariablesDoor  # noqa: PLC0415
@@ -59,6 +63,7 @@ def doors_of(core: Core, workflows: Workflows, runs: Executions) -> Callable[[st
             ExecutionsDoor(workflows=workflows, executions=runs, starts=starts, settings=settings),
             WorkflowVariablesDoor(workflows=workflows, latest=latest),
             ProvidersDoor(model=model),
+            EventsDoor(events=events, settings=settings),
         ]
 
     return doors

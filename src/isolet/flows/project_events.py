@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from isolet.domain.flows.executions import Execution
 from isolet.domain.flows.nodes import check_event_name, check_properties
 from isolet.domain.flows.triggers import is_met
 from isolet.domain.flows.workflows import TriggerType
+from isolet.domain.functions import check_text
 from isolet.errors import InvalidInput, LimitReached
 from isolet.flows.drafts import Start
 from isolet.flows.performer import StepContext
@@ -24,6 +26,7 @@ from isolet.flows.workflows import Workflows
 from isolet.ids import ProjectId, WorkflowId, new_id
 
 STARTS_MAX = 50
+CONVERSATION_ID_MAX_CHARS = 256
 # Of one run, as Kapso has it.
 EMITTED_MAX = 10
 # In the `system` of runs that an event started, and of those that they call.
@@ -38,6 +41,7 @@ class ProjectEvent:
     name: str
     properties: Mapping[str, Any]
     occurred_at_ms: int
+    conversation_id: str | None = None
     executions: Sequence[Execution] = ()
 
     def start(self) -> Start:
@@ -48,9 +52,12 @@ class ProjectEvent:
             "properties": self.properties,
             "occurred_at": iso(self.occurred_at_ms),
         }
+        context: dict[str, Any] = {"channel": TriggerType.PROJECT_EVENT.value, "event": event}
+        if self.conversation_id is not None:
+            context["conversation_id"] = self.conversation_id
         return Start(
             trigger=TriggerType.PROJECT_EVENT.value,
-            context={"channel": TriggerType.PROJECT_EVENT.value, "event": event},
+            context=context,
             system={_STARTED_BY: self.id},
         )
 
@@ -65,9 +72,16 @@ class ProjectEvents:
         self._clock = clock
 
     async def emit(
-        self, project_id: ProjectId, name: object, properties: object, occurred_at: object = None
+        self,
+        project_id: ProjectId,
+        name: object,
+        properties: object,
+        occurred_at: object = None,
+        conversation_id: object = None,
     ) -> ProjectEvent:
         """Start every workflow with a trigger that the event meets, each once; `occurred_at` is ISO 8601, None for now.
+
+        The runs find `conversation_id` in their context.
 
         Raises InvalidInput, LimitReached, TooManyRequests, and then nothing starts.
         """
@@ -76,19 +90,13 @@ class ProjectEvents:
             name=check_event_name("name", name),
             properties=check_properties("properties", {} if properties is None else properties),
             occurred_at_ms=self._clock.now_ms() if occurred_at is None else _moment(occurred_at),
+            conversation_id=None if conversation_id is None else _conversation(conversation_id),
         )
         drafts = []
         for workflow_id in await self._database.read(_waiting, project_id, event):
             workflow = await self._workflows.get(project_id, workflow_id, with_graph=True)
             drafts.append(await self._executions.draft(workflow, event.start()))
-        executions = await self._executions.start_all(drafts)
-        return ProjectEvent(
-            id=event.id,
-            name=event.name,
-            properties=event.properties,
-            occurred_at_ms=event.occurred_at_ms,
-            executions=executions,
-        )
+        return replace(event, executions=await self._executions.start_all(drafts))
 
     async def emit_from(
         self, step: StepContext, name: str, properties: Mapping[str, Any], occurred_at: str | None
@@ -116,8 +124,12 @@ def _waiting(connection: Any, project_id: ProjectId, event: ProjectEvent) -> lis
     return list(met)
 
 
+def _conversation(value: object) -> str:
+    return check_text("conversation_id", value, max_chars=CONVERSATION_ID_MAX_CHARS)
+
+
 def _moment(value: object) -> int:
-    try:
-        return parse_iso(str(value))
-    except (ValueError, OverflowError):
-        raise InvalidInput("occurred_at must be a time such as 2027-01-31T12:00:00Z") from None
+    if isinstance(value, str):
+        with suppress(ValueError, OverflowError):
+            return parse_iso(value)
+    raise InvalidInput("occurred_at must be a time such as 2027-01-31T12:00:00Z")
