@@ -13,7 +13,7 @@ import typer
 
 from isolet.cli import shown
 from isolet.cli.commands import Commands
-from isolet.cli.failures import ExitCode, Unmapped
+from isolet.cli.failures import ExitCode
 from isolet.cli.output import note
 from isolet.cli.session import Session
 
@@ -56,9 +56,9 @@ def deploy(
 ) -> None:
     """Deploy the functions of a project: what changed, with its migrations and schedules.
 
-    The project is the nearest folder upwards with an isolet.toml or a wrangler file. A script without a project is a
-    function of its name. Unchanged functions are left as they are. At the end each function gets a HEAD request, and
-    the version that answered it is shown.
+    The project is the nearest folder upwards with an isolet.toml or a wrangler file. Without a project, a script is a
+    function of its name, and a folder with an index.ts or the like one of the folder's. Unchanged functions are left
+    as they are. At the end each function gets a HEAD request, and the version that answered it is shown.
 
     \b
     isolet deploy                                   what changed
@@ -82,13 +82,9 @@ def deploy(
 
 def check_mapped(workspace: Workspace, *, allow: bool) -> None:
     """Raises Unmapped; what is left out, or means something else here, is told."""
-    from isolet.workspace.errors import Unmapped as Refused
     from isolet.workspace.loading import check_mapped as check
 
-    try:
-        check(workspace, allow=allow)
-    except Refused as exc:
-        raise Unmapped(exc.message, details={"unmapped": list(exc.lines)}) from exc
+    check(workspace, allow=allow)
     for line in (*(f"left out: {line}" for line in workspace.unmapped), *workspace.notes):
         note(line)
 

@@ -46,12 +46,6 @@ class ExitCode(IntEnum):
     NO_SERVER = 6
 
 
-class Unmapped(IsoletError):
-    """Something in a project has no counterpart here."""
-
-    code = "unmapped"
-
-
 class Usage(IsoletError):
     """What was given makes no sense together."""
 
@@ -88,9 +82,9 @@ def exit_code(error: IsoletError) -> ExitCode:
 
     if isinstance(error, Usage):
         return ExitCode.USAGE
-    if isinstance(error, Unmapped):
+    if error.code == "unmapped":
         return ExitCode.UNMAPPED
-    if isinstance(error, NotFound | errors.NotFound):
+    if isinstance(error, NotFound | errors.NotFound) or error.code == "not_found":
         return ExitCode.NOT_FOUND
     if isinstance(error, errors.Unauthenticated | errors.Forbidden):
         return ExitCode.NOT_ALLOWED

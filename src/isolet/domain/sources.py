@@ -18,7 +18,7 @@ FILES_MAX = 2_000
 PATH_MAX_CHARS = 512
 _DEPTH_MAX = 32
 DEFAULT_ENTRY = "index.js"
-_ENTRIES = ("index.ts", "index.js", "worker.ts", "worker.js", "src/index.ts", "src/index.js")
+ENTRIES = ("index.ts", "index.js", "worker.ts", "worker.js", "src/index.ts", "src/index.js")
 _SCRIPTS = (".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx")
 _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _DIFF_MAX_BYTES = 2 * 1024 * 1024
@@ -151,12 +151,12 @@ def _entry(files: Mapping[str, object], entry: object) -> str:
         return entry
     if len(files) == 1:
         return next(iter(files))
-    candidates = [path for path in _ENTRIES if path in files]
+    candidates = [path for path in ENTRIES if path in files]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         raise InvalidInput(f"entry is required: it may be {' or '.join(candidates)}")
-    raise InvalidInput(f"entry is required: none of the files is one of {', '.join(_ENTRIES)}")
+    raise InvalidInput(f"entry is required: none of the files is one of {', '.join(ENTRIES)}")
 
 
 def is_script(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 IsoletError
 └── WorkspaceError        the project cannot be used as it stands
+    ├── NoSuchPart        there is no project, or nothing of that name in it
     ├── Unmapped          it asks for what this platform does not have; `lines` say what, one each
     ├── LocalChanges      files here would be lost; `paths` are theirs
     └── SourcesFailed     the sources cannot be bundled; `problems` have their places
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from isolet.errors import IsoletError
 
@@ -19,16 +21,20 @@ class WorkspaceError(IsoletError):
     code = "workspace"
 
 
+class NoSuchPart(WorkspaceError):
+    code = "not_found"
+
+
 class Unmapped(WorkspaceError):
     code = "unmapped"
 
-    def __init__(self, file: str, lines: Sequence[str]) -> None:
-        super().__init__(
-            f"{file} asks for what cannot be mapped:\n"
-            + "\n".join(f"  {line}" for line in lines)
-            + "\nRemove it, or deploy without it with --allow-unmapped."
+    @classmethod
+    def of_lines(cls, file: str, lines: Sequence[str]) -> Self:
+        listed = "\n".join(f"  {line}" for line in lines)
+        return cls(
+            f"{file} asks for what cannot be mapped:\n{listed}\nRemove it, or deploy without it with --allow-unmapped.",
+            details={"unmapped": list(lines)},
         )
-        self.lines = tuple(lines)
 
 
 class LocalChanges(WorkspaceError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isolet.workspace import isolet_toml, wrangler
-from isolet.workspace.errors import Unmapped, WorkspaceError
+from isolet.workspace.errors import NoSuchPart, Unmapped, WorkspaceError
 from isolet.workspace.model import Workspace
 
 NAMES = (isolet_toml.NAME, *wrangler.NAMES)
@@ -23,7 +23,7 @@ def find_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if any((folder / name).is_file() for name in (*NAMES, *_CODE)):
             return folder
-    raise WorkspaceError(
+    raise NoSuchPart(
         f"there is no project in {start}: no isolet.toml and no wrangler file. Make one with `isolet init`"
     )
 
@@ -36,7 +36,7 @@ def load(root: Path, *, environment: str | None = None, config: str | None = Non
         path = (root / config).absolute()
         root, name = path.parent, path.name
         if not path.is_file():
-            raise WorkspaceError(f"there is no {config}")
+            raise NoSuchPart(f"there is no {config}")
     else:
         name = _choose(root)
     try:
@@ -52,7 +52,7 @@ def load(root: Path, *, environment: str | None = None, config: str | None = Non
 def check_mapped(workspace: Workspace, *, allow: bool) -> None:
     """Raises Unmapped when something would be left out and nobody said that it may."""
     if workspace.unmapped and not allow:
-        raise Unmapped(workspace.file, workspace.unmapped)
+        raise Unmapped.of_lines(workspace.file, workspace.unmapped)
 
 
 def _choose(root: Path) -> str:
@@ -61,11 +61,11 @@ def _choose(root: Path) -> str:
         return found[0]
     code = next((name for name in _CODE if (root / name).is_file()), None)
     if code is not None:
-        raise WorkspaceError(
+        raise Unmapped(
             f"{code} is code, and is not run here. Write what it says into wrangler.jsonc, as with "
             "`npx wrangler init`, or into isolet.toml"
         )
-    raise WorkspaceError(f"there is no isolet.toml and no wrangler file in {root}. Make one with `isolet init`")
+    raise NoSuchPart(f"there is no isolet.toml and no wrangler file in {root}. Make one with `isolet init`")
 
 
 def parse(root: Path, name: str) -> Mapping[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from posixpath import dirname
 
-from isolet.workspace.errors import WorkspaceError
+from isolet.domain.sources import ENTRIES
+from isolet.workspace.errors import NoSuchPart
 from isolet.workspace.loading import NAMES, find_root, load
 from isolet.workspace.model import FunctionConfig, Workspace
 from isolet.workspace.paths import inside
@@ -27,8 +28,8 @@ def open_workspace(
 ) -> tuple[Workspace, tuple[FunctionConfig, ...]]:
     """The project at `start`, and of its functions those that paths or names mean; all without any.
 
-    A folder with a configuration of its own is a project; a script where there is no project is a function of its name.
-    Raises WorkspaceError.
+    A folder with a configuration of its own is a project. Where there is no project, a script is a function of its
+    name, and a folder with an `index.ts` or the like one of the folder's. Raises WorkspaceError.
     """
     folder = start / paths[0] if len(paths) == 1 else start
     if config is None and len(paths) == 1 and any((folder / name).is_file() for name in NAMES):
@@ -39,25 +40,34 @@ def open_workspace(
     else:
         try:
             root = find_root(start)
-        except WorkspaceError:
-            if not paths or not all(_is_script(start / path) for path in paths):
+        except NoSuchPart:
+            entries = [_entry(start, path) for path in paths]
+            if not entries or None in entries:
                 raise
-            workspace = _of_scripts(start, paths, environment)
+            workspace = _of_scripts(start, dict(zip(paths, filter(None, entries), strict=True)), environment)
             return workspace, workspace.functions
         workspace = load(root, environment=environment)
     return workspace, _chosen(workspace, start, paths)
 
 
-def _is_script(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in _SCRIPTS
+def _entry(start: Path, path: str) -> str | None:
+    """Of a function that is a script, or a folder with one of the usual names in it."""
+    place = start / path
+    if place.is_dir():
+        found = next((name for name in ENTRIES if (place / name).is_file()), None)
+        return None if found is None else f"{path.rstrip('/')}/{found}"
+    return path if place.is_file() and place.suffix.lower() in _SCRIPTS else None
 
 
-def _of_scripts(start: Path, paths: Sequence[str], environment: str | None) -> Workspace:
+def _of_scripts(start: Path, entries: Mapping[str, str], environment: str | None) -> Workspace:
+    """`entries` are by the paths that were given, which functions are named by."""
     root = start.resolve()
-    places = Table({path: path for path in paths}, "the command line")
-    entries = [inside(root, path, places, path) for path in paths]
+    places = Table(dict(entries), "the command line")
     ending = f"-{environment}" if environment else ""
-    functions = tuple(FunctionConfig(name=Path(entry).stem + ending, entry=entry) for entry in entries)
+    functions = tuple(
+        FunctionConfig(name=(start / path).resolve().stem + ending, entry=inside(root, entry, places, path))
+        for path, entry in entries.items()
+    )
     return Workspace(root=root, file="", functions=functions, environment=environment)
 
 
@@ -76,7 +86,7 @@ def _chosen(workspace: Workspace, start: Path, paths: Sequence[str]) -> tuple[Fu
         ]
         if not matching:
             known = ", ".join(function.name for function in workspace.functions)
-            raise WorkspaceError(f"{path} is none of the project's functions, nor a folder of one; there is {known}")
+            raise NoSuchPart(f"{path} is none of the project's functions, nor a folder of one; there is {known}")
         found += matching
     return tuple({function.name: function for function in found}.values())
 

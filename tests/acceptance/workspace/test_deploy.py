@@ -81,9 +81,18 @@ def test_what_fails_is_shown_with_its_place_and_stops_no_other(
 def test_a_script_without_a_project(isolet: Isolet, own_project: Project, folder: Path) -> None:
     write_files(folder, {"hello.js": "export default { fetch: () => new Response('hello') };"})
     assert isolet("deploy", "hello.js").text == "hello: made, version 1; version 1 answered 200\n"
+    write_files(
+        folder, {"parts/index.ts": "import { a } from './a';\nexport default { fetch: () => new Response(a) };"}
+    )
+    write_files(folder, {"parts/a.ts": "export const a = 'parts';"})
+    assert isolet("deploy", "parts").text == "parts: made, version 1; version 1 answered 200\n"
     missing = isolet.run("deploy")
-    assert missing.code == 1
+    assert missing.code == 4
     assert "isolet init" in missing.err
+    assert isolet.run("deploy", "nowhere").code == 4
+    write_files(folder, {"cloudflare.config.ts": "throw 1"})
+    code = isolet.run("deploy")
+    assert (code.code, "wrangler.jsonc" in code.err) == (3, True)
 
 
 def test_files_that_are_not_the_projects_stay_here(isolet: Isolet, own_project: Project, folder: Path) -> None:
@@ -98,7 +107,7 @@ def test_files_that_are_not_the_projects_stay_here(isolet: Isolet, own_project: 
         assert "is outside of the project" in failed.err
         assert "hidden" not in failed.err + failed.text
     (folder / "loop.js").symlink_to(folder / "loop.js")
-    assert isolet.run("deploy", "loop.js").code == 1
+    assert isolet.run("deploy", "loop.js").code == 4
     assert own_project.client.get(f"/f/{own_project.slug}/steal").status_code == 404
 
 

@@ -143,7 +143,7 @@ def test_what_cannot_be_mapped_is_named_and_stops(tmp_path: Path, members: dict[
     assert found.startswith(line)
     with pytest.raises(Unmapped, match="allow-unmapped") as refused:
         check_mapped(workspace, allow=False)
-    assert refused.value.lines == (found,)
+    assert refused.value.details == {"unmapped": [found]}
     check_mapped(workspace, allow=True)
 
 
@@ -169,7 +169,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, members: dict[str, Any], said: s
 
 def test_configuration_that_is_code_is_recognized_and_not_run(tmp_path: Path) -> None:
     (tmp_path / "cloudflare.config.ts").write_text("throw 1")
-    with pytest.raises(WorkspaceError, match=r"cloudflare.config.ts is code.*wrangler.jsonc"):
+    with pytest.raises(Unmapped, match=r"cloudflare.config.ts is code.*wrangler.jsonc"):
         load(tmp_path)
 
 
