@@ -70,7 +70,8 @@ class Starts:
         return {"request": {"ip": host, "user_agent": agent, "timestamp": iso(self.clock.now_ms())}}
 
 
-def _started(burst: Burst, body: dict[str, Any]) -> Response:
+def started_reply(burst: Burst, body: dict[str, Any]) -> Response:
+    """`body` where the start was allowed."""
     headers = {
         "x-burst-ratelimit-limit": str(burst.limit),
         "x-burst-ratelimit-remaining": str(burst.remaining),
@@ -98,7 +99,7 @@ class ExecutionsDoor:
         burst, execution = await self.starts.start(request, grant, workflow, sent)
         begun = {} if execution is None else {"id": execution.id, "tracking_id": execution.tracking_id}
         data = {"message": "Workflow execution initiated", "workflow_id": workflow.id, **begun}
-        return _started(burst, {"data": data})
+        return started_reply(burst, {"data": data})
 
     @route("GET", _OF_WORKFLOW, READ)
     async def list_executions(self, request: Request, grant: Granted, workflow_id: str) -> Response:
@@ -211,4 +212,4 @@ class OlderExecutionsDoor:
             raise InvalidInput("the request must be a JSON object")
         burst, execution = await self.starts.start(request, grant, workflow, sent)
         begun = {} if execution is None else {"id": execution.id, "tracking_id": execution.tracking_id}
-        return _started(burst, {"message": "Flow execution queued", "flow_id": workflow.id, **begun})
+        return started_reply(burst, {"message": "Flow execution queued", "flow_id": workflow.id, **begun})
