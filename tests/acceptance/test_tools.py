@@ -189,7 +189,8 @@ def mcp(shop: Project, method: str, params: dict[str, Any], version: str = NEWER
     if version == NEWER:
         message["params"] = {**params, "_meta": _META}
         sent |= {"Mcp-Method": method, **({"Mcp-Name": params["name"]} if "name" in params else {})}
-    return shop.client.post(f"/isolet/v1/projects/{shop.slug}/mcp", json=message, headers={**sent, **headers})
+    sent |= {"Content-Type": "application/json", **headers}
+    return shop.client.post(f"/isolet/v1/projects/{shop.slug}/mcp", content=json.dumps(message), headers=sent)
 
 
 @pytest.mark.parametrize("version", [NEWER, OLDER])
@@ -259,6 +260,23 @@ def test_messages_that_are_none(shop: Project, body: bytes, status: int, code: i
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code), reply.text
     large = shop.client.post(f"/isolet/v1/projects/{shop.slug}/mcp", content=b" " * 400_000, headers=headers)
     assert large.status_code == 413
+
+
+@pytest.mark.parametrize("version", [NEWER, OLDER])
+def test_texts_without_an_encoding_are_answered(shop: Project, version: str) -> None:
+    """Half a surrogate pair, wherever a message may have one. Older revisions refuse it."""
+    half = "\ud800"
+    replies = [
+        mcp(shop, "tools/call", {"name": half, "arguments": {}}, version, **{"Mcp-Name": "x"}),
+        mcp(shop, "tools/call", {"name": "echo", "arguments": {"say": half}}, version),
+        mcp(shop, "tools/list", {"cursor": half}, version),
+        mcp(shop, half, {}, version, **{"Mcp-Method": "x"}),
+    ]
+    assert [reply.status_code for reply in replies if reply.status_code >= 500] == []
+    assert all(reply.json()["jsonrpc"] == "2.0" for reply in replies)
+    if version == NEWER:
+        told = json.loads(replies[1].json()["result"]["content"][0]["text"])
+        assert told["input"] == {"say": "?"}
 
 
 def test_roles(shop: Project, server: Server) -> None:

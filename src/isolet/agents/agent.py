@@ -18,7 +18,7 @@ from isolet.agents.turn import AgentTool, ToolOutcome, Turn
 from isolet.domain.chat import Asked, Message, Offered, ToolCall, Usage
 from isolet.domain.flows.templates import as_text
 from isolet.errors import IsoletError, NotFound, PlatformError, Unanswered
-from isolet.flows.performer import Failed, Next, StepContext, StepResult, Wait
+from isolet.flows.performer import Failed, Handoff, Next, StepContext, StepResult, Wait
 from isolet.flows.performers.plain import input_of
 
 # Sends a text of a step to the user, with its number in the step, where there is a way to do so.
@@ -85,6 +85,8 @@ class _Conversation:
             answer = answered.answer
             await self._say(answer.message())
             if answer.tool_calls:
+                if answer.text:
+                    await self._send_text(answer.text)
                 ended = await self._call_all(answer.tool_calls)
             elif answer.text or answer.refusal:
                 ended = await self._answered(answer.text or answer.refusal or "", refused=not answer.text)
@@ -151,13 +153,16 @@ class _Conversation:
 
     async def _answered(self, text: str, *, refused: bool) -> StepResult | None:
         """A user in a conversation may reply; nobody else would."""
-        self._turn.step.event("agent_message_sent", {"text": text, "refusal": refused}, direction="outbound")
-        if self._turn.step.node.config.get("message_delivery_mode") != "tool_only":
-            await self._tell(self._turn.step, text, len(self._turn.messages))
+        await self._send_text(text, refused=refused)
         if self._turn.step.whatsapp_context is not None:
             return Wait(reason=WAITING, variables=self._turn.changed)
         await asyncio.to_thread(self._turn.keep_answer, text)
         return Next(variables=self._turn.changed)
+
+    async def _send_text(self, text: str, *, refused: bool = False) -> None:
+        self._turn.step.event("agent_message_sent", {"text": text, "refusal": refused}, direction="outbound")
+        if self._turn.step.node.config.get("message_delivery_mode") != "tool_only":
+            await self._tell(self._turn.step, text, len(self._turn.messages))
 
     async def _say(self, message: Message) -> None:
         self._size_bytes += len(await asyncio.to_thread(json.dumps, message))
@@ -170,7 +175,7 @@ class _Conversation:
             return Wait(reason=result.reason, timeout_s=result.timeout_s, variables=self._turn.changed, memory=memory)
         if isinstance(result, Next):
             return Next(label=result.label, variables=self._turn.changed)
-        return result
+        return Handoff(variables=self._turn.changed) if isinstance(result, Handoff) else result
 
     def _failed(self, text: str, code: str, *, final: bool = False) -> Failed:
         return Failed(error=text, code=code, final=final, variables=self._turn.changed)

@@ -74,7 +74,7 @@ def _server(tools: Tools, project_id: ProjectId) -> Server[Any]:
         try:
             told = await tools.call(project_id, params.name, params.arguments or {})
         except NotFound as exc:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}") from exc
+            raise MCPError(types.INVALID_PARAMS, _clean(f"Unknown tool: {params.name[:100]}")) from exc
         except PlatformError:
             raise
         except IsoletError as exc:

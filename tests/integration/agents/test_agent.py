@@ -257,9 +257,11 @@ async def test_how_a_turn_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(result, Next)
     assert events(step, "agent_message_sent") == [{"text": "I will not.", "refusal": True}]
 
-    bench.model.says(Says(calls=[("handoff_to_human", {"reason": "angry"})]))
+    bench.model.says(
+        Says(calls=[("handoff_to_human", {"reason": "angry"}), ("save_variable", {"name": "a", "value": 1})])
+    )
     result, step = await bench.run({})
-    assert result == Handoff()
+    assert result == Handoff(variables={"a": 1})
     assert events(step, "agent_handed_off") == [{"reason": "angry"}]
     result, _ = await bench.run({}, resumed=Resumed(reason="operator"))
     assert result == Next()
@@ -279,12 +281,16 @@ async def test_how_a_turn_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_conversation_waits_and_goes_on(bench: Bench) -> None:
     bench.model.says(
-        Says(calls=[("save_variable", {"name": "a", "value": 1}), ("enter_waiting", {"timeout_seconds": 60})]),
+        Says(
+            text="Which colour?",
+            calls=[("enter_waiting", {"timeout_seconds": 60}), ("save_variable", {"name": "a", "value": 1})],
+        ),
         Says(text="Thanks."),
     )
     waiting, _ = await bench.run({"system_prompt": "Ask."})
     assert isinstance(waiting, Wait)
     assert (waiting.reason, waiting.timeout_s, waiting.variables) == ("agent", 60, {"a": 1})
+    assert [text for text, _ in bench.said] == ["Which colour?"]
     memory = json.loads(json.dumps(waiting.memory))
     resumed = Resumed(reason="user_input", message={"kind": "payload", "data": {"text": "blue"}})
     result, _ = await bench.run({"system_prompt": "Ask."}, variables={"a": 1}, memory=memory, resumed=resumed)
