@@ -46,11 +46,15 @@ class JoinRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A job after a try, and what is written with it. Follow-ups are written only when the job ends as `job` says."""
+    """A job after a try, and what is written with it. Follow-ups are written only when the job ends as `job` says.
+
+    `continues`: the one follow-up goes on with the same work, and takes the job's place at once, whoever waits.
+    """
 
     job: Job
     follow_ups: Sequence[Job] = ()
     join: Join | None = None
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

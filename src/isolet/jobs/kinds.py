@@ -19,7 +19,7 @@ class Runs(Protocol):
 
     @property
     def running(self) -> set[JobId]: ...
-    def reserve(self, job: Job) -> Job: ...
+    def reserve(self, job: Job, instead_of: Job | None = None) -> Job: ...
     def kept(self, job: Job) -> None: ...
     def dropped(self, job: Job) -> None: ...
     def wake(self) -> None: ...
@@ -65,11 +65,11 @@ class Kinds:
 
     # A new job takes a free place of its kind as it is written: then nobody needs to claim it.
 
-    def reserve(self, job: Job) -> Job:
+    def reserve(self, job: Job, instead_of: Job | None = None) -> Job:
         """The prepared job, leased to us when there is a place for it; see `Worker.reserve`."""
         job = self.prepared(job)
         worker = self._workers.get(job.kind)
-        return job if worker is None else worker.reserve(job)
+        return job if worker is None else worker.reserve(job, instead_of)
 
     def kept(self, job: Job) -> None:
         """What `reserve` gave, or another job, is on disk now."""

@@ -70,9 +70,10 @@ class Outcomes:
         """Raises StoreError."""
         reserved: Sequence[Job] = ()
         if outcome.follow_ups:
+            before = outcome.job if outcome.continues else None
             outcome = Outcome(
                 job=outcome.job,
-                follow_ups=(reserved := [self._kinds.reserve(job) for job in outcome.follow_ups]),
+                follow_ups=(reserved := [self._kinds.reserve(job, instead_of=before) for job in outcome.follow_ups]),
                 join=outcome.join,
             )
         followed = False

@@ -81,12 +81,19 @@ class Worker:
 
     # A new job takes a free place as it is written: then nobody needs to claim it.
 
-    def reserve(self, job: Job) -> Job:
-        """The job, leased to us when it is due, there is a place for it and nobody waits; as it was otherwise."""
-        if self._stopping or self._backlog or not self._places.fits(job):
-            return job
+    def reserve(self, job: Job, instead_of: Job | None = None) -> Job:
+        """The job, leased to us when it is due, there is a place for it and nobody waits; as it was otherwise.
+
+        With `instead_of`, which ends here now and is of the same lane, it gets that one's place, whoever waits.
+        """
         now_ms = self._clock.now_ms()
-        if job.due_at_ms > now_ms:
+        if self._stopping or job.due_at_ms > now_ms:
+            return job
+        if instead_of is not None and instead_of.lane == job.lane:
+            self._places.give_back(instead_of)
+            if not self._places.fits(job):
+                return job
+        elif self._backlog or not self._places.fits(job):
             return job
         self._places.take(job)
         return claimed(job, self._owner, now_ms)

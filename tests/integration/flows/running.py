@@ -122,14 +122,14 @@ def decide(name: str, *labels: str) -> tuple[str, str, dict[str, Any]]:
 
 
 @asynccontextmanager
-async def running(database: Database, *, owner: str = "one", **limits: int) -> AsyncIterator[Flows]:
+async def running(database: Database, *, at_once: int = 8, **limits: int) -> AsyncIterator[Flows]:
     clock, loops, scripted = SystemClock(), Tasks(), Scripted()
     policies: dict[str, Mapping[str, Any]] = {}
     project_limits = ProjectLimits(**limits)
     engine = Engine(
         database=database,
         clock=clock,
-        owner=owner,
+        owner="one",
         retention_ms=3_600_000,
         limits_of=lambda _: project_limits,
         memory_bytes=100_000_000,
@@ -172,7 +172,7 @@ async def running(database: Database, *, owner: str = "one", **limits: int) -> A
         clock=clock,
         performers=performers,
         means=means,
-        lane_limit=8,
+        lane_limit=at_once,
         is_full=retention.is_full,
     )
     engine.register(FLOW, runs, capacity=8)

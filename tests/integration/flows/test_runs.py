@@ -479,6 +479,26 @@ async def _fill(flows: Flows, workflow: Any) -> None:
         await flows.run(workflow, RunStatus.WAITING, variables={"x": "x" * 1_040_000})
 
 
+async def test_a_run_keeps_its_place_for_some_steps_and_then_lets_others_go_on(database: Database) -> None:
+    async with running(database, at_once=1) as flows:
+        workflow = flows.workflow(*(function(f"f{number}") for number in range(12)))
+        both = asyncio.Event()
+
+        async def wait(_: StepContext) -> StepResult:
+            await both.wait()
+            return Next()
+
+        flows.scripted.scripts["f0"] = wait
+        runs = [await flows.executions.start(workflow) for _ in range(2)]
+        both.set()
+        for run in runs:
+            await flows.until(run.id, RunStatus.ENDED)
+
+    order = [runs[0].id == key.split(":")[0] for key in flows.scripted.keys]
+    # The start was a run's first step. The tenth waits behind what waited before it.
+    assert order == [True] * 8 + [False] * 8 + [True] * 4 + [False] * 4
+
+
 async def test_old_runs_go_and_those_of_a_project_stay_within_its_bytes(database: Database) -> None:
     async with running(database) as flows:
         workflow = flows.workflow(variable("x", 1))
