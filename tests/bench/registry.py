@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tests.bench import (
     churn,
     cold_start,
+    dashboard,
     deploy,
     dev,
     flows,
@@ -26,6 +27,7 @@ from tests.bench.report import Figure
 BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "invoke": invoke.run,
     "cold-start": cold_start.run,
+    "dashboard": dashboard.run,
     "deploy": deploy.run,
     "dev": dev.run,
     "storage": storage.run,

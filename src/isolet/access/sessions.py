@@ -21,7 +21,7 @@ from isolet.errors import NotFound, Unauthenticated
 from isolet.ids import new_id
 from isolet.routing.routes import Routes
 
-# A session that another server ended is good here for so long.
+# On a shared database, a session that another server ended is good here for so long.
 _KNOWN_MS = 5_000
 _KNOWN_MAX = 10_000
 # How old the time of the last use in the database may be.
@@ -66,7 +66,7 @@ class Sessions:
         """The session of a token, unless it has ended. Using it keeps it."""
         now_ms, given = self._clock.now_ms(), self._digest(token)
         known = self._known.get(given)
-        if known is None or now_ms - known[1] >= _KNOWN_MS:
+        if known is None or now_ms - known[1] >= (_KNOWN_MS if self._database.shared else _USED_MS):
             session = await self._database.read(stored.find_session, given)
             if session is None:
                 self._known.pop(given, None)
