@@ -10,6 +10,7 @@ from tests.support.browser import Browser
 from tests.support.dashboard import Desk
 from tests.support.projects import Project
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 BROKEN = "export default {\n  async fetch(request, env) {\n    const = 1;\n  },\n};\n"
 GOOD = """export default {
@@ -111,6 +112,19 @@ def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Proje
     page.open(address)
     page.run("void document.querySelector('tbody th a').click()")
     desk.see("the clock struck")
+
+    # The list stays as it is, and says that there is more.
+    desk.press("Invocations")
+    desk.see("Filter")
+
+    def said() -> object:
+        home.client.get(f"/f/{home.slug}/greeter/again")
+        return page.run("document.querySelector('new-calls')?.innerText")
+
+    assert wait_until(said, timeout_s=60, what="the page says so")
+    assert "/again" not in page.run("document.querySelector('tbody').innerText")
+    page.run("void document.querySelector('new-calls a').click()")
+    desk.see("/again")
 
     desk.press("Versions")
     desk.see("live")

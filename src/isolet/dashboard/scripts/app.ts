@@ -3,5 +3,6 @@ import "htmx.org";
 import "./confirm";
 import "./live-log";
 import "./copy-text";
+import "./new-calls";
 import "./tabs";
 import "./sql-history";

@@ -1,5 +1,5 @@
 // <code-editor>: the files of a function, saved and deployed by the API. Everything it shows is set as text.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { autocompletion, completionKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { javascript, javascriptLanguage, typescriptLanguage } from "@codemirror/lang-javascript";
 import { json } from "@codemirror/lang-json";
@@ -130,7 +130,6 @@ class CodeEditor extends HTMLElement {
         drawSelection(),
         indentOnInput(),
         bracketMatching(),
-        closeBrackets(),
         autocompletion(),
         highlightActiveLine(),
         highlightSelectionMatches(),
@@ -143,7 +142,6 @@ class CodeEditor extends HTMLElement {
         keymap.of([
           { key: "Mod-s", run: () => (void this.#save(), true) },
           { key: "Mod-Enter", run: () => (void this.#deploy(), true) },
-          ...closeBracketsKeymap,
           ...completionKeymap,
           ...searchKeymap,
           ...historyKeymap,
