@@ -10,7 +10,7 @@ from typing import Any
 
 from isolet.clock import Clock, iso, parse_iso
 from isolet.database import workflow_triggers as stored
-from isolet.database.connection import Database
+from isolet.database.connection import Connection, Database
 from isolet.database.executions import count_events
 from isolet.domain.flows.executions import Execution
 from isolet.domain.flows.nodes import check_event_name, check_properties
@@ -115,7 +115,7 @@ class ProjectEvents:
         await self.emit(step.execution.project_id, name, properties, occurred_at)
 
 
-def _waiting(connection: Any, project_id: ProjectId, event: ProjectEvent) -> list[WorkflowId]:
+def _waiting(connection: Connection, project_id: ProjectId, event: ProjectEvent) -> list[WorkflowId]:
     """The workflows that the event starts. In a thread of the database, since there may be thousands of triggers."""
     triggers = stored.triggers_for_event(connection, project_id, event.name)
     met = dict.fromkeys(one.workflow_id for one in triggers if is_met(one, event.name, event.properties))
