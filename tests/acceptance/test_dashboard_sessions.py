@@ -155,6 +155,39 @@ def test_a_session_can_do_what_its_key_can_and_ends_with_it(visitor: Visitor, ho
     assert visitor.http.get(own).headers["location"] == LOGIN
 
 
+def test_a_function_that_is_tried_gets_no_credential(visitor: Visitor, home: Project) -> None:
+    code = "export default { fetch: (request) => Response.json([...request.headers]) }"
+    made = home.client.post(
+        f"/isolet/v1/projects/{home.slug}/functions", params={"wait": 60}, json={"name": "echo", "code": code}
+    )
+    visitor.sign_in(home.key("deploy"))
+    page = f"{FUNCTIONS.format(slug=home.slug)}/{made.json()['id']}/try"
+    form = {"form_token": visitor.token(page), "method": "PUT", "path": "/a", "headers": "X-Mine: yes", "body": "b"}
+    shown = visitor.post(page, form)
+    assert (shown.status_code, "x-mine" in shown.text) == (200, True)
+    record = re.search(r'href="([^"]+)">The record of this call', shown.text)
+    assert record is not None
+    answer = shown.text.partition('id="answer-body"')[2].partition("</pre>")[0]
+    assert "x-mine" in answer
+    assert "x-api-key" not in answer
+    for text in (shown.text, visitor.http.get(record[1]).text):
+        for secret in ("isk_", "isolet_session", visitor.http.cookies["isolet_session"]):
+            assert secret not in text, secret
+
+
+def test_a_form_that_is_too_large_or_no_form_is_refused(visitor: Visitor, server: Server) -> None:
+    assert visitor.post(LOGIN, {"key": "x" * 5000}).status_code == 413
+    headers = {"Origin": server.pages_url}
+    assert visitor.http.post(LOGIN, json={"key": "x"}, headers=headers).status_code == 400
+    visitor.sign_in(server.root_key)
+    token = visitor.token("/dashboard/projects")
+    large = visitor.post("/dashboard/projects", {"form_token": token, "slug": "x" * 1024 * 1024})
+    many = visitor.post("/dashboard/projects", {"form_token": token, **{f"a{n}": "" for n in range(300)}})
+    assert (large.status_code, many.status_code) == (413, 400)
+    odd = visitor.post("/dashboard/projects", {"form_token": token, "slug": "\u2028\x00\ud7ff<b>"})
+    assert (odd.status_code, "&lt;b&gt;" in odd.text) == (422, True)
+
+
 def test_sessions_are_listed_and_ended(visitor: Visitor, operator: Visitor, server: Server) -> None:
     visitor.http.headers["User-Agent"] = "<script>alert(1)</script>"
     visitor.sign_in(server.root_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +21,9 @@ _NAME = SESSION_COOKIE.decode()
 _TOKEN = re.compile(rf"(?:^|[;,\s]){_NAME}=([A-Za-z0-9_-]{{20,100}})(?=$|[;,\s])")
 _FORM_MAX_BYTES = 1024 * 1024
 _FIELDS_MAX = 200
+_SMALL_BYTES = 16 * 1024
+# Of who is not signed in yet.
+LOGIN_MAX_BYTES = 4096
 
 
 def session_tokens(request: Request) -> list[str]:
@@ -59,7 +63,7 @@ def check_token(given: str | None, wanted: str) -> None:
         raise Forbidden("This page is too old; load it again and retry")
 
 
-async def read_body(request: Request, most: int = _FORM_MAX_BYTES) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """Raises TooLarge."""
     body = bytearray()
     async for chunk in request.stream():
@@ -69,12 +73,18 @@ async def read_body(request: Request, most: int = _FORM_MAX_BYTES) -> bytes:
     return bytes(body)
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form as browsers send it. Raises RequestError, TooLarge."""
+async def read_form(request: Request, most: int = _FORM_MAX_BYTES) -> dict[str, str]:
+    """The fields of a form as browsers send it, of at most `most` bytes. Raises RequestError, TooLarge."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise RequestError("The form was not sent as a form")
-    body = await read_body(request)
+    body = await read_body(request, most)
+    # Large ones take their time.
+    return _fields(body) if len(body) <= _SMALL_BYTES else await asyncio.to_thread(_fields, body)
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """Raises RequestError."""
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="replace")
     except ValueError as exc:

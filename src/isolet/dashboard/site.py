@@ -176,7 +176,7 @@ class Site:
     async def _log_in(self, request: Request) -> Response:
         try:
             guards.check_origin(request, self.desk.pages)
-            form = await guards.read_form(request)
+            form = await guards.read_form(request, guards.LOGIN_MAX_BYTES)
             token = await self._open(form, request.headers.get("user-agent", ""))
         except Forbidden as exc:
             return self._plain(exc.message, 403)
@@ -201,7 +201,7 @@ class Site:
             guards.check_origin(request, self.desk.pages)
             if found is not None:
                 session, principal = found
-                form = await guards.read_form(request)
+                form = await guards.read_form(request, guards.LOGIN_MAX_BYTES)
                 guards.check_token(form.get(guards.TOKEN_FIELD), self.desk.sessions.form_token(session))
                 await self.desk.sessions.end(principal, session.id)
         except IsoletError as exc:

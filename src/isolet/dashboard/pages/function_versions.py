@@ -17,6 +17,8 @@ section = Section(
     "", "functions/{function_id}/versions", api="GET /isolet/v1/functions/{function_id}/versions", under="Functions"
 )
 
+_LINES_MAX = 5_000
+
 
 @section.get("")
 async def show(visit: Visit) -> Response:
@@ -46,7 +48,9 @@ async def diff(visit: Visit) -> Response:
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise NotFound("Version not found")
     text = await visit.api.functions.diff(function.id, from_version=int(number), to_version=function.version)
-    return await render(visit, "Versions", "function_diff.html", function, number=int(number), lines=text.splitlines())
+    return await render(
+        visit, "Versions", "function_diff.html", function, number=int(number), text=text, most=_LINES_MAX
+    )
 
 
 @section.post("/roll-back")
