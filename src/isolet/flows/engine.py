@@ -30,6 +30,7 @@ from isolet.telemetry import get_logger
 log = get_logger("flows")
 
 DECIDE_AI = "decide_ai"
+_LARGE_BYTES = 131_072
 _FULL = "the runs of workflows of this project that have not ended hold twice what they may (runs_mb)"
 # A run that is paused waits until somebody lets it go on.
 _PARKED_MS = 10 * 365 * 86_400_000
@@ -174,6 +175,7 @@ class Runs(Handler):
             resumed=asked.resumed,
             memory=state.memory,
             callers=state.callers,
+            large=node.id in snapshot.large or loaded.execution.size_bytes > _LARGE_BYTES,
         )
         if step.attempt == 1 and asked.resumed is None:
             step.event("step_entered")

@@ -6,10 +6,11 @@ transaction; when the server dies before that, the step is performed again with 
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from isolet.clock import Clock
 from isolet.domain.flows.executions import Execution, NewEvent, Spaces, Step, event_payload, step_key
@@ -22,6 +23,7 @@ from isolet.domain.flows.workflows import Workflow
 from isolet.domain.invocations import storable
 from isolet.ids import new_id
 
+T = TypeVar("T")
 __all__ = ["Called", "Failed", "Handoff", "Next", "Performer", "Resumed", "StepContext", "StepResult", "Wait"]
 
 
@@ -48,12 +50,17 @@ class StepContext:
     resumed: Resumed | None = None
     memory: Any = None
     callers: Sequence[Mapping[str, str]] = ()
+    large: bool = False
     invocation_id: str | None = None
     events: list[NewEvent] = field(default_factory=list)
 
     @property
     def step_key(self) -> str:
         return step_key(self.execution.id, self.node.id, self.step.visit)
+
+    async def work(self, function: Callable[[], T]) -> T:
+        """Run what renders or writes values of the step: in a thread, where its run or its settings are large."""
+        return await asyncio.to_thread(function) if self.large else function()
 
     def event(
         self,

@@ -16,16 +16,18 @@ from isolet.ids import ProjectId, new_id
 
 _KEPT_BYTES = 4 * 1_048_576
 _ENV = "${ENV:"
+_LARGE_CHARS = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """`uses_env` are the nodes whose settings name variables of the project."""
+    """`uses_env` are the nodes whose settings name variables of the project, `large` those whose settings are long."""
 
     id: str
     graph: Graph
     policies: Mapping[str, Policy]
     uses_env: frozenset[str]
+    large: frozenset[str]
     size_bytes: int
 
     def policy(self, node_id: str) -> Policy:
@@ -45,11 +47,13 @@ def read_snapshot(graph_id: str, text: str) -> Snapshot:
     """It takes a while for large ones, so not on the event loop."""
     value = json.loads(text)
     graph = read_graph(value["graph"], new_id)
+    configs = {node.id: dump(node.config) for node in graph.nodes}
     return Snapshot(
         id=graph_id,
         graph=graph,
         policies=read_policies(value["policies"]),
-        uses_env=frozenset(node.id for node in graph.nodes if _ENV in dump(node.config)),
+        uses_env=frozenset(name for name, config in configs.items() if _ENV in config),
+        large=frozenset(name for name, config in configs.items() if len(config) > _LARGE_CHARS),
         size_bytes=len(text),
     )
 

@@ -17,14 +17,19 @@ from isolet.errors import InvalidInput
 RENDERED_MAX_CHARS = 1_048_576
 SPACES = ("vars", "system", "context", "metadata")
 _TEMPLATE = re.compile(
-    r"(?P<escaped>\\(?:\{\{|\$\{))|\$\{ENV:(?P<env>[A-Za-z_][A-Za-z0-9_]{0,127})\}|\{\{\s*(?P<path>[^{}\s]{1,512})\s*\}\}"
+    r"(?P<escaped>\\(?:\{\{|\$\{))|\$\{ENV:(?P<env>[A-Za-z_][A-Za-z0-9_]{0,127})\}"
+    r"|\{\{\s{0,32}(?P<path>[^{}\s]{1,512})\s{0,32}\}\}"
 )
+# No template is longer. One search goes no further than a window, since nothing else runs meanwhile.
+_LONGEST = 600
+_WINDOW = 65_536
+_MISSING_KEPT = 100
 _MISSING = object()
 
 
 @dataclass(slots=True)
 class Rendering:
-    """Renders values of one step. `missing` collects the templates that point nowhere, in order.
+    """Renders values of one step. `missing` collects the templates that point nowhere, in order; the first hundred.
 
     `spaces` has the members of `SPACES`; `env` the project's variables and secrets by name.
     """
@@ -50,13 +55,14 @@ class Rendering:
         if found is None or found["escaped"]:
             return self.text(text)
         value = self._find(found)
+        self._spend(_size_of(value))
         return None if value is _MISSING else value
 
     def text(self, text: str) -> str:
         """Text with its templates replaced: by nothing where they point nowhere, by JSON for objects and lists."""
         parts: list[str] = []
         end = 0
-        for found in _TEMPLATE.finditer(text):
+        for found in _templates_in(text):
             parts += text[end : found.start()], found["escaped"][1:] if found["escaped"] else as_text(self._find(found))
             end = found.end()
             self._spend(len(parts[-1]))
@@ -65,7 +71,7 @@ class Rendering:
 
     def _find(self, found: re.Match[str]) -> Any:
         value = self.env.get(found["env"], _MISSING) if found["env"] else look_up(self.spaces, found["path"])
-        if value is _MISSING:
+        if value is _MISSING and len(self.missing) < _MISSING_KEPT:
             self.missing.append(found[0])
         return value
 
@@ -73,6 +79,27 @@ class Rendering:
         self._left -= chars
         if self._left < 0:
             raise InvalidInput(f"the templates of this node make more than {RENDERED_MAX_CHARS} characters")
+
+
+def _templates_in(text: str) -> Iterator[re.Match[str]]:
+    start = 0
+    while start < len(text):
+        end = min(start + _WINDOW, len(text))
+        found = _TEMPLATE.search(text, start, end)
+        if found is not None:
+            yield found
+            start = found.end()
+        elif end == len(text):
+            return
+        else:
+            start = end - _LONGEST
+
+
+def _size_of(value: Any) -> int:
+    """About how many characters it takes as JSON."""
+    if isinstance(value, str):
+        return len(value)
+    return len(json.dumps(value)) if isinstance(value, Mapping | list) else 1
 
 
 def escaped(text: str) -> str:
@@ -99,7 +126,7 @@ def look_up(spaces: Mapping[str, Any], path: str) -> Any:
 def paths_in(value: Any) -> Iterator[str]:
     """Every path that the templates of a value look up, each with its space, as often as it stands there."""
     if isinstance(value, str):
-        for found in _TEMPLATE.finditer(value):
+        for found in _templates_in(value):
             if path := found["path"]:
                 yield path if path.split(".", 1)[0] in SPACES[:3] else f"vars.{path}"
     elif isinstance(value, Mapping | list):

@@ -22,10 +22,15 @@ class EmitEvent:
         self._emit = emit
 
     async def perform(self, step: StepContext) -> StepResult:
-        config, rendering = step.node.config, step.rendering
-        properties = check_properties("properties", rendering.value(config.get("properties") or {}))
-        occurred_at = rendering.text(as_text(config["occurred_at"])) if config.get("occurred_at") else None
-        name = config["event_name"]
+        name = step.node.config["event_name"]
+        properties, occurred_at = await step.work(lambda: _rendered(step))
         await self._emit(step, name, properties, occurred_at or None)
         step.event(EMITTED, {"event_name": name, "properties": properties})
         return Next()
+
+
+def _rendered(step: StepContext) -> tuple[dict[str, Any], str]:
+    """The properties, and when it occurred; empty for now. Raises InvalidInput."""
+    config, rendering = step.node.config, step.rendering
+    properties = check_properties("properties", rendering.value(config.get("properties") or {}))
+    return properties, rendering.text(as_text(config.get("occurred_at") or ""))

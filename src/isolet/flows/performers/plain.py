@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,6 @@ from isolet.errors import InvalidInput
 from isolet.flows.performer import Handoff, Next, StepContext, StepResult, Wait
 
 WAITS = "wait_for_response"
-# Larger runs are worked on in a thread.
-_SMALL_BYTES = 131_072
 
 
 class StartNode:
@@ -25,9 +22,7 @@ class StartNode:
 
 class SetVariable:
     async def perform(self, step: StepContext) -> StepResult:
-        if step.execution.size_bytes < _SMALL_BYTES:
-            return _set(step)
-        return await asyncio.to_thread(_set, step)
+        return await step.work(lambda: _set(step))
 
 
 def _set(step: StepContext) -> Next:
@@ -116,10 +111,14 @@ class HandoffNode:
     async def perform(self, step: StepContext) -> StepResult:
         if step.resumed is not None:
             return Next()
-        config = step.node.config
-        told = {
-            "reason": step.rendering.text(config["reason"]) if config.get("reason") else None,
-            "context_data": step.rendering.value(config.get("context_data")),
-        }
-        step.event("handoff_requested", told)
+        await step.work(lambda: _tell_handoff(step))
         return Handoff()
+
+
+def _tell_handoff(step: StepContext) -> None:
+    config = step.node.config
+    told = {
+        "reason": step.rendering.text(config["reason"]) if config.get("reason") else None,
+        "context_data": step.rendering.value(config.get("context_data")),
+    }
+    step.event("handoff_requested", told)

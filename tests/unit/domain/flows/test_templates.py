@@ -99,3 +99,24 @@ def test_what_one_step_renders_is_bounded() -> None:
 def test_many_open_braces_take_no_time_that_grows_with_their_square() -> None:
     text = "{{ " * 100_000 + "{{" + " " * 300_000
     assert _rendering().text(text) == text
+
+
+@pytest.mark.parametrize("before", [0, 1, 65_530, 65_535, 65_536, 131_000, 200_000])
+@pytest.mark.parametrize("template", ["{{vars.a}}", "${ENV:NAME}", "\\{{", "{{ " + "long." * 100 + "x }}"])
+def test_a_template_is_found_wherever_it_stands_in_a_long_text(before: int, template: str) -> None:
+    rendering = Rendering(spaces={**SPACES, "vars": {"a": "value"}}, env={"NAME": "value"})
+    expected = {"\\": "{{", "{{ l": ""}.get(template[:1] if template[0] == "\\" else template[:4], "value")
+    assert rendering.text("-" * before + template + "-") == "-" * before + expected + "-"
+
+
+def test_large_values_may_be_named_once_but_not_again_and_again() -> None:
+    rendering = Rendering(spaces={**SPACES, "vars": {"big": {"x": "x" * 600_000}}}, env={})
+    assert rendering.value(["{{vars.big}}"]) == [{"x": "x" * 600_000}]
+    with pytest.raises(InvalidInput, match="more than 1048576 characters"):
+        rendering.value(["{{vars.big}}"] * 10_000)
+
+
+def test_only_the_first_templates_that_point_nowhere_are_kept() -> None:
+    rendering = Rendering(spaces=SPACES, env={})
+    assert rendering.text("{{vars.nowhere}}" * 10_000) == ""
+    assert rendering.missing == ["{{vars.nowhere}}"] * 100
