@@ -1,19 +1,21 @@
-"""A real `isolet dev` in a child process, and the lines that it prints."""
+"""A real `isolet dev` in a child process, which had the program loaded already, and the lines that it prints."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
 
+from tests.support.starter import Forked
 from tests.support.waiting import wait_until
 
 _TIMEOUT_S = 120
@@ -26,23 +28,13 @@ class Dev:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLET_")}
         environment.update({f"ISOLET_{name.upper()}": value for name, value in settings.items()})
         command = ["dev", "--json", "--port", "0", "--dashboard-port", "off", "--data-dir", str(data_dir), *arguments]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "isolet", *command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        reading, writing = os.pipe()
+        with contextlib.chdir(folder), os.fdopen(writing, "wb") as stderr:
+            self.process = Forked(command, environment, stderr=stderr)
         self.events: list[dict[str, Any]] = []
         self.errors: list[str] = []
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self._readers = [
-            threading.Thread(target=self._read, args=(self.process.stdout, self._event)),
-            threading.Thread(target=self._read, args=(self.process.stderr, self.errors.append)),
-        ]
+        streams = ((self.process.stdout, self._event), (os.fdopen(reading, "rb"), self._complaint))
+        self._readers = [threading.Thread(target=self._read, args=arguments) for arguments in streams]
         for reader in self._readers:
             reader.start()
         # Not the machine's CAs: the server speaks plain HTTP.
@@ -97,10 +89,13 @@ class Dev:
     def _event(self, line: str) -> None:
         self.events.append(json.loads(line))
 
-    def _read(self, stream: Any, add: Any) -> None:
-        for line in stream:
-            add(line)
-        stream.close()
+    def _complaint(self, line: str) -> None:
+        self.errors.append(line)
+
+    def _read(self, stream: IO[bytes], add: Callable[[str], None]) -> None:
+        with io.TextIOWrapper(io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream) as lines:
+            for line in lines:
+                add(line)
 
     def __enter__(self) -> Self:
         return self

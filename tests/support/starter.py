@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import IO, Any
 
 from tests.support import clock
@@ -69,7 +70,10 @@ class _Starter:
         with theirs:
             # It ends with its socket, which this process has for as long as it lives.
             command = [sys.executable, "-m", "tests.support.starter", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            # A test may be in another folder by now.
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
+            )
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], descriptors: list[int]) -> int:
         asked = {"arguments": list(arguments), "environment": dict(environment), "folder": os.getcwd()}
