@@ -14,7 +14,7 @@ import typer
 from isolet import settings
 from isolet.cli.commands import Commands
 from isolet.cli.deploy import AllowUnmapped, Config, Environment, Paths, check_mapped
-from isolet.cli.failures import Usage
+from isolet.cli.failures import ExitCode, Usage
 from isolet.cli.serve import setting_options
 from isolet.cli.session import Session
 from isolet.telemetry import configure_logging
@@ -122,6 +122,10 @@ async def _serve(session: Session, wanted: Wanted, chosen: Settings, project: st
                 ended.append(await development.run())
         except IsoletError as exc:
             ended.append(exc)
+        except Exception:
+            # It is logged by the owner of the task.
+            ended.append(ExitCode.FAILED)
+            raise
         finally:
             stopping.add()
 

@@ -188,7 +188,7 @@ class Development:
             if before is None or before.collected is None:
                 work.append(self._whole(deploys, function))
             elif everyone or function.name in self._failed or real & before.collected.watched:
-                work.append(deploys.again(function, before))
+                work.append(deploys.again(function, before, real))
         return await self._finished(await asyncio.gather(*work))
 
     async def _whole(self, deploys: Deploys, function: FunctionConfig) -> Deployed:

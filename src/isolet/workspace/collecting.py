@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isolet.domain.sources import FILES_MAX, SOURCES_MAX_BYTES
@@ -47,7 +47,27 @@ async def collect(esbuild: Path, root: Path, function: FunctionConfig) -> Collec
     """Raises SourcesFailed, WorkspaceError."""
     reason = _reason_of_settings(root, function)
     found = await bundle(esbuild, root, function, own_settings=reason is not None)
-    return await asyncio.to_thread(_collect, root, function, found, reason)
+    try:
+        return await asyncio.to_thread(_collect, root, function, found, reason)
+    except OSError as exc:
+        # It went away after esbuild had read it.
+        raise WorkspaceError(f"cannot read {exc.filename}: {exc.strerror}") from exc
+
+
+def with_new_texts(collected: Collected, root: Path, changed: Set[Path]) -> Collected | None:
+    """The same files, of which the changed ones (absolute, links followed) are read again.
+
+    None when one of them is no source that is sent as it is.
+    """
+    if collected.bundled is not None:
+        return None
+    files = dict(collected.files)
+    for path in changed & collected.watched:
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+        if name not in collected.own or not path.is_file():
+            return None
+        files[name] = _as_sent(name, path.read_bytes())
+    return replace(collected, files=files)
 
 
 def _reason_of_settings(root: Path, function: FunctionConfig) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ from isolet.contract.functions import FunctionReply
 from isolet.contract.schedules import ScheduleMembers
 from isolet.errors import IsoletError
 from isolet.workspace import migrating
-from isolet.workspace.collecting import Collected, collect
+from isolet.workspace.collecting import Collected, collect, with_new_texts
 from isolet.workspace.comparing import Comparison, compare, definition_of, read_remote
 from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
 from isolet.workspace.model import FunctionConfig, Workspace
@@ -127,23 +127,36 @@ class Deploys:
 
         return list(await asyncio.gather(*map(one, functions)))
 
-    async def again(self, function: FunctionConfig, before: Deployed) -> Deployed:
+    async def again(self, function: FunctionConfig, before: Deployed, changed: Set[Path]) -> Deployed:
         """Deploy a function of which only sources may have changed since it was deployed here.
 
-        It asks the server for nothing that is known, and makes no probe.
+        It asks the server for nothing that is known, and makes no probe. While esbuild looks which files there are now,
+        the server gets those of before with their new text, which mostly are the same.
         """
         try:
-            collected = await collect(self._esbuild, self._workspace.root, function)
+            guess = await asyncio.to_thread(_guessed, before, self._workspace.root, changed)
+            look = collect(self._esbuild, self._workspace.root, function)
+            sent: FunctionReply | BaseException | None = None
+            if guess is None:
+                collected = await look
+            else:
+                collected, sent = await _both(look, self._send(function, guess))
             if before.collected is not None and _same(collected, before.collected):
                 return replace(before, outcome=Outcome.UNCHANGED, collected=collected)
-            definition = definition_of(collected)
-            put = self._server.client.functions.put_named
-            reply = await put(self._server.project, function.name, definition, wait=_WAIT_S)
+            if guess is None or not _same(collected, guess):
+                sent = await self._send(function, collected)
+            if not isinstance(sent, FunctionReply):
+                raise sent or WorkspaceError(f"{function.name} was not sent")
         except IsoletError as exc:
             return failed(function.name, exc)
         return replace(
-            before, outcome=Outcome.CHANGED, version=reply.version, collected=collected, function=reply, problems=()
+            before, outcome=Outcome.CHANGED, version=sent.version, collected=collected, function=sent, problems=()
         )
+
+    async def _send(self, function: FunctionConfig, collected: Collected) -> FunctionReply:
+        definition = await asyncio.to_thread(definition_of, collected)
+        put = self._server.client.functions.put_named
+        return await put(self._server.project, function.name, definition, wait=_WAIT_S)
 
     async def _deploy(self, function: FunctionConfig, state: State, force: bool, probe: bool) -> Deployed:
         try:
@@ -230,6 +243,27 @@ def failed(name: str, error: IsoletError) -> Deployed:
     elif isinstance(error, DeployFailed):
         problems = (_problem(error),)
     return Deployed(name=name, outcome=Outcome.FAILED, problems=problems)
+
+
+def _guessed(before: Deployed, root: Path, changed: Set[Path]) -> Collected | None:
+    """What there is to send when only texts changed; None when more did, or nothing."""
+    if before.collected is None:
+        return None
+    try:
+        guess = with_new_texts(before.collected, root, changed)
+    except OSError:
+        return None
+    return None if guess is None or _same(guess, before.collected) else guess
+
+
+async def _both(
+    look: Awaitable[Collected], send: Awaitable[FunctionReply]
+) -> tuple[Collected, FunctionReply | BaseException]:
+    """Side by side. What the first raises counts; what the second raises may be of files that are not meant."""
+    collected, sent = await asyncio.gather(look, send, return_exceptions=True)
+    if isinstance(collected, BaseException):
+        raise collected
+    return collected, sent
 
 
 def _same(one: Collected, other: Collected) -> bool:

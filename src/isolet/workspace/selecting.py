@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ _SKIPPED_FOLDERS = {"node_modules", "__pycache__", "dist", "build", "coverage", 
 _SKIPPED_FILES = {*NAMES, "package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"}
 _SKIPPED_FILES |= {"tsconfig.json", "LICENSE", "Makefile", "Dockerfile", "jsconfig.json", "pnpm-workspace.yaml"}
 _SKIPPED_ENDINGS = (".d.ts", ".md", ".toml", ".map", ".log", ".lock")
+# Tests, and what configures tools.
+_TOOLS = re.compile(r"\.(?:test|spec|config)\.[cm]?[jt]sx?$")
 _SEEN_MAX = 20_000
 
 
@@ -120,4 +123,4 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _is_source(name: str, skipped: set[str]) -> bool:
-    return not name.startswith(".") and name not in skipped and not name.endswith((".test.ts", ".test.js", ".spec.ts"))
+    return not name.startswith(".") and name not in skipped and not _TOOLS.search(name)

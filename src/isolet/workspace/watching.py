@@ -14,6 +14,7 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from isolet.tasks import Tasks
+from isolet.workspace.errors import WorkspaceError
 
 _SKIPPED = {"node_modules", ".git", ".isolet", "__pycache__", ".wrangler", ".venv", ".mypy_cache"}
 _TEMPORARY = (".swp", ".swx", ".tmp", "~", ".DS_Store", "4913")
@@ -21,6 +22,7 @@ _FOLDERS_MAX = 4_000
 # A save is often several events; those within a step count as one.
 _STEP_MS = 10
 _DEBOUNCE_MS = 400
+_FAILURES_MAX = 3
 
 
 def folders_of(root: Path) -> set[Path]:
@@ -49,6 +51,8 @@ class Watch:
         self._stop = asyncio.Event()
         self._changed: set[Path] = set()
         self._news = asyncio.Event()
+        self._failures = 0
+        self._failure = ""
 
     def follow(self, folders: Iterable[Path]) -> bool:
         """Watch these folders instead, if they are others.
@@ -71,9 +75,14 @@ class Watch:
         self._news.set()
 
     async def changed(self) -> set[Path]:
-        """Waits for changes; absolute paths."""
+        """Waits for changes; absolute paths. Raises WorkspaceError when folders cannot be watched."""
         await self._news.wait()
         self._news.clear()
+        if self._failures >= _FAILURES_MAX:
+            raise WorkspaceError(
+                f"cannot watch the project's folders: {self._failure}. "
+                "The system may allow more with `sysctl fs.inotify.max_user_watches=524288`"
+            )
         found, self._changed = self._changed, set()
         return found
 
@@ -88,9 +97,17 @@ class Watch:
             stop_event=stop,
             rust_timeout=5_000,
         )
-        async for changes in watching:
-            self._changed.update(Path(path) for _, path in changes)
-            self._news.set()
+        try:
+            async for changes in watching:
+                self._failures = 0
+                self._changed.update(Path(path) for _, path in changes)
+                self._news.set()
+        except (OSError, RuntimeError) as exc:
+            # A folder went away, or there are too many: whoever follows looks at them anew.
+            self._failures += 1
+            self._failure = str(exc)
+            self._folders = frozenset()
+            self.poke(min(folders))
 
 
 def _matters(_: Change, path: str) -> bool:
