@@ -5,7 +5,7 @@ The code is in a table of its own, and is read and written only where it is aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +23,7 @@ from isolet.domain.functions import (
     FunctionType,
     ResponseMode,
     free_slug,
+    is_storable,
 )
 from isolet.domain.limits import Limits
 from isolet.domain.public_routes import Access, CorsRules
@@ -155,12 +156,17 @@ def find_function(connection: Connection, project_id: ProjectId, name: str, *, w
     return _function(row)
 
 
-def has_function(connection: Connection, project_id: ProjectId, function_id: str | None, slug: str | None) -> bool:
-    """Whether a project has a function by its id, or without one by its slug or name."""
-    named = (functions.c.slug == slug) | (functions.c.name == slug)
-    here = named if function_id is None else functions.c.id == function_id
-    query = select(functions.c.id).where(functions.c.project_id == project_id, here)
-    return connection.execute(query.limit(1)).first() is not None
+def present_names(connection: Connection, project_id: ProjectId, wanted: Collection[str]) -> set[str]:
+    """Which of these are the id, the slug or the name of a function of the project."""
+    found: set[str] = set()
+    columns = (functions.c.id, functions.c.slug, functions.c.name)
+    # Others are no function's, and no database looks for them.
+    names = sorted(filter(is_storable, wanted))
+    for start in range(0, len(names), _BATCH):
+        named = or_(*(column.in_(names[start : start + _BATCH]) for column in columns))
+        for row in connection.execute(select(*columns).where(functions.c.project_id == project_id, named)):
+            found |= set(row)
+    return found & set(wanted)
 
 
 def list_functions(

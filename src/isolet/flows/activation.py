@@ -58,11 +58,19 @@ class Activation:
 
     def _unknown_functions(self, connection: Connection, project_id: ProjectId, graph: Graph) -> list[str]:
         """Functions that are not in memory are asked for: another server may just have made them."""
-        return [
-            f"node {use.node_id}: there is no function {(use.function_id or use.slug or '')[:80]}"
+        absent = [
+            use
             for use in functions_of(graph)
             if find_function(self.routes, project_id, use.function_id, use.slug) is None
-            and not stored_functions.has_function(connection, project_id, use.function_id, use.slug)
+        ]
+        if not absent:
+            return []
+        names = {use.function_id or use.slug or "" for use in absent}
+        there = stored_functions.present_names(connection, project_id, names)
+        return [
+            f"node {use.node_id}: there is no function {name[:80]}"
+            for use in absent
+            if (name := use.function_id or use.slug or "") not in there
         ]
 
     def _faults_of_calls(self, connection: Connection, workflow: Workflow, graph: Graph) -> list[str]:

@@ -12,8 +12,9 @@ from isolet.clock import Clock
 from isolet.database import workflows as stored
 from isolet.database.connection import Connection, Database
 from isolet.database.workflows import WorkflowFilter
+from isolet.domain.flows.call_cycles import CALLS_MAX
 from isolet.domain.flows.graph import Graph, Node, lone_start, read_graph, with_configs
-from isolet.domain.flows.workflows import Workflow, WorkflowStatus, changed, slug_of
+from isolet.domain.flows.workflows import Workflow, WorkflowStatus, calls_of, changed, slug_of
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.flows.activation import Activation, find_function
 from isolet.ids import ProjectId, WorkflowId, is_uuid, new_id
@@ -188,7 +189,10 @@ class Workflows:
 
     def _read_graph(self, project_id: ProjectId, value: object) -> Graph:
         """With the ids and names of functions that exist. Raises InvalidInput."""
-        return with_configs(read_graph(value, new_id), partial(_with_functions, self._functions_of(project_id)))
+        graph = read_graph(value, new_id)
+        if len(set(calls_of(graph).values())) > CALLS_MAX:
+            raise InvalidInput(f"definition.nodes: a workflow may call at most {CALLS_MAX} others")
+        return with_configs(graph, partial(_with_functions, self._functions_of(project_id)))
 
     def _functions_of(self, project_id: ProjectId) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         def named(config: Mapping[str, Any]) -> Mapping[str, Any]:

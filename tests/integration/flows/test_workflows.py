@@ -16,6 +16,7 @@ from isolet.database import workflow_triggers as stored_triggers
 from isolet.database.connection import Database
 from isolet.database.schema import workflows
 from isolet.database.workflows import WorkflowFilter
+from isolet.domain.flows.call_cycles import CALLS_MAX
 from isolet.domain.flows.workflows import GRAPHS_MAX_BYTES, TRIGGERS_MAX, WORKFLOWS_MAX, Workflow, WorkflowStatus
 from isolet.domain.projects import Project
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound, TooManyRequests
@@ -217,6 +218,17 @@ async def test_workflows_that_call_each_other_in_a_circle_are_not_active(world: 
             await world.workflows.update(None, one.id, {"status": "active"})
     await world.workflows.update(None, second.id, {"definition": _line(_node("h", "handoff"))})
     assert (await world.workflows.update(None, first.id, {"status": "active"})).status is WorkflowStatus.ACTIVE
+
+
+async def test_calls_have_bounds_and_names_of_any_kind(world: World) -> None:
+    many = [_node(f"c{n}", "call", workflow_slug=f"w{n}") for n in range(CALLS_MAX + 1)]
+    with pytest.raises(InvalidInput, match="a workflow may call at most 50 others"):
+        await _made(world, "Many", *many)
+    odd = "\x00\ud800"
+    made = await _made(world, "Odd", _node("f", "function", function_slug=odd), _node("c", "call", workflow_slug=odd))
+    with pytest.raises(InvalidInput) as caught:
+        await world.workflows.update(None, made.id, {"status": "active"})
+    assert f"there is no function {odd}; node c: there is no workflow {odd}" in caught.value.message
 
 
 async def test_lists_are_newest_first_and_filtered(world: World) -> None:

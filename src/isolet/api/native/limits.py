@@ -17,7 +17,7 @@ from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
 from isolet.domain import environment, json_bounds, json_schemas, limits, realtime, secrets, stores, tools
 from isolet.domain.access import Role
-from isolet.domain.flows import executions, graph, policies, runs, workflows
+from isolet.domain.flows import call_cycles, executions, graph, policies, runs, workflows
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
 from isolet.flows.bursts import LIMITS as STARTS_MAX
@@ -172,6 +172,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "nodes": graph.NODES_MAX,
             "edges": graph.EDGES_MAX,
             "triggers": workflows.TRIGGERS_MAX,
+            "calls": call_cycles.CALLS_MAX,
             "started_by_event": EVENT_STARTS_MAX,
             "emitted_events": EMITTED_MAX,
             "step_retries": policies.RETRIES_MAX,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Workflows that one may call: who asks whether calls lead back looks at those of all workflows of a project.
+CALLS_MAX = 50
+_SHOWN = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
@@ -28,34 +32,37 @@ class CallMap:
 
     def faults(self, workflow_id: str, calls: Mapping[str, str]) -> list[str]:
         """What is wrong with the calls of one workflow, `calls` by node: a text for each, which names the node."""
+        following = self._ways_to(workflow_id)
         faults = []
         for node_id, name in calls.items():
             target = self.find(name)
             if target is None:
                 faults.append(f"node {node_id}: there is no workflow {name[:80]}")
-            elif (path := self._path(target, workflow_id)) is not None:
-                faults.append(f"node {node_id}: the workflow calls itself, by way of {' → '.join(path)}")
+            elif target.id in following:
+                faults.append(f"node {node_id}: the workflow calls itself, by way of {self._path(target, following)}")
         return faults
 
-    def _path(self, start: Called, goal: str) -> list[str] | None:
-        """The slugs of a shortest chain of calls from `start` to `goal`, both included."""
-        before: dict[str, Called | None] = {start.id: None}
-        ahead = [start]
+    def _ways_to(self, goal: str) -> dict[str, Called | None]:
+        """Of each workflow whose calls lead to `goal`, the next one on a shortest way; None for `goal` itself."""
+        callers: dict[str, list[Called]] = {}
+        for workflow in self._by_id.values():
+            for name in workflow.calls:
+                if (target := self.find(name)) is not None:
+                    callers.setdefault(target.id, []).append(workflow)
+        following: dict[str, Called | None] = {goal: None}
+        ahead = [goal]
         for here in ahead:
-            if here.id == goal:
-                return self._back(here, before)
-            for name in here.calls:
-                target = self.find(name)
-                if target is not None and target.id not in before:
-                    before[target.id] = here
-                    ahead.append(target)
-        return None
+            for caller in callers.get(here, ()):
+                if caller.id not in following:
+                    following[caller.id] = self._by_id.get(here)
+                    ahead.append(caller.id)
+        return following
 
     @staticmethod
-    def _back(end: Called, before: Mapping[str, Called | None]) -> list[str]:
-        path: list[str] = []
-        here: Called | None = end
-        while here is not None:
-            path.append(here.slug)
-            here = before[here.id]
-        return path[::-1]
+    def _path(start: Called, following: Mapping[str, Called | None]) -> str:
+        slugs: list[str] = []
+        here: Called | None = start
+        while here is not None and len(slugs) < _SHOWN:
+            slugs.append(here.slug)
+            here = following[here.id]
+        return " → ".join([*slugs, *(["…"] if here is not None else [])])

@@ -126,3 +126,10 @@ def test_a_chain_of_calls_that_comes_back_is_named() -> None:
         "node e: there is no workflow nobody",
         "node f: the workflow calls itself, by way of one",
     ]
+
+
+def test_of_a_long_chain_the_beginning_is_told() -> None:
+    calls = CallMap([Called(id=str(n), slug=f"w{n}", calls=(str((n + 1) % 500),)) for n in range(500)])
+    (fault,) = calls.faults("0", {"c": "1"})
+    names = " → ".join(f"w{n}" for n in range(1, 11))
+    assert fault == f"node c: the workflow calls itself, by way of {names} → …"
