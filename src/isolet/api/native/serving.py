@@ -79,7 +79,7 @@ def _described_besides(operation: AnyOperation, handler: Callable[..., Any]) -> 
         schema = operation.body.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schema.pop("$defs", None)
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    if operation.body is not None:
+    if operation.id in BODIES:
         body = found.setdefault("requestBody", {"content": {"application/json": {}}})
         body["content"]["application/json"]["example"] = BODIES[operation.id]
     return found
