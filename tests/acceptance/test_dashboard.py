@@ -13,16 +13,19 @@ from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 BROKEN = "export default {\n  async fetch(request, env) {\n    const = 1;\n  },\n};\n"
-GOOD = """export default {
+GOOD = """import { word } from "./lib/words.js";
+export default {
   async fetch(request, env) {
     console.log("asked for", new URL(request.url).pathname);
-    return Response.json({ said: "hello", secret: env.TOKEN ?? null });
+    return Response.json({ said: word, secret: env.TOKEN ?? null });
   },
   async scheduled() {
     console.log("the clock struck");
   },
 };
 """
+WORDS = "export const word = 'hello';\n"
+FILES = {"index.js": GOOD, "lib/words.js": WORDS}
 TABS = ("code", "try", "invocations", "logs", "metrics", "secrets", "triggers", "versions", "settings")
 
 
@@ -59,6 +62,14 @@ def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Proje
     desk.see("The last deploy failed")
     page.wait_for(f"{marked} === 2", "it is marked when the page is opened again")
 
+    # A second file, which is in no other.
+    desk.press("Add file")
+    desk.fill("Path of the new file", "lib/words.js")
+    desk.press("OK")
+    page.wait_for("document.querySelector('.cm-content').getAttribute('aria-label').endsWith('words.js')", "it opens")
+    desk.write(WORDS)
+    desk.press("index.js")
+
     # An unsaved text is there again.
     desk.write(GOOD)
     assert page.run("Boolean(localStorage.getItem('isolet.draft.' + location.pathname.split('/')[5]))")
@@ -69,6 +80,8 @@ def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Proje
     desk.press("Deploy")
     desk.see("Version 2 is live.")
     assert page.run("localStorage.length") == 0
+    files = home.client.get(f"/isolet/v1/functions/{function_id}/files").json()["files"]
+    assert files == FILES
     desk.press("Compare with live")
     desk.see("Stop comparing")
 
@@ -140,16 +153,16 @@ def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Proje
     assert "isolet_session" not in page.cookies()
 
 
-def _function(home: Project, name: str, code: str, **more: object) -> str:
+def _function(home: Project, name: str, **more: object) -> str:
     made = home.client.post(
-        f"/isolet/v1/projects/{home.slug}/functions", params={"wait": 60}, json={"name": name, "code": code, **more}
+        f"/isolet/v1/projects/{home.slug}/functions", params={"wait": 60}, json={"name": name, **more}
     )
     assert made.status_code == 201, made.text
     return str(made.json()["id"])
 
 
 def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
-    function_id = _function(home, "shown", GOOD, variables={"REGION": "eu"})
+    function_id = _function(home, "shown", files=FILES, variables={"REGION": "eu"})
     home.client.get(f"/f/{home.slug}/shown/a")
     v1 = f"/isolet/v1/functions/{function_id}"
     assert home.client.put(f"{v1}/secrets/TOKEN", json={"value": "x"}).status_code == 200
@@ -191,7 +204,7 @@ def test_what_functions_and_callers_say_is_shown_as_text(desk: Desk, home: Proje
       if (request.method === "PUT") throw new Error(said);
       return new Response(said, {{ status: 299, headers: {{ "content-type": "text/html", "x-said": said }} }});
     }} }}"""
-    function_id = _function(home, HOSTILE, code, description=HOSTILE, variables={"HOSTILE": HOSTILE})
+    function_id = _function(home, HOSTILE, code=code, description=HOSTILE, variables={"HOSTILE": HOSTILE})
     v1 = f"/isolet/v1/functions/{function_id}"
     schedule = {"cron": "0 3 * * *", "name": HOSTILE, "payload": HOSTILE}
     assert home.client.post(f"{v1}/schedules", json=schedule).status_code in (201, 400)

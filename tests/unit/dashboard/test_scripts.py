@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 from pathlib import Path
@@ -19,6 +20,13 @@ def test_scripts_have_the_types_that_they_say() -> None:
     command = ["node", str(ROOT / "node_modules/typescript/bin/tsc"), *_OPTIONS, *scripts]
     checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert (checked.returncode, checked.stdout) == (0, "")
+
+
+def test_what_a_page_of_a_function_loads_is_small() -> None:
+    """Below 400 KB as browsers get it over a proxy that compresses."""
+    built = ROOT / "node_modules/isolet-dashboard"
+    sizes = [len(gzip.compress((built / name).read_bytes())) for name in ("app.js", "editor.js", "app.css")]
+    assert sum(sizes) < 400_000
 
 
 def test_templates_have_no_inline_script_and_no_style() -> None:

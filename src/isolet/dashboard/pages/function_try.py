@@ -21,7 +21,7 @@ from isolet.dashboard.function_pages import function_of, render
 from isolet.dashboard.in_process import Answer, Headers
 from isolet.dashboard.sections import Section
 from isolet.dashboard.visits import Visit
-from isolet.errors import InvalidInput
+from isolet.errors import InvalidInput, NotFound
 
 section = Section(
     "",
@@ -53,7 +53,8 @@ async def show(visit: Visit) -> Response:
 
 
 async def _show(visit: Visit, function: FunctionReply, asked: Asked, **more: Any) -> Response:
-    context = {"result": None, "tool_result": None, "tool_arguments": "{}", **more}
+    context = {"result": None, "tool_result": None, "tool_arguments": "{}", "fired": None, **more}
+    context["schedules"] = (await visit.api.schedules.list_of_function(function.id)).data
     curl = _curl(visit, function, asked)
     return await render(
         visit, "Try it", "function_try.html", function, asked=asked, methods=METHODS, curl=curl, **context
@@ -98,6 +99,16 @@ async def call_tool(visit: Visit, form: Mapping[str, str]) -> Response:
     except Refused as exc:
         return await _show(visit, function, asked, status=exc.status, error=exc.text, tool_arguments=text)
     return await _show(visit, function, asked, tool_result=found, tool_arguments=text)
+
+
+@section.post("/schedule")
+async def fire(visit: Visit, form: Mapping[str, str]) -> Response:
+    function = await function_of(visit)
+    schedule = await visit.api.schedules.get(form.get("schedule", ""))
+    if schedule.function_id != function.id:
+        raise NotFound("Schedule not found")
+    asked = Asked(method="POST", path="/", headers="", body="{}")
+    return await _show(visit, function, asked, fired=await visit.api.schedules.run(schedule.id))
 
 
 def _by_address(function: FunctionReply) -> bool:

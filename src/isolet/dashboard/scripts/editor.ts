@@ -257,21 +257,53 @@ class CodeEditor extends HTMLElement {
     this.#show(this.#first());
   }
 
+  // Asks for a path between the toolbar and the files.
+  #ask(title: string, path: string, use: (path: string) => void) {
+    this.querySelector(".asked")?.remove();
+    const form = make("form", "row asked") as HTMLFormElement;
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    label.textContent = title;
+    input.id = label.htmlFor = "asked-path";
+    input.className = "mono";
+    input.value = path;
+    input.required = true;
+    input.maxLength = 200;
+    input.spellcheck = false;
+    const field = make("div", "");
+    field.append(label, input);
+    const done = button("OK", () => undefined, "primary");
+    done.type = "submit";
+    form.append(field, done, button("Cancel", () => form.remove()));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      form.remove();
+      use(input.value.trim());
+    });
+    this.#tabs.before(form);
+    input.focus();
+    input.select();
+  }
+
   #add() {
-    const path = window.prompt("Path of the new file", "lib.js")?.trim();
-    if (!path) return;
-    if (!(path in this.#files)) this.#files[path] = "";
-    this.#show(path);
-    this.#changed(typeof this.#files[path] === "string" ? (this.#files[path] as string) : "");
-    this.#view.focus();
+    this.#ask("Path of the new file", "lib.js", (path) => {
+      if (!path) return;
+      if (!(path in this.#files)) this.#files[path] = "";
+      this.#show(path);
+      if (typeof this.#files[path] === "string") this.#changed(this.#files[path]);
+      this.#view.focus();
+    });
   }
 
   #rename() {
-    const path = window.prompt("New path", this.#open)?.trim();
-    if (!path || path === this.#open || path in this.#files) return;
-    this.#files = Object.fromEntries(Object.entries(this.#files).map(([name, file]) => [name === this.#open ? path : name, file]));
-    if (this.#entry === this.#open) this.#entry = path;
-    this.#show(path);
+    const before = this.#open;
+    this.#ask("New path", before, (path) => {
+      if (!path || path === before || path in this.#files) return;
+      this.#files = Object.fromEntries(Object.entries(this.#files).map(([name, file]) => [name === before ? path : name, file]));
+      if (this.#entry === before) this.#entry = path;
+      this.#show(path);
+      if (typeof this.#files[path] === "string") this.#changed(this.#files[path]);
+    });
   }
 
   #delete() {
