@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from isolet.cli import shown
 from isolet.cli.commands import Commands
 from isolet.cli.failures import ExitCode
 from isolet.cli.output import note
+from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 
 if TYPE_CHECKING:
@@ -74,7 +76,10 @@ def deploy(
     if dry_run:
         asyncio.run(_compare(session, workspace, chosen, project))
         return
-    done = asyncio.run(_deploy(session, workspace, chosen, project, force=force, probe=not no_probe))
+    work = _deploy(session, workspace, chosen, project, force=force, probe=not no_probe)
+    # Of several functions each has a line.
+    with waiting(f"Deploying {chosen[0].name}") if len(chosen) == 1 else nullcontext():
+        done = asyncio.run(work)
     show(session, workspace, done)
     if any(one.problems for one in done):
         raise typer.Exit(ExitCode.FAILED)

@@ -1,4 +1,4 @@
-"""Applies files of SQL to a database of a project, each once, in the order of their names.
+"""Applies files of SQL to a database of a project, each once, in the order of the numbers that they begin with.
 
 The table that remembers them is the one that wrangler makes, so that a database that was moved goes on where it was.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from isolet.cli.failures import Usage
 from isolet.client import Client
 from isolet.contract.database import SqlQuery
+from isolet.workspace.errors import WorkspaceError
+from isolet.workspace.migrating import files_in, script_of
 
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -20,9 +22,9 @@ def pending(client: Client, slug: str, folder: Path, *, database: str, table: st
     if not _TABLE.fullmatch(table):
         raise Usage(f"{table!r} is no name of a table for migrations")
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.suffix == ".sql" and path.is_file())
-    except OSError as exc:
-        raise Usage(f"cannot read {folder}: {exc.strerror}") from exc
+        names = files_in(folder)
+    except WorkspaceError as exc:
+        raise Usage(exc.message) from exc
     if not names:
         raise Usage(f"there is no .sql file in {folder}")
     client.database.query(slug, SqlQuery(sql=_created(table)), database=database)
@@ -41,10 +43,7 @@ def apply(client: Client, slug: str, file: Path, *, database: str, table: str) -
         text = file.read_text()
     except (OSError, ValueError) as exc:
         raise Usage(f"cannot read {file}: {exc}") from exc
-    name = file.name.replace("'", "''")
-    # The line break ends a comment, the semicolon a statement that has none.
-    remembered = f"INSERT INTO \"{table}\" (name) VALUES ('{name}');"  # noqa: S608
-    client.database.import_text(slug, f"{text}\n;\n{remembered}\n".encode(), database=database)
+    client.database.import_text(slug, script_of(table, file.name, text), database=database)
 
 
 def _created(table: str) -> str:

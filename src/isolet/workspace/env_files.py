@@ -8,7 +8,13 @@ from pathlib import Path
 
 from isolet.workspace.errors import WorkspaceError
 
-_LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
+_NOTHING = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+# What is quoted may go over several lines; a quote that does not end is none.
+_ENTRY = re.compile(
+    r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*"""
+    r"""(?:(?P<quote>["'`])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)[^\n]*|(?P<plain>[^\n]*))(?:\n|\Z)""",
+    re.DOTALL,
+)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _MAX_BYTES = 256 * 1024
 
@@ -46,37 +52,24 @@ def _text(path: Path) -> str:
 
 
 def _parse(file: str, text: str) -> Mapping[str, str]:
-    found = {}
-    lines = text.splitlines()
-    number = 0
-    while number < len(lines):
-        line, first = lines[number], number + 1
-        number += 1
-        if not line.strip() or line.lstrip().startswith("#"):
+    found: dict[str, str] = {}
+    text, position = text.replace("\r\n", "\n"), 0
+    while position < len(text):
+        if (nothing := _NOTHING.match(text, position)) is not None:
+            position = nothing.end()
             continue
-        matched = _LINE.fullmatch(line)
-        if matched is None:
-            raise WorkspaceError(f"{file}:{first}: must be NAME=value")
-        value = matched["value"]
-        # What is quoted may go over several lines.
-        while value[:1] in ("'", '"', "`") and not _ends(value) and number < len(lines):
-            value += "\n" + lines[number]
-            number += 1
-        found[matched["name"]] = _value(value)
+        entry = _ENTRY.match(text, position)
+        if entry is None:
+            raise WorkspaceError(f"{file}:{text.count(chr(10), 0, position) + 1}: must be NAME=value")
+        found[entry["name"]] = _value(entry)
+        position = entry.end()
     return found
 
 
-def _ends(value: str) -> bool:
-    return re.match(rf"{value[0]}(?:\\.|[^\\])*?{value[0]}", value[0:], re.DOTALL) is not None
-
-
-def _value(text: str) -> str:
-    quote = text[:1]
-    if quote in ("'", '"', "`"):
-        closed = re.match(rf"{quote}((?:\\.|[^\\])*?){quote}", text, re.DOTALL)
-        if closed is None:
-            return text
-        if quote != '"':
-            return closed[1]
-        return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), closed[1])
-    return re.split(r"\s+#", text, maxsplit=1)[0].strip() if not text.startswith("#") else ""
+def _value(entry: re.Match[str]) -> str:
+    if entry["quote"] is None:
+        plain = entry["plain"]
+        return "" if plain.startswith("#") else re.split(r"\s#", plain, maxsplit=1)[0].strip()
+    if entry["quote"] != '"':
+        return entry["quoted"]
+    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), entry["quoted"], flags=re.DOTALL)

@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"\d+")
 
 async def pending(client: AsyncClient, project: str, root: Path, migrations: Migrations) -> list[str]:
     """The names of the files that are not applied, in the order of their numbers. Raises WorkspaceError, ApiError."""
-    names = await asyncio.to_thread(_files, root / migrations.folder)
+    names = await asyncio.to_thread(files_in, root / migrations.folder)
     if not names:
         return []
     applied = await _applied(client, project, migrations)
@@ -30,17 +30,23 @@ async def apply(client: AsyncClient, project: str, root: Path, migrations: Migra
         text = await asyncio.to_thread((root / migrations.folder / name).read_text)
     except (OSError, UnicodeDecodeError) as exc:
         raise WorkspaceError(f"cannot read {migrations.folder}/{name}: {exc}") from exc
-    table, quoted = _identifier(migrations.table), name.replace("'", "''")
-    script = f"{_create(table)};\n{text.rstrip().rstrip(';')}\n;\nINSERT INTO {table} (name) VALUES ('{quoted}');\n"
     try:
-        await client.database.import_text(project, script.encode(), database=migrations.database)
+        script = script_of(migrations.table, name, text)
+        await client.database.import_text(project, script, database=migrations.database)
     except Refused as exc:
         cause = exc.text.partition(". Nothing was imported")[0]
         raise WorkspaceError(f"{migrations.folder}/{name} on {migrations.database}: {cause}") from exc
 
 
-def _files(folder: Path) -> Sequence[str]:
-    """Raises WorkspaceError."""
+def script_of(table: str, name: str, text: str) -> bytes:
+    """A migration with its line in the table, which is made as wrangler makes it."""
+    identifier, quoted = _identifier(table), name.replace("'", "''")
+    # The line break ends a comment, the semicolon a statement that has none.
+    return f"{_create(identifier)};\n{text}\n;\nINSERT INTO {identifier} (name) VALUES ('{quoted}');\n".encode()
+
+
+def files_in(folder: Path) -> Sequence[str]:
+    """The names of a folder's migrations, in the order of the numbers that they begin with. Raises WorkspaceError."""
     try:
         found = [path.name for path in folder.iterdir() if path.name.endswith(".sql") and path.is_file()]
     except OSError as exc:
@@ -76,7 +82,6 @@ def _identifier(name: str) -> str:
 
 
 def _create(table: str) -> str:
-    """As wrangler makes it."""
     return (
         f"CREATE TABLE IF NOT EXISTS {table}(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, "
         "applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)"

@@ -56,6 +56,7 @@ _MAPPED = frozenset(
     {
         *("name", "main", "compatibility_date", "compatibility_flags", "vars", "kv_namespaces", "d1_databases"),
         *("triggers", "rules", "alias", "define", "limits", "minify", "tsconfig", "jsx_factory", "jsx_fragment"),
+        "node_compat",
     }
 )
 _NAME = re.compile(r"[A-Z0-9_]+")
@@ -125,6 +126,9 @@ def _main(root: Path, table: Table) -> str:
 
 def _flags(table: Table, unmapped: list[str]) -> tuple[str, ...]:
     flags = table.texts("compatibility_flags") or ()
+    if table.flag("node_compat") and not any(flag.startswith("nodejs_compat") for flag in flags):
+        # What it was called before.
+        flags = (*flags, "nodejs_compat")
     unmapped += [f"compatibility_flags: {flag}" for flag in flags if flag not in FLAGS]
     return tuple(flag for flag in flags if flag in FLAGS)
 

@@ -113,11 +113,14 @@ def test_schedules_configuration_and_migrations(folder: Path, tmp_path: Path) ->
         # A migration and a function are added while it runs; a configuration that is wrong changes nothing.
         write_files(folder, {"migrations/0002_more.sql": "ALTER TABLE ticks ADD COLUMN note TEXT DEFAULT 'n';"})
         dev.answers("clock", '[{"at":1700000000000,"note":"n"}]')
+        write_files(folder, {"isolet.d.ts": "// out of date"})
         write_files(folder, {"isolet.toml": TOML + "[functions.third]\nentry = 3\n"})
         dev.until(lambda: any("functions.third.entry must be text" in line for line in dev.errors), "the error")
         write_files(folder, {"third.js": "export default { fetch: () => new Response('third') };"})
         write_files(folder, {"isolet.toml": TOML + '[functions.third]\nentry = "third.js"\n'})
         dev.event("deployed", function="third")
+        # Types are kept up to date where there are some.
+        assert "interface ThirdEnv" in (folder / "isolet.d.ts").read_text()
         children = psutil.Process(dev.process.pid).children(recursive=True)
         assert dev.stop() == 0
         assert not [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
