@@ -50,7 +50,7 @@ def test_functions_are_listed_shown_rolled_back_and_deleted(isolet: Isolet, own_
     assert isolet("invoke", "changing").text == "1"
     assert isolet.run("functions", "rollback", "changing").code == 2
     assert isolet("functions", "rollback", "changing", "2", "--json").json["version"] == 2
-    assert "calls\t1\n" in isolet("functions", "metrics", "changing").text
+    wait_until(lambda: "calls\t1\n" in isolet("functions", "metrics", "changing").text, what="the call's figures")
     isolet("functions", "delete", "changing")
     assert isolet.run("functions", "get", "changing").code == 4
 
@@ -70,7 +70,9 @@ def test_calls_are_listed_shown_and_made_again(isolet: Isolet, own_project: Proj
 
 def test_asynchronous_calls_are_listed_and_told_again(isolet: Isolet, own_project: Project) -> None:
     call = isolet("invoke", "hello", "--async", "--json").json["invocation_id"]
-    assert call in [one["id"] for one in isolet("jobs", "list", "--function", "hello", "--all", "--json").json]
+    # Records are written a little later than a call ends.
+    listed = ("jobs", "list", "--function", "hello", "--all", "--json")
+    wait_until(lambda: call in [one["id"] for one in isolet(*listed).json], what="the call in the list")
     assert isolet("jobs", "get", call, "--json").json["kind"] == "async"
     recorded(own_project, call)
     assert isolet.run("jobs", "cancel", call).code == 1
