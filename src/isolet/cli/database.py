@@ -16,7 +16,16 @@ from isolet.cli.output import Cell, binary
 from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 
-app = Commands("SQL databases of a project.")
+_HELP = """SQL databases of a project.
+
+\b
+isolet db migrate
+isolet db query 'SELECT * FROM visits'
+isolet db export > visits.sql
+isolet db import visits.sql --replace
+"""
+
+app = Commands(_HELP)
 
 Database = Annotated[str, typer.Option(help="The database.")]
 Sql = Annotated[str, typer.Argument(help="The statement; - is standard input.", show_default=False)]

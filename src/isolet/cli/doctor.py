@@ -36,6 +36,9 @@ def doctor(
     """Check whether this machine can run a server: programs, sandbox, ports, permissions, clock and disk.
 
     It changes nothing. A failed check, which would keep a server from starting, exits with 1; a warning does not.
+
+    \b
+    isolet doctor --data-dir /var/lib/isolet --port 7878
     """
     from isolet.cli.checks import Result, run
 

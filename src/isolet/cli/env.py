@@ -12,7 +12,15 @@ from isolet.cli.commands import Commands, OfFunction
 from isolet.cli.failures import Usage
 from isolet.cli.session import Session
 
-app = Commands("Variables of functions.")
+_HELP = """Variables of functions.
+
+\b
+isolet env list --function hello
+isolet env set GREETING=Hello --function hello
+isolet env delete GREETING --function hello
+"""
+
+app = Commands(_HELP)
 
 
 @app.of_server("list")

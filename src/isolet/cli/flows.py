@@ -15,7 +15,15 @@ from isolet.cli.output import Cell, note, paged
 from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 
-app = Commands("Workflows and their runs.")
+_HELP = """Workflows and their runs.
+
+\b
+isolet flows run orders -d '{"customer": "Ada"}' --wait
+isolet flows runs orders --status failed
+isolet flows retry RUN
+"""
+
+app = Commands(_HELP)
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
 _POLL_S = 0.5

@@ -15,7 +15,16 @@ from isolet.cli.session import Session
 if TYPE_CHECKING:
     from isolet.contract.functions import FunctionReply
 
-app = Commands("Functions and their versions.")
+_HELP = """Functions and their versions.
+
+\b
+isolet functions list
+isolet functions get hello --json
+isolet functions rollback hello
+isolet functions metrics hello --window 7d
+"""
+
+app = Commands(_HELP)
 
 _COLUMNS: dict[str, Cell] = {
     "NAME": lambda one: one.name,

@@ -15,7 +15,15 @@ from isolet.cli.times import moment
 if TYPE_CHECKING:
     from isolet.contract.invocations import InvocationReply
 
-app = Commands("Calls that were made.", default="list")
+_HELP = """Calls that were made.
+
+\b
+isolet invocations --status failed
+isolet invocations hello --since 1h
+isolet invocations get ID
+"""
+
+app = Commands(_HELP, default="list")
 
 Call = Annotated[str, typer.Argument(metavar="ID", help="The call.", show_default=False)]
 Since = Annotated[str | None, typer.Option(help="10m, 2h, 3d, or a time such as 2026-01-31T12:00:00Z.")]

@@ -17,7 +17,15 @@ from isolet.cli.times import moment
 if TYPE_CHECKING:
     from isolet.contract.invocations import InvocationSummaryReply
 
-app = Commands("Asynchronous calls and their callbacks.")
+_HELP = """Asynchronous calls and their callbacks.
+
+\b
+isolet jobs list --status queued
+isolet jobs cancel ID
+isolet jobs redeliver --since 1d
+"""
+
+app = Commands(_HELP)
 
 _DELIVERIES: dict[str, Cell] = {
     "ID": lambda one: one.id,

@@ -12,7 +12,15 @@ from isolet.cli.failures import Usage
 from isolet.cli.output import Cell, paged
 from isolet.cli.session import Session
 
-app = Commands("API keys of a project.")
+_HELP = """API keys of a project.
+
+\b
+isolet keys create ci --role deploy
+isolet keys list
+isolet keys delete ci
+"""
+
+app = Commands(_HELP)
 
 Role = Literal["read", "invoke", "deploy", "admin"]
 

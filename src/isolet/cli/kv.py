@@ -14,7 +14,16 @@ from isolet.cli.failures import Usage
 from isolet.cli.output import Cell, binary, paged
 from isolet.cli.session import Session
 
-app = Commands("Keys and values of a project.")
+_HELP = """Keys and values of a project.
+
+\b
+isolet kv list user:
+isolet kv put greeting Hello
+isolet kv get photo > photo.png
+isolet kv delete greeting
+"""
+
+app = Commands(_HELP)
 
 Key = Annotated[str, typer.Argument(help="The key.", show_default=False)]
 Namespace = Annotated[str, typer.Option(help="The namespace.")]

@@ -15,7 +15,11 @@ app = Commands()
 
 @app.of_server()
 def logout(session: Session) -> None:
-    """Forget the address and the key of a profile."""
+    """Forget the address and the key of a profile.
+
+    \b
+    isolet logout --profile work
+    """
     name = session.options.profile or DEFAULT
     known = profiles.load(os.environ)
     if name not in known:

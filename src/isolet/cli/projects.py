@@ -12,7 +12,15 @@ from isolet.cli.failures import Usage
 from isolet.cli.output import Cell, paged
 from isolet.cli.session import Session
 
-app = Commands("Projects.")
+_HELP = """Projects.
+
+\b
+isolet projects list
+isolet projects create shop
+isolet keys create admin --role admin --project shop
+"""
+
+app = Commands(_HELP)
 
 Slug = Annotated[str, typer.Argument(help="The project's slug.", show_default=False)]
 Name = Annotated[str | None, typer.Option(help="A name for people.", show_default=False)]

@@ -12,7 +12,14 @@ from isolet.cli.failures import Usage
 from isolet.cli.output import Cell
 from isolet.cli.session import Session
 
-app = Commands("Messages of channels.")
+_HELP = """Messages of channels.
+
+\b
+isolet realtime tail room
+isolet realtime publish room said '{"text": "hello"}'
+"""
+
+app = Commands(_HELP)
 
 Channel = Annotated[str, typer.Argument(help="The channel.", show_default=False)]
 

@@ -14,7 +14,11 @@ app = Commands()
 
 @app.of_server()
 def replay(session: Session, call: Call) -> None:
-    """Make the same call again: the new one, which has ended unless it is asynchronous."""
+    """Make the same call again: the new one, which has ended unless it is asynchronous.
+
+    \b
+    isolet replay 01a22ba2-5c57-7dab-9fd1-0347581d0028
+    """
     new = session.client.invocations.replay(call)
     show(session, new)
     if new.status == "failed":

@@ -12,7 +12,16 @@ from isolet.cli.failures import Usage
 from isolet.cli.output import Cell, paged
 from isolet.cli.session import Session
 
-app = Commands("Functions that run by the clock.")
+_HELP = """Functions that run by the clock.
+
+\b
+isolet schedules list
+isolet schedules next '0 9 * * 1-5' --tz Europe/Berlin
+isolet schedules create '*/5 * * * *' --function report
+isolet schedules run ID
+"""
+
+app = Commands(_HELP)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The schedule.", show_default=False)]
 Zone = Annotated[str | None, typer.Option("--tz", help="The time zone, such as Europe/Berlin; UTC without.")]

@@ -18,7 +18,11 @@ app = Commands()
 
 @app.local()
 def schema(session: Session) -> None:
-    """Print all commands, with their arguments and options, as JSON."""
+    """Print all commands, with their arguments and options, as JSON.
+
+    \b
+    isolet schema | jq '.commands | keys'
+    """
     session.output.value(described())
 
 

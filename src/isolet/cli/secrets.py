@@ -14,7 +14,15 @@ from isolet.cli.failures import Usage
 from isolet.cli.output import Cell
 from isolet.cli.session import Session
 
-app = Commands("Secrets of functions, and the key that encrypts them.")
+_HELP = """Secrets of functions, and the key that encrypts them.
+
+\b
+isolet secrets list --function hello
+isolet secrets set API_TOKEN --function hello
+isolet secrets delete API_TOKEN --function hello
+"""
+
+app = Commands(_HELP)
 
 _COLUMNS: dict[str, Cell] = {
     "NAME": lambda one: one.name,

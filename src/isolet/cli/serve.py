@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def serve(**flags: Any) -> None:
-    """Start the platform."""
+    """Start the platform.
+
+    \b
+    isolet serve --example
+    isolet serve --port 8080 --data-dir /var/lib/isolet
+    isolet serve --config /etc/isolet/isolet.toml
+    """
     example, config = flags.pop("example"), flags.pop("config")
     file = None
     try:

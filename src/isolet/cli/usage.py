@@ -28,6 +28,10 @@ def usage(
     session: Session,
     month: Annotated[str | None, typer.Option(help="Such as 2026-01, else this one.", show_default=False)] = None,
 ) -> None:
-    """Show what the projects that the key sees use; with --project one of them."""
+    """Show what the projects that the key sees use; with --project one of them.
+
+    \b
+    isolet usage --month 2026-01
+    """
     found = session.client.usage.list(project=session.target.project, month=month)
     session.output.items(found.data, _COLUMNS)

@@ -47,6 +47,11 @@ def test_the_schema_has_every_command_with_its_help_arguments_and_options(alone:
         assert names in local or wanted <= options or not options & (wanted - {"--json"}), names
 
 
+def test_every_command_or_its_group_has_an_example(alone: Isolet) -> None:
+    for name, command in alone("schema").json["commands"].items():
+        assert f"\nisolet {name}" in command["help"], name
+
+
 def test_every_command_has_help(alone: Isolet) -> None:
     for names, command in commands_of(alone("schema").json):
         assert command["help"].split("\n")[0].strip("\b ") in alone(*names, "--help").text.replace("\n  ", " ")
