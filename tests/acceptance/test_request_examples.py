@@ -150,6 +150,13 @@ def test_every_example_succeeds_as_it_is_shown(
     assert failed == []
 
 
+def test_every_operation_has_a_summary_and_a_description(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            for part in ("summary", "description"):
+                assert operation.get(part), f"{method} {path} has no {part}"
+
+
 def test_schemas_have_the_names_of_their_models_and_operations_those_of_the_client(document: dict[str, Any]) -> None:
     assert [name for name in document["components"]["schemas"] if "__" in name] == []
     ids = {one["operationId"] for path in document["paths"].values() for one in path.values()}

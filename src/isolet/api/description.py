@@ -9,6 +9,7 @@ from typing import Any
 
 from isolet.api.altair.calls import PREFIX as ALTAIR
 from isolet.api.butterbase.calls import PREFIX as BUTTERBASE
+from isolet.api.described import SENTENCES
 from isolet.api.kapso.calls import OLDER, PLATFORM, TAGS
 from isolet.api.native import PREFIX as NATIVE
 
@@ -99,7 +100,8 @@ def _settle(document: dict[str, Any]) -> None:
     """
     tags: dict[str, bool] = {}
     for path, methods in document["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
+            operation.setdefault("description", SENTENCES.get(f"{method} {path}", ""))
             if "422" in operation["responses"]:
                 refused = operation["responses"]["422"]
                 refused["content"] = {_JSON: {"schema": _error_of(path)}}

@@ -34,7 +34,9 @@ class AgentModel(Resource[Mode]):
     tag = "flows"
 
     @operation("PUT", "/projects/{slug}/model")
-    def set(self, slug: str, body: ModelSettings) -> ModelSettingsReply: ...
+    def set(self, slug: str, body: ModelSettings) -> ModelSettingsReply:
+        """Set the chat endpoint of the project's agents. The key is sealed, and shown to nobody."""
 
     @operation("GET", "/projects/{slug}/model")
-    def get(self, slug: str) -> ModelSettingsReply: ...
+    def get(self, slug: str) -> ModelSettingsReply:
+        """The chat endpoint of the project's agents, with its key hidden."""

@@ -11,7 +11,8 @@ class Backups(Resource[Mode]):
     tag = "backup"
 
     @stream("GET", "/projects/{slug}/backup", media_type="application/x-tar")
-    def download(self, slug: str) -> bytes: ...
+    def download(self, slug: str) -> bytes:
+        """KV and SQL of a project as one archive, of one moment."""
 
     @stream("GET", "/backup/database", media_type="application/octet-stream")
     def download_database(self) -> bytes:
@@ -21,4 +22,5 @@ class Backups(Resource[Mode]):
         """
 
     @operation("POST", "/projects/{slug}/restore", status=204)
-    def restore(self, slug: str, content: bytes | Iterable[bytes] | AsyncIterable[bytes]) -> None: ...
+    def restore(self, slug: str, content: bytes | Iterable[bytes] | AsyncIterable[bytes]) -> None:
+        """Replace KV and SQL of a project with those of an archive, which is checked first."""

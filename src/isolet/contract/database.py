@@ -52,10 +52,12 @@ class Database(Resource[Mode]):
     tag = "database"
 
     @operation("GET", "/projects/{slug}/database")
-    def get(self, slug: str, *, database: str = "default") -> DatabaseReply: ...
+    def get(self, slug: str, *, database: str = "default") -> DatabaseReply:
+        """The size of a SQL database, and its tables."""
 
     @operation("POST", "/projects/{slug}/database/query")
-    def query(self, slug: str, body: SqlQuery, *, database: str = "default") -> SqlReply: ...
+    def query(self, slug: str, body: SqlQuery, *, database: str = "default") -> SqlReply:
+        """Run one SQL statement with parameters."""
 
     @stream("GET", "/projects/{slug}/database/export", media_type="application/sql")
     def export(self, slug: str, *, database: str = "default") -> bytes:

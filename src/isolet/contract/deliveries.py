@@ -40,4 +40,5 @@ class Deliveries(Resource[Mode]):
         """Newest first; of all projects for the root key, unless it names one by its slug."""
 
     @operation("POST", "/deliveries/redeliver", status=202)
-    def redeliver(self, body: DeliveryFilter, *, project: str | None = None) -> RedeliveredReply: ...
+    def redeliver(self, body: DeliveryFilter, *, project: str | None = None) -> RedeliveredReply:
+        """Send the failed callbacks again that a filter chooses."""

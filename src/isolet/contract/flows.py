@@ -75,7 +75,8 @@ class Flows(Resource[Mode]):
         """All workflows of a project, newest first."""
 
     @operation("GET", "/flows/{workflow_id}/policies")
-    def get_policies(self, workflow_id: str) -> StepPolicies: ...
+    def get_policies(self, workflow_id: str) -> StepPolicies:
+        """What becomes of the steps of a workflow that fail, by node."""
 
     @operation("PUT", "/flows/{workflow_id}/policies")
     def set_policies(self, workflow_id: str, body: StepPolicies) -> StepPolicies:
@@ -94,7 +95,8 @@ class Flows(Resource[Mode]):
         """Start the active workflows whose triggers wait for the event, all of them or none."""
 
     @operation("GET", "/projects/{slug}/channel")
-    def get_channel(self, slug: str) -> ChannelReply: ...
+    def get_channel(self, slug: str) -> ChannelReply:
+        """Where the project's workflows send messages to."""
 
     @operation("PUT", "/projects/{slug}/channel")
     def set_channel(self, slug: str, body: Channel) -> ChannelReply:

@@ -171,28 +171,32 @@ class Functions(Resource[Mode]):
     tag = "functions"
 
     @operation("GET", "/functions")
-    def list(
-        self, *, project: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[FunctionReply]: ...
+    def list(self, *, project: str | None = None, limit: int = 50, cursor: str | None = None) -> Page[FunctionReply]:
+        """Functions, newest first."""
 
     @operation("GET", "/functions/{function_id}")
-    def get(self, function_id: str) -> FunctionReply: ...
+    def get(self, function_id: str) -> FunctionReply:
+        """A function with its settings and its state."""
 
     @operation("PATCH", "/functions/{function_id}")
-    def update(self, function_id: str, body: FunctionUpdate) -> FunctionReply: ...
+    def update(self, function_id: str, body: FunctionUpdate) -> FunctionReply:
+        """Change settings of a function, which hold from its next call on. What is left out stays."""
 
     @operation("DELETE", "/functions/{function_id}", status=204)
-    def delete(self, function_id: str) -> None: ...
+    def delete(self, function_id: str) -> None:
+        """Delete a function with its versions, secrets and schedules."""
 
     @operation("GET", "/functions/{function_id}/versions")
     def list_versions(self, function_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[VersionReply]:
         """Newest first."""
 
     @operation("GET", "/functions/{function_id}/versions/{number}")
-    def get_version(self, function_id: str, number: int) -> VersionDetailReply: ...
+    def get_version(self, function_id: str, number: int) -> VersionDetailReply:
+        """A version with its sources."""
 
     @operation("POST", "/functions/{function_id}/rollback")
-    def roll_back(self, function_id: str, body: Rollback) -> FunctionReply: ...
+    def roll_back(self, function_id: str, body: Rollback) -> FunctionReply:
+        """Make an earlier version live again."""
 
     @operation("POST", "/functions/{function_id}/deploy", status=202)
     def deploy(self, function_id: str, *, wait: float | None = None) -> FunctionReply:
@@ -230,7 +234,9 @@ class Functions(Resource[Mode]):
         """With what each did in the last day. `q` is a part of a name or slug."""
 
     @operation("GET", "/projects/{slug}/functions/{name}")
-    def get_named(self, slug: str, name: str) -> FunctionReply: ...
+    def get_named(self, slug: str, name: str) -> FunctionReply:
+        """A function by its name or slug."""
 
     @operation("DELETE", "/projects/{slug}/functions/{name}", status=204)
-    def delete_named(self, slug: str, name: str) -> None: ...
+    def delete_named(self, slug: str, name: str) -> None:
+        """Delete a function by its name or slug."""

@@ -214,14 +214,17 @@ class Invocations(Resource[Mode]):
         """Newest first. `function` is an id, slug or name; times are ISO 8601, or milliseconds."""
 
     @operation("GET", "/invocations/{invocation_id}")
-    def get(self, invocation_id: str) -> InvocationReply: ...
+    def get(self, invocation_id: str) -> InvocationReply:
+        """A call with its console lines and outgoing requests, and its result when it was asynchronous."""
 
     @operation("POST", "/invocations/{invocation_id}/replay", status=201)
     def replay(self, invocation_id: str) -> InvocationReply:
         """Make the same call again: the new one, which has ended unless it is asynchronous."""
 
     @operation("POST", "/invocations/{invocation_id}/cancel")
-    def cancel(self, invocation_id: str) -> InvocationReply: ...
+    def cancel(self, invocation_id: str) -> InvocationReply:
+        """Cancel an asynchronous call that has not ended."""
 
     @operation("POST", "/invocations/{invocation_id}/redeliver", status=202)
-    def redeliver(self, invocation_id: str) -> InvocationReply: ...
+    def redeliver(self, invocation_id: str) -> InvocationReply:
+        """Send the callback of an asynchronous call again."""

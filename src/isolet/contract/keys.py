@@ -33,10 +33,13 @@ class Keys(Resource[Mode]):
     tag = "keys"
 
     @operation("POST", "/projects/{slug}/keys", status=201)
-    def create(self, slug: str, body: KeyCreate) -> NewKeyReply: ...
+    def create(self, slug: str, body: KeyCreate) -> NewKeyReply:
+        """Make a key. Its text is shown this once."""
 
     @operation("GET", "/projects/{slug}/keys")
-    def list(self, slug: str, *, limit: int = 50, cursor: str | None = None) -> Page[KeyReply]: ...
+    def list(self, slug: str, *, limit: int = 50, cursor: str | None = None) -> Page[KeyReply]:
+        """The keys of a project, without their texts."""
 
     @operation("DELETE", "/projects/{slug}/keys/{key_id}", status=204)
-    def delete(self, slug: str, key_id: str) -> None: ...
+    def delete(self, slug: str, key_id: str) -> None:
+        """Delete a key. Streams that it opened end."""

@@ -38,10 +38,12 @@ class Kv(Resource[Mode]):
     @operation("GET", "/projects/{slug}/kv")
     def list(
         self, slug: str, *, prefix: str = "", limit: int = 50, cursor: str | None = None, namespace: str = "default"
-    ) -> Page[KvKeyReply]: ...
+    ) -> Page[KvKeyReply]:
+        """Entries by the order of their names."""
 
     @operation("GET", "/projects/{slug}/kv/{key}", media_type="application/octet-stream")
-    def get(self, slug: str, key: str, *, namespace: str = "default") -> KvValue: ...
+    def get(self, slug: str, key: str, *, namespace: str = "default") -> KvValue:
+        """A value as it was stored, with its metadata in a header."""
 
     @operation("PUT", "/projects/{slug}/kv/{key}", status=204, headers={"metadata": METADATA_HEADER})
     def put(
@@ -57,4 +59,5 @@ class Kv(Resource[Mode]):
         """`expiration_ttl` is in seconds; `metadata` is JSON text."""
 
     @operation("DELETE", "/projects/{slug}/kv/{key}", status=204)
-    def delete(self, slug: str, key: str, *, namespace: str = "default") -> None: ...
+    def delete(self, slug: str, key: str, *, namespace: str = "default") -> None:
+        """Delete an entry; one that is not there is no error."""

@@ -42,4 +42,5 @@ class Limits(Resource[Mode]):
     tag = "operation"
 
     @operation("GET", "/limits")
-    def get(self) -> LimitsReply: ...
+    def get(self) -> LimitsReply:
+        """All limits of the server, and those of each project."""

@@ -72,12 +72,14 @@ class Logs(Resource[Mode]):
         level: str | None = None,
         q: str | None = None,
         after: str | None = None,
-    ) -> LogEvent: ...
+    ) -> LogEvent:
+        """Console lines and ends of calls of a project, as they happen."""
 
     @stream("GET", "/functions/{function_id}/logs/stream", headers=_LAST_EVENT, media_type="text/event-stream")
     def follow_function(
         self, function_id: str, *, level: str | None = None, q: str | None = None, after: str | None = None
-    ) -> LogEvent: ...
+    ) -> LogEvent:
+        """Console lines and ends of calls of a function, as they happen."""
 
     @operation("GET", "/functions/{function_id}/logs")
     def list_own_lines(self, function_id: str) -> Page[ConsoleLineReply]:

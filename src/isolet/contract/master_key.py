@@ -23,4 +23,5 @@ class MasterKey(Resource[Mode]):
     tag = "operation"
 
     @operation("POST", "/master-key/rotate")
-    def rotate(self, body: MasterKeyRotation) -> RotationReply: ...
+    def rotate(self, body: MasterKeyRotation) -> RotationReply:
+        """Wrap all keys of projects with a new master key. Without one the server makes it, if it keeps its own."""

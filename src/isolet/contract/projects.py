@@ -49,17 +49,21 @@ class Projects(Resource[Mode]):
     tag = "projects"
 
     @operation("POST", "/projects", status=201)
-    def create(self, body: ProjectCreate) -> ProjectReply: ...
+    def create(self, body: ProjectCreate) -> ProjectReply:
+        """Make a project."""
 
     @operation("GET", "/projects")
     def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ProjectReply]:
         """By slug."""
 
     @operation("GET", "/projects/{slug}")
-    def get(self, slug: str) -> ProjectReply: ...
+    def get(self, slug: str) -> ProjectReply:
+        """A project with its settings and limits."""
 
     @operation("PATCH", "/projects/{slug}")
-    def update(self, slug: str, body: ProjectUpdate) -> ProjectReply: ...
+    def update(self, slug: str, body: ProjectUpdate) -> ProjectReply:
+        """Change settings of a project. What is left out stays."""
 
     @operation("DELETE", "/projects/{slug}", status=204)
-    def delete(self, slug: str) -> None: ...
+    def delete(self, slug: str) -> None:
+        """Delete a project with all that is in it."""

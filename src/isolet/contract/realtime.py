@@ -57,13 +57,17 @@ class Realtime(Resource[Mode]):
     tag = "realtime"
 
     @operation("POST", "/projects/{slug}/realtime/publish", status=202)
-    def publish(self, slug: str, body: Publication) -> PublishedReply: ...
+    def publish(self, slug: str, body: Publication) -> PublishedReply:
+        """Send a message to all who are subscribed to a channel."""
 
     @operation("GET", "/projects/{slug}/realtime")
-    def get(self, slug: str) -> RealtimeReply: ...
+    def get(self, slug: str) -> RealtimeReply:
+        """Live connections of a project, and its channels."""
 
     @operation("PUT", "/projects/{slug}/realtime/settings")
-    def set_rules(self, slug: str, body: RealtimeRules) -> RealtimeRulesReply: ...
+    def set_rules(self, slug: str, body: RealtimeRules) -> RealtimeRulesReply:
+        """Say who may subscribe to channels."""
 
     @operation("GET", "/projects/{slug}/realtime/settings")
-    def get_rules(self, slug: str) -> RealtimeRulesReply: ...
+    def get_rules(self, slug: str) -> RealtimeRulesReply:
+        """Who may subscribe to channels."""

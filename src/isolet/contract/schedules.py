@@ -97,19 +97,20 @@ class Schedules(Resource[Mode]):
     tag = "schedules"
 
     @operation("POST", "/functions/{function_id}/schedules", status=201)
-    def create(self, function_id: str, body: ScheduleMembers) -> ScheduleReply: ...
+    def create(self, function_id: str, body: ScheduleMembers) -> ScheduleReply:
+        """Make a schedule of a function."""
 
     @operation("GET", "/functions/{function_id}/schedules")
-    def list_of_function(
-        self, function_id: str, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[ScheduleReply]: ...
+    def list_of_function(self, function_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ScheduleReply]:
+        """The schedules of a function."""
 
     @operation("POST", "/flows/{workflow_id}/schedules", status=201)
     def create_of_flow(self, workflow_id: str, body: ScheduleMembers) -> ScheduleReply:
         """`payload` becomes the variables of the runs."""
 
     @operation("GET", "/flows/{workflow_id}/schedules")
-    def list_of_flow(self, workflow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ScheduleReply]: ...
+    def list_of_flow(self, workflow_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ScheduleReply]:
+        """The schedules of a workflow."""
 
     @operation("GET", "/schedules")
     def list(
@@ -119,31 +120,36 @@ class Schedules(Resource[Mode]):
         function: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
-    ) -> Page[ScheduleReply]: ...
+    ) -> Page[ScheduleReply]:
+        """Schedules of all functions and workflows, or of one project or function."""
 
     @operation("POST", "/schedules/preview")
     def preview(self, body: SchedulePreview) -> PreviewReply:
         """The next due times of an expression, and what it says."""
 
     @operation("GET", "/schedules/{schedule_id}")
-    def get(self, schedule_id: str) -> ScheduleReply: ...
+    def get(self, schedule_id: str) -> ScheduleReply:
+        """A schedule, and when it is due next."""
 
     @operation("PATCH", "/schedules/{schedule_id}")
     def update(self, schedule_id: str, body: ScheduleMembers) -> ScheduleReply:
         """Only what is sent changes; a change of the times counts from now."""
 
     @operation("DELETE", "/schedules/{schedule_id}", status=204)
-    def delete(self, schedule_id: str) -> None: ...
+    def delete(self, schedule_id: str) -> None:
+        """Delete a schedule."""
 
     @operation("POST", "/schedules/{schedule_id}/run", status=202)
     def run(self, schedule_id: str) -> RunReply:
         """One firing now, outside the count."""
 
     @operation("POST", "/schedules/{schedule_id}/pause")
-    def pause(self, schedule_id: str, body: SchedulePause | None = None) -> ScheduleReply: ...
+    def pause(self, schedule_id: str, body: SchedulePause | None = None) -> ScheduleReply:
+        """Stop a schedule until it is resumed."""
 
     @operation("POST", "/schedules/{schedule_id}/resume")
-    def resume(self, schedule_id: str) -> ScheduleReply: ...
+    def resume(self, schedule_id: str) -> ScheduleReply:
+        """Let a paused schedule fire again."""
 
     @operation("POST", "/schedules/{schedule_id}/backfill", status=202)
     def backfill(self, schedule_id: str, body: ScheduleBackfill) -> BackfillReply:

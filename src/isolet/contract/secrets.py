@@ -24,11 +24,13 @@ class Secrets(Resource[Mode]):
     tag = "functions"
 
     @operation("GET", "/functions/{function_id}/secrets")
-    def list(self, function_id: str) -> Page[SecretReply]: ...
+    def list(self, function_id: str) -> Page[SecretReply]:
+        """Names of the secrets of a function."""
 
     @operation("PUT", "/functions/{function_id}/secrets/{secret_name}")
     def put(self, function_id: str, secret_name: str, body: SecretValue) -> SecretReply:
         """In the place of an earlier value too."""
 
     @operation("DELETE", "/functions/{function_id}/secrets/{secret_name}", status=204)
-    def delete(self, function_id: str, secret_name: str) -> None: ...
+    def delete(self, function_id: str, secret_name: str) -> None:
+        """Delete a secret."""

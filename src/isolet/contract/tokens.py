@@ -34,7 +34,9 @@ class Tokens(Resource[Mode]):
     tag = "projects"
 
     @operation("PUT", "/projects/{slug}/auth")
-    def set(self, slug: str, body: TokenRules) -> TokenRulesReply: ...
+    def set(self, slug: str, body: TokenRules) -> TokenRulesReply:
+        """Say whose signatures of end users' tokens a project trusts."""
 
     @operation("GET", "/projects/{slug}/auth")
-    def get(self, slug: str) -> TokenRulesReply: ...
+    def get(self, slug: str) -> TokenRulesReply:
+        """Whose signatures of end users' tokens a project trusts."""

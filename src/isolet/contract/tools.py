@@ -46,7 +46,8 @@ class Tools(Resource[Mode]):
         """The functions that are tools, and are deployed, by name."""
 
     @operation("POST", "/projects/{slug}/tools/{name}/call")
-    def call(self, slug: str, name: str, body: ToolCall) -> ToolResultReply: ...
+    def call(self, slug: str, name: str, body: ToolCall) -> ToolResultReply:
+        """Call a function as a tool."""
 
     @operation("POST", "/projects/{slug}/mcp", media_type="application/json")
     def mcp(self, slug: str, body: McpMessage) -> str:

@@ -71,7 +71,8 @@ class Usage(Resource[Mode]):
     tag = "metrics"
 
     @operation("GET", "/functions/{function_id}/metrics")
-    def of_function(self, function_id: str, *, window: str = "24h") -> MetricsReply: ...
+    def of_function(self, function_id: str, *, window: str = "24h") -> MetricsReply:
+        """Figures of a function's calls: numbers, times, errors."""
 
     @operation("GET", "/functions/{function_id}/metrics/series")
     def series(self, function_id: str, *, window: str = "24h") -> SeriesReply:

@@ -21,7 +21,8 @@ class Variables(Resource[Mode]):
     tag = "functions"
 
     @operation("GET", "/functions/{function_id}/variables")
-    def get(self, function_id: str) -> VariablesReply: ...
+    def get(self, function_id: str) -> VariablesReply:
+        """The variables of a function."""
 
     @operation("PATCH", "/functions/{function_id}/variables")
     def change(self, function_id: str, body: VariableChanges) -> VariablesReply:

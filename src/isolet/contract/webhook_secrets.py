@@ -21,10 +21,13 @@ class WebhookSecrets(Resource[Mode]):
     tag = "webhook secrets"
 
     @operation("POST", "/projects/{slug}/webhook-secrets", status=201)
-    def create(self, slug: str) -> NewWebhookSecretReply: ...
+    def create(self, slug: str) -> NewWebhookSecretReply:
+        """Make a secret that callbacks are signed with. Its text is shown this once."""
 
     @operation("GET", "/projects/{slug}/webhook-secrets")
-    def list(self, slug: str) -> Page[WebhookSecretReply]: ...
+    def list(self, slug: str) -> Page[WebhookSecretReply]:
+        """The secrets that callbacks are signed with, without their texts."""
 
     @operation("DELETE", "/projects/{slug}/webhook-secrets/{secret_id}", status=204)
-    def delete(self, slug: str, secret_id: str) -> None: ...
+    def delete(self, slug: str, secret_id: str) -> None:
+        """Delete a secret that callbacks are signed with."""

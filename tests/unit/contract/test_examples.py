@@ -14,6 +14,10 @@ def test_examples_are_bodies_of_their_models() -> None:
             operation.body.model_validate(BODIES[operation.id])
 
 
+def test_every_operation_is_described_by_a_sentence() -> None:
+    assert [name for name, one in operations().items() if not (one.__doc__ or "").rstrip().endswith(".")] == []
+
+
 def test_operations_are_named_as_in_the_client() -> None:
     assert {name.replace(".", "_") for name in operations()} == {one.id for one in operations().values()}
 

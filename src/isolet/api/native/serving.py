@@ -47,6 +47,7 @@ def serve(operation: AnyOperation, access: Access, **options: Any) -> Any:
         described = {
             "tags": [operation.tag],
             "operation_id": operation.id,
+            "description": inspect.getdoc(operation),
             "status_code": operation.status,
             "openapi_extra": extra or None,
             **_reply_described(operation),
