@@ -187,7 +187,10 @@ class Development:
             before = self._done.get(function.name)
             if before is None or before.collected is None:
                 work.append(self._whole(deploys, function))
-            elif everyone or function.name in self._failed or real & before.collected.watched:
+            elif function.name in self._failed:
+                # Files that changed before the failure have been sent by nobody.
+                work.append(deploys.again(function, before, frozenset()))
+            elif everyone or real & before.collected.watched:
                 work.append(deploys.again(function, before, real))
         return await self._finished(await asyncio.gather(*work))
 

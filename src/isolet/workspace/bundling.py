@@ -169,6 +169,8 @@ def _named(script: bytes, files: Mapping[str, bytes], build: Build) -> dict[str,
 
 
 def _hint(message: str) -> str:
+    if message.startswith("No loader is configured"):
+        return "; a rule of the type Text, Data or CompiledWasm says what they are"
     if not message.startswith('Could not resolve "'):
         return ""
     name = message.split('"')[1]

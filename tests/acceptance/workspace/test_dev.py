@@ -73,8 +73,14 @@ def test_saves_are_live(folder: Path, tmp_path: Path) -> None:
         (folder / "shared/part.ts").write_text("export const part = ;")
         failed = dev.event("failed", function="hello")["errors"][0]
         assert (failed["file"], failed["line"], failed["column"]) == ("shared/part.ts", 1, 21)
+        # Nothing is deployed that was never on disk: the old import with another new file.
+        failures = sum(one.get("event") == "failed" for one in dev.events)
+        (folder / "fn/hello.ts").write_text(HELLO.replace('?? ""', '?? "-"').replace("FROM_ENV", "NO_ENV"))
+        dev.until(lambda: sum(one.get("event") == "failed" for one in dev.events) > failures, "another failure")
         assert dev.client.get(dev.url("hello")).text == "two & three"
         (folder / "shared/part.ts").write_text("export const part = 'four';")
+        dev.answers("hello", "four-")
+        (folder / "fn/hello.ts").write_text(HELLO)
         dev.answers("hello", "four & three")
         # The link leads elsewhere now.
         write_files(folder, {"shared/other.ts": "export const part = 'five';"})

@@ -241,9 +241,10 @@ def test_packages_that_require_modules_of_node(isolet: Isolet, own_project: Proj
     assert "bundled here" in isolet("deploy").text
     assert call(own_project, "old").json() == kinds
     # What is missing is named, with what to do.
-    write_files(
-        folder, {"wrangler.json": json.dumps({"name": "old", "main": "w.js"}), "w.js": "import 'fs';\nimport 'no';"}
-    )
+    missing = "import 'fs';\nimport 'no';\nimport x from './x.csv';\nexport default { fetch: () => new Response(x) };"
+    write_files(folder, {"wrangler.json": json.dumps({"name": "old", "main": "w.js"}), "w.js": missing})
+    write_files(folder, {"x.csv": "a,b"})
     failed = isolet.run("deploy")
+    assert 'w.js:3:15: No loader is configured for ".csv" files: x.csv; a rule of the type Text' in failed.err
     assert 'w.js:1:8: Could not resolve "fs": write node:fs, or set the compatibility flag nodejs_compat' in failed.err
     assert 'w.js:2:8: Could not resolve "no": install the package here; the server installs none' in failed.err
