@@ -38,6 +38,8 @@ _LONGEST = (
     "acceptance/test_docs.py",
     "acceptance/test_bodies.py",
     "acceptance/test_browser.py",
+    "acceptance/test_dashboard.py",
+    "acceptance/test_dashboard_attacks.py",
     "acceptance/test_limits.py",
     "acceptance/test_kapso_invocations.py",
     "integration/runtime/test_pool.py",

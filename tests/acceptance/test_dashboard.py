@@ -56,6 +56,7 @@ def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Proje
     page.wait_for("Boolean(document.querySelector('.cm-lintRange-error'))", "the mistake is marked")
     marked = "[...document.querySelectorAll('.cm-line')].findIndex((one) => one.querySelector('.cm-lintRange-error'))"
     assert page.run(marked) == 2
+    page.wait_for("document.querySelector('#function-state').innerText === 'error version 1'", "the head says so")
     assert "(index.js, line 3)" in page.run("document.querySelector('[role=alert]').textContent")
     assert home.client.get(f"/isolet/v1/functions/{function_id}").json()["version"] == 1
     desk.open("functions", function_id, "code")

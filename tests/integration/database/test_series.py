@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
-from isolet.database import metrics
+from sqlalchemy import Engine, event
+
+from isolet.database import functions, metrics, projects
 from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.domain.invocations import Invocation
@@ -44,6 +48,27 @@ async def test_a_glance_has_the_hours_of_the_last_day(database: Database) -> Non
     assert found[called.id].errors == 1
     assert 900_000 < (found[called.id].p95_us or 0) < 1_100_000
     assert (sum(found[idle.id].calls), found[idle.id].errors, found[idle.id].p95_us) == (0, 0, None)
+
+
+async def test_a_page_of_functions_takes_three_queries(database: Database) -> None:
+    shop = a_project("shop")
+    await database.write(projects.insert_project, shop)
+    made = [replace(a_function(shop), slug=f"f-{number}") for number in range(60)]
+    for function in made:
+        await database.write(functions.insert_function, function)
+    asked: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        asked.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        found = await database.read(functions.list_functions, shop.id, limit=50, text="F-")
+        glances = await Series(database, Recorder(database), Now()).glances([one.id for one in found])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert (len(found), len(glances)) == (50, 50)
+    assert len([statement for statement in asked if "SELECT" in statement]) == 3
 
 
 async def test_a_window_is_spans_of_equal_length(database: Database) -> None:

@@ -207,7 +207,10 @@ class CodeEditor extends HTMLElement {
     try {
       await work();
     } catch (error) {
-      if (error instanceof Refused && error.code === "deploy_failed") this.#fail({ message: error.message, ...error.details });
+      if (error instanceof Refused && error.code === "deploy_failed") {
+        this.#fail({ message: error.message, ...error.details });
+        this.#tell("error", this.dataset.live ?? "");
+      }
       else this.#say(error instanceof Error ? error.message : String(error), "error");
     } finally {
       this.#busy = false;
@@ -237,17 +240,21 @@ class CodeEditor extends HTMLElement {
       const reply = await send(this.dataset.token!, "POST", `functions/${this.dataset.function}/deploy?wait=60`);
       const made = await reply.json();
       document.getElementById("deploy-error")?.remove();
-      const state = document.getElementById("function-state")!;
-      const badge = make("span", `badge badge-${made.status}`);
-      badge.textContent = made.status;
-      const version = make("span", "quiet");
-      version.textContent = ` version ${made.version}`;
-      state.replaceChildren(badge, version);
+      this.#tell(made.status, made.version);
       this.dataset.live = String(made.version);
       this.#error = null;
       this.#mark();
       this.#say(made.status === "deployed" ? `Version ${made.version} is live.` : "The deploy goes on.", "done");
     });
+  }
+
+  // At the head of the page.
+  #tell(status: string, version: string | number) {
+    const badge = make("span", `badge badge-${status}`);
+    badge.textContent = status;
+    const number = make("span", "quiet");
+    number.textContent = version === "" ? "" : ` version ${version}`;
+    document.getElementById("function-state")!.replaceChildren(badge, number);
   }
 
   #discard() {

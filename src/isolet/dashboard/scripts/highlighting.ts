@@ -10,6 +10,7 @@ export const theme = [
     "&": { color: "var(--text)", backgroundColor: "var(--surface)" },
     "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-2px" },
     ".cm-content": { caretColor: "var(--text)" },
+    "&.cm-editor .cm-content, &.cm-editor .cm-gutter": { minHeight: "22rem" },
     ".cm-cursor": { borderLeftColor: "var(--text)" },
     ".cm-gutters": { backgroundColor: "var(--sunken)", color: "var(--quiet)", border: "none" },
     ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "color-mix(in srgb, var(--accent) 9%, transparent)" },
