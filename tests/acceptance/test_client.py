@@ -18,7 +18,7 @@ from isolet.contract.agent_model import ModelSettings
 from isolet.contract.database import SqlQuery
 from isolet.contract.deliveries import DeliveryFilter
 from isolet.contract.executions import ExecutionRetry, ExecutionStart
-from isolet.contract.flows import Channel, ProjectEvent, StepPolicies
+from isolet.contract.flows import Channel, FlowCheck, FlowCreate, FlowUpdate, ProjectEvent, StepPolicies
 from isolet.contract.functions import (
     EncodedFile,
     FunctionDefinition,
@@ -301,6 +301,7 @@ async def _flows(client: Any, slug: str, kapso: WorkflowsApi) -> None:
     begun = await done(client.executions.start(slug, "waits", ExecutionStart(variables={"name": "Ada"})))
     assert (begun.workflow_id, begun.trigger) == (flow_id, "api_call")
     assert (await done(client.executions.cancel(begun.id))).status == "ended"
+    await _own_flow(client, slug)
     policies = StepPolicies({"wait": {"retries": 2}})
     assert (await done(client.flows.set_policies(flow_id, policies))).root == policies.root
     assert (await done(client.flows.get_policies(flow_id))).root == policies.root
@@ -324,6 +325,21 @@ async def _flows(client: Any, slug: str, kapso: WorkflowsApi) -> None:
     assert (await done(client.schedules.run(nightly.id))).execution_id
     assert await done(client.schedules.delete(nightly.id)) is None
     assert (await done(client.executions.retry(started.id, ExecutionRetry(from_="wait")))).status == "running"
+
+
+async def _own_flow(client: Any, slug: str) -> None:
+    made = await done(client.flows.create(slug, FlowCreate(name="Own", definition=a_line())))
+    assert (made.status, [node["id"] for node in made.definition["nodes"]]) == ("draft", ["start"])
+    checked = await done(client.flows.check(made.id, FlowCheck(definition=a_line())))
+    assert (len(checked.faults), checked.picture[:5]) == (1, "<svg ")
+    assert (await done(client.flows.check(made.id, FlowCheck(definition={"nodes": 1})))).picture is None
+    whole = a_line(a_node("wait", "wait_for_response"))
+    changed = await done(client.flows.update(made.id, FlowUpdate(status="active", definition=whole, lock_version=0)))
+    assert (changed.status, changed.lock_version) == ("active", 1)
+    with pytest.raises(api.Conflict):
+        await done(client.flows.update(made.id, FlowUpdate(name="Late", lock_version=0)))
+    assert (await done(client.flows.get(made.id))).definition == changed.definition
+    assert await done(client.flows.delete(made.id)) is None
 
 
 async def _schedules(client: Any, slug: str, function_id: str) -> None:

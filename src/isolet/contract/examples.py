@@ -11,15 +11,25 @@ from typing import Any
 _CODE = "export default { fetch: () => new Response('Hello') };"
 
 # By the operation's id.
+_GRAPH = {
+    "nodes": [
+        {"id": "start", "data": {"node_type": "start", "config": {}}},
+        {"id": "wait", "data": {"node_type": "wait_for_response", "config": {"save_response_to": "answer"}}},
+    ],
+    "edges": [{"source": "start", "target": "wait", "label": "next"}],
+}
 BODIES: Mapping[str, Any] = {
     "agent_model_set": {"base_url": "https://models.example.com/v1", "model": "small", "api_key_secret": "sk-example"},
     "database_query": {"sql": "SELECT ? + 1 AS answer", "params": [41]},
     "deliveries_redeliver": {"host": "hooks.example.com", "since": "2026-01-01T00:00:00Z"},
     "executions_retry": {"from": "start", "graph": "latest"},
     "executions_start": {"variables": {"customer": "Ada"}},
+    "flows_check": {"definition": _GRAPH},
+    "flows_create": {"name": "Greeting", "definition": _GRAPH},
     "flows_emit": {"name": "order.paid", "properties": {"amount": 12}},
     "flows_set_channel": {"url": "https://bot.example.com/messages"},
     "flows_set_policies": {"start": {"retries": 2, "backoff_s": 5}},
+    "flows_update": {"status": "active", "definition": _GRAPH},
     "functions_create": {"name": "greeter", "code": _CODE, "access": "public"},
     "functions_put_files": {"files": {"index.js": _CODE, "data.bin": {"base64": "AAEC"}}},
     "functions_put_named": {

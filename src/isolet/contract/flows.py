@@ -67,12 +67,68 @@ class FlowReply(Reply):
     updated_at: str
 
 
+class FlowCreate(Body):
+    """`definition` is a graph `{nodes, edges}` as Kapso's API has it; a lone start without it."""
+
+    name: str
+    slug: str | None = None
+    description: str | None = None
+    definition: dict[str, Any] | None = None
+
+
+class FlowUpdate(Body):
+    """Only what is sent changes. With `lock_version` a change of another meanwhile is a conflict."""
+
+    name: str | None = None
+    description: str | None = None
+    status: str | None = None
+    definition: dict[str, Any] | None = None
+    lock_version: int | None = None
+
+
+class FlowDetailReply(FlowReply):
+    """With its graph."""
+
+    definition: dict[str, Any]
+
+
+class FlowCheck(Body):
+    """A graph that is not saved."""
+
+    definition: dict[str, Any]
+
+
+class FlowCheckReply(Reply):
+    """`faults` keep the workflow from being active, each with its node; `picture` is null where there is no graph."""
+
+    faults: list[str]
+    picture: str | None
+
+
 class Flows(Resource[Mode]):
     tag = "flows"
 
     @operation("GET", "/projects/{slug}/flows")
     def list(self, slug: str) -> Page[FlowReply]:
         """All workflows of a project, newest first."""
+
+    @operation("POST", "/projects/{slug}/flows", status=201)
+    def create(self, slug: str, body: FlowCreate) -> FlowDetailReply:
+        """A draft."""
+
+    @operation("GET", "/flows/{workflow_id}")
+    def get(self, workflow_id: str) -> FlowDetailReply: ...
+
+    @operation("PATCH", "/flows/{workflow_id}")
+    def update(self, workflow_id: str, body: FlowUpdate) -> FlowDetailReply: ...
+
+    @operation("DELETE", "/flows/{workflow_id}", status=204)
+    def delete(self, workflow_id: str) -> None:
+        """With its runs."""
+
+    @operation("POST", "/flows/{workflow_id}/check")
+    def check(self, workflow_id: str, body: FlowCheck) -> FlowCheckReply:
+        """What would keep the workflow from being active with another graph, and a picture of that; changes nothing."""
 
     @operation("GET", "/flows/{workflow_id}/policies")
     def get_policies(self, workflow_id: str) -> StepPolicies:

@@ -31,6 +31,8 @@ _NOTICES = {
     "resumed": "The schedule goes on.",
     "ended": "The session was ended.",
     "cancelled": "The call is being cancelled.",
+    "published": "The message was published.",
+    "asked": "The run was told.",
     "redelivered": "Failed callbacks are sent again.",
 }
 _UNITS = ("B", "KB", "MB", "GB", "TB")

@@ -144,6 +144,18 @@ class Workflows:
             raise LookupError("the graph of this workflow was not read")
         await self._database.read(partial(self._activation.check, workflow=workflow, graph=graph))
 
+    async def faults(self, workflow: Workflow, definition: object) -> tuple[Sequence[str], Graph | None]:
+        """What would keep the workflow from being active with that graph, which is None when it cannot be read.
+
+        Raises TooManyRequests.
+        """
+        try:
+            graph = await self._read_in_thread(workflow.project_id, definition)
+        except InvalidInput as exc:
+            return [exc.message], None
+        found = await self._database.read(partial(self._activation.faults, workflow=workflow, graph=graph))
+        return found, graph
+
     async def _new_graph(
         self, project_id: ProjectId | None, workflow_id: str, values: Mapping[str, Any]
     ) -> _NewGraph | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Response
 
@@ -16,8 +17,13 @@ from isolet.clock import iso
 from isolet.contract.flows import (
     Channel,
     ChannelReply,
+    FlowCheck,
+    FlowCheckReply,
+    FlowCreate,
+    FlowDetailReply,
     FlowReply,
     Flows,
+    FlowUpdate,
     ProjectEvent,
     ProjectEventReply,
     StartedReply,
@@ -53,6 +59,38 @@ class FlowsDoor:
     async def list_workflows(self, project: GrantedProject) -> Response:
         """All workflows of a project, newest first."""
         return await page(_flow_reply, await self.workflows.list(project.id), None)
+
+    @serve(Flows.create, Access(Role.DEPLOY, PathSlug()))
+    async def create_workflow(self, project: GrantedProject, body: FlowCreate) -> Response:
+        """A draft."""
+        return await _detail(await self.workflows.create(project.id, body.to_json()), 201)
+
+    @serve(Flows.get, _READ)
+    async def get_workflow(self, workflow_id: str) -> Response:
+        return await _detail(await self.workflows.get(None, workflow_id, with_graph=True))
+
+    @serve(Flows.update, _CHANGE)
+    async def update_workflow(self, workflow_id: str, body: FlowUpdate) -> Response:
+        values = {name: value for name, value in body.to_json().items() if name != "lock_version"}
+        await self.workflows.update(None, workflow_id, values, lock_version=body.lock_version)
+        return await self.get_workflow(workflow_id)
+
+    @serve(Flows.delete, _CHANGE)
+    async def delete_workflow(self, workflow_id: str) -> None:
+        """With its runs."""
+        await self.workflows.delete(None, workflow_id)
+
+    @serve(Flows.check, _READ)
+    async def check_workflow(self, workflow_id: str, body: FlowCheck) -> Response:
+        """What would keep the workflow from being active with another graph, and a picture of that; changes nothing."""
+        workflow = await self.workflows.get(None, workflow_id)
+        faults, graph = await self.workflows.faults(workflow, body.definition)
+
+        def shape() -> Any:
+            shown = None if graph is None else draw(graph, title=workflow.name)
+            return FlowCheckReply(faults=list(faults), picture=shown).to_json()
+
+        return await large(shape)
 
     @serve(Flows.get_policies, _READ)
     async def get_policies(self, workflow_id: str) -> Response:
@@ -120,6 +158,13 @@ def _flow_reply(workflow: Workflow) -> FlowReply:
         created_at=iso(workflow.created_at_ms),
         updated_at=iso(workflow.updated_at_ms),
     )
+
+
+async def _detail(workflow: Workflow, status: int = 200) -> Response:
+    def shape() -> Any:
+        return FlowDetailReply(**_flow_reply(workflow).to_json(), definition=workflow.definition).to_json()
+
+    return await large(shape, status)
 
 
 async def picture(make: Callable[[], str]) -> Response:

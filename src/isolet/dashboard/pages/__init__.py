@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isolet.dashboard.pages import (
+    flows,
     function_calls,
     function_code,
     function_logs,
@@ -17,6 +18,8 @@ from isolet.dashboard.pages import (
     kv,
     projects,
     queue,
+    realtime,
+    runs,
     sessions,
     sql,
     system,
@@ -38,6 +41,9 @@ SECTIONS: list[Section] = [
     kv.section,
     sql.section,
     queue.section,
+    flows.section,
+    runs.section,
+    realtime.section,
     keys.section,
     usage.section,
     system.section,

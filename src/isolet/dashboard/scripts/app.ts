@@ -6,3 +6,4 @@ import "./copy-text";
 import "./new-calls";
 import "./tabs";
 import "./sql-history";
+import "./live-part";

@@ -1,0 +1,145 @@
+"""Pages of workflows, their runs and live connections, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.browser import Browser
+from tests.support.dashboard import Desk
+from tests.support.projects import Project
+from tests.support.server import Server
+from tests.support.workflows import START, a_line, a_node
+
+SCRIPT = "<img src=x onerror=\"document.title='run'\">'\"</textarea></script><script>document.title='run'</script>"
+
+
+@pytest.fixture
+def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
+    with browser.page() as page:
+        desk = Desk(page=page, server=server, slug=home.slug)
+        desk.sign_in(home.key())
+        yield desk
+        # Faults that a page tells have the status of one.
+        assert [one for one in page.errors if "the server responded with a status of 4" not in one] == []
+
+
+def check(desk: Desk) -> None:
+    assert desk.page.run("document.title") != "run"
+    assert desk.axe() == []
+    assert desk.page.run("document.querySelectorAll('h1').length") == 1
+
+
+def write(desk: Desk, definition: Any) -> None:
+    desk.write(definition if isinstance(definition, str) else json.dumps(definition))
+
+
+def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> None:
+    desk.open("flows")
+    desk.see("No flows yet")
+    check(desk)
+    desk.fill("Name", "Orders")
+    desk.press("Create flow")
+    desk.see("This graph can be active.")
+    check(desk)
+
+    # What is wrong is told as it is typed, and the picture follows.
+    shown = desk.page.run("document.querySelector('.drawing img').src")
+    write(desk, {"nodes": [START, a_node("lost", "handoff")], "edges": []})
+    desk.see("node lost: no path leads to it from the start")
+    assert desk.page.run("document.querySelector('.drawing img').src") != shown
+    write(desk, "{")
+    desk.see("This is no JSON")
+    write(desk, {"nodes": [{"id": "start", "data": {"node_type": "nothing", "config": {}}}], "edges": []})
+    desk.see("nothing")
+    wait = a_node("wait", "wait_for_response", save_response_to="answer")
+    write(desk, a_line(a_node("greet", "set_variable", variable_name="said", variable_value=SCRIPT), wait))
+    desk.see("This graph can be active.")
+    desk.press("Save")
+    desk.see("The changes were saved.")
+    desk.press("Activate")
+    desk.see("Variables, JSON")
+    desk.fill("Variables, JSON", "[1]")
+    desk.press("Start")
+    desk.see("The variables must be an object")
+    desk.fill("Variables, JSON", json.dumps({"name": SCRIPT}))
+    desk.press("Start")
+    desk.see("waiting: wait_for_response")
+    # As JSON, where the quotes are written otherwise.
+    desk.see(SCRIPT[:10])
+    check(desk)
+    desk.press("Pause")
+    desk.see("The run was told.")
+    desk.press("Resume")
+    desk.page.wait_for("!document.querySelector('.badge-paused')", "it goes on")
+    desk.fill("Answer", '{"text": "yes"}')
+    desk.press("Answer")
+    desk.page.wait_for("Boolean(document.querySelector('h1 .badge-ended'))", "the run has ended")
+    desk.see('"text": "yes"')
+    desk.see("execution_ended")
+    check(desk)
+    run_id = desk.page.run("location.pathname.split('/').pop()")
+    desk.press("Retry from here", within=".step:last-child")
+    desk.see("before a retry")
+    desk.press("Cancel")
+    desk.page.wait_for("Boolean(document.querySelector('h1 .badge-ended'))", "the run was ended")
+    assert home.client.get(f"/isolet/v1/executions/{run_id}").json()["status"] == "ended"
+    desk.open("runs?status=ended")
+    desk.see(run_id[-12:])
+    check(desk)
+
+
+def test_a_large_graph_and_a_hostile_one_are_shown(desk: Desk, home: Project) -> None:
+    nodes = [a_node(f"n{number}", "set_variable", variable_name="a", variable_value="b") for number in range(498)]
+    hostile = a_line(*nodes)
+    for node in hostile["nodes"]:
+        node["data"]["display_name"] = SCRIPT[:100]
+    body = {"name": SCRIPT[:60], "definition": hostile}
+    made = home.client.post(f"/isolet/v1/projects/{home.slug}/flows", json=body)
+    assert made.status_code == 201, made.text
+    desk.open("flows")
+    desk.see(SCRIPT[:20])
+    desk.open("flows", made.json()["id"])
+    desk.see("This graph can be active.")
+    desk.page.wait_for("document.querySelector('.drawing img').naturalWidth > 0", "the picture is there")
+    assert desk.page.run("document.title") != "run"
+    picture = desk.page.run("fetch(location.pathname + '/graph.svg').then((reply) => reply.text())")
+    assert "<img" not in picture
+    assert desk.page.run("document.querySelectorAll('main img').length") == 1
+
+
+def test_a_flow_that_others_changed_or_do_not_show_stays(desk: Desk, home: Project, server: Server) -> None:
+    made = home.client.post(f"/isolet/v1/projects/{home.slug}/flows", json={"name": "Shared"}).json()
+    desk.open("flows", made["id"])
+    desk.see("no edge")
+    home.client.patch(f"/isolet/v1/flows/{made['id']}", json={"description": "changed meanwhile"})
+    write(desk, a_line(a_node("end", "handoff")))
+    desk.see("This graph can be active.")
+    desk.press("Save")
+    desk.see("changed meanwhile")
+    kept = home.client.get(f"/isolet/v1/flows/{made['id']}").json()
+    assert [node["id"] for node in kept["definition"]["nodes"]] == ["start"]
+    with server.client() as root:
+        other = root.post("/isolet/v1/projects/default/flows", json={"name": "Not yours"}).json()
+        desk.open("flows", other["id"])
+        desk.see("not found")
+        assert root.delete(f"/isolet/v1/flows/{other['id']}").status_code == 204
+
+
+def test_messages_are_published_to_live_connections(desk: Desk) -> None:
+    desk.open("realtime")
+    desk.see("No channels yet")
+    check(desk)
+    desk.fill("Channel", "news")
+    desk.fill("Event", SCRIPT[:50])
+    desk.fill("Data, JSON", "{")
+    desk.press("Publish")
+    desk.see("The data must be JSON")
+    desk.fill("Data, JSON", json.dumps({"a": SCRIPT}))
+    desk.press("Publish")
+    desk.see("The message was published.")
+    desk.see("news")
+    check(desk)
