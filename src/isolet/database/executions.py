@@ -182,15 +182,17 @@ def get_execution(connection: Connection, execution_id: str, *, for_update: bool
     return read_execution(row._mapping)
 
 
-def get_with_step(connection: Connection, execution_id: str) -> tuple[Execution, State, Step, dict[str, Any] | None]:
-    """A run with its newest step, and how that one's changes of variables are taken back. Raises NotFound."""
+def get_with_step(connection: Connection, execution_id: str) -> tuple[Execution, str, Step, str | None]:
+    """A run with its state as text, its newest step, and how that one's changes of variables are taken back.
+
+    Raises NotFound.
+    """
     row = execute(connection, _GET_WITH_STEP, [execution_id]).one_or_none()
     if row is None:
         raise NotFound("Execution not found")
     told = row._mapping
     step = {name: told[f"step_{name}"] for name in _STEP_NAMES}
-    undo = told["step_undo"]
-    return read_execution(told), read_state(told["state"]), read_step(step), None if undo is None else read_undo(undo)
+    return read_execution(told), told["state"], read_step(step), told["step_undo"]
 
 
 def get_state(connection: Connection, execution_id: str) -> State:

@@ -14,7 +14,7 @@ from isolet.database.executions import Draft
 from isolet.database.firing_ends import SCHEDULE, run_ended
 from isolet.database.plain_sql import execute, update_row
 from isolet.database.schema import execution_steps, executions
-from isolet.domain.flows.executions import UNDO_MAX_BYTES, Execution, NewEvent, Pause, State, Step, event_payload
+from isolet.domain.flows.executions import UNDO_MAX_BYTES, Execution, NewEvent, Pause, Step, event_payload
 from isolet.domain.flows.flow_jobs import parent_job
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.run_variables import dump
@@ -31,12 +31,14 @@ NOT_ITS_TURN = "the run went on without this step"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A run as a step begins. `undo` takes back what was changed during the step already; None when it is not kept."""
+    """A run as a step begins. `state` and `undo` are JSON: they may be large. `undo` takes back what was changed during
+    the step already; None when it is not kept.
+    """
 
     execution: Execution
-    state: State
+    state: str
     step: Step
-    undo: Mapping[str, Any] | None
+    undo: str | None
     events: Sequence[Mapping[str, Any]]
     graph: str | None
 

@@ -6,20 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 from isolet.clock import Clock
 from isolet.database import run_steps
 from isolet.database.conclusions import Outcome
 from isolet.database.connection import Connection, Database
-from isolet.database.executions import Draft
+from isolet.database.executions import Draft, read_undo
 from isolet.database.jobs import delete_jobs
 from isolet.database.run_steps import Loaded
+from isolet.domain.flows.executions import State, read_state
 from isolet.domain.flows.flow_jobs import LANE, Asked
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.runs import EVENTS_SHOWN
 from isolet.domain.flows.templates import Rendering
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, asked_again, concluded
 from isolet.errors import IsoletError, NotFound, PlatformError, StoreError, TooManyRequests, Unavailable
+from isolet.flows.large_work import LARGE_BYTES, LargeWork, is_large
 from isolet.flows.outcomes import Conclusion, failed_run
 from isolet.flows.performer import Called, Failed, Performer, StepContext, StepResult
 from isolet.flows.snapshots import Snapshot, Snapshots, read_snapshot
@@ -29,8 +32,8 @@ from isolet.telemetry import get_logger
 
 log = get_logger("flows")
 
+T = TypeVar("T")
 DECIDE_AI = "decide_ai"
-_LARGE_BYTES = 131_072
 _FULL = "the runs of workflows of this project that have not ended hold twice what they may (runs_mb)"
 # A run that is paused waits until somebody lets it go on.
 _PARKED_MS = 10 * 365 * 86_400_000
@@ -91,6 +94,7 @@ class Runs(Handler):
         self._lane_limit = lane_limit
         self._is_full = is_full
         self._snapshots = Snapshots()
+        self._large = LargeWork()
 
     def lane(self, job: Job) -> str:
         return LANE
@@ -125,7 +129,9 @@ class Runs(Handler):
             return Outcome(job=concluded(job, JobEvent.FAILED, self._clock.now_ms(), attempt=attempt))
         if execution.pause is not None:
             return self._parked(job)
-        step = await self._context(loaded, snapshot, asked)
+        large = execution.size_bytes > LARGE_BYTES
+        state, undo = await self._work(execution.project_id, large, lambda: _read(loaded))
+        step = await self._context(loaded, state, snapshot, asked)
         result = await self._perform(step)
         child = None
         if isinstance(result, Called):
@@ -133,8 +139,13 @@ class Runs(Handler):
                 child = await self._means.call(step, result)
             except IsoletError as exc:
                 result = Failed(error=exc.message, code=exc.code)
-        conclusion = Conclusion(step, job, loaded.state, loaded.undo, began_ms)
-        return await asyncio.to_thread(conclusion.conclude, result, child)
+        conclusion = Conclusion(step, job, state, undo, began_ms)
+        large = step.large or isinstance(result, Called) or is_large(result.variables)
+        return await self._work(execution.project_id, large, lambda: conclusion.conclude(result, child))
+
+    async def _work(self, project_id: ProjectId, large: bool, function: Callable[[], T]) -> T:
+        """Work on the JSON of a run. That of small ones takes less than a thread costs."""
+        return await self._large.run(project_id, function) if large else function()
 
     async def _load(self, asked: Asked) -> tuple[Loaded, Snapshot]:
         def read(connection: Connection) -> tuple[Loaded, Snapshot | None]:
@@ -153,12 +164,12 @@ class Runs(Handler):
             raise NotFound("The graph of this execution is not kept")
         return loaded, self._snapshots.put(snapshot)
 
-    async def _context(self, loaded: Loaded, snapshot: Snapshot, asked: Asked) -> StepContext:
+    async def _context(self, loaded: Loaded, state: State, snapshot: Snapshot, asked: Asked) -> StepContext:
         node = snapshot.graph.node(loaded.step.node_id)
         if node is None:
             raise NotFound(f"the graph has no node {loaded.step.node_id}")
         env = await self._means.environment(loaded.execution.project_id) if node.id in snapshot.uses_env else {}
-        state, policy = loaded.state, snapshot.policy(node.id)
+        policy = snapshot.policy(node.id)
         step = StepContext(
             execution=loaded.execution,
             step=loaded.step,
@@ -175,7 +186,8 @@ class Runs(Handler):
             resumed=asked.resumed,
             memory=state.memory,
             callers=state.callers,
-            large=node.id in snapshot.large or loaded.execution.size_bytes > _LARGE_BYTES,
+            large=node.id in snapshot.large or loaded.execution.size_bytes > LARGE_BYTES,
+            turn=partial(self._large.run, loaded.execution.project_id),
         )
         if step.attempt == 1 and asked.resumed is None:
             step.event("step_entered")
@@ -207,6 +219,10 @@ class Runs(Handler):
         join = partial(_park, copy=copy, due_ms=now_ms + _PARKED_MS)
         after = concluded(job, JobEvent.SUCCEEDED, now_ms, attempt=Attempt(at_ms=now_ms, duration_ms=0))
         return Outcome(job=after, join=join)
+
+
+def _read(loaded: Loaded) -> tuple[State, dict[str, Any] | None]:
+    return read_state(loaded.state), None if loaded.undo is None else read_undo(loaded.undo)
 
 
 def _park(connection: Connection, job: Job, copy: Job, due_ms: int) -> list[Job]:

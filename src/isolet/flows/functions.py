@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class FunctionCalls:
             path="/",
             headers=[(b"host", b"flows"), (b"content-type", b"application/json")],
             own=[(STEP_KEY_HEADER, step.step_key.encode())],
-            body=await asyncio.to_thread(lambda: dump(body).encode()),
+            body=await step.work(lambda: dump(body).encode()),
             invocation_id=invocation_id,
             origin=Origin(run_depth=step.spaces.system.get(START_DEPTH, 0)),
         )
@@ -74,7 +73,8 @@ class FunctionCalls:
         except BaseException:
             reply.close()
             raise
-        value = read_json(told) if len(told) < _SMALL_BYTES else await asyncio.to_thread(read_json, told)
+        step.large = step.large or len(told) > _SMALL_BYTES
+        value = await step.work(lambda: read_json(told))
         return FunctionReply(status=reply.status, value=value, invocation_id=reply.invocation_id)
 
     async def _route(self, project_id: ProjectId, config: Mapping[str, Any]) -> Route:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -32,7 +32,8 @@ class StepContext:
     """One try of one step. `past_events` are the newest of the run before it, oldest first.
 
     `attempt` counts from 1. `timeout_s` is what the policy leaves for this try, None when it has no bound of its own;
-    the engine cancels a try that takes longer. `memory` is what the node gave to `Wait` when it waited.
+    the engine cancels a try that takes longer. `memory` is what the node gave to `Wait` when it waited. `turn` runs
+    work on large JSON, which is what there is where `large` is set.
     """
 
     execution: Execution
@@ -51,6 +52,7 @@ class StepContext:
     memory: Any = None
     callers: Sequence[Mapping[str, str]] = ()
     large: bool = False
+    turn: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread
     invocation_id: str | None = None
     events: list[NewEvent] = field(default_factory=list)
 
@@ -60,7 +62,10 @@ class StepContext:
 
     async def work(self, function: Callable[[], T]) -> T:
         """Run what renders or writes values of the step: in a thread, where its run or its settings are large."""
-        return await asyncio.to_thread(function) if self.large else function()
+        if not self.large:
+            return function()
+        done: T = await self.turn(function)
+        return done
 
     def event(
         self,

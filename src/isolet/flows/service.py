@@ -27,6 +27,7 @@ from isolet.domain.json_bounds import bounded_json
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import InvalidInput, LimitReached
 from isolet.flows.drafts import Start, draft_of
+from isolet.flows.large_work import LargeWork, is_large
 from isolet.flows.performer import Called, StepContext
 from isolet.flows.snapshots import Snapshot, read_snapshot, snapshot_id, snapshot_text
 from isolet.ids import ProjectId
@@ -59,6 +60,7 @@ class Executions:
         self._limits_of = limits_of
         self._policies_of = policies_of
         self._workflow_of = workflow_of
+        self._large = LargeWork()
 
     async def start(
         self,
@@ -136,7 +138,10 @@ class Executions:
     async def draft(self, workflow: Workflow, start: Start) -> Draft:
         """A run that `begin` writes, in a transaction of the caller's. Raises InvalidInput."""
         policies = await self._policies_of(workflow.id)
-        return await asyncio.to_thread(draft_of, workflow, policies, start, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        if is_large(start.variables) or is_large([start.context, start.whatsapp_context]):
+            return await self._large.run(workflow.project_id, lambda: draft_of(workflow, policies, start, now_ms))
+        return await asyncio.to_thread(draft_of, workflow, policies, start, now_ms)
 
     async def child(self, step: StepContext, called: Called) -> Draft:
         """A run that a step calls, with copies of what its own run knows. Raises InvalidInput."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -45,7 +44,7 @@ class SendNode:
             step.event("message_not_sent", {"reason": _NO_CHANNEL})
             # A policy for this node says what is to follow; without one the run goes on.
             return Next(skipped=True) if step.policy is DEFAULT else Failed(error=_NO_CHANNEL, code="no_channel")
-        body = await asyncio.to_thread(lambda: dump(message_of(step)).encode())
+        body = await step.work(lambda: dump(message_of(step)).encode())
         return await self._send(step, url, body, step.step_key)
 
     async def say(self, step: StepContext, text: str, number: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,6 +17,7 @@ from isolet.runtime.outgoing import Headers, Outgoing, Requests, Whole
 TIMEOUT_S = 30.0
 RESPONSE_MAX_BYTES = 1_048_576
 _URL_MAX_CHARS = 8_192
+_SMALL_BYTES = 16_384
 _URL_CHARS = "%:/?#[]@!$&'()*+,;=-._~"
 _NOT_SENT = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
@@ -27,7 +27,7 @@ class WebhookNode:
         self._requests = requests
 
     async def perform(self, step: StepContext) -> StepResult:
-        request = await asyncio.to_thread(_request, step)
+        request = await step.work(lambda: _request(step))
         # The settings as they were written: what templates put into an address may be secret.
         told: dict[str, Any] = {"method": request.method, "url": str(step.node.config["url"])[:500]}
         step.event("action_executing", told)
@@ -43,7 +43,8 @@ class WebhookNode:
             step.event("action_failed", {**told, "error": exc.message})
             return Failed(error=exc.message, code="webhook_failed")
         told |= {"status": reply.status, "duration_ms": step.clock.now_ms() - began_ms}
-        return await asyncio.to_thread(_answered, step, reply, told)
+        step.large = step.large or len(reply.body) > _SMALL_BYTES
+        return await step.work(lambda: _answered(step, reply, told))
 
 
 def _answered(step: StepContext, reply: Whole, told: Mapping[str, Any]) -> StepResult:
