@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from isolet.client import ApiError, AsyncClient, DeployFailed, NotFound, Refused
+from isolet.client import ApiError, AsyncClient, DeployFailed, Forbidden, NotFound, Refused, Unauthenticated
 from isolet.contract.functions import FunctionReply
 from isolet.contract.schedules import ScheduleMembers
 from isolet.errors import IsoletError
@@ -164,6 +164,9 @@ class Deploys:
             done = await self._put(comparison, force)
             state.deployed(function.name, done.version, comparison.collected, function.variables)
             return await self._probed(done) if probe else done
+        except (Unauthenticated, Forbidden, NotFound):
+            # About the key or the project, and so about every function.
+            raise
         except (SourcesFailed, WorkspaceError, Refused) as exc:
             return failed(function.name, exc)
 

@@ -111,6 +111,15 @@ def test_files_that_are_not_the_projects_stay_here(isolet: Isolet, own_project: 
     assert own_project.client.get(f"/f/{own_project.slug}/steal").status_code == 404
 
 
+def test_what_is_about_all_functions_has_its_exit_code(isolet: Isolet, own_project: Project, folder: Path) -> None:
+    project(folder)
+    ours = ("--project", own_project.slug)
+    assert isolet.run("deploy", *ours, "--api-key", "nobody").code == 5
+    assert isolet.run("deploy", *ours, "--api-key", own_project.key("read")).code == 5
+    assert isolet.run("deploy", "--project", "p-nowhere").code in (4, 5)
+    assert isolet.run("deploy", "--url", "http://127.0.0.1:9", *ours).code == 6
+
+
 def test_links_within_the_project_are_followed(isolet: Isolet, own_project: Project, folder: Path) -> None:
     write_files(folder, {"shared/a.js": "export const a = 'linked';", "fn/index.js": ""})
     write_files(

@@ -60,6 +60,8 @@ def test_saves_are_live(folder: Path, tmp_path: Path) -> None:
         dev.answers("hello", "one")
         dev.until(lambda: any(one.get("message") == "called null" for one in dev.events), "its line")
         base, _, path = dev.url("hello").partition("/f/")
+        own = {"host": "hello.localhost"}
+        assert dev.client.get(base, headers=own).text == "one"
         # Only for this machine, under its own names, and not for other sites' pages.
         for headers in ({"host": "evil.example"}, {"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
             assert dev.client.get(f"{base}/f/{path}", headers=headers).status_code == 401
