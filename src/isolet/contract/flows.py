@@ -117,10 +117,12 @@ class Flows(Resource[Mode]):
         """A draft."""
 
     @operation("GET", "/flows/{workflow_id}")
-    def get(self, workflow_id: str) -> FlowDetailReply: ...
+    def get(self, workflow_id: str) -> FlowDetailReply:
+        """A workflow with its graph."""
 
     @operation("PATCH", "/flows/{workflow_id}")
-    def update(self, workflow_id: str, body: FlowUpdate) -> FlowDetailReply: ...
+    def update(self, workflow_id: str, body: FlowUpdate) -> FlowDetailReply:
+        """Change what is sent. Runs that are under way keep the graph that they began with."""
 
     @operation("DELETE", "/flows/{workflow_id}", status=204)
     def delete(self, workflow_id: str) -> None:

@@ -67,10 +67,12 @@ class FlowsDoor:
 
     @serve(Flows.get, _READ)
     async def get_workflow(self, workflow_id: str) -> Response:
+        """A workflow with its graph."""
         return await _detail(await self.workflows.get(None, workflow_id, with_graph=True))
 
     @serve(Flows.update, _CHANGE)
     async def update_workflow(self, workflow_id: str, body: FlowUpdate) -> Response:
+        """Change what is sent. Runs that are under way keep the graph that they began with."""
         values = {name: value for name, value in body.to_json().items() if name != "lock_version"}
         await self.workflows.update(None, workflow_id, values, lock_version=body.lock_version)
         return await self.get_workflow(workflow_id)
