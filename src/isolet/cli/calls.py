@@ -17,7 +17,7 @@ import typer
 from isolet.cli.failures import ExitCode, Usage
 from isolet.cli.output import binary, note
 from isolet.cli.progress import waiting
-from isolet.cli.session import Session
+from isolet.cli.session import PATIENCE_S, Session
 from isolet.client import errors
 from isolet.client.connection import options, reaching
 from isolet.errors import SettingsError
@@ -25,8 +25,6 @@ from isolet.errors import SettingsError
 if TYPE_CHECKING:
     from isolet.contract.invocations import ResultReply
 
-# Longer than any call.
-_TIMEOUT_S = 25 * 3600.0
 _CONNECT_TIMEOUT_S = 30.0
 _POLL_S = 0.25
 _ENDED = ("succeeded", "failed", "cancelled")
@@ -99,8 +97,8 @@ def _explain(session: Session, name: str, status: int) -> None:
 @contextlib.contextmanager
 def _http(session: Session) -> Iterator[httpx.Client]:
     url, key = session.target.url, session.target.key
-    timeout = httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
-    with reaching(url), httpx.Client(**{**options(url, key, _TIMEOUT_S), "timeout": timeout}) as http:
+    timeout = httpx.Timeout(PATIENCE_S, connect=_CONNECT_TIMEOUT_S)
+    with reaching(url), httpx.Client(**{**options(url, key, PATIENCE_S), "timeout": timeout}) as http:
         yield http
 
 

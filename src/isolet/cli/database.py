@@ -45,7 +45,8 @@ def query(session: Session, sql: Sql, param: Params = None, database: Database =
     from isolet.contract.database import SqlQuery
 
     body = SqlQuery(sql=_text(sql), params=[_param(text) for text in param or []], rows="arrays")
-    found = session.client.database.query(session.project, body, database=database)
+    with waiting("Waiting for the database"):
+        found = session.patient.database.query(session.project, body, database=database)
     names, rows = found.columns or [], [row for row in found.rows if isinstance(row, list)]
     if session.output.as_json:
         session.output.value([dict(zip(names, row, strict=False)) for row in rows])
@@ -63,7 +64,8 @@ def execute(session: Session, sql: Sql, param: Params = None, database: Database
     from isolet.contract.database import SqlQuery
 
     body = SqlQuery(sql=_text(sql), params=[_param(text) for text in param or []])
-    done = session.client.database.query(session.project, body, database=database)
+    with waiting("Waiting for the database"):
+        done = session.patient.database.query(session.project, body, database=database)
     session.output.done(done.to_json(), f"{done.changes} rows changed, {done.rows_read} read.")
 
 
@@ -82,9 +84,9 @@ def migrate(
     from isolet.cli import migrations
 
     applied: list[str] = []
-    for name in migrations.pending(session.client, session.project, folder, database=database, table=table):
+    for name in migrations.pending(session.patient, session.project, folder, database=database, table=table):
         if not dry_run:
-            migrations.apply(session.client, session.project, folder / name, database=database, table=table)
+            migrations.apply(session.patient, session.project, folder / name, database=database, table=table)
         applied.append(name)
         if not session.output.as_json:
             session.output.line(("Would apply " if dry_run else "Applied ") + shown.line(name))
@@ -101,7 +103,7 @@ def export(
     database: Database = "default",
 ) -> None:
     """Write a database as SQL text."""
-    with session.client.database.export(session.project, database=database) as content:
+    with session.patient.database.export(session.project, database=database) as content:
         if file is None:
             binary(content)
             return
@@ -126,7 +128,7 @@ def import_text(
     except OSError as exc:
         raise Usage(f"cannot read {file}: {exc.strerror}") from exc
     with waiting("Importing"):
-        done = session.client.database.import_text(session.project, content, replace=replace, database=database)
+        done = session.patient.database.import_text(session.project, content, replace=replace, database=database)
     session.output.done(done.to_json(), f"Ran {done.statements} statements.")
 
 

@@ -106,7 +106,9 @@ def hint(error: IsoletError) -> str:
     if isinstance(error, errors.Unreachable):
         return "Start a server with isolet serve, or say where it is with --url. isolet doctor checks this machine."
     if isinstance(error, errors.UnexpectedReply):
-        return "Is that the address of an Isolet server? Say where it is with --url."
+        return (
+            "Is that the address of an Isolet server, of this version? --url says where it is, isolet --version which."
+        )
     if isinstance(error, errors.TooManyRequests):
         return "Try again" + (f" in {error.retry_after_s} s." if error.retry_after_s is not None else " later.")
     if isinstance(error, errors.NotDeployed):

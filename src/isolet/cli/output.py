@@ -77,9 +77,7 @@ class Output:
 
     def line(self, text: str) -> None:
         """Text that is safe to show."""
-        # Letters that the terminal's encoding lacks.
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.write(_encodable(text) + "\n")
 
     def _array(self, found: Iterable[Model]) -> None:
         """Written as it comes, since a list has no bound."""
@@ -88,6 +86,12 @@ class Output:
             sys.stdout.write(before + shown.as_json(item.to_json()))
             before = ",\n "
         sys.stdout.write("]\n" if before != "[" else "[]\n")
+
+
+def _encodable(text: str) -> str:
+    """With escapes for letters that standard output has no bytes for."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def note(text: str) -> None:
@@ -138,7 +142,7 @@ def _as_text(content: Iterable[bytes]) -> None:
     last = "\n"
     for part in itertools.chain(content, [b""]):
         text = shown.lines(decoder.decode(part, not part))
-        sys.stdout.write(text)
+        sys.stdout.write(_encodable(text))
         last = text[-1:] or last
     if last != "\n":
         sys.stdout.write("\n")

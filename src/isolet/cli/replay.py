@@ -7,6 +7,7 @@ import typer
 from isolet.cli.commands import Commands
 from isolet.cli.failures import ExitCode
 from isolet.cli.invocations import Call, show
+from isolet.cli.progress import waiting
 from isolet.cli.session import Session
 
 app = Commands()
@@ -19,7 +20,8 @@ def replay(session: Session, call: Call) -> None:
     \b
     isolet replay 01a22ba2-5c57-7dab-9fd1-0347581d0028
     """
-    new = session.client.invocations.replay(call)
+    with waiting("Waiting for the function"):
+        new = session.patient.invocations.replay(call)
     show(session, new)
     if new.status == "failed":
         raise typer.Exit(ExitCode.FAILED)

@@ -56,7 +56,7 @@ def write(session: Session, file: Path) -> dict[str, Any]:
 
 
 def _write(session: Session, whole: Path, part: Path) -> int:
-    client, count = session.client, 0
+    client, count = session.patient, 0
     descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out, tarfile.open(fileobj=out, mode="w") as archive:
         with waiting("Backing up the database"), client.backups.download_database() as content:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from isolet.contract.functions import FunctionReply
 
 _DEFAULT_PROJECT = "default"
+# Longer than any call.
+PATIENCE_S = 25 * 3600.0
 
 
 class Session:
@@ -39,6 +41,13 @@ class Session:
         return Client(self.target.url, self.target.key)
 
     @cached_property
+    def patient(self) -> Client:
+        """A client for what may take as long as a call: replays, copies of stores, long statements."""
+        from isolet.client import Client
+
+        return Client(self.target.url, self.target.key, timeout_s=PATIENCE_S)
+
+    @cached_property
     def project(self) -> str:
         """The slug of the project: as it was given, else the only one that the key sees, else `default`."""
         if self.target.project is not None:
@@ -58,8 +67,8 @@ class Session:
             return self.client.functions.get(name)
 
     def close(self) -> None:
-        if "client" in vars(self):
-            self.client.close()
+        for name in {"client", "patient"} & vars(self).keys():
+            getattr(self, name).close()
 
 
 def _is_id(text: str) -> bool:

@@ -224,3 +224,13 @@ def test_a_terminal_is_asked_before_something_goes(isolet: Isolet, own_project: 
     assert (b"Set TOKEN" in shown, b"hunter2" in shown) == (True, False)
     at_a_terminal(isolet, "functions", "delete", "going", asked=question, typed=b"y\n")
     assert own_project.client.get(path).status_code == 404
+
+
+def test_letters_that_the_output_has_no_bytes_for_are_escaped(isolet: Isolet) -> None:
+    isolet("kv", "put", "東", "京")
+    environment = {name: value for name, value in isolet.variables.items() if value}
+    command = [sys.executable, "-m", "isolet", "kv", "list", "東"]
+    done = subprocess.run(
+        command, env={**environment, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout == b"\\u6771\t-\t-\n"
