@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 from collections.abc import Iterator
@@ -106,9 +107,10 @@ import script from "./dist/_astro/hoisted.Bada55.js" with { type: "text" };
 import icon from "./dist/favicon.svg" with { type: "text" };
 import robots from "./dist/robots.txt";
 import data from "./dist/data.json" with { type: "text" };
+import image from "./dist/pixel.png" with { type: "bytes" };
 
 const FOREVER = "public, max-age=31536000, immutable";
-const files: Record<string, [type: string, text: string, cache?: string]> = {
+const files: Record<string, [type: string, body: BodyInit, cache?: string]> = {
   "/": ["text/html", home],
   "/about/": ["text/html", about],
   "/_astro/style.C0ffee.css": ["text/css", css, FOREVER],
@@ -116,6 +118,7 @@ const files: Record<string, [type: string, text: string, cache?: string]> = {
   "/favicon.svg": ["image/svg+xml", icon],
   "/robots.txt": ["text/plain", robots],
   "/data.json": ["application/json", data],
+  "/pixel.png": ["image/png", image],
 };
 
 export default {
@@ -227,6 +230,14 @@ def test_an_image_library_of_webassembly(home: Project) -> None:
     assert struct.unpack(">II", reply.content[16:24]) == (40, 10)
 
 
+def test_a_package_that_imports_its_webassembly_as_other_bundlers_do(home: Project) -> None:
+    """By `./photon_rs_bg.wasm?module`."""
+    code = PHOTON.replace("@cf-wasm/photon", "@cf-wasm/photon/edge-light")
+    with _deploy(home, "edge", {"index.js": code, **packed("@cf-wasm/photon", "@cf-wasm/internals")}) as app:
+        reply = app.post("/?w=5&h=6", content=_png(10, 12))
+    assert struct.unpack(">II", reply.content[16:24]) == (5, 6)
+
+
 def test_what_the_command_bundles_runs_as_well(home: Project, tmp_path: Path) -> None:
     """The same packages where a package manager put them."""
     write_files(
@@ -242,7 +253,9 @@ def test_what_the_command_bundles_runs_as_well(home: Project, tmp_path: Path) ->
 
 
 def test_a_built_site_is_served_from_its_modules(home: Project) -> None:
-    with _deploy(home, "site", SITE) as site:
+    pixel = _png(1, 1)
+    sent = {**SITE, "dist/pixel.png": {"base64": base64.b64encode(pixel).decode()}}
+    with _deploy(home, "site", sent) as site:
         for path, file in {"/": "index.html", "/about/": "about/index.html", "/nowhere": "404.html"}.items():
             page = site.get(path)
             assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -250,6 +263,7 @@ def test_a_built_site_is_served_from_its_modules(home: Project) -> None:
             assert "content-security-policy" not in page.headers
         for path in ("_astro/style.C0ffee.css", "_astro/hoisted.Bada55.js", "favicon.svg", "robots.txt", "data.json"):
             assert site.get(f"/{path}").text == SITE[f"dist/{path}"]
+        assert site.get("/pixel.png").content == pixel
         assert "immutable" in site.get("/_astro/style.C0ffee.css").headers["cache-control"]
         moved = site.get("/about?x=1")
         assert (moved.status_code, moved.headers["location"]) == (308, "/about/?x=1")

@@ -151,7 +151,7 @@ def _read(root: Path, sources: Sources) -> Bundle:
             raise BuildFailed("the code imports a file that is not among those that were sent")
     _check_externals(root, sources)
     out = root / _OUT
-    text = (out / "function.js").read_text()
+    text = _without_suffixes(root, (out / "function.js").read_text())
     modules = {}
     for file in sorted(out.iterdir()):
         if (kind := _KINDS.get(file.suffix)) is not None:
@@ -168,6 +168,25 @@ def _read(root: Path, sources: Sources) -> Bundle:
         language=Language.TYPESCRIPT if typescript else Language.JAVASCRIPT,
         modules=modules,
     )
+
+
+def _without_suffixes(root: Path, text: str) -> str:
+    """The bundle, where `./x.wasm?module`, as bundlers of the web have it, names the module that was copied.
+
+    Columns stay as they are.
+    """
+    for name in _imports(root):
+        plain, mark, suffix = name.partition("?")
+        if mark and plain.endswith(tuple(_KINDS)):
+            text = text.replace(f'{name}"', f'{plain}"' + " " * len(mark + suffix))
+    return text
+
+
+def _imports(root: Path) -> set[str]:
+    """The file names that the bundle imports."""
+    outputs = _meta(root)["outputs"].items()
+    imports = (entry for path, output in outputs if path.endswith("/function.js") for entry in output["imports"])
+    return {entry["path"].rpartition("/")[2] for entry in imports}
 
 
 def _check_externals(root: Path, sources: Sources) -> None:
@@ -214,6 +233,8 @@ def _diagnostic(stderr_tail: str, root: Path, sources: Sources) -> BuildFailed:
     place = _PLACE.search(stderr_tail)
     if message.startswith("Could not resolve "):
         message += _hint(message.split('"')[1])
+    elif message.startswith("No loader is configured "):
+        message += ': import it with { type: "text" } or { type: "bytes" }'
     else:
         message = f"SyntaxError: {message}"
     if place is None:
