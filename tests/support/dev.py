@@ -24,10 +24,11 @@ _TIMEOUT_S = 120
 class Dev:
     """Use it as a context manager: it gets SIGINT at the end. With `--json`, standard output is events."""
 
-    def __init__(self, folder: Path, *arguments: str, data_dir: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, data_dir: Path | None, **settings: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLET_")}
         environment.update({f"ISOLET_{name.upper()}": value for name, value in settings.items()})
-        command = ["dev", "--json", "--port", "0", "--dashboard-port", "off", "--data-dir", str(data_dir), *arguments]
+        command = ["dev", "--json", "--port", "0", "--dashboard-port", "off", *arguments]
+        command += [] if data_dir is None else ["--data-dir", str(data_dir)]
         reading, writing = os.pipe()
         with contextlib.chdir(folder), os.fdopen(writing, "wb") as stderr:
             self.process = Forked(command, environment, stderr=stderr)

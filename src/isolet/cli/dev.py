@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 app = Commands()
 
-_ENDS = "isolet dev prints what the functions print, and ends with Ctrl-C."
 # What a developer reads are the functions' lines.
 _LOG_LEVEL = "warning"
+_DATA_DIR = ".isolet"
 
 
 def dev(
@@ -82,6 +82,9 @@ def dev(
     with ExitStack() as stack:
         if temporary:
             flags["data_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="isolet-dev-"))
+        elif not flags.get("data_dir") and not os.environ.get("ISOLET_DATA_DIR"):
+            # Of the project, whichever folder of it the command is called in.
+            flags["data_dir"] = workspace.root / _DATA_DIR
         chosen = settings.load(os.environ, {"log_level": _LOG_LEVEL, **_given(flags)})
         configure_logging(form=chosen.log_format, level=chosen.log_level)
         code = asyncio.run(_serve(session, wanted, chosen, workspace.project or "default"))

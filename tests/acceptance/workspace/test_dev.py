@@ -140,8 +140,10 @@ def test_once_with_a_call_and_a_command(folder: Path, tmp_path: Path) -> None:
     project(folder)
     write_files(folder, {"told.py": "import os, sys; print(os.environ['ISOLET_URL'][:17]); sys.exit(7)"})
     command = "python3 told.py >told.txt"
-    with Dev(folder, "--once", "--run", "hello", data_dir=tmp_path / "data") as dev:
+    # Below the project, its data is the project's all the same.
+    with Dev(folder / "fn", "--once", "--run", "hello", data_dir=None) as dev:
         assert dev.wait() == 0
+    assert (folder / ".isolet/root-key").exists()
     reply = dev.event_now("reply")
     assert (reply["status"], reply["body"]) == (200, "one")
     # What the call printed came before.
