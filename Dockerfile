@@ -8,6 +8,7 @@ WORKDIR /src
 COPY Makefile pyproject.toml README.md LICENSE package.json package-lock.json requirements.lock requirements-node.lock ./
 COPY scripts scripts
 COPY src src
+COPY docs docs
 RUN make wheel
 
 FROM python:3.13-slim-trixie

@@ -43,7 +43,7 @@ def test_the_pages_bring_everything_and_trust_nothing_else(pages: httpx.Client, 
     page = pages.get("/", follow_redirects=True)
     assert (page.status_code, page.url.path, page.headers["content-type"]) == (200, "/docs", "text/html; charset=utf-8")
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
-    assert len(addresses) == 4
+    assert len(addresses) == 5
     assert "<script>" not in page.text
     assert " style=" not in page.text
     for address in ("/docs", *addresses, "/docs/openapi.json", "/nothing", "/docs/assets/index.html"):

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from isolet.dashboard import guides
 from isolet.dashboard.pages import SECTIONS
 from isolet.dashboard.policy import Guarded
 from isolet.dashboard.relay import PREFIX, Relay
@@ -33,6 +34,7 @@ _DOCS = """<!DOCTYPE html>
 <link rel="icon" href="/docs/assets/favicon-32x32.png">
 </head>
 <body>
+<p><a href="/docs/guide/">Guides</a></p>
 <div id="swagger-ui"></div>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
 <script src="/docs/docs.js"></script>
@@ -59,6 +61,9 @@ def build(desk: Desk, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs
     async def script(_: Request) -> Response:
         return FileResponse(_STATIC / "docs.js", media_type="text/javascript")
 
+    async def styles(_: Request) -> Response:
+        return FileResponse(_STATIC / "guide.css", media_type="text/css")
+
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
         return FileResponse(docs_assets / name) if name in _ASSETS else Response("Not found", 404)
@@ -68,7 +73,9 @@ def build(desk: Desk, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs
         Route("/docs", docs),
         Route("/docs/openapi.json", description),
         Route("/docs/docs.js", script),
+        Route("/docs/guide.css", styles),
         Route("/docs/assets/{name}", asset),
+        *guides.routes(),
         *site.routes_of(SECTIONS),
     ]
     return Guarded(_Choice(Relay(site), Starlette(routes=routes)), pages)

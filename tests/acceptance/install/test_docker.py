@@ -53,7 +53,7 @@ def test_steps_are_of_good_form(stage: Stage) -> None:
 def test_copies_find_their_files_and_these_build_the_wheel(tmp_path: Path) -> None:
     """As they lie in the image `make` knows what to do for the step of the stage; nothing is done."""
     files = dockerfile.context(ROOT)
-    assert not [name for name in files if name.startswith(("tests/", "docs/", ".git/", "dist/"))]
+    assert not [name for name in files if name.startswith(("tests/", ".git/", "dist/"))]
     for step in BUILD.of("COPY"):
         for source, place in dockerfile.copied(step, files).items():
             target = tmp_path / place
@@ -68,6 +68,7 @@ def test_copies_find_their_files_and_these_build_the_wheel(tmp_path: Path) -> No
         assert part in told.stdout
     sources = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "src").rglob("*") if path.is_file()}
     assert sources == {name for name in files if name.startswith("src/")}
+    assert (tmp_path / "docs/guide/running.md").is_file()
     assert {name for name in os.listdir(tmp_path) if name.endswith(".lock")} == {
         "requirements.lock",
         "requirements-node.lock",
