@@ -96,6 +96,18 @@ def desk(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pyt
         yield desk
 
 
+def test_a_link_of_another_site_leads_to_the_page(desk: Desk) -> None:
+    html = f'<a id="link" href="{desk.address("functions")}?q=x">the functions</a>'
+    typed = '{ headers: { "content-type": "text/html" } }'
+    code = f"export default {{ fetch: () => new Response({json.dumps(html)}, {typed}) }}"
+    with desk.server.client() as root:
+        made = {"name": "linker", "code": code, "access": "public"}
+        root.post("/isolet/v1/projects/default/functions", params={"wait": 60}, json=made).raise_for_status()
+    desk.page.open(desk.server.url.replace("127.0.0.1", "localhost") + "/f/default/linker")
+    desk.page.run("void document.getElementById('link').click()")
+    desk.page.wait_for("location.search === '?q=x&from=1' && Boolean(document.querySelector('.side'))", "it is there")
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_hostile_page_reads_and_changes_nothing(desk: Desk, attack: str) -> None:
     server, page = desk.server, desk.page

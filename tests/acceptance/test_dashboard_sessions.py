@@ -202,6 +202,15 @@ def test_sessions_are_listed_and_ended(visitor: Visitor, operator: Visitor, serv
     assert operator.post(address[1], {"form_token": operator.token("/dashboard/sessions")}).status_code == 404
 
 
+def test_a_link_on_another_site_asks_once_more(visitor: Visitor) -> None:
+    page = FUNCTIONS.format(slug="default")
+    first = visitor.http.get(page, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (first.status_code, f'http-equiv="refresh" content="0; url={page}?from=1"' in first.text) == (200, True)
+    for site in ("same-origin", "cross-site"):
+        again = visitor.http.get(page + "?from=1", headers={"Sec-Fetch-Site": site})
+        assert (again.status_code, again.headers["location"]) == (303, LOGIN)
+
+
 def test_a_cookie_that_another_page_set_beside_it_changes_nothing(visitor: Visitor, server: Server) -> None:
     visitor.sign_in(server.root_key)
     kept = visitor.http.cookies["isolet_session"]

@@ -28,6 +28,8 @@ from isolet.routing.routes import Routes
 
 LOGIN = "/dashboard/login"
 _USED = "This link was used already, or is too old: sign in with a key, or start the server again"
+# Of an address that is asked for the second time.
+_ASKED = "from"
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 
 
@@ -157,6 +159,12 @@ class Site:
         return RedirectResponse(f"/dashboard/projects/{self.home_slug(found[1])}/functions", 303)
 
     def _to_login(self, request: Request) -> Response:
+        is_link = request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site"
+        if is_link and _ASKED not in request.query_params:
+            # A link on another site: browsers leave the cookie out, and send it when this page asks again.
+            address = request.url.include_query_params(**{_ASKED: "1"})
+            text = self.rendering.text("again.html", {"address": f"{address.path}?{address.query}"})
+            return HTMLResponse(text, headers={"cache-control": "no-store"})
         reply: Response = RedirectResponse(LOGIN, 303)
         if "hx-request" in request.headers:
             # What asked is a part of a page: the whole page is to go there.

@@ -138,6 +138,10 @@ def test_the_pages_of_the_api_have_their_files(installed: Installed) -> None:
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
         assert httpx.get(f"{pages}/assets/{name}", trust_env=False).status_code == 200
     assert "<h1" in httpx.get(f"{pages}/guide/running", trust_env=False, timeout=60).text
+    dashboard = pages.removesuffix("/docs") + "/dashboard"
+    assert "API key" in httpx.get(f"{dashboard}/login", trust_env=False).text
+    for name in ("app.js", "editor.js", "app.css", "icon.svg"):
+        assert httpx.get(f"{dashboard}/assets/{name}", trust_env=False).status_code == 200
 
 
 def test_it_stops_when_told(installed: Installed) -> None:
