@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 V1 = "/isolet/v1"
+_OF_PROJECT = ("kv", "sql", "queue", "flows", "realtime", "keys", "usage")
 ORDERS = """import { total } from "./prices.js";
 
 export default {
@@ -65,6 +66,8 @@ def fill(root: httpx.Client, slug: str) -> dict[str, str]:
         "function-call": f"{here}/{orders}/invocations/{calls[0]['id']}",
         "function-schedule": f"{here}/{orders}/triggers/{schedule}",
         "function-diff": f"{here}/{orders}/versions/1",
+        **{name: f"/dashboard/projects/{slug}/{name}" for name in _OF_PROJECT},
+        "system": "/dashboard/system",
         "projects": "/dashboard/projects",
         "sessions": "/dashboard/sessions",
     }
