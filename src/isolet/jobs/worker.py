@@ -266,8 +266,8 @@ class Worker:
         after = outcome.job
         if owned and after.state is JobState.QUEUED and after.due_at_ms <= self._clock.now_ms():
             self.wake()
-        else:
-            # The loop looks again at when the next is due.
+        elif not outcome.continues:
+            # The loop looks again at when the next is due. A job that continues left no place, and nothing to look at.
             self._wake.set()
 
     # Stopping.
