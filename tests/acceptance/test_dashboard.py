@@ -148,6 +148,15 @@ def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Proje
     desk.press("Compare")
     desk.see("From version 2 to version 1")
 
+    desk.open("functions")
+    desk.see("greeter")
+    desk.fill("Search by name", "no such")
+    desk.see("No function has “no such” in its name.")
+    assert page.run("location.search") == "?q=no+such"
+    assert page.run("document.activeElement.id") == "q"
+    desk.fill("Search by name", "GREET")
+    page.wait_for("document.querySelectorAll('#list tbody tr').length === 1", "it is found")
+
     desk.press("Sign out")
     page.wait_for("location.pathname === '/dashboard/login'", "signed out")
     assert page.errors == []
