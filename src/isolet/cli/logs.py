@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,9 +18,13 @@ from isolet.cli.times import moment
 
 if TYPE_CHECKING:
     from isolet.contract.invocations import ConsoleLineReply
-    from isolet.contract.logs import LogLine
+    from isolet.contract.logs import LogEvent, LogLine
 
 app = Commands()
+
+# How often a server that went away is looked for, and for how long.
+_AGAIN_S = 1.0
+_TRIES = 120
 
 Level = Literal["debug", "info", "warn", "error"]
 
@@ -95,15 +101,29 @@ class _Wanted:
                 yield LogLine(**{**line.to_json(), "level": level, **named})
 
     def live(self) -> None:
-        from isolet.client.errors import Unreachable
+        """Until an interrupt. A stream that ends is followed on, where it was, once the server is back."""
+        from isolet.client.errors import ServerFailed, Unreachable
 
-        stream = self.session.client.logs.follow(
-            project=self.session.project, function=self.function_id, level=self.level, q=self.text
+        after: str | None = None
+        tries = _TRIES
+        while True:
+            try:
+                with self._stream(after) as events:
+                    tries = 0
+                    for event in events:
+                        after = event.id or after
+                        _show(self.session, event.data)
+            except (Unreachable, ServerFailed):
+                # Also the first time, when nothing was followed yet.
+                if tries >= _TRIES:
+                    raise
+            tries += 1
+            time.sleep(_AGAIN_S)
+
+    def _stream(self, after: str | None) -> AbstractContextManager[Iterator[LogEvent]]:
+        return self.session.client.logs.follow(
+            project=self.session.project, function=self.function_id, level=self.level, q=self.text, after=after
         )
-        with stream as events:
-            for event in events:
-                _show(self.session, event.data)
-        raise Unreachable(f"cannot follow the logs at {self.session.target.url}: the server ended the stream")
 
 
 def _show(session: Session, data: Any) -> None:
