@@ -49,6 +49,9 @@ _LONGEST = (
     "integration/invoke/test_invoker.py",
     "acceptance/jobs/test_copied_data.py",
     "acceptance/test_many.py",
+    "acceptance/workspace/test_dev.py",
+    "acceptance/workspace/test_terminal.py",
+    "acceptance/workspace/test_init.py",
 )
 
 
