@@ -16,7 +16,7 @@ FROM python:3.13-slim-trixie
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends postgresql-client \
     && rm -rf /var/lib/apt/lists/*
-RUN useradd --system --uid 10001 --home-dir /data --no-create-home isolet \
+RUN useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin isolet \
     && install -d -o isolet -g isolet -m 0700 /data
 COPY requirements-postgres.lock /tmp/
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement /tmp/requirements-postgres.lock

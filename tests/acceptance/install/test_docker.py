@@ -98,6 +98,27 @@ def test_the_image_does_not_run_as_root_and_its_data_is_the_users() -> None:
     assert FINAL.environment["ISOLET_DATA_DIR"] == folder == FINAL.last("WORKDIR").text
 
 
+def _overlays() -> bool:
+    return os.geteuid() == 0 and "\toverlay\n" in Path("/proc/filesystems").read_text()
+
+
+@pytest.mark.skipif(not _overlays(), reason="only root may put a layer over the machine's files")
+def test_the_step_that_makes_the_user_does(tmp_path: Path) -> None:
+    """It runs on a copy of this machine's files, which is gone with its namespace."""
+    user, folder = FINAL.last("USER").text, FINAL.last("VOLUME").text
+    (step,) = [step.text for step in FINAL.of("RUN") if "useradd" in step.text]
+    root = f"{tmp_path}/root"
+    layer = f"lowerdir=/,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    inside = f"{step} && stat -c '%U %G %a' {folder} && id -u {user}"
+    script = (
+        f"mount -t tmpfs none {tmp_path} && mkdir {root} {tmp_path}/upper {tmp_path}/work && "
+        f'mount -t overlay none -o {layer} {root} && exec chroot {root} sh -c "$0"'
+    )
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, inside]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == (f"{user} {user} 700\n10001\n", "")
+
+
 def test_the_command_of_the_image_serves_and_its_health_check_sees_it(tmp_path: Path) -> None:
     """With the image's environment, but on a port and a folder of the test, and on loopback."""
     given = {name.removeprefix("ISOLET_").lower(): value for name, value in FINAL.environment.items()}
