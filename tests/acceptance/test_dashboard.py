@@ -203,6 +203,18 @@ def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
     assert unexpected == []
 
 
+def test_everybody_can_sign_in(browser: Browser, server: Server) -> None:
+    with browser.page() as page:
+        desk = Desk(page=page, server=server, slug="default")
+        for path in ("login", "login?code=some-code"):
+            for scheme, width in (("light", 1280), ("dark", 390)):
+                page.resize(width, 800, scheme=scheme)
+                page.open(f"{server.pages_url}/dashboard/{path}")
+                assert desk.axe() == [], (path, scheme)
+                assert page.run("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+        assert page.errors == []
+
+
 # A text for every field: whatever a page does with it, its script must not run.
 HOSTILE = "</script><img src=x onerror=\"document.documentElement.dataset.hacked='yes'\">{{7*7}}'\"`<b>"
 
