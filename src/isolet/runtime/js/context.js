@@ -26,9 +26,9 @@ const BINDINGS = ["KV", "DB", ...(own.bindings ?? [])];
 // Libraries look for variables there; bindings are bindings, whatever variables are called.
 for (const [name, value] of Object.entries(variables)) {
   if (BINDINGS.includes(name)) continue;
-  // It is what handlers get as well, where lower-case names are the platform's.
-  if (MEMBER.test(name) && !(name in importable)) importable[name] = value;
-  if (!(name in process.env)) process.env[name] = typeof value === "string" ? value : JSON.stringify(value);
+  // As in what handlers get, a variable stands above a secret of its name, and lower-case names are the platform's.
+  if (MEMBER.test(name)) importable[name] = value;
+  process.env[name] = typeof value === "string" ? value : JSON.stringify(value);
 }
 
 // What is the same for all calls of this instance.
