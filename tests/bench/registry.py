@@ -21,6 +21,7 @@ from tests.bench import (
     schedules,
     storage,
     tenants,
+    transfers,
 )
 from tests.bench.report import Figure
 
@@ -41,4 +42,5 @@ BENCHMARKS: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "realtime": realtime.run,
     "schedules": schedules.run,
     "flows": flows.run,
+    "transfers": transfers.run,
 }
