@@ -182,6 +182,17 @@ def test_methods(caller: Caller, name: str) -> None:
 
 
 @_of(DOORS)
+def test_methods_that_no_function_can_take(caller: Caller, name: str) -> None:
+    door, doors = DOORS[name], caller.doors
+    host = caller.text(door.host or "a.test", door).encode()
+    for method in (b"CONNECT", b"LINK", b"UNLINK", b"BIND", b"REBIND", b"UNBIND", b"MKCALENDAR", b"SOURCE"):
+        target = caller.text(door.address, door) or "/"
+        reply = doors.send(doors.head("", b"Connection: close", method=method, host=host, target=target))
+        assert (reply.status, "x-invocation-id" in reply.headers) == (405, False), method
+        assert reply.headers["allow"]
+
+
+@_of(DOORS)
 def test_bodies(caller: Caller, name: str) -> None:
     door = DOORS[name]
     for kind, sent in BODIES.items():

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from isolet.errors import InvalidInput, RequestError
+from isolet.errors import InvalidInput, MethodNotAllowed, RequestError
 
 HOSTS_MAX = 20
 _HOST_MAX_CHARS = 253
 _LABEL_MAX_CHARS = 63
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHARED = b"/f/"
+_USUAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# What our parser knows and the runtime does not; and CONNECT, which asks a proxy for a tunnel.
+_NOT_PASSED = frozenset({"CONNECT", "BIND", "REBIND", "UNBIND", "MKCALENDAR", "LINK", "UNLINK", "SOURCE"})
 
 
 class Access(StrEnum):
@@ -158,6 +161,12 @@ def shared_place(raw_path: bytes) -> Place | None:
     rest = b"/" + parts[2] if len(parts) == 3 else b"/"
     prefix = _SHARED + parts[0] + b"/" + parts[1]
     return Place(project=_text(parts[0]), function=_text(parts[1]), path=rest, prefix=prefix)
+
+
+def check_method(method: str) -> None:
+    """Raises MethodNotAllowed for one that no function can be called with."""
+    if method in _NOT_PASSED:
+        raise MethodNotAllowed("Method not allowed", allowed=_USUAL_METHODS)
 
 
 def check_path(raw_path: bytes) -> None:

@@ -37,6 +37,7 @@ from isolet.api.request_ids import send_error
 from isolet.domain.access import Role
 from isolet.domain.invocations import SWITCHED, Door, Kind
 from isolet.domain.projects import Project
+from isolet.domain.public_routes import check_method
 from isolet.domain.tokens import TOKEN_MAX_BYTES, is_user_id
 from isolet.domain.triggers import HttpAuth
 from isolet.errors import (
@@ -102,6 +103,7 @@ class ButterbaseCalls:
             granted = cors.grant(headers, allowed)
             if route is None or route.http_auth is None or route.version is None:
                 raise NotFound("Function not found")
+            check_method(scope["method"])
             identity = await self._identify(headers, project, route)
             if route.http_auth is HttpAuth.REQUIRED and identity.caller == "anonymous":
                 raise Unauthenticated("This function needs a signed-in user or an API key")

@@ -32,6 +32,7 @@ from isolet.domain.public_routes import (
     CorsRules,
     HostNames,
     Place,
+    check_method,
     check_path,
     labels_of,
     plain_host,
@@ -107,6 +108,7 @@ class PublicCalls:
         granted: Headers = []
         try:
             project, route, place = self._locate(scope, shared=shared)
+            check_method(scope["method"])
             by_platform = route.cors is CorsRules.PLATFORM
             preflight = scope["method"] == "OPTIONS" and cors.is_preflight(headers)
             if by_platform:
