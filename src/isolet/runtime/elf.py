@@ -12,7 +12,10 @@ _INTERPRETER = 3
 
 
 def loader_of(program: Path) -> str | None:
-    """The path of the loader that the program names; None for one that is linked statically, or is no ELF file."""
+    """The path of the loader that the program names; None for one that is linked statically, or is no ELF file.
+
+    Raises OSError.
+    """
     with program.open("rb") as file:
         head = file.read(64)
         if len(head) < 64 or not head.startswith(_MAGIC_64_BIT_LITTLE_ENDIAN):

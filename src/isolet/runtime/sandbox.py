@@ -142,7 +142,11 @@ def _libraries_of(program: Path) -> tuple[str, ...]:
 
 def _libraries(program: Path) -> list[str]:
     """The shared libraries that a program's loader names. `ldd` asks the same, but is not on every machine."""
-    loader = elf.loader_of(program)
+    try:
+        loader = elf.loader_of(program)
+    except OSError:
+        # Whoever starts it is told.
+        loader = None
     if loader is None:
         return []
     listed = subprocess.run([loader, "--list", str(program)], capture_output=True, text=True, timeout=10, check=False)

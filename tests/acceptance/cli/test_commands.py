@@ -241,7 +241,9 @@ def test_schedules_are_made_paused_run_and_deleted(isolet: Isolet, own_project: 
     assert isolet("schedules", "pause", schedule, "--reason", "night", "--json").json["paused_reason"] == "night"
     assert isolet("schedules", "resume", schedule, "--json").json["enabled"] is True
     call = isolet("schedules", "run", schedule).text.strip()
-    assert [one["invocation_id"] for one in isolet("schedules", "firings", schedule, "--json").json] == [call]
+    wait_until(
+        lambda: [one["invocation_id"] for one in isolet("schedules", "firings", schedule, "--json").json] == [call]
+    )
     ends = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T00:00:00Z")
     assert isolet("schedules", "backfill", schedule, *ends, "--json").json == {"count": 1}
     assert isolet("schedules", "get", schedule, "--json").json["id"] == schedule
