@@ -176,9 +176,7 @@ def test_the_api_pages_work_under_their_policy(page: Page, server: Server) -> No
     page.run("window.seen = new Set(), 0")
     page.wait_for(f"({look}, scrollBy(0, innerHeight), seen.size > 50)", "the operations are shown")
     page.run("scrollTo(0, 0)")
-    wanted = "document.querySelector('[id$=_isolet_v1_projects_get]')"
-    page.wait_for(f"!!{wanted} || (scrollBy(0, innerHeight / 2), false)", "one of them is in view")
-    page.run(f"{wanted}.scrollIntoView(), 0")
+    page.wait_for("!!document.querySelector('[id$=-projects_list]')", "the first of them are in view")
     click = "document.querySelector(%s).click()"
     page.run(click % "'.btn.authorize'")
     page.wait_for("!!document.querySelector('.auth-container input')", "the dialog is there")
@@ -187,7 +185,7 @@ def test_the_api_pages_work_under_their_policy(page: Page, server: Server) -> No
     page.send("Input.insertText", text=ROOT_KEY)
     page.run(click % "'.auth-container .authorize'")
     page.run(click % "'.btn-done'")
-    listing = "[id$=_isolet_v1_projects_get]"
+    listing = "[id$=-projects_list]"
     page.run(click % f"'{listing} .opblock-summary-control'")
     for button in (".try-out__btn", ".execute"):
         page.wait_for(f"!!document.querySelector('{listing} {button}')", button)
