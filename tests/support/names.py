@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import random
+import socket
 import socketserver
 import struct
 from collections.abc import Callable, Sequence
@@ -18,6 +19,9 @@ from tests.support.world import serving
 
 # Resolvers ask on port 53 only, so each name server takes an address that nobody has; below are those that tests name.
 _ADDRESSES = ipaddress.IPv4Network("127.128.0.0/9")
+# Beyond what the machine allows others; for root, as the port is.
+_RCVBUFFORCE = 33
+_BUFFER_BYTES = 4 * 1024 * 1024
 _TYPE_A = 1
 _ANSWER = 0x8400
 
@@ -76,12 +80,15 @@ def asking(names: Names, folder: Path, *, timeout_s: int = 2) -> list[str]:
     return [*wrapped, "--"]
 
 
-def _bound(handler: type[socketserver.BaseRequestHandler]) -> socketserver.ThreadingUDPServer:
+def _bound(handler: type[socketserver.BaseRequestHandler]) -> socketserver.UDPServer:
     """Raises PermissionError when this user may not listen on port 53."""
     while True:
         address = str(_ADDRESSES[random.randrange(1, _ADDRESSES.num_addresses - 1)])
         try:
-            return socketserver.ThreadingUDPServer((address, 53), handler)
+            server = socketserver.UDPServer((address, 53), handler)
+            # Hundreds of questions come at once, and a resolver asks a second time only after its timeout.
+            server.socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER_BYTES)
+            return server
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE:
                 raise

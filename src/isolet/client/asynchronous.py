@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -43,6 +44,8 @@ class AsyncClient(Resources[Async]):
 
     async def close(self) -> None:
         await self._http.aclose()
+        # Transports tell of their end in the loop's next turn, which is the last one of a loop that ends now.
+        await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         return self
