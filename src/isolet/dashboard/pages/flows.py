@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -59,12 +60,9 @@ async def _one(
     flow = await flow_of(visit)
     policies = await visit.api.flows.get_policies(flow.id)
     runs = await visit.api.executions.list(project=visit.slug, workflow=flow.id, limit=_RUNS_SHOWN)
-    shown = {
-        "definition": _pretty(flow.definition),
-        "policies": _pretty(policies.root),
-        "variables": "{}",
-        **(typed or {}),
-    }
+    # In a thread: a graph may be a megabyte.
+    definition, known = await asyncio.to_thread(lambda: (_pretty(flow.definition), _pretty(policies.root)))
+    shown = {"definition": definition, "policies": known, "variables": "{}", **(typed or {})}
     return await visit.render(
         "flow.html",
         status=status,
@@ -102,7 +100,7 @@ async def save(visit: Visit, form: Mapping[str, str]) -> Response:
     text = form.get("definition", "")
     try:
         version = int(form.get("lock_version", ""))
-        body = FlowUpdate(definition=_object("The graph", text), lock_version=version)
+        body = FlowUpdate(definition=await _object("The graph", text), lock_version=version)
         await visit.api.flows.update((await flow_of(visit)).id, body)
     except (Refused, InvalidInput, ValueError) as exc:
         return await _one(visit, status=_status(exc), error=_said(exc), typed={"definition": text})
@@ -122,7 +120,7 @@ async def set_status(visit: Visit, form: Mapping[str, str]) -> Response:
 async def set_policies(visit: Visit, form: Mapping[str, str]) -> Response:
     text = form.get("policies", "")
     try:
-        await visit.api.flows.set_policies((await flow_of(visit)).id, StepPolicies(_object("The policies", text)))
+        await visit.api.flows.set_policies((await flow_of(visit)).id, StepPolicies(await _object("The policies", text)))
     except (Refused, InvalidInput) as exc:
         return await _one(visit, status=_status(exc), error=_said(exc), typed={"policies": text})
     return visit.go("flows", visit.request.path_params["workflow_id"], done="saved")
@@ -132,7 +130,7 @@ async def set_policies(visit: Visit, form: Mapping[str, str]) -> Response:
 async def start(visit: Visit, form: Mapping[str, str]) -> Response:
     text = form.get("variables", "")
     try:
-        body = ExecutionStart(variables=_object("The variables", text or "{}"))
+        body = ExecutionStart(variables=await _object("The variables", text or "{}"))
         begun = await visit.api.executions.start(visit.slug, (await flow_of(visit)).id, body)
     except (Refused, InvalidInput) as exc:
         return await _one(visit, status=_status(exc), error=_said(exc), typed={"variables": text})
@@ -145,10 +143,10 @@ async def delete(visit: Visit, _: Mapping[str, str]) -> Response:
     return visit.go("flows", done="deleted")
 
 
-def _object(label: str, text: str) -> dict[str, Any]:
+async def _object(label: str, text: str) -> dict[str, Any]:
     """Raises InvalidInput."""
     try:
-        value = json.loads(text)
+        value = await asyncio.to_thread(json.loads, text)
     except (ValueError, RecursionError) as exc:
         raise InvalidInput(f"{label} must be JSON: {exc}") from None
     if not isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
@@ -52,7 +53,7 @@ async def _show(visit: Visit, *, status: int = 200, error: str | None = None, ty
     try:
         found = await visit.api.kv.get(visit.slug, key, namespace=namespace)
         size, metadata = len(found.data), found.metadata
-        value, editable = _text(found.data)
+        value, editable = await asyncio.to_thread(_text, found.data)
     except NotFound:
         if error is None and "new" not in visit.query:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 
@@ -34,7 +35,7 @@ async def _render(
 @section.post("/publish")
 async def publish(visit: Visit, form: Mapping[str, str]) -> Response:
     try:
-        data = json.loads(form.get("data") or "null")
+        data = await asyncio.to_thread(json.loads, form.get("data") or "null")
     except (ValueError, RecursionError) as exc:
         return await _render(visit, status=422, error=f"The data must be JSON: {exc}", typed=form)
     body = Publication(channel=form.get("channel", ""), event=form.get("event", ""), data=data)

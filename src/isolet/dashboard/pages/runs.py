@@ -70,7 +70,7 @@ async def answer(visit: Visit, form: Mapping[str, str]) -> Response:
     """JSON is passed on as it is, any other text as text."""
     run, text = await _run_of(visit), form.get("answer", "")
     try:
-        data = json.loads(text)
+        data = await asyncio.to_thread(json.loads, text)
     except (ValueError, RecursionError):
         data = text
     try:

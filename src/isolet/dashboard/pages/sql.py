@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import Mapping
@@ -44,19 +45,24 @@ async def run(visit: Visit, form: Mapping[str, str]) -> Response:
         reply = await _query(visit, database, sql)
     except Refused as exc:
         return await _render(visit, database, sql=sql, status=exc.status, error=exc.text)
-    return await _render(visit, database, sql=sql, outcome=_outcome(reply))
+    return await _render(visit, database, sql=sql, outcome=await asyncio.to_thread(_outcome, reply))
 
 
 @section.post("/csv")
 async def download(visit: Visit, form: Mapping[str, str]) -> Response:
     """The rows of a statement that is run once more: pages offer it for those that changed nothing."""
     reply = await _query(visit, form.get("database") or DEFAULT, form.get("sql", "").replace("\r\n", "\n"))
+    text = await asyncio.to_thread(_csv, reply)
+    headers = {"content-disposition": 'attachment; filename="rows.csv"', "cache-control": "no-store"}
+    return Response(text, media_type="text/csv", headers=headers)
+
+
+def _csv(reply: SqlReply) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(reply.columns or [])
     writer.writerows(["" if cell is None else _text(cell) for cell in row] for row in reply.rows)
-    headers = {"content-disposition": 'attachment; filename="rows.csv"', "cache-control": "no-store"}
-    return Response(text.getvalue().encode("utf-8", "replace"), media_type="text/csv", headers=headers)
+    return text.getvalue().encode("utf-8", "replace")
 
 
 async def _query(visit: Visit, database: str, sql: str) -> SqlReply:
