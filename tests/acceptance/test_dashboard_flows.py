@@ -9,28 +9,16 @@ from typing import Any
 import pytest
 
 from tests.support.browser import Browser
-from tests.support.dashboard import Desk
+from tests.support.dashboard import SCRIPT, Desk, signed_in
 from tests.support.projects import Project
 from tests.support.server import Server
 from tests.support.workflows import START, a_line, a_node
 
-SCRIPT = "<img src=x onerror=\"document.title='run'\">'\"</textarea></script><script>document.title='run'</script>"
-
 
 @pytest.fixture
 def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
-    with browser.page() as page:
-        desk = Desk(page=page, server=server, slug=home.slug)
-        desk.sign_in(home.key())
+    with signed_in(browser, server, home) as desk:
         yield desk
-        # Faults that a page tells have the status of one.
-        assert [one for one in page.errors if "the server responded with a status of 4" not in one] == []
-
-
-def check(desk: Desk) -> None:
-    assert desk.page.run("document.title") != "run"
-    assert desk.axe() == []
-    assert desk.page.run("document.querySelectorAll('h1').length") == 1
 
 
 def write(desk: Desk, definition: Any) -> None:
@@ -40,11 +28,11 @@ def write(desk: Desk, definition: Any) -> None:
 def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> None:
     desk.open("flows")
     desk.see("No flows yet")
-    check(desk)
+    desk.check()
     desk.fill("Name", "Orders")
     desk.press("Create flow")
     desk.see("This graph can be active.")
-    check(desk)
+    desk.check()
 
     # What is wrong is told as it is typed, and the picture follows.
     shown = desk.page.run("document.querySelector('.drawing img').src")
@@ -70,7 +58,7 @@ def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> 
     desk.see("waiting: wait_for_response")
     # As JSON, where the quotes are written otherwise.
     desk.see(SCRIPT[:10])
-    check(desk)
+    desk.check()
     desk.press("Pause")
     desk.see("The run was told.")
     desk.press("Resume")
@@ -80,7 +68,7 @@ def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> 
     desk.page.wait_for("Boolean(document.querySelector('h1 .badge-ended'))", "the run has ended")
     desk.see('"text": "yes"')
     desk.see("execution_ended")
-    check(desk)
+    desk.check()
     run_id = desk.page.run("location.pathname.split('/').pop()")
     desk.press("Retry from here", within=".step:last-child")
     desk.see("before a retry")
@@ -89,7 +77,7 @@ def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> 
     assert home.client.get(f"/isolet/v1/executions/{run_id}").json()["status"] == "ended"
     desk.open("runs?status=ended")
     desk.see(run_id[-12:])
-    check(desk)
+    desk.check()
 
 
 def test_a_large_graph_and_a_hostile_one_are_shown(desk: Desk, home: Project) -> None:
@@ -132,7 +120,7 @@ def test_a_flow_that_others_changed_or_do_not_show_stays(desk: Desk, home: Proje
 def test_messages_are_published_to_live_connections(desk: Desk) -> None:
     desk.open("realtime")
     desk.see("No channels yet")
-    check(desk)
+    desk.check()
     desk.fill("Channel", "news")
     desk.fill("Event", SCRIPT[:50])
     desk.fill("Data, JSON", "{")
@@ -142,4 +130,4 @@ def test_messages_are_published_to_live_connections(desk: Desk) -> None:
     desk.press("Publish")
     desk.see("The message was published.")
     desk.see("news")
-    check(desk)
+    desk.check()

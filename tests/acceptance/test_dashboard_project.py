@@ -11,30 +11,18 @@ import httpx
 import pytest
 
 from tests.support.browser import Browser
-from tests.support.dashboard import Desk
+from tests.support.dashboard import SCRIPT, Desk, signed_in
 from tests.support.projects import Project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
-# What would run, or break out, where text is taken for HTML.
-SCRIPT = "<img src=x onerror=\"document.title='run'\">'\"</textarea></script><script>document.title='run'</script>"
 FAILING = f"export default async () => {{ throw new Error({json.dumps(SCRIPT)}); }}"
 
 
 @pytest.fixture
 def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
-    with browser.page() as page:
-        desk = Desk(page=page, server=server, slug=home.slug)
-        desk.sign_in(home.key())
+    with signed_in(browser, server, home) as desk:
         yield desk
-        # Faults that a page tells have the status of one.
-        assert [one for one in page.errors if "the server responded with a status of 4" not in one] == []
-
-
-def check(desk: Desk) -> None:
-    """Nothing ran, and everybody can use the page."""
-    assert desk.page.run("document.title") != "run"
-    assert desk.axe() == []
 
 
 def api(home: Project, method: str, path: str, **options: Any) -> httpx.Response:
@@ -47,7 +35,7 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
     store = f"/projects/{home.slug}/kv"
     desk.open("kv")
     desk.see("Nothing is stored in default")
-    check(desk)
+    desk.check()
     odd = f"a\nb/{SCRIPT}"
     api(home, "PUT", f"{store}/{quote(odd, safe='')}", content="odd", headers={"X-KV-Metadata": json.dumps(SCRIPT)})
     api(home, "PUT", f"{store}/lines", content="one\r\ntwo")
@@ -57,7 +45,7 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
         api(home, "PUT", f"{store}/page:{number:03}", content="x")
     desk.open("kv")
     desk.see(SCRIPT)
-    check(desk)
+    desk.check()
     desk.press("Next page")
     desk.see("page:059")
     desk.fill("Keys that begin with", "page:01")
@@ -68,7 +56,7 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
     desk.fill("Value", "first\nsecond")
     desk.press("Save")
     desk.see("The changes were saved.")
-    check(desk)
+    desk.check()
     assert api(home, "GET", f"{store}/{quote(odd, safe='')}").text == "first\nsecond"
     desk.fill("Metadata, JSON", "{")
     desk.press("Save")
@@ -82,7 +70,7 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
         desk.see("cannot be edited here")
         desk.see(seen)
         assert desk.page.run("document.body.innerText.length") < 100_000
-    check(desk)
+    desk.check()
 
     desk.open("kv")
     desk.fill("Key", "made")
@@ -115,7 +103,7 @@ def test_sql_is_run_shown_and_downloaded(desk: Desk, home: Project) -> None:
     desk.see("the first 500 are shown")
     desk.see("00 ff")
     desk.see("NULL")
-    check(desk)
+    desk.check()
     csv = desk.page.run(
         """(async () => {
           const form = document.querySelector("form[action$='/csv']");
@@ -132,7 +120,7 @@ def test_sql_is_run_shown_and_downloaded(desk: Desk, home: Project) -> None:
     assert desk.page.run("document.querySelector('#sql').value") == "SELEC 1"
     desk.press("Earlier ones")
     desk.press("SELEC 1")
-    check(desk)
+    desk.check()
 
 
 def test_asynchronous_calls_are_seen_and_made_again(desk: Desk, home: Project) -> None:
@@ -146,7 +134,7 @@ def test_asynchronous_calls_are_seen_and_made_again(desk: Desk, home: Project) -
     wait_until(lambda: api(home, "GET", "/invocations", params={"kind": "async", "status": "failed"}).json()["data"])
     desk.open("queue?status=failed")
     desk.see(SCRIPT[:30])
-    check(desk)
+    desk.check()
     desk.press("Replay")
     desk.see("The call was made again")
     wait_until(
@@ -155,7 +143,7 @@ def test_asynchronous_calls_are_seen_and_made_again(desk: Desk, home: Project) -
     wait_until(lambda: api(home, "GET", "/deliveries").json()["data"])
     desk.press("Callbacks")
     desk.see("https://unknown.invalid/done")
-    check(desk)
+    desk.check()
     desk.press("Redeliver all that failed")
     desk.see("Failed callbacks are sent again.")
 
@@ -165,7 +153,7 @@ def test_a_key_is_made_shown_once_and_deleted(desk: Desk, home: Project) -> None
     desk.fill("Name", SCRIPT)
     desk.press("Create key")
     desk.see("It is shown this once.")
-    check(desk)
+    desk.check()
     key = desk.page.run("document.querySelector('#new-key').textContent")
     with home.server.client(key) as made:
         assert made.get("/isolet/v1/projects").status_code == 200
@@ -180,14 +168,14 @@ def test_a_key_is_made_shown_once_and_deleted(desk: Desk, home: Project) -> None
     desk.page.wait_for("Boolean(document.querySelector('[role=alert]'))", "the fault is told")
     desk.press("Add a secret")
     desk.see("This secret is shown this once.")
-    check(desk)
+    desk.check()
 
 
 def test_usage_and_the_system_are_shown(desk: Desk, browser: Browser, server: Server) -> None:
     for asked in ("", "?month=2026-01", "?month=0000-01", "?month=9999-12", "?month=%00"):
         desk.open(f"usage{asked}")
         desk.see("Limits of this project")
-    check(desk)
+    desk.check()
     desk.page.open(f"{server.pages_url}/dashboard/system")
     desk.see("This page is for the operator")
     with browser.page() as page:
@@ -195,5 +183,5 @@ def test_usage_and_the_system_are_shown(desk: Desk, browser: Browser, server: Se
         operator.sign_in(server.root_key)
         page.open(f"{server.pages_url}/dashboard/system")
         operator.see("Memory of instances")
-        check(operator)
+        operator.check()
         assert page.errors == []

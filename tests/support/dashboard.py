@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.browser import Page
+from tests.support.browser import Browser, Page
+from tests.support.projects import Project
 from tests.support.server import Server
 
 _AXE = (Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js").read_text()
+
+
+# What would run, or break out, where text is taken for HTML.
+SCRIPT = "<img src=x onerror=\"document.title='run'\">'\"</textarea></script><script>document.title='run'</script>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +82,19 @@ class Desk:
             "found.violations.map((one) => [one.id, one.nodes.map((node) => node.html + node.failureSummary)])))"
         )
         return [str(one) for one in json.loads(found)]
+
+    def check(self) -> None:
+        """Nothing of `SCRIPT` ran, everybody can use the page, and it has one heading."""
+        assert self.page.run("document.title") != "run"
+        assert self.axe() == []
+        assert self.page.run("document.querySelectorAll('h1').length") == 1
+
+
+@contextmanager
+def signed_in(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
+    """With an admin key of the project. At the end nothing was complained of but statuses of faults that pages tell."""
+    with browser.page() as page:
+        desk = Desk(page=page, server=server, slug=home.slug)
+        desk.sign_in(home.key())
+        yield desk
+        assert [one for one in page.errors if "the server responded with a status of 4" not in one] == []
