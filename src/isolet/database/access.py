@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from isolet.database.schema import api_keys
+from isolet.database.tables.identity import api_keys
 from isolet.domain.access import Key, Role
 from isolet.ids import KeyId, ProjectId
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import agent_models
+from isolet.database.tables.agents import agent_models
 from isolet.domain.agent_models import AgentModel
 from isolet.ids import ProjectId
 

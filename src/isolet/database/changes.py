@@ -9,7 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from isolet.database.access import list_keys
 from isolet.database.projects import list_projects
-from isolet.database.schema import functions, oauth_tokens, token_settings
+from isolet.database.tables.functions import functions
+from isolet.database.tables.identity import oauth_tokens, token_settings
 from isolet.domain.access import Key
 from isolet.domain.projects import Project
 from isolet.ids import FunctionId, ProjectId

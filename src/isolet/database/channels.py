@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import project_channels
+from isolet.database.tables.workflows import project_channels
 from isolet.ids import ProjectId
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, case, func, insert, select, text, update
 
 from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.jobs import LIGHT, read_job
-from isolet.database.schema import database_place, jobs
+from isolet.database.tables.jobs import jobs
+from isolet.database.tables.place import database_place
 from isolet.domain.jobs import HELD_UNTIL_MS, Attempt, JobEvent, concluded
 from isolet.place import place_of, same_place
 

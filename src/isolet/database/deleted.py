@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import deleted_functions
+from isolet.database.tables.functions import deleted_functions
 from isolet.ids import FunctionId, ProjectId
 
 

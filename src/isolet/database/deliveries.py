@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, select, text
 
 from isolet.database.jobs import LIGHT, read_job
-from isolet.database.schema import jobs
+from isolet.database.tables.jobs import jobs
 from isolet.domain.http_jobs import CALLBACK
 from isolet.domain.jobs import Job, JobState
 from isolet.ids import FunctionId, JobId, ProjectId

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, insert, select, update
 
-from isolet.database.schema import function_environments, project_environments
+from isolet.database.tables.secrets import function_environments, project_environments
 from isolet.ids import FunctionId, ProjectId
 
 Stored = tuple[bytes, int]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, select, text
 
 from isolet.database.plain_sql import LOCK, execute, insert_rows
-from isolet.database.schema import execution_events, execution_steps, executions, flow_graphs
+from isolet.database.tables.executions import execution_events, execution_steps, executions, flow_graphs
 from isolet.database.workflows import count_execution
 from isolet.domain.flows.executions import (
     EVENTS_MAX,

@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
 from isolet.database.schedules import sync_triggers
-from isolet.database.schema import function_hosts, function_sources, functions, projects
+from isolet.database.tables.functions import function_hosts, function_sources, functions
+from isolet.database.tables.projects import projects
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.functions import (
     DeployError,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select
 
 from isolet.database.jobs import Kept
-from isolet.database.schema import idempotency_keys
+from isolet.database.tables.jobs import idempotency_keys
 from isolet.domain.jobs import Job
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, or_, select, update
 
 from isolet.database.bulk import BulkInsert, Values
-from isolet.database.schema import NOT_SUCCEEDED, NOT_SYNC, invocations
+from isolet.database.tables.invocations import NOT_SUCCEEDED, NOT_SYNC, invocations
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Kind, Outcome
 from isolet.domain.kills import KillReport
 from isolet.domain.outgoing import OutgoingEvent

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from isolet.database.jobs import LIGHT, read_job
-from isolet.database.schema import jobs
+from isolet.database.tables.jobs import jobs
 from isolet.domain.http_jobs import CALL
 from isolet.domain.jobs import Job, JobState
 from isolet.domain.search import CallFilter

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, Row, delete, func, select, text, update
 
-from isolet.database.schema import idempotency_keys, jobs
+from isolet.database.tables.jobs import idempotency_keys, jobs
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
 from isolet.ids import JobId, ProjectId
 

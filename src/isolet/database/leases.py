@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, select, text, true, update
 
 from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.jobs import LIGHT, Prepare, as_it_is, database_ms, read_job
-from isolet.database.schema import jobs
+from isolet.database.tables.jobs import jobs
 from isolet.domain.body_budget import SMALL_BYTES
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, concluded, next_state
 from isolet.domain.shares import shares

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row, Table, delete, func, select, tuple_
 
 from isolet.database.bulk import BulkInsert, Values
 from isolet.database.invocations import insert_invocations
-from isolet.database.schema import ROLLUP_SUMS, invocations, rollup_durations, rollups
+from isolet.database.tables.invocations import invocations
+from isolet.database.tables.metrics import ROLLUP_SUMS, rollup_durations, rollups
 from isolet.domain.durations import bucket_of
 from isolet.domain.invocations import Invocation, Outcome
 from isolet.domain.metrics import Step, Sums, start_of

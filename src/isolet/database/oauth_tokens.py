@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import oauth_tokens
+from isolet.database.tables.identity import oauth_tokens
 
 
 def insert_token(connection: Connection, digest: bytes, key_digest: bytes, *, now_ms: int, expires_at_ms: int) -> None:

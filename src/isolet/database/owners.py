@@ -6,7 +6,9 @@ from enum import Enum
 
 from sqlalchemy import Connection, select
 
-from isolet.database.schema import executions, schedules, workflows
+from isolet.database.tables.executions import executions
+from isolet.database.tables.schedules import schedules
+from isolet.database.tables.workflows import workflows
 from isolet.ids import ProjectId
 
 

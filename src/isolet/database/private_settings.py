@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Text, cast, func, select
 
 from isolet.database.functions import get_function, replace_function
-from isolet.database.schema import functions
+from isolet.database.tables.functions import functions
 from isolet.domain.functions import Function
 from isolet.domain.triggers import SECRET_SHOWN
 from isolet.errors import NotFound

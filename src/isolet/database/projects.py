@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from isolet.database.schema import projects
+from isolet.database.tables.projects import projects
 from isolet.domain.projects import Plan, Project
 from isolet.errors import Conflict, NotFound
 from isolet.ids import ProjectId

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from isolet.database.schema import realtime_channels, realtime_messages, realtime_settings
+from isolet.database.tables.realtime import realtime_channels, realtime_messages, realtime_settings
 from isolet.domain.realtime import KEPT_BYTES, KEPT_MESSAGES, KEPT_MS, Message
 from isolet.ids import ProjectId
 

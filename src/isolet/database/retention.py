@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, func, select
 
-from isolet.database.schema import invocations, rollups
+from isolet.database.tables.invocations import invocations
+from isolet.database.tables.metrics import rollups
 from isolet.ids import InvocationId, ProjectId, first_of_ms
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from isolet.database import executions as stored
 from isolet.database import jobs as stored_jobs
 from isolet.database.run_steps import end, write_run
-from isolet.database.schema import execution_steps
+from isolet.database.tables.executions import execution_steps
 from isolet.domain.flows.executions import (
     ROWS_MAX,
     Execution,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, exists, func, select, text
 
-from isolet.database.schema import executions, flow_graphs
+from isolet.database.tables.executions import executions, flow_graphs
 from isolet.ids import ExecutionId, ProjectId
 
 _OPEN = text("ended_at_ms IS NULL")

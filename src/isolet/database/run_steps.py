@@ -13,7 +13,7 @@ from isolet.database.conclusions import JoinRefused
 from isolet.database.executions import Draft
 from isolet.database.firing_ends import SCHEDULE, run_ended
 from isolet.database.plain_sql import execute, update_row
-from isolet.database.schema import execution_steps, executions
+from isolet.database.tables.executions import execution_steps, executions
 from isolet.domain.flows.executions import UNDO_MAX_BYTES, Execution, NewEvent, Pause, Step, event_payload
 from isolet.domain.flows.flow_jobs import parent_job
 from isolet.domain.flows.nodes import NodeType

@@ -10,7 +10,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, inse
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schema import executions, firings, functions, schedules, space_triggers, workflows
+from isolet.database.tables.executions import executions
+from isolet.database.tables.functions import functions
+from isolet.database.tables.schedules import firings, schedules, space_triggers
+from isolet.database.tables.workflows import workflows
 from isolet.domain.cron import Cron, Dialect, read_cron
 from isolet.domain.functions import Function
 from isolet.domain.schedules import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
-from isolet.database.schema import data_keys, master_key, secrets
+from isolet.database.tables.secrets import data_keys, master_key, secrets
 from isolet.domain.secrets import SecretType, StoredSecret
 from isolet.errors import Conflict, SecretsFailed
 from isolet.ids import FunctionId, ProjectId

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
-from isolet.database.schema import rollup_durations, rollups
+from isolet.database.tables.metrics import rollup_durations, rollups
 from isolet.domain.metrics import Step, Sums
 from isolet.ids import FunctionId
 

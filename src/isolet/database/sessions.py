@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from isolet.database.schema import sessions
+from isolet.database.tables.identity import sessions
 from isolet.domain.sessions import IDLE_MS, LIFE_MS, SESSIONS_MAX, Session
 from isolet.ids import KeyId, ProjectId
 

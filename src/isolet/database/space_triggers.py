@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from isolet.database.functions import list_functions
 from isolet.database.schedules import sync_options
-from isolet.database.schema import space_triggers
+from isolet.database.tables.schedules import space_triggers
 from isolet.domain.space_triggers import TRIGGERS_MAX, SpaceTrigger, SpaceTriggerType
 from isolet.errors import LimitReached, NotFound
 from isolet.ids import ProjectId

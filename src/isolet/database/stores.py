@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import functions, projects, stores
+from isolet.database.tables.functions import functions
+from isolet.database.tables.projects import projects, stores
 from isolet.domain.stores import DEFAULT, STORES_MAX, StoreKind, named_stores
 from isolet.errors import InvalidInput, NotFound
 from isolet.ids import ProjectId

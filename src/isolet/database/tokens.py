@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from isolet.database.schema import token_settings
+from isolet.database.tables.identity import token_settings
 from isolet.ids import ProjectId
 
 

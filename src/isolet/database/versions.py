@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Row, delete, func, insert, literal, select, update
 
-from isolet.database.schema import deployments, function_sources, functions, versions
+from isolet.database.tables.functions import deployments, function_sources, functions, versions
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
 from isolet.domain.sources import Sources

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import webhook_secrets
+from isolet.database.tables.jobs import webhook_secrets
 from isolet.ids import ProjectId
 
 

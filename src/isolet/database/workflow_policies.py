@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from isolet.database.schema import workflow_policies
+from isolet.database.tables.workflows import workflow_policies
 from isolet.database.workflows import get_workflow
 from isolet.domain.flows.policies import further_targets, read_policies
 from isolet.domain.flows.workflows import Workflow

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from isolet.database.schema import workflow_triggers as triggers
-from isolet.database.schema import workflows
+from isolet.database.tables.workflows import workflow_triggers as triggers
+from isolet.database.tables.workflows import workflows
 from isolet.domain.flows.workflows import TRIGGERS_MAX, Trigger, TriggerType
 from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import ProjectId, TriggerId, WorkflowId

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
-from isolet.database.schema import projects, workflow_graphs, workflows
+from isolet.database.tables.projects import projects
+from isolet.database.tables.workflows import workflow_graphs, workflows
 from isolet.domain.flows.call_cycles import Called, CallMap
 from isolet.domain.flows.graph import Graph, stored_graph
 from isolet.domain.flows.workflows import (

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, insert, select, text
 
 from isolet.database import projects as stored
 from isolet.database.connection import Database
-from isolet.database.schema import api_keys, projects
+from isolet.database.tables.identity import api_keys
+from isolet.database.tables.projects import projects
 from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.ids import ProjectId
 from tests.integration.database.rows import a_key, a_project

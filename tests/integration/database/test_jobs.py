@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import update
 
 from isolet.clock import SystemClock
-from isolet.database import copies, deliveries, leases, schema
+from isolet.database import copies, deliveries, leases
 from isolet.database import jobs as stored
 from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.connection import Connection, Database
 from isolet.database.idempotency import Idempotency, take_key
 from isolet.database.jobs import Accepted, Kept
 from isolet.database.leases import Claim
+from isolet.database.tables.jobs import jobs as job_table
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.http_jobs import CALL, CALLBACK, CallPayload, ReplyHead
 from isolet.domain.invocations import Door, Kind
@@ -77,7 +78,7 @@ async def expire(database: Database, *chosen: Job) -> None:
 
     def work(connection: Connection) -> None:
         ids = [job.id for job in chosen]
-        connection.execute(update(schema.jobs).where(schema.jobs.c.id.in_(ids)).values(lease_until_ms=1))
+        connection.execute(update(job_table).where(job_table.c.id.in_(ids)).values(lease_until_ms=1))
 
     await database.write(work)
 

@@ -16,7 +16,7 @@ from isolet.database import jobs as stored_jobs
 from isolet.database import migrate
 from isolet.database.connection import Database
 from isolet.database.engine import Engines, open_engines, sqlite_url
-from isolet.database.partial_indexes import metadata
+from isolet.database.schema import metadata
 from isolet.domain.http_jobs import CallPayload, DeliveryPayload, ReplyHead
 from isolet.domain.invocations import Door, Kind
 from isolet.errors import StoreError

@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import func, select
 
 from isolet.clock import SystemClock
-from isolet.database import schema
 from isolet.database.connection import Connection, Database
 from isolet.database.executions import Filter
+from isolet.database.tables.executions import executions as execution_table
+from isolet.database.tables.executions import flow_graphs as graph_table
+from isolet.database.tables.jobs import jobs as job_table
 from isolet.domain.flows.runs import RunStatus, StepStatus
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
@@ -66,7 +68,7 @@ async def test_a_run_follows_its_edges_and_keeps_its_variables(database: Databas
 
 
 def _jobs(connection: Connection) -> int:
-    return int(connection.execute(select(func.count()).select_from(schema.jobs)).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(job_table)).scalar_one())
 
 
 async def test_functions_get_a_conversation_only_where_there_is_one(database: Database) -> None:
@@ -185,7 +187,7 @@ async def test_a_cycle_ends_after_a_thousand_steps(database: Database) -> None:
 
 
 def _made_many_steps(connection: Connection) -> None:
-    connection.execute(schema.executions.update().values(steps=980))
+    connection.execute(execution_table.update().values(steps=980))
 
 
 async def test_variables_have_a_bound(database: Database) -> None:
@@ -245,7 +247,7 @@ async def test_a_wait_goes_on_by_an_answer_or_its_time_out(database: Database) -
 
 
 def _all_due(connection: Connection) -> None:
-    connection.execute(schema.jobs.update().values(due_at_ms=1))
+    connection.execute(job_table.update().values(due_at_ms=1))
 
 
 async def test_only_one_answer_is_taken_at_a_time(database: Database) -> None:
@@ -530,8 +532,8 @@ async def test_old_runs_go_and_those_of_a_project_stay_within_its_bytes(database
 
 
 def _graphs(connection: Connection) -> int:
-    return int(connection.execute(select(func.count()).select_from(schema.flow_graphs)).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(graph_table)).scalar_one())
 
 
 def _graphs_are_old(connection: Connection) -> None:
-    connection.execute(schema.flow_graphs.update().values(used_at_ms=1))
+    connection.execute(graph_table.update().values(used_at_ms=1))

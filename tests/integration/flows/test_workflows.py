@@ -14,7 +14,7 @@ from isolet.clock import SystemClock
 from isolet.database import functions, projects
 from isolet.database import workflow_triggers as stored_triggers
 from isolet.database.connection import Database
-from isolet.database.schema import workflows
+from isolet.database.tables.workflows import workflows
 from isolet.database.workflows import WorkflowFilter
 from isolet.domain.flows.call_cycles import CALLS_MAX
 from isolet.domain.flows.workflows import GRAPHS_MAX_BYTES, TRIGGERS_MAX, WORKFLOWS_MAX, Workflow, WorkflowStatus

@@ -13,8 +13,8 @@ from sqlalchemy import event, func, select, update
 from structlog.testing import capture_logs
 
 from isolet.database import jobs as stored
-from isolet.database import schema
 from isolet.database.connection import Connection, Database
+from isolet.database.tables.jobs import jobs as job_table
 from isolet.domain.jobs import Job, JobKind, JobState
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import TooManyRequests
@@ -73,7 +73,7 @@ async def all_ended(database: Database, jobs: int) -> Sequence[tuple[JobId, JobS
     """Id, state and lane of that many jobs, once they have ended and no other is there."""
 
     def read(connection: Connection) -> list[tuple[JobId, JobState, str]]:
-        rows = connection.execute(select(schema.jobs.c.id, schema.jobs.c.state, schema.jobs.c.lane))
+        rows = connection.execute(select(job_table.c.id, job_table.c.state, job_table.c.lane))
         return [(JobId(row.id), JobState(row.state), row.lane) for row in rows]
 
     async with asyncio.timeout(30):
@@ -174,7 +174,7 @@ async def test_an_answer_after_the_lease_was_lost_moves_nothing_on(database: Dat
     async with running(database, late) as engine:
         await engine.submit(job)
         await started(late, 1)
-        lost = update(schema.jobs).values(lease_until_ms=1)
+        lost = update(job_table).values(lease_until_ms=1)
         await database.write(lambda connection: connection.execute(lost) and None)
         async with running(other_database, next_server, owner="s2"):
             await started(next_server, 1)

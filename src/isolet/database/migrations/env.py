@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from isolet.database.partial_indexes import metadata
+from isolet.database.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
