@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
-from isolet.domain.flows.nodes import WAIT_MAX_S, WAIT_MIN_S, check_event_name, check_properties
+from isolet.domain.flows.configs.events import check_event_name, check_properties
+from isolet.domain.flows.configs.waits import WAIT_MAX_S, WAIT_MIN_S
 from isolet.domain.flows.templates import is_found, look_up
 from isolet.domain.json_schemas import check_value
 from isolet.errors import InvalidInput

@@ -16,7 +16,7 @@ from isolet.agents.mcp_tools import mcp_tool
 from isolet.agents.turn import AgentTool, ToolOutcome, Turn
 from isolet.agents.webhook_tools import WebhookTool, schema_of
 from isolet.domain.chat import Offered
-from isolet.domain.flows.nodes import TOOLS_MAX
+from isolet.domain.flows.configs.agents import TOOLS_MAX
 from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.domain.mcp_messages import RemoteTool
 from isolet.errors import InvalidInput, Unanswered

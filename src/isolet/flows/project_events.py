@@ -12,8 +12,8 @@ from isolet.clock import Clock, iso, parse_iso
 from isolet.database import workflow_triggers as stored
 from isolet.database.connection import Connection, Database
 from isolet.database.executions import count_events
+from isolet.domain.flows.configs.events import check_event_name, check_properties
 from isolet.domain.flows.executions import Execution
-from isolet.domain.flows.nodes import check_event_name, check_properties
 from isolet.domain.flows.triggers import is_met
 from isolet.domain.flows.workflows import TriggerType
 from isolet.domain.functions import check_text

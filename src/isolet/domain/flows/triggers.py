@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from isolet.domain.flows.nodes import check_event_name
+from isolet.domain.flows.configs.events import check_event_name
 from isolet.domain.flows.workflows import Trigger, TriggerType
 from isolet.domain.functions import check_text
 from isolet.errors import InvalidInput

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from isolet.domain.flows.nodes import check_properties
+from isolet.domain.flows.configs.events import check_properties
 from isolet.domain.flows.templates import as_text
 from isolet.flows.performer import Next, StepContext, StepResult
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from isolet.domain.flows.nodes import wait_s
+from isolet.domain.flows.configs.waits import wait_s
 from isolet.domain.flows.run_variables import assigned
 from isolet.domain.flows.templates import as_text
 from isolet.errors import InvalidInput

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from isolet.domain.flows.configs.waits import wait_s
 from isolet.domain.flows.graph import Graph, faults_of, lone_start, read_graph
-from isolet.domain.flows.nodes import NodeType, wait_s
+from isolet.domain.flows.nodes import NodeType
 from isolet.errors import InvalidInput
 
 FUNCTION = "0197a5a0-0000-7000-8000-000000000001"
