@@ -33,7 +33,7 @@ from isolet.contract.master_key import MasterKeyRotation
 from isolet.contract.models import Reply
 from isolet.contract.operations import AnyOperation
 from isolet.contract.projects import ProjectCreate, ProjectUpdate
-from isolet.contract.realtime import Publication, RealtimeRules
+from isolet.contract.realtime import Publication, RealtimeRules, SentEvent
 from isolet.contract.schedules import ScheduleBackfill, ScheduleMembers, SchedulePause, SchedulePreview
 from isolet.contract.secrets import SecretValue
 from isolet.contract.tokens import TokenRules
@@ -168,6 +168,8 @@ async def _settings(client: Any, slug: str) -> None:
     assert await done(client.realtime.get_rules(slug)) == rules
     assert (await done(client.realtime.publish(slug, Publication(channel="c", event="e", data=[[1]])))).seq == 1
     assert [(one.name, one.seq) for one in (await done(client.realtime.get(slug))).channels] == [("c", 1)]
+    with pytest.raises(api.NotFound):
+        await done(client.realtime.send_event(slug, SentEvent(event="nobody-takes-it")))
     assert (await done(client.limits.get())).function["timeout_ms"].maximum == 86_400_000
     with pytest.raises(api.InvalidInput):
         await done(client.master_key.rotate(MasterKeyRotation(new_key="short")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -254,6 +255,32 @@ def test_what_functions_and_callers_say_is_shown_as_text(desk: Desk, home: Proje
         desk.see(HOSTILE[:40])
         assert page.run("document.documentElement.dataset.hacked ?? null") is None, parts
         assert page.run("document.querySelectorAll('main b, main img[src=x]').length") == 0, parts
+    _send_hostile_event(desk, home)
     page.open(desk.address("functions") + "?q=%3Cimg%20src%3Dx%3E&done=%3Cb%3E")
     desk.see("<img src=x>")
     assert page.errors == []
+
+
+def _send_hostile_event(desk: Desk, home: Project) -> None:
+    code = """export default async (request) => {
+      const { event, payload } = await request.json();
+      console.error(event, payload);
+      return Response.json({ [event]: [payload] });
+    }"""
+    trigger = {"type": "websocket", "config": {"event": HOSTILE}}
+    body = {"name": "taker", "code": code, "trigger": trigger}
+    made = home.client.post(f"/v1/{home.slug}/functions", json=body)
+    assert made.status_code in (200, 201), made.text
+    desk.open("functions", home.client.get(f"/isolet/v1/projects/{home.slug}/functions/taker").json()["id"], "try")
+    desk.see(HOSTILE)
+    for payload, seen in (("{", "The payload must be JSON"), ("[" * 70 + "]" * 70, "too deeply")):
+        desk.fill("Payload, JSON", payload)
+        desk.press("Send event")
+        desk.see(seen)
+    desk.fill("Payload, JSON", json.dumps(HOSTILE))
+    desk.press("Send event")
+    desk.page.wait_for("document.querySelectorAll('#event pre, #event .console').length === 2", "the answer and a line")
+    assert json.loads(desk.page.run("document.querySelector('#event pre').textContent")) == {HOSTILE: [HOSTILE]}
+    assert desk.page.run("document.querySelector('#event .console').innerText").count(HOSTILE) == 2
+    assert desk.page.run("document.querySelectorAll('main b, main img[src=x]').length") == 0
+    desk.check()

@@ -435,6 +435,69 @@ def test_what_cannot_be_published_is_refused(app: Butterbase, body: str) -> None
     assert reply.json()["error"]["message"]
 
 
+# Events without a connection.
+
+
+def send_event(app: Butterbase, body: dict[str, Any] | str) -> httpx.Response:
+    sent = body if isinstance(body, str) else json.dumps(body)
+    path = f"/isolet/v1/projects/{app.app}/realtime/events"
+    return app.client.post(path, content=sent, headers={"Content-Type": "application/json"})
+
+
+def test_an_event_of_the_native_api_is_that_of_a_connection(app: Butterbase) -> None:
+    with live(app, token=app.key) as key:
+        for frame in ({"event": "who", "payload": {"text": "\u2028</script>\ud800"}}, {"event": "who"}):
+            told = send_event(app, frame)
+            assert told.status_code == 200, told.text
+            assert told.json()["data"] == key.ask(type="event", **frame)["data"]
+    assert told.json()["data"]["caller"] == "service_key"
+    found = app.client.get(f"/isolet/v1/functions/{told.json()['function_id']}").json()
+    assert (found["name"], found["socket_event"]) == ("who", "who")
+    path = f"/isolet/v1/invocations/{told.json()['invocation_id']}"
+    wait_until(lambda: app.client.get(path).json().get("kind") == "websocket", what="its record is there")
+
+
+@pytest.mark.parametrize(
+    ("payload", "data"),
+    [
+        ("text", "plain \u2028 text"),
+        (None, None),
+        ("refuse", {"error": "not you"}),
+        ("teapot", {"error": "short and stout", "status": 418}),
+    ],
+)
+def test_an_event_of_the_native_api_is_answered_whatever_comes(app: Butterbase, payload: Any, data: Any) -> None:
+    assert send_event(app, {"event": "odd", "payload": payload}).json()["data"] == data
+
+
+def test_an_event_that_throws_has_its_record(app: Butterbase) -> None:
+    told = send_event(app, {"event": "odd", "payload": "throw"}).json()
+    assert "no such thing" in told["data"]["error"]
+    assert told["invocation_id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"event":1}',
+        '{"event":""}',
+        '{"event":"nobody\\n\\u0000\\ud800"}',
+        '{"event":"%s"}' % ("x" * 100_000),
+        '{"event":"who","payload":NaN}',
+        '{"event":"who","more":1}',
+        '{"event":"who","payload":"%s"}' % ("x" * 70_000),
+        '{"event":"who","payload":' + "[" * 100 + "]" * 100 + "}",
+    ],
+)
+def test_an_event_that_cannot_be_sent_is_refused(app: Butterbase, body: str) -> None:
+    reply = send_event(app, body)
+    assert reply.status_code in (400, 404, 422), reply.text
+    assert 0 < len(reply.json()["error"]["message"]) < 1_000
+
+
 # Butterbase's routes around it.
 
 

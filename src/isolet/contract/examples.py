@@ -48,6 +48,7 @@ BODIES: Mapping[str, Any] = {
     "projects_create": {"slug": "shop", "name": "Shop", "allowed_origins": ["https://shop.example.com"]},
     "projects_update": {"name": "Shop", "allowed_origins": ["https://shop.example.com"]},
     "realtime_publish": {"channel": "news", "event": "posted", "data": {"title": "Hello"}},
+    "realtime_send_event": {"event": "move", "payload": {"to": "e4"}},
     "realtime_set_rules": {"subscribe": "authenticated", "max_connections": 100},
     "schedules_backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"},
     "schedules_create": {"cron": "0 9 * * 1-5", "name": "mornings", "timezone": "Europe/Paris", "payload": {"a": 1}},

@@ -65,7 +65,10 @@ class ToolSettingsReply(Reply):
 
 
 class FunctionReply(Reply):
-    """`version` is the live one; `status` is `draft`, `deployed` or `error`."""
+    """`version` is the live one; `status` is `draft`, `deployed` or `error`.
+
+    `socket_event` is the event of live connections that calls it.
+    """
 
     id: str
     project: str
@@ -79,6 +82,7 @@ class FunctionReply(Reply):
     cors: str
     hosts: list[str]
     bindings: dict[str, Any]
+    socket_event: str | None
     compatibility_date: str | None
     compatibility_flags: list[str]
     deploy_error: DeployErrorReply | None

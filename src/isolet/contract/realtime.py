@@ -18,6 +18,13 @@ class Publication(Body):
     data: Any = None
 
 
+class SentEvent(Body):
+    """`payload` is any JSON; without it the function gets none."""
+
+    event: str
+    payload: Any = None
+
+
 class RealtimeRules(Body):
     """`function` is the name of the function that is asked, with `subscribe` `function` only."""
 
@@ -31,6 +38,14 @@ class PublishedReply(Reply):
     """`seq` counts the messages of the channel."""
 
     seq: int
+
+
+class EventAnswerReply(Reply):
+    """`data` is what a client gets in the `event_response`. `invocation_id` is null when nothing ran."""
+
+    data: Any
+    function_id: str
+    invocation_id: str | None
 
 
 class ChannelState(Reply):
@@ -59,6 +74,10 @@ class Realtime(Resource[Mode]):
     @operation("POST", "/projects/{slug}/realtime/publish", status=202)
     def publish(self, slug: str, body: Publication) -> PublishedReply:
         """Send a message to all who are subscribed to a channel."""
+
+    @operation("POST", "/projects/{slug}/realtime/events")
+    def send_event(self, slug: str, body: SentEvent) -> EventAnswerReply:
+        """Call the function of an event, as the frame of a client with this key does, without a connection."""
 
     @operation("GET", "/projects/{slug}/realtime")
     def get(self, slug: str) -> RealtimeReply:

@@ -84,12 +84,12 @@ def check_word(label: str, value: object) -> str:
     return value
 
 
-def check_data(value: Any) -> str:
+def check_data(value: Any, label: str = "data") -> str:
     """What a message holds, as JSON in ASCII. Raises InvalidInput."""
     try:
-        return json.dumps(bounded_json("data", value, most=MESSAGE_MAX_BYTES), separators=(",", ":"), allow_nan=False)
+        return json.dumps(bounded_json(label, value, most=MESSAGE_MAX_BYTES), separators=(",", ":"), allow_nan=False)
     except ValueError as exc:
-        raise InvalidInput("data: holds a number that JSON does not have") from exc
+        raise InvalidInput(f"{label}: holds a number that JSON does not have") from exc
 
 
 def _number(label: str, value: object, least: int, most: int) -> int | None:

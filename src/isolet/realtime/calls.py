@@ -45,16 +45,31 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventAnswer:
+    """`data` is the function's reply as JSON in ASCII; what went wrong as an object with `error`.
+
+    `invocation_id` is None when nothing ran.
+    """
+
+    data: str
+    invocation_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventCalls:
     invoker: Invoker
 
-    async def run(self, route: Route, project: Project, visitor: Visitor, identity: Identity, body: str) -> str:
-        """The function's reply as JSON in ASCII; what went wrong as an object with `error`. `body` is JSON in ASCII."""
+    async def run(self, route: Route, project: Project, visitor: Visitor, identity: Identity, body: str) -> EventAnswer:
+        """`body` is JSON in ASCII."""
+        ran: str | None = None
         try:
             reply = await self.invoker.call(route, _request(route, project, visitor, identity, body))
-            return await _data_of(reply)
+            ran = reply.invocation_id
+            return EventAnswer(data=await _data_of(reply), invocation_id=ran)
         except IsoletError as exc:
-            return _dump(_failure(exc, with_stack=identity.is_service))
+            data = _dump(_failure(exc, with_stack=identity.is_service))
+            begun = exc.details.get("invocation_id", ran)
+            return EventAnswer(data=data, invocation_id=None if begun is None else str(begun))
 
     async def allows(self, route: Route, project: Project, visitor: Visitor, identity: Identity, body: str) -> bool:
         """Whether the function's reply is a success."""

@@ -14,18 +14,19 @@ from isolet.domain.access import Role
 from isolet.domain.changes import Change, KeyDeleted, ProjectDeleted
 from isolet.domain.projects import Project
 from isolet.domain.realtime import RealtimeSettings, Subscribers, check_realtime_settings
-from isolet.errors import IsoletError
+from isolet.domain.triggers import EVENT_MAX_CHARS
+from isolet.errors import IsoletError, NotFound
 from isolet.identity.identity import Identities, TokenRefused
 from isolet.ids import ProjectId
 from isolet.realtime import frames
-from isolet.realtime.calls import EventCalls, Visitor
+from isolet.realtime.calls import EventAnswer, EventCalls, Visitor
 from isolet.realtime.channels import Channels
 from isolet.realtime.connection import POLICY, Connection, Means
 from isolet.realtime.frames import EventSent
 from isolet.realtime.identity import Identity, token_end_ms
 from isolet.realtime.rooms import Rooms
 from isolet.realtime.timing import Pace
-from isolet.routing.routes import Routes
+from isolet.routing.routes import Route, Routes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 
@@ -129,10 +130,21 @@ class Realtime:
             return frames.no_handler(frame.event, frame.id)
         if not connection.identity.is_root and not self.count(project.id):
             return frames.event_response(frame.event, '{"error":"Rate limit exceeded"}', frame.id)
-        payload = "" if frame.payload is None else f',"payload":{frame.payload}'
-        body = f'{{"event":{json.dumps(frame.event)}{payload}}}'
-        data = await self._calls.run(route, project, connection.visitor, connection.identity, body)
-        return frames.event_response(frame.event, data, frame.id)
+        body = _event_body(frame.event, frame.payload)
+        answer = await self._calls.run(route, project, connection.visitor, connection.identity, body)
+        return frames.event_response(frame.event, answer.data, frame.id)
+
+    async def send_event(
+        self, project: Project, event: str, payload: str | None, *, visitor: Visitor, identity: Identity
+    ) -> tuple[Route, EventAnswer]:
+        """The event as if a client of that identity sent it: the function that it calls, and the answer.
+
+        `payload` is JSON in ASCII, if any. Raises NotFound when no function takes the event.
+        """
+        route = self._routes.for_event(project.id, event)
+        if route is None or route.version is None:
+            raise NotFound(f"No function is called by the event {event[:EVENT_MAX_CHARS]!r}")
+        return route, await self._calls.run(route, project, visitor, identity, _event_body(event, payload))
 
     async def may_subscribe(self, connection: Connection, channel: str) -> bool:
         project = connection.project
@@ -197,3 +209,9 @@ class Realtime:
 
     async def close(self) -> None:
         await self._tasks.close()
+
+
+def _event_body(event: str, payload: str | None) -> str:
+    """What the function is sent, as JSON in ASCII."""
+    told = "" if payload is None else f',"payload":{payload}'
+    return f'{{"event":{json.dumps(event)}{told}}}'

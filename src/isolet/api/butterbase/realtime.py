@@ -11,14 +11,14 @@ from isolet.access import rates
 from isolet.access.credentials import api_key, bearer
 from isolet.access.rates import Rates
 from isolet.api import websocket
-from isolet.api.asgi import Headers, Receive, Scope, Send, told_to_function
+from isolet.api.asgi import Headers, Receive, Scope, Send
 from isolet.api.butterbase.access import find_project
 from isolet.api.butterbase.errors import error_reply
 from isolet.api.request_ids import send_error
+from isolet.api.visitors import visitor_of
 from isolet.domain.projects import Project
 from isolet.errors import IsoletError, NotFound, UpgradeRequired
 from isolet.identity.identity import TokenRefused
-from isolet.realtime.calls import Visitor
 from isolet.realtime.connection import AUTH_FAILED, POLICY
 from isolet.realtime.identity import Identity
 from isolet.realtime.service import Realtime
@@ -61,7 +61,7 @@ class RealtimeHandshakes:
             await send_error(scope, send, error_reply, exc)
             return
         connection = self.realtime.connect(
-            project, app_id=app_id, visitor=_visitor(scope), identity=identity or _NOBODY
+            project, app_id=app_id, visitor=visitor_of(scope), identity=identity or _NOBODY
         )
         upgrade.accept(
             [*websocket.switching(scope, _chosen(scope["headers"])), *rates.headers_of(scope)], connection.socket
@@ -101,16 +101,6 @@ def _offered(headers: Headers) -> list[str]:
 
 def _chosen(headers: Headers) -> str | None:
     return _PROTOCOL if _PROTOCOL in _offered(headers) else None
-
-
-def _visitor(scope: Scope) -> Visitor:
-    client = scope.get("client")
-    return Visitor(
-        host=get(scope["headers"], b"host") or b"localhost",
-        scheme=scope["scheme"],
-        told=told_to_function(scope),
-        address=client[0] if client else None,
-    )
 
 
 def counting(rates_: Rates) -> Callable[[Any], bool]:

@@ -24,6 +24,7 @@ from isolet.domain.functions import DeployError, Function, triggers_of
 from isolet.domain.metrics import Glance
 from isolet.domain.project_limits import ProjectLimits
 from isolet.domain.projects import Project
+from isolet.domain.triggers import socket_event
 from isolet.domain.versions import Version, VersionSummary
 
 _LIMITS = ("timeout_ms", "cpu_ms", "memory_limit_mb", "concurrency", "max_instances")
@@ -79,6 +80,7 @@ def function_reply(function: Function, project_slug: str) -> FunctionReply:
         cors=function.cors.value,
         hosts=function.hosts or [],
         bindings=function.bindings or {},
+        socket_event=socket_event(function.triggers or ()),
         compatibility_date=function.compatibility.date,
         compatibility_flags=list(function.compatibility.flags),
         deploy_error=None if function.deploy_error is None else _deploy_error_reply(function.deploy_error),

@@ -1,7 +1,8 @@
-"""Calls a function from its page: any method, path, headers and body, or as a tool. Its answer is shown as text."""
+"""Calls a function from its page: any method, path, headers and body, as a tool, or by an event. Answers are text."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -16,6 +17,8 @@ from starlette.responses import Response
 
 from isolet.client.errors import Refused
 from isolet.contract.functions import FunctionReply
+from isolet.contract.invocations import InvocationReply
+from isolet.contract.realtime import SentEvent
 from isolet.contract.tools import ToolCall
 from isolet.dashboard.function_pages import function_of, render
 from isolet.dashboard.in_process import Answer, Headers
@@ -54,6 +57,7 @@ async def show(visit: Visit) -> Response:
 
 async def _show(visit: Visit, function: FunctionReply, asked: Asked, **more: Any) -> Response:
     context = {"result": None, "tool_result": None, "tool_arguments": "{}", "fired": None, **more}
+    context = {"event_payload": "{}", "event_answer": None, "event_record": None, "event_error": None, **context}
     context["schedules"] = (await visit.api.schedules.list_of_function(function.id)).data
     curl = _curl(visit, function, asked)
     return await render(
@@ -111,6 +115,25 @@ async def fire(visit: Visit, form: Mapping[str, str]) -> Response:
     return await _show(visit, function, asked, fired=await visit.api.schedules.run(schedule.id))
 
 
+@section.post("/event")
+async def send_event(visit: Visit, form: Mapping[str, str]) -> Response:
+    """The event that calls the function, with any JSON; without any where the field is empty."""
+    function = await function_of(visit)
+    text = form.get("payload", "").strip()
+    shown: dict[str, Any] = {"event_payload": text, "asked": Asked(method="POST", path="/", headers="", body="{}")}
+    members: dict[str, Any] = {"event": function.socket_event or ""}
+    try:
+        if text:
+            members["payload"] = await asyncio.to_thread(json.loads, text)
+        answer = await visit.api.realtime.send_event(visit.slug, SentEvent(**members))
+    except (ValueError, RecursionError) as exc:
+        return await _show(visit, function, status=422, event_error=f"The payload must be JSON: {exc}", **shown)
+    except Refused as exc:
+        return await _show(visit, function, status=exc.status, event_error=exc.text, **shown)
+    record = await _record(visit, answer.invocation_id)
+    return await _show(visit, function, event_answer=answer, event_record=record, **shown)
+
+
 def _by_address(function: FunctionReply) -> bool:
     return function.access != "none"
 
@@ -141,12 +164,7 @@ def _headers(text: str) -> Headers:
 async def _result(visit: Visit, answer: Answer, took_ms: float) -> dict[str, Any]:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
     invocation_id = next((value for name, value in headers if name == "x-invocation-id"), None)
-    record = None
-    if invocation_id is not None:
-        try:
-            record = await visit.api.invocations.get(invocation_id)
-        except Refused:
-            record = None
+    record = await _record(visit, invocation_id)
     body, encoding = _text(bytes(answer.body))
     return {
         "status": answer.status,
@@ -161,6 +179,14 @@ async def _result(visit: Visit, answer: Answer, took_ms: float) -> dict[str, Any
         "error": record.error if record is not None else None,
         "stack": record.stack if record is not None else None,
     }
+
+
+async def _record(visit: Visit, invocation_id: str | None) -> InvocationReply | None:
+    """Who may call a function may not always see its records."""
+    try:
+        return None if invocation_id is None else await visit.api.invocations.get(invocation_id)
+    except Refused:
+        return None
 
 
 def _text(body: bytes) -> tuple[str, str]:
