@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -202,6 +204,82 @@ def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
             assert desk.page.run("document.querySelectorAll('h1').length") == 1, address
     unexpected = [one for one in desk.page.errors if "404" not in one]
     assert unexpected == []
+
+
+# What a chart says of each span, read with the keyboard from the last one backwards.
+_READ = """(async () => {
+  const place = document.querySelectorAll(".chart-place")[%d];
+  const texts = [];
+  for (const key of ["End", ...Array(59).fill("ArrowLeft")]) {
+    place.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    texts.push(place.nextElementSibling.textContent);
+  }
+  place.dispatchEvent(new Event("blur"));
+  return texts;
+})()"""
+_COLOURS = """(() => {
+  const canvas = document.querySelector(".u-wrap canvas");
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+  const found = new Set();
+  for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255) found.add(data.slice(at, at + 3).join());
+  return [...found];
+})()"""
+
+
+def test_figures_are_drawn_in_the_readers_zone_and_follow_new_calls(desk: Desk, home: Project) -> None:
+    code = "export default { fetch({ method }) { if (method === 'PUT') throw new Error('no'); return new Response() } }"
+    function_id = _function(home, "measured", code=code)
+    for method in ("GET", "GET", "GET", "PUT"):
+        home.client.request(method, f"/f/{home.slug}/measured")
+    page = desk.page
+    page.send("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    desk.open("functions", function_id, "metrics?window=1h")
+    page.wait_for("document.querySelectorAll('.u-wrap canvas').length === 4", "the charts are drawn")
+    desk.see("Times in Asia/Tokyo")
+    desk.check()
+
+    told = [one.split(", ") for one in page.run(_READ % 0)]
+    assert sum(int(calls.removeprefix("calls ")) for *_, calls, _ in told) == 4
+    assert sum(int(errors.removeprefix("errors ")) for *_, errors in told) == 1
+    begun = home.client.get("/isolet/v1/invocations").json()["data"][-1]["started_at"]
+    there = datetime.fromisoformat(begun).astimezone(ZoneInfo("Asia/Tokyo")).strftime("%H:%M")
+    assert any(there in one[1] and one[-2] != "calls 0" for one in told)
+    durations = page.run(_READ % 1)
+    assert sum(one.endswith("p50 –, p95 –, p99 –") for one in durations) >= 58
+    assert any(one.endswith(" ms") for one in durations)
+
+    # Light, dark, and as narrow as a phone.
+    assert "15,118,110" in page.run(_COLOURS)
+    page.resize(390, 800, scheme="dark")
+    page.wait_for(f"{_COLOURS}.includes('94,234,212')", "it is dark")
+    page.wait_for("[...document.querySelectorAll('.uplot')].every((one) => one.clientWidth < 390)", "it is narrow")
+    page.resize(1280, 800)
+    page.wait_for(f"{_COLOURS}.includes('15,118,110')", "it is light")
+
+    # A pointer reads the values of the same span in each chart.
+    box = page.run("document.querySelector('.u-over').getBoundingClientRect().toJSON()")
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=box["x"] + box["width"] / 2, y=box["y"] + 20)
+    page.wait_for("[...document.querySelectorAll('.chart-value')].every((one) => one.textContent !== '')", "it reads")
+
+    # Another call: the same charts get longer bars, and what the reader opened stays open.
+    desk.press("The same figures as a table")
+    page.run("void document.querySelectorAll('.u-wrap canvas').forEach((one) => (one.seen = true))")
+    home.client.get(f"/f/{home.slug}/measured")
+    refresh = "document.querySelector('live-part').dispatchEvent(new CustomEvent('refresh'))"
+    page.wait_for(f"{refresh} && document.querySelector('#metrics strong').textContent === '5'", "it is counted")
+    assert page.run("[...document.querySelectorAll('.u-wrap canvas')].every((one) => one.seen)")
+    assert sum(int(one.split(", ")[-2].removeprefix("calls ")) for one in page.run(_READ % 0)) == 5
+    assert page.run("document.querySelector('details[open] tbody').textContent.includes('UTC')")
+    desk.check()
+
+    # What cannot be fetched is an error, and what was there stays.
+    assert home.client.delete(f"/isolet/v1/functions/{function_id}").is_success
+    page.run(f"void {refresh}")
+    desk.see("Function not found")
+    assert page.run("document.querySelectorAll('.u-wrap canvas').length") == 4
+    assert page.errors == []
 
 
 def test_everybody_can_sign_in(browser: Browser, server: Server) -> None:

@@ -57,7 +57,6 @@ class Rendering:
             "notices": _NOTICES,
             "server_version": __version__,
             "sparkline": charts.sparkline,
-            "bars": charts.bars,
         }
         self._environment.filters |= {
             "ago": ago,

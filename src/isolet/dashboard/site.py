@@ -107,9 +107,9 @@ class Site:
                 return self._to_login(request)
             except ApiError as exc:
                 status = exc.status if isinstance(exc, Refused) else 502
-                return await visit.render("error.html", status=status, message=_said(exc), code=exc.code)
+                return await _failed(visit, status, _said(exc), exc.code)
             except IsoletError as exc:
-                return await visit.render("error.html", status=_status(exc), message=exc.message, code=exc.code)
+                return await _failed(visit, _status(exc), exc.message, exc.code)
 
         return serve
 
@@ -222,6 +222,14 @@ class Site:
         name = request.path_params["name"]
         known = {path.name for path in self.desk.built.iterdir() if path.suffix in (".js", ".css", ".svg")}
         return FileResponse(self.desk.built / name, headers=_FOREVER) if name in known else Response("Not found", 404)
+
+
+async def _failed(visit: Visit, status: int, message: str, code: str) -> Response:
+    reply = await visit.render("error.html", status=status, message=message, code=code)
+    if "hx-request" in visit.request.headers:
+        # What asked is a part of a page, which stays as it is: the message goes to the head of the page.
+        reply.headers.update({"hx-retarget": "#trouble", "hx-reselect": ".notice-error", "hx-reswap": "innerHTML"})
+    return reply
 
 
 def _said(error: ApiError) -> str:

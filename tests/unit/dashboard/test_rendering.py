@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from isolet.contract.usage import SpanReply
 from isolet.dashboard import charts, rendering
+from isolet.dashboard.pages.function_metrics import charts_of
 from isolet.dashboard.starters import STARTERS
 
 
@@ -37,15 +39,31 @@ def test_amounts_have_one_unit() -> None:
 
 
 def test_a_chart_says_its_values_and_runs_no_markup() -> None:
-    drawn = charts.bars([[0, 2], [1, 0]], ["<b>one", "two"], "a & b", ("good", "bad"))
-    assert "<title>&lt;b&gt;one: good 0, bad 1</title>" in drawn
-    assert 'aria-label="a &amp; b"' in drawn
-    assert drawn.count('class="series-') == 2
-    assert " style=" not in drawn
     line = charts.sparkline([0, 0, 5], 'said "<"')
     assert "&lt;" in line
+    assert " style=" not in line
     assert 'points="0.0,22.0 48.0,22.0 96.0,2.0"' in line
     assert charts.sparkline([], "none").count("<svg") == 1
+
+
+def test_spans_without_calls_are_gaps_and_their_counts_are_zero() -> None:
+    none = SpanReply(
+        at="2027-01-01T00:00:00.000Z",
+        total=0,
+        errors=0,
+        cold_starts=0,
+        memory_mb=0,
+        p50_ms=None,
+        p95_ms=None,
+        p99_ms=None,
+    )
+    said = {"at": "2027-01-01T01:00:00.000Z", "total": 3, "errors": 1, "memory_mb": 20, "p50_ms": 2}
+    some = none.model_copy(update=said)
+    calls, durations, _, memory = charts_of([none, some])
+    assert (calls["times"], calls["span"]) == ([1_798_761_600_000, 1_798_765_200_000], 3_600_000)
+    assert [one["values"] for one in calls["series"]] == [[0, 3], [0, 1]]
+    assert durations["series"][0]["values"] == [None, 2]
+    assert memory["series"][0]["values"] == [None, 20]
 
 
 def test_every_starter_has_its_code() -> None:

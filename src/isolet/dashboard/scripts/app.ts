@@ -7,3 +7,4 @@ import "./new-calls";
 import "./tabs";
 import "./sql-history";
 import "./live-part";
+import "./trouble";
