@@ -55,6 +55,8 @@ class MetricChart extends HTMLElement {
 
   #build() {
     const legend = made("div", "chart-legend");
+    this.#when = made("span", "chart-when");
+    legend.append(this.#when);
     this.#marks = [];
     this.#values = this.#shown.series.map(({ name, colour }, index) => {
       const button = made("button", "chart-series") as HTMLButtonElement;
@@ -68,8 +70,6 @@ class MetricChart extends HTMLElement {
       legend.append(button);
       return value;
     });
-    this.#when = made("span", "chart-when");
-    legend.append(this.#when);
     this.#place = made("div", "chart-place");
     this.#place.tabIndex = 0;
     this.#place.setAttribute("role", "img");
@@ -111,7 +111,7 @@ class MetricChart extends HTMLElement {
         y: { range: (_, __, most) => [0, most > 0 ? uPlot.rangeNum(0, most, 0.1, true)[1] : 1] },
       },
       axes: [
-        { ...axis, space: 64, values: (_, at, __, ___, step) => at.map((one) => tick(one, step)) },
+        { ...axis, space: 64, size: 28, values: (_, at, __, ___, step) => at.map((one) => tick(one, step)) },
         { ...axis, size: AXIS_WIDTH, values: (_, at) => at.map((one) => amount(one, unit)), ...(unit ? {} : { incrs: wholeSteps }) },
       ],
       series: [{}, ...series.map(({ name }, index) => this.#line(name, index))],
