@@ -7,6 +7,7 @@ from typing import Any
 
 from isolet.access.rates import Rates
 from isolet.api.butterbase.loopback import Service
+from isolet.api.butterbase.realtime_calls import ButterbaseEvents
 from isolet.api.gateway import Finder
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
@@ -27,7 +28,7 @@ def open_realtime(core: Core) -> Feature:
         routes=core.registry.routes,
         credentials=core.projects.credentials,
         identities=core.projects.identities,
-        calls=EventCalls(invoker=core.invoker),
+        calls=EventCalls(invoker=core.invoker, dialect=ButterbaseEvents()),
         pace=Pace(frames_s=settings.realtime_frames_s, idle_s=settings.realtime_idle_timeout_s),
         frame_bytes=settings.realtime_frame_kb * 1024,
     )

@@ -234,6 +234,7 @@ def _values(function: Function) -> dict[str, Any]:
     values = {
         column.name: getattr(function, column.name) for column in functions.columns if hasattr(function, column.name)
     }
+    values["altair"] = function.door_settings
     values["function_type"] = function.function_type.value
     values["response_mode"] = function.response_mode.value
     values["status"] = function.status.value
@@ -250,6 +251,8 @@ def _values(function: Function) -> dict[str, Any]:
 
 def _function(row: Row[Any]) -> Function:
     values = dict(row._mapping)
+    if "altair" in values:
+        values["door_settings"] = values.pop("altair")
     values["function_type"] = FunctionType(row.function_type)
     values["response_mode"] = ResponseMode(row.response_mode)
     values["status"] = FunctionStatus(row.status)

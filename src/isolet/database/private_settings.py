@@ -31,7 +31,7 @@ def seal_function(connection: Connection, read: Function, values: Mapping[str, A
         now = get_function(connection, read.id, for_update=True)
     except NotFound:
         return False
-    if (now.triggers, now.altair) != (read.triggers, read.altair):
+    if (now.triggers, now.door_settings) != (read.triggers, read.door_settings):
         return False
     replace_function(connection, replace(now, **values))
     return True

@@ -110,13 +110,13 @@ def sync_triggers(connection: Connection, function: Function) -> None:
         wanted = next((trigger for trigger in function.triggers if isinstance(trigger, CronTrigger)), None)
         cron, enabled = (None, False) if wanted is None else (wanted.cron, wanted.enabled)
         _sync(connection, function, TRIGGER_NAME, cron, enabled=enabled, now_ms=function.updated_at_ms)
-    if function.altair is not None:
+    if function.door_settings is not None:
         sync_options(connection, function, function.updated_at_ms)
 
 
 def sync_options(connection: Connection, function: Function, now_ms: int) -> None:
-    """The same for `options.schedule`, which runs while the space has a trigger of the type cron."""
-    text = (function.altair or {}).get("options", {}).get("schedule")
+    """The same for its `door_schedule`, which runs while the project has a trigger of the type cron."""
+    text = function.door_schedule
     try:
         cron = None if text is None else read_cron(text)
     except InvalidInput:

@@ -60,7 +60,7 @@ def list_triggers(
 
 def _switch(connection: Connection, project_id: ProjectId, now_ms: int) -> None:
     for function in list_functions(connection, project_id):
-        if (function.altair or {}).get("options", {}).get("schedule") is not None:
+        if function.door_schedule is not None:
             sync_options(connection, function, now_ms)
 
 

@@ -165,7 +165,7 @@ def _check_room(connection: Connection, workflow: Workflow, size: int, *, new: b
 
 
 def _check_free(connection: Connection, workflow: Workflow) -> None:
-    """Raises InvalidInput in the words of Kapso's API."""
+    """Raises InvalidInput with the text that clients are shown."""
     others = (workflows.c.project_id == workflow.project_id) & (workflows.c.id != workflow.id)
     taken = (workflows.c.name == workflow.name) | (workflows.c.slug == workflow.slug)
     row = connection.execute(select(workflows.c.name).where(others, taken).limit(1)).one_or_none()

@@ -63,8 +63,8 @@ class Function:
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
     `env_revision` grows with each change of its variables. `triggers` and `agent` are None where nobody
-    set them. `altair` holds what only that API knows. `code` is None where it was not read: it may be
-    large. What `domain.private_settings` parts from `triggers` and `altair` is sealed, in `sealed_triggers` and
+    set them. `door_settings` hold what only the API that made it knows. `code` is None where it was not read: it may be
+    large. What `domain.private_settings` parts from `triggers` and `door_settings` is sealed, in `sealed_triggers` and
     `sealed_env`. `access`, `cors` and `hosts` are of its public address. `files` are its sources as
     JSON, where they are more than one text; `code` is the entry then. `bindings` are as `check_bindings` makes them.
     """
@@ -92,7 +92,7 @@ class Function:
     updated_at_ms: int = 0
     last_deployed_at_ms: int | None = None
     retry: Retry = field(default_factory=Retry)
-    altair: dict[str, Any] | None = None
+    door_settings: dict[str, Any] | None = None
     sealed_triggers: bytes | None = None
     sealed_env: bytes | None = None
     access: Access = Access.KEY
@@ -101,6 +101,11 @@ class Function:
     files: dict[str, Any] | None = None
     compatibility: Compatibility = field(default_factory=Compatibility)
     bindings: dict[str, Any] | None = None
+
+    @property
+    def door_schedule(self) -> Any:
+        """What the door settings say of when it runs; None when they do not."""
+        return (self.door_settings or {}).get("options", {}).get("schedule")
 
     @property
     def sources(self) -> Sources:
@@ -180,9 +185,9 @@ def changed(function: Function, changes: Mapping[str, Any]) -> Function:
     """The function with `changes` applied; every value is checked. Raises InvalidInput and changes nothing.
 
     `changes` may hold name, slug, description, code, function_type, response_mode, public_endpoint,
-    runtime_config, triggers, agent, tool (a part of agent, as the native API has it), retry, altair, access, cors,
-    hosts, bindings, what is sealed of these, sources (in
-    place of code), compatibility_date, compatibility_flags, and limits (a mapping of the limits to change).
+    runtime_config, triggers, agent, tool (a part of agent, as the native API has it), retry, door_settings, access,
+    cors, hosts, bindings, what is sealed of these, sources (in place of code), compatibility_date,
+    compatibility_flags, and limits (a mapping of the limits to change).
     """
     # A function may keep the name that it has, by whatever rule it was made.
     kept = {"limits", "tool", *_OF_RUNTIME, *(["name"] if changes.get("name") == function.name else [])}
@@ -233,9 +238,9 @@ def _check_config(value: object) -> dict[str, Any] | None:
     return None if value is None else dict(bounded_json("runtime_config", value))
 
 
-def _check_altair(value: object) -> dict[str, Any] | None:
+def _check_door_settings(value: object) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
-        raise InvalidInput("the settings of Altair's API must be an object or null")
+        raise InvalidInput("door_settings must be an object or null")
     return value
 
 
@@ -264,7 +269,7 @@ _CHECKS: Mapping[str, Callable[[object], Any]] = {
     "triggers": check_triggers,
     "agent": check_agent,
     "retry": lambda value: check_retry(bounded_json("retry", value)),
-    "altair": _check_altair,
+    "door_settings": _check_door_settings,
     "access": check_access,
     "cors": check_cors,
     "hosts": check_hosts,

@@ -14,6 +14,8 @@ from isolet.domain.jobs import Job, JobKind
 
 CALL = JobKind("call")
 CALLBACK = JobKind("callback")
+# The one door whose calls may wait in the queue.
+ASYNC_DOOR = Door.ALTAIR
 
 Headers = Sequence[tuple[str, str]]
 

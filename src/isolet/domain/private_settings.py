@@ -1,4 +1,4 @@
-"""What of a function's settings is sealed before it is stored: secrets of triggers, and the `env` of Altair's API."""
+"""What of a function's settings is sealed before it is stored: secrets of triggers, and the `env` of door settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def part_triggers(triggers: Sequence[Trigger]) -> tuple[tuple[Trigger, ...], dic
     return tuple(trigger.masked() for trigger in triggers), secrets
 
 
-def part_altair(altair: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Altair's settings as they are stored, and the variables."""
-    return {name: value for name, value in altair.items() if name != "env"}, dict(altair.get("env") or {})
+def part_door_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings as they are stored, and the variables."""
+    return {name: value for name, value in settings.items() if name != "env"}, dict(settings.get("env") or {})

@@ -1,6 +1,6 @@
 """Seals what of a function's settings is nobody's to read in the database; also what an earlier release left in clear.
 
-Where a function has variables of Altair's API in clear, they count: a server of an earlier release wrote them last.
+Where door settings have variables in clear, these count: a server of an earlier release wrote them last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from isolet.database import functions as stored_functions
 from isolet.database import private_settings as stored
 from isolet.database.connection import Database
 from isolet.domain.functions import Function
-from isolet.domain.private_settings import part_altair, part_triggers
+from isolet.domain.private_settings import part_door_settings, part_triggers
 from isolet.domain.triggers import Trigger, check_triggers
 from isolet.errors import NotFound
 from isolet.functions.vault import Vault
@@ -35,14 +35,14 @@ async def seal(vault: Vault, function: Function, changes: Mapping[str, Any]) -> 
     values = dict(changes)
     if "triggers" in values and "sealed_triggers" not in values:
         values.update(await _seal_triggers(vault, function, check_triggers(values["triggers"])))
-    if isinstance(values.get("altair"), Mapping):
-        values.update(await _seal_altair(vault, function, values["altair"]))
+    if isinstance(values.get("door_settings"), Mapping):
+        values.update(await _seal_door_settings(vault, function, values["door_settings"]))
     return values
 
 
-def altair_env(vault: Vault, function: Function) -> Mapping[str, str]:
-    """The variables that Altair's API set. Raises PlatformError when they cannot be opened."""
-    in_clear: Mapping[str, str] | None = (function.altair or {}).get("env")
+def door_env(vault: Vault, function: Function) -> Mapping[str, str]:
+    """The variables among its door settings. Raises PlatformError when they cannot be opened."""
+    in_clear: Mapping[str, str] | None = (function.door_settings or {}).get("env")
     if in_clear is not None or function.sealed_env is None:
         return in_clear or {}
     text = vault.open_sealed(function.project_id, function.sealed_env, purpose=_env_purpose(function.id))
@@ -76,8 +76,8 @@ async def _seal_one(database: Database, vault: Vault, function_id: FunctionId) -
         values: dict[str, Any] = {}
         if part_triggers(function.triggers or ())[1]:
             values.update(await _seal_triggers(vault, function, function.triggers or ()))
-        if function.altair is not None and "env" in function.altair:
-            values.update(await _seal_altair(vault, function, function.altair))
+        if function.door_settings is not None and "env" in function.door_settings:
+            values.update(await _seal_door_settings(vault, function, function.door_settings))
         if not values:
             return False
         if await database.write(stored.seal_function, function, values):
@@ -92,9 +92,9 @@ async def _seal_triggers(vault: Vault, function: Function, triggers: Sequence[Tr
     return {"triggers": parted, "sealed_triggers": sealed}
 
 
-async def _seal_altair(vault: Vault, function: Function, altair: Mapping[str, Any]) -> dict[str, Any]:
-    parted, env = part_altair(altair)
-    return {"altair": parted, "sealed_env": await _sealed(vault, function, env, _env_purpose(function.id))}
+async def _seal_door_settings(vault: Vault, function: Function, settings: Mapping[str, Any]) -> dict[str, Any]:
+    parted, env = part_door_settings(settings)
+    return {"door_settings": parted, "sealed_env": await _sealed(vault, function, env, _env_purpose(function.id))}
 
 
 async def _sealed(vault: Vault, function: Function, values: Mapping[str, Any], purpose: str) -> bytes | None:
@@ -102,4 +102,5 @@ async def _sealed(vault: Vault, function: Function, values: Mapping[str, Any], p
 
 
 def _env_purpose(function_id: FunctionId) -> str:
+    # Part of what is sealed: it stays as the first release wrote it.
     return f"altair environment of {function_id}"

@@ -102,7 +102,7 @@ class Releases:
     def _variables(self, function: Function, secrets: Sequence[StoredSecret]) -> Mapping[str, Any]:
         """What the function finds in `env`."""
         values = {
-            **private_settings.altair_env(self._vault, function),
+            **private_settings.door_env(self._vault, function),
             **{
                 secret.name: decode_value(
                     secret.type,

@@ -142,11 +142,11 @@ class Functions:
         await self._settling.settled(function.id for function in functions)
         return functions
 
-    async def altair_envs(self, functions: Sequence[Function]) -> Callable[[Function], Mapping[str, str]]:
-        """What opens the `env` that Altair's API set of any of these functions. It may be called in a thread."""
+    async def door_envs(self, functions: Sequence[Function]) -> Callable[[Function], Mapping[str, str]]:
+        """What opens the `env` among the door settings of any of these functions. It may be called in a thread."""
         for project_id in {function.project_id for function in functions if function.sealed_env}:
             await self._vault.load_missing(project_id)
-        return partial(private_settings.altair_env, self._vault)
+        return partial(private_settings.door_env, self._vault)
 
     async def runs(self, function: Function, name: str = TRIGGER_NAME) -> tuple[int | None, int | None]:
         """When the schedule of its own trigger fires next, and when it did last, in milliseconds; None for never."""

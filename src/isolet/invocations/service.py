@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isolet.domain.invocations import Door, Invocation, Kind
+from isolet.domain.http_jobs import ASYNC_DOOR
+from isolet.domain.invocations import Invocation, Kind
 from isolet.domain.jobs import Job, JobState
 from isolet.domain.search import CallFilter
 from isolet.errors import Conflict, NotFound
@@ -55,7 +56,7 @@ class Invocations:
         if state is None:
             page = await self._records.find(wanted)
             return Page(items=page.calls, following=page.following)
-        if wanted.door not in (None, Door.ALTAIR) or wanted.kind not in (None, Kind.ASYNC):
+        if wanted.door not in (None, ASYNC_DOOR) or wanted.kind not in (None, Kind.ASYNC):
             return Page(items=(), following=None)
         calls, following = await self._jobs.find(wanted, state)
         return Page(items=calls, following=following)

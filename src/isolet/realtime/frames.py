@@ -221,7 +221,7 @@ def _shown(value: Any) -> str:
 
 
 def connected(app_id: str, role: str) -> str:
-    return _written({"type": "connected", "app_id": app_id, "role": role})
+    return _written({"type": "connected", "app_id": app_id, "role": f"butterbase_{role}"})
 
 
 def heartbeat(now_ms: int) -> str:
@@ -305,7 +305,7 @@ def presence_leave(client_id: str, user_id: str | None) -> str:
 
 
 def authenticated(role: str, id_: Any) -> str:
-    return _written({"type": "authenticated", "role": role}, id_)
+    return _written({"type": "authenticated", "role": f"butterbase_{role}"}, id_)
 
 
 def token_expiring(ends_ms: int) -> str:

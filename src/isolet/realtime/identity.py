@@ -23,8 +23,8 @@ class Identity:
     @property
     def role(self) -> str:
         if self.is_service:
-            return "butterbase_service"
-        return "butterbase_anon" if self.user is None else "butterbase_user"
+            return "service"
+        return "anon" if self.user is None else "user"
 
     @property
     def is_known(self) -> bool:
@@ -33,13 +33,6 @@ class Identity:
     @property
     def user_id(self) -> str | None:
         return None if self.user is None else self.user.id
-
-    @property
-    def caller(self) -> str:
-        """As functions are told it."""
-        if self.is_service:
-            return "service_key"
-        return "anonymous" if self.user is None else "end_user_jwt"
 
     def shown_user(self) -> dict[str, Any] | None:
         """What functions see as `ctx.user`."""

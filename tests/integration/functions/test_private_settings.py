@@ -24,7 +24,7 @@ from isolet.database.engine import open_engines
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.functions.pending_changes import PendingChanges
-from isolet.functions.private_settings import altair_env, seal, seal_stored
+from isolet.functions.private_settings import door_env, seal, seal_stored
 from isolet.functions.service import Functions
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, ProjectId, new_id
@@ -89,14 +89,19 @@ async def test_what_is_written_is_sealed(database: Database, database_url: str, 
     vault, _ = await Vault.open(database, [master_key()])
     functions, project_id = functions_of(database, vault), await a_project(database)
 
-    values = {"name": "one", "code": CODE, "triggers": TRIGGERS, "altair": {"env": {"A": OVERWRITTEN}, "options": {}}}
+    values = {
+        "name": "one",
+        "code": CODE,
+        "triggers": TRIGGERS,
+        "door_settings": {"env": {"A": OVERWRITTEN}, "options": {}},
+    }
     created = await functions.create(project_id, values)
-    await functions.update(project_id, created.id, {"altair": {"env": ENV, "options": {"topics": "a"}}})
+    await functions.update(project_id, created.id, {"door_settings": {"env": ENV, "options": {"topics": "a"}}})
 
     function = await functions.get(project_id, created.id)
     assert_private(dump(database_url))
-    assert altair_env(vault, function) == ENV
-    assert function.altair == {"options": {"topics": "a"}}
+    assert door_env(vault, function) == ENV
+    assert function.door_settings == {"options": {"topics": "a"}}
     assert trigger_secrets(vault, function) == {"webhook": SECRETS[0], "s3_upload": SECRETS[1]}
     assert function.triggers is not None
     assert [trigger.config for trigger in function.triggers] == [
@@ -111,10 +116,10 @@ async def test_what_has_nothing_private_needs_no_key(database: Database) -> None
     functions, project_id = functions_of(database, vault), await a_project(database)
 
     settings = {"env": {}, "options": {}}
-    created = await functions.create(project_id, {"name": "one", "code": CODE, "altair": settings})
+    created = await functions.create(project_id, {"name": "one", "code": CODE, "door_settings": settings})
 
     assert (created.sealed_env, created.sealed_triggers) == (None, None)
-    assert altair_env(vault, created) == {}
+    assert door_env(vault, created) == {}
     assert await vault.rotate(master_key("n")) == 0
 
 
@@ -122,13 +127,13 @@ async def test_another_function_cannot_show_what_was_sealed_for_one(database: Da
     vault, _ = await Vault.open(database, [master_key()])
     functions, project_id = functions_of(database, vault), await a_project(database)
     one, two = [
-        await functions.create(project_id, {"name": name, "code": CODE, "altair": {"env": ENV}})
+        await functions.create(project_id, {"name": name, "code": CODE, "door_settings": {"env": ENV}})
         for name in ("one", "two")
     ]
     stolen = await functions.update(project_id, two.id, {"sealed_env": one.sealed_env})
 
     with pytest.raises(Exception, match=r"^cannot open what is sealed: it was changed, or sealed with another key$"):
-        altair_env(vault, stolen)
+        door_env(vault, stolen)
 
 
 def an_earlier_database(url: str, count: int = 1) -> None:
@@ -179,8 +184,8 @@ async def test_what_an_earlier_release_left_in_clear_is_sealed_at_the_start(
         finally:
             await database.close()
         assert_private(dump(empty_database_url))
-        assert altair_env(vault, function) == ENV
-        assert function.altair == {"options": {"topics": "a"}}
+        assert door_env(vault, function) == ENV
+        assert function.door_settings == {"options": {"topics": "a"}}
         assert trigger_secrets(vault, function) == {"webhook": SECRETS[0], "s3_upload": SECRETS[1]}
         assert (function.lock_version, function.updated_at_ms) == (3, 5)
 
@@ -199,7 +204,7 @@ async def test_servers_that_start_at_once_seal_each_function_once(postgres: Any,
                 await vault.load_missing()
                 found = await database.read(stored_functions.list_functions)
                 assert len(found) == 30
-                assert all(altair_env(vault, function) == ENV for function in found)
+                assert all(door_env(vault, function) == ENV for function in found)
                 assert all(set(trigger_secrets(vault, function).values()) == set(SECRETS) for function in found)
         finally:
             for database in databases:
@@ -210,40 +215,40 @@ async def test_servers_that_start_at_once_seal_each_function_once(postgres: Any,
 async def test_a_change_between_reading_and_sealing_is_kept(database: Database) -> None:
     vault, _ = await Vault.open(database, [master_key()])
     functions, project_id = functions_of(database, vault), await a_project(database)
-    created = await functions.create(project_id, {"name": "one", "code": CODE, "altair": {"env": ENV}})
+    created = await functions.create(project_id, {"name": "one", "code": CODE, "door_settings": {"env": ENV}})
     read = await functions.get(project_id, created.id)
-    await functions.update(project_id, created.id, {"altair": {"env": {"NEW": "1"}, "options": {}}})
+    await functions.update(project_id, created.id, {"door_settings": {"env": {"NEW": "1"}, "options": {}}})
 
-    values = await seal(vault, read, {"altair": {"env": ENV}})
+    values = await seal(vault, read, {"door_settings": {"env": ENV}})
     assert not await database.write(stored.seal_function, read, values)
 
-    assert altair_env(vault, await functions.get(project_id, created.id)) == {"NEW": "1"}
+    assert door_env(vault, await functions.get(project_id, created.id)) == {"NEW": "1"}
 
 
 async def test_variables_in_clear_of_a_server_of_an_earlier_release_count(database: Database) -> None:
     vault, _ = await Vault.open(database, [master_key()])
     functions, project_id = functions_of(database, vault), await a_project(database)
-    created = await functions.create(project_id, {"name": "one", "code": CODE, "altair": {"env": ENV}})
+    created = await functions.create(project_id, {"name": "one", "code": CODE, "door_settings": {"env": ENV}})
     before = await functions.get(project_id, created.id)
-    written = {"altair": {"env": {"A": "in-clear"}, "options": {}}}
+    written = {"door_settings": {"env": {"A": "in-clear"}, "options": {}}}
     assert await database.write(stored.seal_function, before, written)
 
-    assert altair_env(vault, await functions.get(project_id, created.id)) == {"A": "in-clear"}
+    assert door_env(vault, await functions.get(project_id, created.id)) == {"A": "in-clear"}
     await seal_stored(database, vault)
 
     function = await functions.get(project_id, created.id)
-    assert (function.altair, altair_env(vault, function)) == ({"options": {}}, {"A": "in-clear"})
+    assert (function.door_settings, door_env(vault, function)) == ({"options": {}}, {"A": "in-clear"})
 
 
 async def test_a_rotation_of_the_master_key_keeps_them(database: Database) -> None:
     vault, _ = await Vault.open(database, [master_key()])
     functions, project_id = functions_of(database, vault), await a_project(database)
-    values = {"name": "one", "code": CODE, "triggers": TRIGGERS, "altair": {"env": ENV}}
+    values = {"name": "one", "code": CODE, "triggers": TRIGGERS, "door_settings": {"env": ENV}}
     created = await functions.create(project_id, values)
 
     assert await vault.rotate(master_key("n")) == 1
     opened, _ = await Vault.open(database, [master_key("n")])
 
     function = await functions.get(project_id, created.id)
-    assert altair_env(opened, function) == ENV
+    assert door_env(opened, function) == ENV
     assert trigger_secrets(opened, function) == {"webhook": SECRETS[0], "s3_upload": SECRETS[1]}

@@ -102,7 +102,7 @@ class AltairFunctions:
             "previous_cursor": str(max(start - size, 0)) if start else "",
         }
         totals = await self.metrics.totals([function.id for function in found])
-        env_of = await self.functions.altair_envs(found)
+        env_of = await self.functions.door_envs(found)
 
         def shape() -> dict[str, Any]:
             shown = [shapes.function_object(one, project.slug, totals[one.id], env_of(one)) for one in found]
@@ -167,7 +167,7 @@ class AltairFunctions:
     async def _reply(
         self, function: Function, project: Project, invocations: int, *, status_code: int = 200
     ) -> Response:
-        env_of = await self.functions.altair_envs([function])
+        env_of = await self.functions.door_envs([function])
         next_ms, last_ms = await self.functions.runs(function, OPTIONS_NAME)
         runs = {"next_run": shapes.time(next_ms), "last_run": shapes.time(last_ms)}
         return await large(

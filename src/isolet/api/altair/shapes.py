@@ -31,7 +31,7 @@ def creation(body: Any) -> dict[str, Any]:
     name = check_slug(sent.get("name"))
     if "code" not in values:
         raise InvalidInput("source.code is required")
-    return {**values, "name": name, "slug": name, "altair": _settings(sent)}
+    return {**values, "name": name, "slug": name, "door_settings": _settings(sent)}
 
 
 def replacement(body: Any, before: Function) -> dict[str, Any]:
@@ -39,13 +39,13 @@ def replacement(body: Any, before: Function) -> dict[str, Any]:
     sent = _object("the request", body)
     if sent.get("name", before.slug) != before.slug:
         raise InvalidInput("name cannot be changed")
-    return {"description": None, **_values(sent), "altair": _settings(sent)}
+    return {"description": None, **_values(sent), "door_settings": _settings(sent)}
 
 
 def function_object(function: Function, space: str, invocations: int, env: Mapping[str, str]) -> dict[str, Any]:
     """`invocations` are the calls on record; a live version always has a replica that a call finds or starts."""
     replicas = int(function.version is not None)
-    settings = function.altair or {}
+    settings = function.door_settings or {}
     return {
         "id": to_ulid(function.id),
         "space": space,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from isolet.api.asgi import Headers
 from isolet.domain.access import Principal
@@ -37,13 +37,17 @@ class Identity:
 
     def event(self, *, function_name: str, ip: str | None, request_id: str) -> Event:
         """A call over HTTP with what `ctx` is made of."""
-        context = {
+        context = self.context(function_name=function_name, ip=ip, request_id=request_id)
+        return Event.of(EventName.FETCH, context)
+
+    def context(self, *, function_name: str, ip: str | None, request_id: str) -> dict[str, Any]:
+        """What `ctx` is made of."""
+        return {
             "user": {"id": self.user_id} if self.user_id is not None else None,
             "caller": {"type": self.caller, "keyId": self.key_id, "scope": self.scope, "userId": self.user_id},
             "request": {"id": request_id, "ip": ip, "country": None, "functionName": function_name},
             "depth": self.depth,
         }
-        return Event.of(EventName.FETCH, context)
 
     def as_user(self, user_id: str) -> Self:
         return type(self)(caller=self.caller, user_id=user_id, key_id=self.key_id, scope=self.scope)

@@ -31,6 +31,7 @@ functions = Table(
     ms_column("updated_at_ms"),
     ms_column("last_deployed_at_ms", nullable=True),
     Column("retry", JSON(none_as_null=True)),
+    # `door_settings`, named after the first API that had some.
     Column("altair", JSON(none_as_null=True)),
     Column("sealed_triggers", LargeBinary),
     Column("sealed_env", LargeBinary),
