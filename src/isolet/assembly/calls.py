@@ -17,6 +17,7 @@ from isolet.api.gateway import Gateway
 from isolet.api.kapso import access as kapso_access
 from isolet.api.kapso.calls import KapsoCalls
 from isolet.api.origin_gate import OriginGate
+from isolet.api.public import access as public_access
 from isolet.api.public.calls import PublicCalls
 from isolet.api.rate_gate import RateGate
 from isolet.assembly.core import Core
@@ -95,7 +96,7 @@ def _altair(core: Core) -> AltairCalls:
 def _public(core: Core) -> PublicCalls:
     return PublicCalls(
         routes=core.registry.routes,
-        credentials=core.projects.credentials,
+        callers=public_access.callers(core.projects.credentials),
         invoker=core.invoker,
         identities=core.projects.identities,
         bodies=core.bodies,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isolet.access import rates
-from isolet.access.credentials import Credentials, Source, bearer
+from isolet.access.callers import Callers
+from isolet.access.credentials import bearer
 from isolet.api import cors, websocket
 from isolet.api.asgi import (
     Headers,
@@ -51,7 +52,6 @@ from isolet.telemetry import get_logger
 from isolet.wire.headers import get
 
 PREFIX = b"/f/"
-_SOURCES = (Source.BEARER, Source.API_KEY)
 _FORWARDED_HOST, _FORWARDED_PROTO = b"x-forwarded-host", b"x-forwarded-proto"
 _NOT_FOUND = "Function not found"
 
@@ -81,7 +81,7 @@ class Caller:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicCalls:
     routes: Routes
-    credentials: Credentials
+    callers: Callers
     invoker: Invoker
     identities: Identities
     bodies: Bodies
@@ -178,7 +178,7 @@ class PublicCalls:
 
     async def _identify(self, headers: Headers, project: Project, route: Route) -> Caller:
         """Who calls. Raises Unauthenticated, Forbidden; why a token was refused is for the operator only."""
-        principal = self.credentials.find(headers, _SOURCES)
+        principal = self.callers.find(headers)
         if principal is not None and principal.sees(project.id):
             principal.require(Role.INVOKE, project.id)
             return Caller(type="service_key", key_id=principal.key_id, is_root=principal.is_root)
