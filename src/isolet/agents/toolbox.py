@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from isolet.domain.chat import Offered
 from isolet.domain.flows.configs.agents import TOOLS_MAX
 from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.domain.mcp_messages import RemoteTool
+from isolet.domain.strict_json import read_json
 from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import FunctionCalls
 from isolet.flows.performers.events import Emit
@@ -146,15 +146,11 @@ def _list(config: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return list(found)[:TOOLS_MAX] if isinstance(found, list) else []
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
 def arguments_of(text: str) -> Mapping[str, Any]:
     """What a model wrote. Raises InvalidInput, for the model to read."""
     try:
         # Some models write nothing where there is nothing to say.
-        value = json.loads(text, parse_constant=_refuse) if text.strip() else {}
+        value = read_json(text) if text.strip() else {}
     except (ValueError, RecursionError):
         raise InvalidInput("the arguments are no JSON: send an object that fits the schema of the tool") from None
     if not isinstance(value, Mapping):

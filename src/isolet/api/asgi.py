@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic_core import from_json
 
 from isolet.domain.json_text import JsonChecker, NotJson
 from isolet.domain.origins import Origin
+from isolet.domain.strict_json import read_json
 from isolet.errors import ExecutionError, RequestError
 from isolet.invoke.invoker import Reply
 from isolet.wire.callers import TOLD
@@ -60,20 +60,9 @@ def check_json(body: bytes) -> None:
 def parse_json(body: bytes) -> Any:
     """The value. Raises RequestError for anything but JSON in UTF-8, numbers beyond a double included."""
     try:
-        return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
+        return read_json(body.decode())
     except (ValueError, RecursionError) as exc:
         raise RequestError(INVALID_JSON) from exc
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(text)
-    return number
 
 
 def dumps(content: Any) -> bytes:

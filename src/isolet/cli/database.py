@@ -135,7 +135,7 @@ def import_text(
 @app.of_server("tables")
 def tables(session: Session, database: Database = "default") -> None:
     """List tables and how many rows they have."""
-    columns: dict[str, Cell] = {"TABLE": lambda one: one.name, "ROWS": lambda one: one.rows}
+    columns: dict[str, Cell] = {"TABLE": "name", "ROWS": "rows"}
     session.output.items(session.client.database.get(session.project, database=database).tables, columns)
 
 

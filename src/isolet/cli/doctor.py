@@ -17,9 +17,9 @@ from isolet.cli.session import Session
 app = Commands()
 
 _COLUMNS: dict[str, Cell] = {
-    "CHECK": lambda one: one.name,
-    "RESULT": lambda one: one.result,
-    "WHAT": lambda one: one.text,
+    "CHECK": "name",
+    "RESULT": "result",
+    "WHAT": "text",
 }
 
 

@@ -30,30 +30,30 @@ _POLL_S = 0.5
 _UNDER_WAY = "running"
 
 _FLOWS: dict[str, Cell] = {
-    "NAME": lambda one: one.name,
-    "SLUG": lambda one: one.slug,
-    "STATUS": lambda one: one.status,
-    "RUNS": lambda one: one.execution_count,
-    "LAST": lambda one: one.last_executed_at,
-    "ID": lambda one: one.id,
+    "NAME": "name",
+    "SLUG": "slug",
+    "STATUS": "status",
+    "RUNS": "execution_count",
+    "LAST": "last_executed_at",
+    "ID": "id",
 }
 _RUNS: dict[str, Cell] = {
-    "RUN": lambda one: one.id,
-    "FLOW": lambda one: one.workflow_name,
-    "STATUS": lambda one: one.status,
-    "NODE": lambda one: one.node_id,
-    "STARTED": lambda one: one.started_at,
-    "ENDED": lambda one: one.ended_at,
+    "RUN": "id",
+    "FLOW": "workflow_name",
+    "STATUS": "status",
+    "NODE": "node_id",
+    "STARTED": "started_at",
+    "ENDED": "ended_at",
     "ERROR": lambda one: one.error and one.error.get("message"),
 }
 _STEPS: dict[str, Cell] = {
-    "NODE": lambda one: one.node_id,
-    "STATUS": lambda one: one.status,
-    "TRIES": lambda one: one.attempts,
-    "EDGE": lambda one: one.edge_label,
-    "STARTED": lambda one: one.started_at,
-    "CALL": lambda one: one.invocation_id,
-    "ERROR": lambda one: one.error,
+    "NODE": "node_id",
+    "STATUS": "status",
+    "TRIES": "attempts",
+    "EDGE": "edge_label",
+    "STARTED": "started_at",
+    "CALL": "invocation_id",
+    "ERROR": "error",
 }
 
 

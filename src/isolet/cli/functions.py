@@ -27,18 +27,18 @@ isolet functions metrics hello --window 7d
 app = Commands(_HELP)
 
 _COLUMNS: dict[str, Cell] = {
-    "NAME": lambda one: one.name,
-    "SLUG": lambda one: one.slug,
-    "STATUS": lambda one: one.status,
-    "VERSION": lambda one: one.version,
-    "ACCESS": lambda one: one.access,
-    "DEPLOYED": lambda one: one.last_deployed_at,
+    "NAME": "name",
+    "SLUG": "slug",
+    "STATUS": "status",
+    "VERSION": "version",
+    "ACCESS": "access",
+    "DEPLOYED": "last_deployed_at",
 }
 _VERSIONS: dict[str, Cell] = {
-    "VERSION": lambda one: one.version,
-    "LIVE": lambda one: one.live,
-    "LANGUAGE": lambda one: one.language,
-    "CREATED": lambda one: one.created_at,
+    "VERSION": "version",
+    "LIVE": "live",
+    "LANGUAGE": "language",
+    "CREATED": "created_at",
 }
 
 

@@ -29,16 +29,16 @@ Call = Annotated[str, typer.Argument(metavar="ID", help="The call.", show_defaul
 Since = Annotated[str | None, typer.Option(help="10m, 2h, 3d, or a time such as 2026-01-31T12:00:00Z.")]
 
 COLUMNS: dict[str, Cell] = {
-    "ID": lambda one: one.id,
-    "FUNCTION": lambda one: one.function_name,
-    "KIND": lambda one: one.kind,
-    "STATUS": lambda one: one.status,
-    "CODE": lambda one: one.status_code,
-    "METHOD": lambda one: one.method,
-    "PATH": lambda one: one.path,
-    "MS": lambda one: one.duration_ms,
+    "ID": "id",
+    "FUNCTION": "function_name",
+    "KIND": "kind",
+    "STATUS": "status",
+    "CODE": "status_code",
+    "METHOD": "method",
+    "PATH": "path",
+    "MS": "duration_ms",
     "AT": lambda one: one.started_at or one.created_at,
-    "ERROR": lambda one: one.error,
+    "ERROR": "error",
 }
 
 

@@ -28,13 +28,13 @@ isolet jobs redeliver --since 1d
 app = Commands(_HELP)
 
 _DELIVERIES: dict[str, Cell] = {
-    "ID": lambda one: one.id,
-    "CALL": lambda one: one.invocation_id,
-    "STATUS": lambda one: one.status,
+    "ID": "id",
+    "CALL": "invocation_id",
+    "STATUS": "status",
     "TRIES": lambda one: len(one.attempts),
-    "NEXT": lambda one: one.next_attempt_at,
-    "URL": lambda one: one.url,
-    "ERROR": lambda one: one.error,
+    "NEXT": "next_attempt_at",
+    "URL": "url",
+    "ERROR": "error",
 }
 Name = Annotated[str | None, typer.Option("--function", metavar="NAME", help="Of this function.", show_default=False)]
 

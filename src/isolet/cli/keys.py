@@ -25,12 +25,12 @@ app = Commands(_HELP)
 Role = Literal["read", "invoke", "deploy", "admin"]
 
 _COLUMNS: dict[str, Cell] = {
-    "ID": lambda one: one.id,
-    "NAME": lambda one: one.name,
-    "ROLE": lambda one: one.role,
-    "CREATED": lambda one: one.created_at,
-    "EXPIRES": lambda one: one.expires_at,
-    "USED": lambda one: one.last_used_at,
+    "ID": "id",
+    "NAME": "name",
+    "ROLE": "role",
+    "CREATED": "created_at",
+    "EXPIRES": "expires_at",
+    "USED": "last_used_at",
 }
 
 

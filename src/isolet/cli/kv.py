@@ -29,9 +29,9 @@ Key = Annotated[str, typer.Argument(help="The key.", show_default=False)]
 Namespace = Annotated[str, typer.Option(help="The namespace.")]
 
 _COLUMNS: dict[str, Cell] = {
-    "KEY": lambda one: one.name,
-    "EXPIRES": lambda one: one.expiration,
-    "METADATA": lambda one: one.metadata,
+    "KEY": "name",
+    "EXPIRES": "expiration",
+    "METADATA": "metadata",
 }
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any
 
 from isolet.cli import shown
@@ -14,7 +15,8 @@ from isolet.cli import shown
 if TYPE_CHECKING:
     from isolet.contract.models import Model, Page
 
-Cell = Callable[[Any], object]
+# The name of a member, or what is made of the item.
+Cell = str | Callable[[Any], object]
 _PAGE = 200
 
 
@@ -34,11 +36,9 @@ class Output:
         """A list: one JSON value, or a row for each with these columns."""
         if self.as_json:
             self._array(found)
-        elif self.is_terminal:
-            _table(columns, ([cell(item) for cell in columns.values()] for item in found))
         else:
-            for item in found:
-                self.line("\t".join(shown.line(text_of(cell(item))) for cell in columns.values()))
+            readers = [attrgetter(cell) if isinstance(cell, str) else cell for cell in columns.values()]
+            self.rows(list(columns), ([read(item) for read in readers] for item in found))
 
     def rows(self, names: Sequence[str], found: Iterable[Sequence[object]]) -> None:
         """Rows of a query, whose columns have these names."""

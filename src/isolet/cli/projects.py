@@ -29,10 +29,10 @@ Origins = Annotated[list[str] | None, typer.Option("--origin", help="An origin t
 Limits = Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=NUMBER", help="A limit of its own.")]
 
 _COLUMNS: dict[str, Cell] = {
-    "SLUG": lambda one: one.slug,
-    "NAME": lambda one: one.name,
-    "PLAN": lambda one: one.plan,
-    "CREATED": lambda one: one.created_at,
+    "SLUG": "slug",
+    "NAME": "name",
+    "PLAN": "plan",
+    "CREATED": "created_at",
 }
 
 

@@ -24,9 +24,9 @@ app = Commands(_HELP)
 Channel = Annotated[str, typer.Argument(help="The channel.", show_default=False)]
 
 _COLUMNS: dict[str, Cell] = {
-    "CHANNEL": lambda one: one.name,
-    "SUBSCRIBERS": lambda one: one.subscribers,
-    "SEQ": lambda one: one.seq,
+    "CHANNEL": "name",
+    "SUBSCRIBERS": "subscribers",
+    "SEQ": "seq",
 }
 
 

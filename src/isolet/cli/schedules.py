@@ -28,20 +28,20 @@ Zone = Annotated[str | None, typer.Option("--tz", help="The time zone, such as E
 Dialect = Annotated[str | None, typer.Option(help="standard, or cloudflare for Cloudflare's numbers of weekdays.")]
 
 _COLUMNS: dict[str, Cell] = {
-    "ID": lambda one: one.id,
-    "NAME": lambda one: one.name,
-    "CRON": lambda one: one.cron,
-    "ZONE": lambda one: one.timezone,
-    "ON": lambda one: one.enabled,
-    "NEXT": lambda one: one.next_at,
-    "LAST": lambda one: one.last_due_at,
-    "STATUS": lambda one: one.last_status,
+    "ID": "id",
+    "NAME": "name",
+    "CRON": "cron",
+    "ZONE": "timezone",
+    "ON": "enabled",
+    "NEXT": "next_at",
+    "LAST": "last_due_at",
+    "STATUS": "last_status",
 }
 _FIRINGS: dict[str, Cell] = {
-    "DUE": lambda one: one.due_at,
-    "FIRED": lambda one: one.fired_at,
-    "STATUS": lambda one: one.status,
-    "TRY": lambda one: one.attempt,
+    "DUE": "due_at",
+    "FIRED": "fired_at",
+    "STATUS": "status",
+    "TRY": "attempt",
     "CALL": lambda one: one.invocation_id or one.execution_id,
 }
 

@@ -25,9 +25,9 @@ isolet secrets delete API_TOKEN --function hello
 app = Commands(_HELP)
 
 _COLUMNS: dict[str, Cell] = {
-    "NAME": lambda one: one.name,
-    "TYPE": lambda one: one.type,
-    "CREATED": lambda one: one.created_at,
+    "NAME": "name",
+    "TYPE": "type",
+    "CREATED": "created_at",
 }
 _REFUSED = (
     "a secret's value in an argument is seen by every process of this machine, and kept by the shell. "

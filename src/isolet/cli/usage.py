@@ -13,13 +13,13 @@ from isolet.cli.session import Session
 app = Commands()
 
 _COLUMNS: dict[str, Cell] = {
-    "PROJECT": lambda one: one.project,
-    "MONTH": lambda one: one.month,
-    "CALLS": lambda one: one.invocations,
-    "ERRORS": lambda one: one.errors,
-    "GB SECONDS": lambda one: one.gb_seconds,
-    "EGRESS BYTES": lambda one: one.egress_bytes,
-    "STORAGE BYTES": lambda one: one.storage_bytes,
+    "PROJECT": "project",
+    "MONTH": "month",
+    "CALLS": "invocations",
+    "ERRORS": "errors",
+    "GB SECONDS": "gb_seconds",
+    "EGRESS BYTES": "egress_bytes",
+    "STORAGE BYTES": "storage_bytes",
 }
 
 

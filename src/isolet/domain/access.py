@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from isolet.clock import parse_iso
+from isolet.domain.choices import one_of
 from isolet.errors import Forbidden, InvalidInput, NotFound
 from isolet.ids import KeyId, ProjectId
 
@@ -89,10 +90,7 @@ def digest(key: str) -> bytes:
 
 
 def check_role(value: object) -> Role:
-    try:
-        return Role(str(value))
-    except ValueError:
-        raise InvalidInput(f"role must be one of {', '.join(Role)}") from None
+    return one_of("role", value, Role)
 
 
 def check_expiry(value: object, now_ms: int) -> int | None:

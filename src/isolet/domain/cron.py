@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
+from isolet.domain.choices import one_of
 from isolet.errors import InvalidInput
 
 EXPRESSION_MAX_CHARS = 256
@@ -87,8 +88,7 @@ def read_cron(
         raise InvalidInput(f"{field}: must be a cron expression")
     if len(text) > EXPRESSION_MAX_CHARS:
         raise InvalidInput(f"{field}: must be at most {EXPRESSION_MAX_CHARS} characters")
-    if dialect not in list(Dialect):
-        raise InvalidInput(f"dialect: must be one of {', '.join(Dialect)}")
+    one_of("dialect:", dialect, Dialect)
     written = text.strip()
     prefix = _ZONE_PREFIX.match(written)
     name = _zone_name(prefix[1], field) if prefix else _zone_name("UTC" if zone is None else zone, zone_field)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from isolet.domain.choices import one_of
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
@@ -50,10 +51,7 @@ def check_slug(value: object) -> str:
 
 
 def check_plan(value: object) -> Plan:
-    try:
-        return Plan(str(value))
-    except ValueError:
-        raise InvalidInput(f"plan must be one of {', '.join(Plan)}") from None
+    return one_of("plan", value, Plan)
 
 
 def check_origins(value: object) -> tuple[str, ...]:

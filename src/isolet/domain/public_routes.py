@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from isolet.domain.choices import one_of
 from isolet.errors import InvalidInput, MethodNotAllowed, RequestError
 
 HOSTS_MAX = 20
@@ -51,15 +52,11 @@ class Place:
 
 
 def check_access(value: object) -> Access:
-    if not isinstance(value, str) or value not in list(Access):
-        raise InvalidInput(f"access must be one of {', '.join(Access)}")
-    return Access(value)
+    return one_of("access", value, Access)
 
 
 def check_cors(value: object) -> CorsRules:
-    if not isinstance(value, str) or value not in list(CorsRules):
-        raise InvalidInput(f"cors must be one of {', '.join(CorsRules)}")
-    return CorsRules(value)
+    return one_of("cors", value, CorsRules)
 
 
 def check_hosts(value: object) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.choices import one_of
 from isolet.domain.functions import is_storable
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
@@ -62,8 +63,7 @@ def check_realtime_settings(values: Mapping[str, Any]) -> RealtimeSettings:
     if unknown := sorted(values.keys() - known):
         raise InvalidInput(f"{unknown[0]}: is not one of {', '.join(sorted(known))}")
     subscribe = values.get("subscribe", Subscribers.AUTHENTICATED)
-    if not isinstance(subscribe, str) or subscribe not in list(Subscribers):
-        raise InvalidInput(f"subscribe: must be one of {', '.join(Subscribers)}")
+    one_of("subscribe:", subscribe, Subscribers)
     function = values.get("function")
     if (subscribe == Subscribers.FUNCTION) != (function is not None):
         raise InvalidInput('function: is the name of the function that is asked, with subscribe "function" only')

@@ -16,6 +16,7 @@ from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Any
 
+from isolet.domain.choices import one_of
 from isolet.domain.cron import Cron
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
@@ -89,21 +90,15 @@ _BOUNDS = {
 
 def _checked(name: str, value: object) -> Any:
     if name == "overlap":
-        return _choice(name, value, Overlap)
+        return one_of(f"{name}:", value, Overlap)
     if name == "missed":
-        return _choice(name, value, Missed)
+        return one_of(f"{name}:", value, Missed)
     if name not in _BOUNDS:
         raise InvalidInput(f"{name}: is not known")
     low, high = _BOUNDS[name]
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidInput(f"{name}: must be a whole number from {low} to {high}")
     return value
-
-
-def _choice(name: str, value: object, choices: type[Overlap] | type[Missed]) -> Overlap | Missed:
-    if not isinstance(value, str) or value not in list(choices):
-        raise InvalidInput(f"{name}: must be one of {', '.join(choices)}")
-    return choices(value)
 
 
 def jitter(schedule_id: str, jitter_s: int) -> timedelta:

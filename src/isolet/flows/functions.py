@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isolet.domain import strict_json
 from isolet.domain.flows.run_variables import dump
 from isolet.domain.flows.runs import START_DEPTH, VARIABLES_MAX_BYTES
 from isolet.domain.invocations import Door, Kind
@@ -95,12 +96,9 @@ def read_json(body: bytes) -> Any:
     if not body.strip():
         return None
     try:
-        value = json.loads(body, parse_constant=_refuse)
-        json.dumps(value, allow_nan=False)
+        value = strict_json.read_json(body)
+        # What can be read may be nested too deeply to be written.
+        json.dumps(value)
     except (ValueError, RecursionError):
         return body.decode("utf-8", "replace")
     return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")

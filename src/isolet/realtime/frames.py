@@ -6,7 +6,6 @@ The words are Butterbase's; `channel`, `since`, `auth` and `id` are ours beside 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 from isolet.clock import iso
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.realtime import NAME_MAX_CHARS, Message, check_word
+from isolet.domain.strict_json import read_json
 from isolet.errors import InvalidInput
 
 METADATA_MAX_BYTES = 4_096
@@ -104,7 +104,7 @@ Frame: TypeAlias = (
 def read(text: str) -> Frame:
     """Raises Refused with the text of the error."""
     try:
-        frame = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        frame = read_json(text)
     except (ValueError, RecursionError):
         raise Refused("Invalid JSON") from None
     if not isinstance(frame, dict):
@@ -180,17 +180,6 @@ _READERS: Mapping[str, Callable[[dict[str, Any], Any], Frame]] = {
     "presence_update": _update,
     "auth": _auth,
 }
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(text)
-    return number
 
 
 def _json(value: Any) -> str:

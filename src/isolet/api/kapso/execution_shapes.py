@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isolet.api.asgi import dumps
+from isolet.api.kapso.queries import chosen, moment, plain
 from isolet.api.kapso.shapes import envelope
-from isolet.api.kapso.workflow_shapes import moment, plain
 from isolet.api.reply import joined
 from isolet.clock import iso
 from isolet.database.executions import Filter
@@ -66,11 +66,8 @@ def sent_status(body: Any) -> RunStatus:
 
 def execution_filter(query: Mapping[str, str], **known: Any) -> Filter:
     """Raises InvalidInput."""
-    status = query.get("status") or None
-    if status is not None and status not in list(RunStatus):
-        raise InvalidInput(f"status must be one of {', '.join(RunStatus)}")
     return Filter(
-        status=None if status is None else RunStatus(status),
+        status=chosen(query, "status", RunStatus),
         waiting_reason=plain(query, "waiting_reason"),
         conversation_id=plain(query, "whatsapp_conversation_id"),
         tracking_id=plain(query, "tracking_id"),

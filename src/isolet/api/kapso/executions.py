@@ -13,8 +13,8 @@ from isolet.access.rules import Grant
 from isolet.api.kapso import execution_shapes as shapes
 from isolet.api.kapso import paging
 from isolet.api.kapso.access import INVOKE, READ
+from isolet.api.kapso.queries import plain
 from isolet.api.kapso.shapes import body_of, envelope
-from isolet.api.kapso.workflow_shapes import plain
 from isolet.api.reply import Json, large
 from isolet.api.request import json_body
 from isolet.api.rows import Granted, GrantedProject, route

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from isolet.api.kapso.queries import chosen, moment, plain
 from isolet.api.kapso.shapes import envelope
-from isolet.clock import iso, parse_iso
+from isolet.clock import iso
 from isolet.database.workflows import WorkflowFilter
 from isolet.domain.flows.workflows import Trigger, TriggerType, Workflow, WorkflowStatus
-from isolet.domain.functions import is_storable
-from isolet.errors import InvalidInput
 
 _MEMBERS = (
     "name",
@@ -35,34 +34,12 @@ def sent_workflow(body: Any) -> tuple[dict[str, Any], object]:
 
 def workflow_filter(query: Mapping[str, str]) -> WorkflowFilter:
     """Raises InvalidInput."""
-    status = query.get("status") or None
-    if status is not None and status not in list(WorkflowStatus):
-        raise InvalidInput(f"status must be one of {', '.join(WorkflowStatus)}")
     return WorkflowFilter(
-        status=None if status is None else WorkflowStatus(status),
+        status=chosen(query, "status", WorkflowStatus),
         name_contains=plain(query, "name_contains"),
         created_after_ms=moment(query, "created_after"),
         created_before_ms=moment(query, "created_before"),
     )
-
-
-def plain(query: Mapping[str, str], name: str) -> str | None:
-    """A text of the query; None for none. Raises InvalidInput for what no database looks for."""
-    text = query.get(name) or None
-    if text is not None and not is_storable(text):
-        raise InvalidInput(f"{name} holds characters that cannot be stored")
-    return text
-
-
-def moment(query: Mapping[str, str], name: str) -> int | None:
-    """A time of the query, in milliseconds. Raises InvalidInput."""
-    text = query.get(name)
-    if not text:
-        return None
-    try:
-        return parse_iso(text)
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"{name} must be a time such as 2027-01-31T12:00:00Z") from None
 
 
 def workflow_object(workflow: Workflow) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from isolet.contract.deliveries import Deliveries, DeliveryFilter, RedeliveredRe
 from isolet.contract.webhook_secrets import NewWebhookSecretReply, WebhookSecretReply, WebhookSecrets
 from isolet.database.webhook_secrets import WebhookSecret
 from isolet.domain.access import Role
+from isolet.domain.choices import one_of
 from isolet.domain.jobs import JobState
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId, is_uuid
@@ -94,7 +95,4 @@ def _secret_reply(secret: WebhookSecret) -> WebhookSecretReply:
 
 
 def _state(value: str | None) -> JobState | None:
-    try:
-        return None if value is None else JobState(value)
-    except ValueError:
-        raise InvalidInput(f"status must be one of {', '.join(JobState)}") from None
+    return None if value is None else one_of("status", value, JobState)

@@ -24,6 +24,7 @@ from isolet.contract.executions import (
 from isolet.database.executions import Filter
 from isolet.database.owners import Owned
 from isolet.domain.access import Role
+from isolet.domain.choices import one_of
 from isolet.domain.flows.executions import Execution, Step
 from isolet.domain.flows.picture import PathStep, draw
 from isolet.domain.flows.runs import RunStatus
@@ -131,11 +132,7 @@ class ExecutionsDoor:
 
 
 def _status(text: str | None) -> RunStatus | None:
-    if text is None:
-        return None
-    if text not in list(RunStatus):
-        raise InvalidInput(f"status must be one of {', '.join(RunStatus)}")
-    return RunStatus(text)
+    return None if text is None else one_of("status", text, RunStatus)
 
 
 def _execution_reply(execution: Execution) -> ExecutionReply:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.choices import one_of
 from isolet.domain.flows.graph import NODE_ID, NODES_MAX, Graph
 from isolet.domain.retries import jittered
 from isolet.errors import InvalidInput
@@ -131,9 +132,7 @@ def _on_error(label: str, value: object) -> dict[str, Any]:
 
 
 def _on_unknown_edge(label: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, str) or value not in list(UnknownEdge):
-        raise InvalidInput(f"{label} must be one of {', '.join(UnknownEdge)}")
-    return {"on_unknown_edge": UnknownEdge(value)}
+    return {"on_unknown_edge": one_of(label, value, UnknownEdge)}
 
 
 _READERS = {

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from isolet.domain.choices import one_of
 from isolet.domain.flows.configs.events import check_event_name
 from isolet.domain.flows.workflows import Trigger, TriggerType
 from isolet.domain.functions import check_text
@@ -32,9 +33,7 @@ _VALUE_MAX_BYTES = 1_024
 
 def check_type(value: object) -> TriggerType:
     """Raises InvalidInput."""
-    if not isinstance(value, str) or value not in list(TriggerType):
-        raise InvalidInput(f"trigger_type must be one of {', '.join(TriggerType)}")
-    return TriggerType(value)
+    return one_of("trigger_type", value, TriggerType)
 
 
 def check_settings(kind: TriggerType, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from isolet.domain.choices import one_of
 from isolet.domain.flows.graph import Graph
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.functions import check_name, check_text
@@ -108,12 +109,12 @@ def changed(workflow: Workflow, values: Mapping[str, Any]) -> Workflow:
     if "description" in values:
         after = replace(after, description=_description(values["description"]))
     if "status" in values:
-        after = replace(after, status=WorkflowStatus(_one_of("status", values["status"], WorkflowStatus)))
+        after = replace(after, status=WorkflowStatus(one_of("status", values["status"], WorkflowStatus)))
     if "message_debounce_seconds" in values:
         seconds = _whole("message_debounce_seconds", values["message_debounce_seconds"], DEBOUNCE_MAX_S)
         after = replace(after, message_debounce_seconds=1 if seconds is None else seconds)
     if values.get("inbound_message_read_mode") is not None:
-        mode = _one_of("inbound_message_read_mode", values["inbound_message_read_mode"], ReadMode)
+        mode = one_of("inbound_message_read_mode", values["inbound_message_read_mode"], ReadMode)
         after = replace(after, inbound_message_read_mode=ReadMode(mode))
     if "agent_default_tools_version" in values:
         version = _whole("agent_default_tools_version", values["agent_default_tools_version"], 1_000_000)
@@ -139,12 +140,6 @@ def _description(value: object) -> str | None:
     if value is None:
         return None
     return check_text("description", value, max_chars=DESCRIPTION_MAX_CHARS, allow_empty=True)
-
-
-def _one_of(label: str, value: object, choices: type[StrEnum]) -> str:
-    if not isinstance(value, str) or value not in list(choices):
-        raise InvalidInput(f"{label} must be one of {', '.join(choices)}")
-    return value
 
 
 def _whole(label: str, value: object, most: int) -> int | None:

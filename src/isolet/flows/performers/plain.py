@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from isolet.domain.flows.configs.waits import wait_s
 from isolet.domain.flows.run_variables import assigned
 from isolet.domain.flows.templates import as_text
+from isolet.domain.strict_json import read_json
 from isolet.errors import InvalidInput
 from isolet.flows.performer import Handoff, Next, StepContext, StepResult, Wait
 
@@ -42,7 +42,7 @@ def typed(value: Any, value_type: str | None) -> Any:
         return as_text(value)
     try:
         if value_type == "json":
-            return json.loads(value, parse_constant=_refuse) if isinstance(value, str) else value
+            return read_json(value) if isinstance(value, str) else value
         if value_type == "boolean":
             return value if isinstance(value, bool) else _BOOLEANS[as_text(value).strip().lower()]
         return _number(value)
@@ -70,10 +70,6 @@ def _number(value: Any) -> int | float:
 
 
 _DIGITS_MAX = 300
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
 
 
 class WaitForResponse:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from isolet.domain.json_bounds import bounded_json
+from isolet.domain.strict_json import read_json
 from isolet.errors import InvalidInput
 from isolet.ids import is_uuid
 
@@ -82,23 +81,12 @@ def json_or_text(label: str, value: Any) -> Any:
     """JSON, or JSON as text, which older clients write."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
-            read = json.loads(value, parse_constant=_refuse, parse_float=_finite)
+            read = read_json(value)
         except (ValueError, RecursionError):
             # A body with templates in it may be no JSON before they are replaced.
             return value
         return bounded_json(label, read, most=_JSON_MAX_BYTES)
     return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(text)
-    return number
 
 
 def headers(label: str, value: Any) -> Any:
