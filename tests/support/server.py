@@ -18,8 +18,11 @@ from typing import Self
 import httpx
 import psutil
 
-from tests.support.clock import VARIABLE, SetClock
+from tests.support import clock as clocks
+from tests.support import statements as noted
+from tests.support.clock import SetClock
 from tests.support.starter import Forked
+from tests.support.statements import Statements
 
 ROOT_KEY = "root-key-of-the-tests"
 _NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -31,7 +34,7 @@ class Server:
     """Use it as a context manager: it is stopped gracefully at the end, and what it printed is kept.
 
     `settings` become ISOLET_* variables; `arguments` are added to the command line, `wrapper` goes before it. `forked`
-    leaves the loading of the program out (`starter.py`), and can have a `clock` that is set.
+    leaves the loading of the program out (`starter.py`), can have a `clock` that is set, and tell its `statements`.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Server:
         wrapper: Sequence[str] = (),
         forked: bool = True,
         clock: SetClock | None = None,
+        statements: Statements | None = None,
         **settings: object,
     ) -> None:
         self.data_dir = data_dir
@@ -54,7 +58,9 @@ class Server:
         if root_key is not None:
             environment["ISOLET_API_KEY"] = root_key
         if clock is not None:
-            environment[VARIABLE] = str(clock.path)
+            environment[clocks.VARIABLE] = str(clock.path)
+        if statements is not None:
+            environment[noted.VARIABLE] = str(statements.path)
         self._log = data_dir.with_name(data_dir.name + ".log")
         with self._log.open("ab") as log:
             command = ["serve", "--port", "0", "--data-dir", str(data_dir), *arguments]

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from tests.support import clock
+from tests.support import clock, statements
 
 _MESSAGE_MAX_BYTES = 65_536
 _PATIENCE_S = 60.0
@@ -123,6 +123,8 @@ def _prepare(asked: Mapping[str, Any], stdout: int, stderr: int) -> None:
     os.environ.update(asked["environment"])
     if (path := os.environ.pop(clock.VARIABLE, None)) is not None:
         clock.install(path)
+    if (path := os.environ.pop(statements.VARIABLE, None)) is not None:
+        statements.install(path)
     os.chdir(asked["folder"])
     sys.argv = ["isolet", *asked["arguments"]]
 
