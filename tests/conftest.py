@@ -42,6 +42,7 @@ _LONGEST = (
     "acceptance/test_bodies.py",
     "acceptance/test_browser.py",
     "acceptance/test_dashboard.py",
+    "acceptance/test_dashboard_story.py",
     "acceptance/test_dashboard_attacks.py",
     "acceptance/test_limits.py",
     "acceptance/test_kapso_invocations.py",

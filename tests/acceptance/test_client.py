@@ -249,8 +249,12 @@ async def _functions(client: Any, slug: str, kapso: Kapso) -> None:
     assert [one.invocations for one in (await done(client.usage.list(project=slug))).data] == [2]
     spans = (await done(client.usage.series(function_id, window="24h"))).spans
     assert (len(spans), sum(one.total for one in spans)) == (24, 2)
+    await done(client.schedules.create(function_id, ScheduleMembers({"cron": "@daily", "name": "on"})))
+    paused = await done(client.schedules.create(function_id, ScheduleMembers({"cron": "@daily", "name": "off"})))
+    await done(client.schedules.pause(paused.id, SchedulePause()))
     (glance,) = (await done(client.functions.overview(slug, q="ELL"))).data
     assert (glance.id, glance.triggers, glance.last_day.total) == (function_id, ["http"], 2)
+    assert glance.schedules == 1
     assert (await done(client.functions.overview(slug, q="e%l"))).data == []
     await done(client.functions.delete(function_id))
 

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: a function from its first line to its roll-back, and pages for everybody."""
+"""The pages of functions in a real browser: for everybody, and with text that would run where it is taken for HTML."""
 
 from __future__ import annotations
 
@@ -11,24 +11,10 @@ import pytest
 
 from tests.support.browser import Browser
 from tests.support.dashboard import Desk
+from tests.support.dashboard_story import FILES
 from tests.support.projects import Project
 from tests.support.server import Server
-from tests.support.waiting import wait_until
 
-BROKEN = "export default {\n  async fetch(request, env) {\n    const = 1;\n  },\n};\n"
-GOOD = """import { word } from "./lib/words.js";
-export default {
-  async fetch(request, env) {
-    console.log("asked for", new URL(request.url).pathname);
-    return Response.json({ said: word, secret: env.TOKEN ?? null });
-  },
-  async scheduled() {
-    console.log("the clock struck");
-  },
-};
-"""
-WORDS = "export const word = 'hello';\n"
-FILES = {"index.js": GOOD, "lib/words.js": WORDS}
 TABS = ("code", "try", "invocations", "logs", "metrics", "secrets", "triggers", "versions", "settings")
 
 
@@ -39,131 +25,6 @@ def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
         desk = Desk(page=page, server=server, slug=home.slug)
         desk.sign_in(home.key())
         yield desk
-
-
-def test_a_function_from_its_first_line_to_its_roll_back(desk: Desk, home: Project) -> None:
-    page = desk.page
-    desk.see("No functions yet")
-    desk.press("Write a function")
-    desk.see("New function")
-    desk.fill("Name", "greeter")
-    desk.press("Create and deploy")
-    desk.see("The function was created and deployed.")
-    function_id = page.run("location.pathname.split('/')[5]")
-
-    # A mistake is marked in its line, and what is live stays.
-    desk.write(BROKEN)
-    page.wait_for("document.querySelector('code-editor .state')?.textContent === 'Not saved'", "it says so")
-    assert page.run("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is False
-    desk.press("Deploy")
-    page.wait_for("Boolean(document.querySelector('.cm-lintRange-error'))", "the mistake is marked")
-    marked = "[...document.querySelectorAll('.cm-line')].findIndex((one) => one.querySelector('.cm-lintRange-error'))"
-    assert page.run(marked) == 2
-    page.wait_for("document.querySelector('#function-state').innerText === 'error version 1'", "the head says so")
-    assert "(index.js, line 3)" in page.run("document.querySelector('[role=alert]').textContent")
-    assert home.client.get(f"/isolet/v1/functions/{function_id}").json()["version"] == 1
-    desk.open("functions", function_id, "code")
-    desk.see("The last deploy failed")
-    page.wait_for(f"{marked} === 2", "it is marked when the page is opened again")
-
-    # A second file, which is in no other.
-    desk.press("Add file")
-    desk.fill("Path of the new file", "lib/words.js")
-    desk.press("OK")
-    page.wait_for("document.querySelector('.cm-content').getAttribute('aria-label').endsWith('words.js')", "it opens")
-    desk.write(WORDS)
-    desk.press("index.js")
-
-    # An unsaved text is there again.
-    desk.write(GOOD)
-    assert page.run("Boolean(localStorage.getItem('isolet.draft.' + location.pathname.split('/')[5]))")
-    page.run("void document.querySelector('code-editor').disconnectedCallback()")
-    desk.open("functions", function_id, "code")
-    desk.see("was restored")
-    desk.see("the clock struck")
-    desk.press("Deploy")
-    desk.see("Version 2 is live.")
-    assert page.run("localStorage.length") == 0
-    files = home.client.get(f"/isolet/v1/functions/{function_id}/files").json()["files"]
-    assert files == FILES
-    desk.press("Compare with live")
-    desk.see("Stop comparing")
-
-    desk.press("Try it")
-    desk.see("Path and query")
-    desk.fill("Path and query", "/some/where?x=1")
-    desk.press("Send")
-    desk.see('"secret":null')
-    desk.see("asked for /some/where")
-
-    desk.press("Secrets")
-    desk.see("No secrets yet.")
-    desk.page.run("void (document.getElementById('secret-name').value = 'TOKEN')")
-    desk.page.run("void (document.getElementById('secret-value').value = 'from-the-vault')")
-    desk.press("Save secret")
-    desk.see("The changes were saved.")
-    assert "from-the-vault" not in page.run("document.documentElement.outerHTML")
-
-    desk.press("Logs")
-    page.wait_for("document.querySelector('live-log .state')?.textContent === 'Live'", "the log is live")
-    reply = home.client.get(f"/f/{home.slug}/greeter/while-watched")
-    assert reply.json() == {"said": "hello", "secret": "from-the-vault"}
-    desk.see("asked for /while-watched")
-
-    desk.press("Triggers")
-    desk.see("No schedules yet")
-    desk.page.run("void (document.getElementById('schedule-name').value = 'nightly')")
-    desk.fill("Cron expression", "0 3 * * *")
-    desk.press("Add schedule")
-    desk.see("nightly")
-    desk.press("Run now")
-    desk.see("The schedule runs now.")
-    desk.press("Pause")
-    desk.see("paused")
-
-    address = desk.address("functions", function_id, "invocations") + "?kind=cron"
-    page.wait_for(
-        f"fetch({address!r}).then((reply) => reply.text()).then((text) => text.includes('succeeded</span>'))",
-        "the schedule has run",
-    )
-    page.open(address)
-    page.run("void document.querySelector('tbody th a').click()")
-    desk.see("the clock struck")
-
-    # The list stays as it is, and says that there is more.
-    desk.press("Invocations")
-    desk.see("Filter")
-
-    def said() -> object:
-        home.client.get(f"/f/{home.slug}/greeter/again")
-        return page.run("document.querySelector('new-calls')?.innerText")
-
-    assert wait_until(said, timeout_s=60, what="the page says so")
-    assert "/again" not in page.run("document.querySelector('tbody').innerText")
-    page.run("void document.querySelector('new-calls a').click()")
-    desk.see("/again")
-
-    desk.press("Versions")
-    desk.see("live")
-    desk.press("Roll back")
-    desk.see("The earlier version is live again.")
-    assert home.client.get(f"/isolet/v1/functions/{function_id}").json()["version"] == 1
-    desk.press("Compare")
-    desk.see("From version 2 to version 1")
-
-    desk.open("functions")
-    desk.see("greeter")
-    desk.fill("Search by name", "no such")
-    desk.see("No function has “no such” in its name.")
-    assert page.run("location.search") == "?q=no+such"
-    assert page.run("document.activeElement.id") == "q"
-    desk.fill("Search by name", "GREET")
-    page.wait_for("document.querySelectorAll('#list tbody tr').length === 1", "it is found")
-
-    desk.press("Sign out")
-    page.wait_for("location.pathname === '/dashboard/login'", "signed out")
-    assert page.errors == []
-    assert "isolet_session" not in page.cookies()
 
 
 def _function(home: Project, name: str, **more: object) -> str:

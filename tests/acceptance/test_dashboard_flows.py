@@ -25,20 +25,15 @@ def write(desk: Desk, definition: Any) -> None:
     desk.write(definition if isinstance(definition, str) else json.dumps(definition))
 
 
-def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> None:
+def test_what_is_wrong_with_a_flow_is_told_and_a_run_is_paused_and_retried(desk: Desk, home: Project) -> None:
     desk.open("flows")
-    desk.see("No flows yet")
     desk.check()
-    desk.fill("Name", "Orders")
-    desk.press("Create flow")
-    desk.see("This graph can be active.")
+    made = home.client.post(f"/isolet/v1/projects/{home.slug}/flows", json={"name": "Orders"}).json()
+    desk.open("flows", made["id"])
     desk.check()
-
-    # What is wrong is told as it is typed, and the picture follows.
-    shown = desk.page.run("document.querySelector('.drawing img').src")
+    # As it is typed.
     write(desk, {"nodes": [START, a_node("lost", "handoff")], "edges": []})
     desk.see("node lost: no path leads to it from the start")
-    assert desk.page.run("document.querySelector('.drawing img').src") != shown
     write(desk, "{")
     desk.see("This is no JSON")
     write(desk, {"nodes": [{"id": "start", "data": {"node_type": "nothing", "config": {}}}], "edges": []})
@@ -66,8 +61,6 @@ def test_a_flow_is_drawn_run_answered_and_retried(desk: Desk, home: Project) -> 
     desk.fill("Answer", '{"text": "yes"}')
     desk.press("Answer")
     desk.page.wait_for("Boolean(document.querySelector('h1 .badge-ended'))", "the run has ended")
-    desk.see('"text": "yes"')
-    desk.see("execution_ended")
     desk.check()
     run_id = desk.page.run("location.pathname.split('/').pop()")
     desk.press("Retry from here", within=".step:last-child")

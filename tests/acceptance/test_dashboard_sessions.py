@@ -72,23 +72,6 @@ def test_a_key_signs_in_and_signing_out_ends_the_session(visitor: Visitor, serve
     assert visitor.http.get(page, headers={"Cookie": f"isolet_session={kept}"}).headers["location"] == LOGIN
 
 
-def test_the_link_that_the_server_prints_signs_in_once(server: Server, visitor: Visitor) -> None:
-    found = re.search(r"^Dashboard: (\S+)$", server.output, re.MULTILINE)
-    assert found is not None
-    assert found[1].startswith(f"{server.pages_url}/dashboard/login?code=")
-    code = found[1].rpartition("=")[2]
-    for _ in range(2):
-        # A preview of the link does not use it up.
-        assert "set-cookie" not in visitor.http.get(found[1]).headers
-    assert visitor.post(LOGIN, {"code": code + "x"}).status_code == 401
-    assert visitor.post(LOGIN, {"code": code}, Origin="https://evil.example").status_code == 403
-    assert visitor.post(LOGIN, {"code": code}).status_code == 303
-    assert visitor.is_in
-    with httpx.Client(base_url=server.pages_url, trust_env=False) as other:
-        again = other.post(LOGIN, data={"code": code}, headers={"Origin": server.pages_url})
-        assert (again.status_code, "used already" in again.text) == (401, True)
-
-
 @pytest.mark.parametrize(
     "headers",
     [

@@ -39,6 +39,9 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
 )
 _TIMEOUT_S = 60.0
+_STOPPED = "toldOfPolicy"
+_WATCH_POLICY = f"""addEventListener("securitypolicyviolation", (event) =>
+  {_STOPPED}(`The policy stopped ${{event.blockedURI}}: ${{event.effectiveDirective}}`))"""
 
 
 class Browser:
@@ -112,7 +115,9 @@ class Browser:
 
 
 class Page:
-    """One tab. `errors` are what it told of itself: messages of its console, and exceptions nobody caught."""
+    """One tab. `errors` are what it told of itself: messages of its console, exceptions nobody caught, and what its
+    policy stopped, of which the console does not always tell.
+    """
 
     def __init__(self, wire: _Wire, session: str, context: str) -> None:
         self._wire = wire
@@ -120,6 +125,8 @@ class Page:
         self._context = context
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Runtime.addBinding", name=_STOPPED)
+        self.send("Page.addScriptToEvaluateOnNewDocument", source=_WATCH_POLICY)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._wire.send(method, session=self._session, **parameters)
@@ -177,6 +184,16 @@ class Page:
         """A PNG of what is seen."""
         return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
 
+    def point_at(self, selector: str) -> None:
+        """The pointer, at the middle of what the page has there."""
+        box = self.run(
+            f"""(() => {{
+              const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
+              return [box.x + box.width / 2, box.y + box.height / 2];
+            }})()"""
+        )
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
+
     def type(self, text: str) -> None:
         """Into whatever has the focus, as if it were pasted."""
         self.send("Input.insertText", text=text)
@@ -225,6 +242,8 @@ class _Wire:
                 found.append(str(one["params"]["entry"]["text"]))
             elif one.get("sessionId") == session and one["method"] == "Runtime.consoleAPICalled":
                 found.append(str([argument.get("value") for argument in one["params"]["args"]]))
+            elif one.get("sessionId") == session and one["method"] == "Runtime.bindingCalled":
+                found.append(str(one["params"]["payload"]))
             elif one.get("sessionId") == session and one["method"] == "Runtime.exceptionThrown":
                 found.append(str(one["params"]["exceptionDetails"]))
         return found

@@ -27,11 +27,17 @@ class Desk:
     slug: str
 
     def sign_in(self, key: str) -> None:
+        self.answer_questions()
         self.page.open(f"{self.server.pages_url}/dashboard/login")
-        # What asks first is answered with yes.
-        self.page.send("Page.addScriptToEvaluateOnNewDocument", source="window.confirm = () => true")
         self.fill("API key", key)
         self.press("Sign in")
+        self.arrive()
+
+    def answer_questions(self) -> None:
+        """What asks first is answered with yes."""
+        self.page.send("Page.addScriptToEvaluateOnNewDocument", source="window.confirm = () => true")
+
+    def arrive(self) -> None:
         self.page.wait_for(
             "document.readyState === 'complete' && location.pathname.endsWith('/functions')", "signed in"
         )

@@ -110,9 +110,10 @@ class GlanceReply(Reply):
 
 
 class FunctionOverviewReply(FunctionReply):
-    """`triggers` are the kinds of those that are on."""
+    """`triggers` are the kinds of those that are on, `schedules` how many schedules are, that of a trigger too."""
 
     triggers: list[str]
+    schedules: int
     last_day: GlanceReply
 
 

@@ -16,6 +16,7 @@ from isolet.database.engine import is_orphan
 from isolet.database.schedules import sync_triggers
 from isolet.database.tables.functions import function_hosts, function_sources, functions
 from isolet.database.tables.projects import projects
+from isolet.database.tables.schedules import schedules
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.functions import (
     DeployError,
@@ -33,6 +34,8 @@ from isolet.domain.triggers import stored_triggers
 from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, ProjectId
 
+# What is counted beside a row.
+_COUNTED = "schedules_on"
 # What a route needs nothing of, and what may be large.
 _NOT_OF_ROUTES = (
     "description",
@@ -185,7 +188,26 @@ def list_functions(
 
     Those only that have `text` in their name or slug.
     """
-    query = _select(with_code).order_by(functions.c.id).limit(limit).offset(offset)
+    query = _listed(_select(with_code), project_id, limit=limit, after=after, text=text).offset(offset)
+    if for_update:
+        query = query.with_for_update(of=functions)
+    return [_function(row) for row in connection.execute(query)]
+
+
+def list_with_schedules(
+    connection: Connection, project_id: ProjectId, *, limit: int, after: FunctionId | None, text: str | None
+) -> list[tuple[Function, int]]:
+    """As `list_functions`, each with how many schedules of it are on."""
+    on = (schedules.c.function_id == functions.c.id) & schedules.c.enabled
+    count = select(func.count()).select_from(schedules).where(on).correlate(functions).scalar_subquery()
+    query = _listed(select(functions, count.label(_COUNTED)), project_id, limit=limit, after=after, text=text)
+    return [(_function(row), row._mapping[_COUNTED]) for row in connection.execute(query)]
+
+
+def _listed(
+    query: Select[Any], project_id: ProjectId | None, *, limit: int | None, after: FunctionId | None, text: str | None
+) -> Select[Any]:
+    query = query.order_by(functions.c.id).limit(limit)
     if project_id is not None:
         query = query.where(functions.c.project_id == project_id)
     if after is not None:
@@ -193,9 +215,7 @@ def list_functions(
     if text:
         holds = [column.icontains(text, autoescape=True) for column in (functions.c.name, functions.c.slug)]
         query = query.where(or_(*holds))
-    if for_update:
-        query = query.with_for_update(of=functions)
-    return [_function(row) for row in connection.execute(query)]
+    return query
 
 
 def get_functions(connection: Connection, ids: Sequence[FunctionId]) -> list[Function]:
@@ -250,7 +270,7 @@ def _values(function: Function) -> dict[str, Any]:
 
 
 def _function(row: Row[Any]) -> Function:
-    values = dict(row._mapping)
+    values = {name: value for name, value in row._mapping.items() if name != _COUNTED}
     if "altair" in values:
         values["door_settings"] = values.pop("altair")
     values["function_type"] = FunctionType(row.function_type)

@@ -142,6 +142,14 @@ class Functions:
         await self._settling.settled(function.id for function in functions)
         return functions
 
+    async def overview(
+        self, project_id: ProjectId, *, limit: int, after: FunctionId | None, text: str | None
+    ) -> Sequence[tuple[Function, int]]:
+        """As `list`, each with how many schedules of it are on."""
+        found = await self._database.read(stored.list_with_schedules, project_id, limit=limit, after=after, text=text)
+        await self._settling.settled(function.id for function, _ in found)
+        return found
+
     async def door_envs(self, functions: Sequence[Function]) -> Callable[[Function], Mapping[str, str]]:
         """What opens the `env` among the door settings of any of these functions. It may be called in a thread."""
         for project_id in {function.project_id for function in functions if function.sealed_env}:

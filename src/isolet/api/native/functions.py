@@ -52,13 +52,14 @@ class FunctionsDoor:
     ) -> Response:
         """The functions of a project with what each did in the last day."""
         after = None if cursor is None else FunctionId(id_cursor(cursor))
-        found = await self.functions.list(project.id, limit=limit + 1, after=after, text=q)
-        following = found[limit - 1].id if len(found) > limit else None
+        found = await self.functions.overview(project.id, limit=limit + 1, after=after, text=q)
+        following = found[limit - 1][0].id if len(found) > limit else None
         shown = found[:limit]
-        glances = await self.series.glances([function.id for function in shown])
+        glances = await self.series.glances([function.id for function, _ in shown])
 
-        def shape(function: Function) -> FunctionOverviewReply:
-            return shapes.function_overview_reply(function, project.slug, glances[function.id])
+        def shape(one: tuple[Function, int]) -> FunctionOverviewReply:
+            function, schedules = one
+            return shapes.function_overview_reply(function, project.slug, glances[function.id], schedules=schedules)
 
         return await page(shape, shown, following)
 

@@ -94,11 +94,14 @@ def function_reply(function: Function, project_slug: str) -> FunctionReply:
     )
 
 
-def function_overview_reply(function: Function, project_slug: str, glance: Glance) -> FunctionOverviewReply:
+def function_overview_reply(
+    function: Function, project_slug: str, glance: Glance, *, schedules: int
+) -> FunctionOverviewReply:
     total = sum(glance.calls)
     return FunctionOverviewReply(
         **function_reply(function, project_slug).to_json(),
-        triggers=[trigger.type.value for trigger in triggers_of(function) if trigger.enabled],
+        triggers=[trigger.type.value for trigger in triggers_of(function) if trigger.fires],
+        schedules=schedules,
         last_day=GlanceReply(
             total=total,
             errors=glance.errors,
