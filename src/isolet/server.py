@@ -18,13 +18,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isolet import datadir, keyfile
 from isolet.api.deferred import Asgi, Deferred
-from isolet.assembly.calls import build_calls, management_of
+from isolet.assembly.calls import Calls, build_calls, management_of
 from isolet.assembly.core import Core, cut, make_example, open_core, start_core
-from isolet.assembly.dashboard import open_dashboard
+from isolet.assembly.dashboard import Dashboard, open_dashboard
 from isolet.assembly.features import FEATURES
 from isolet.assembly.host import Host, serve_beside
 from isolet.clock import SystemClock
@@ -38,6 +38,9 @@ from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.toolchain import find
 from isolet.wire.server import Listener, bind
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 log = get_logger("server")
 _PORT_MAX = 65_535
@@ -94,20 +97,8 @@ async def serve(
             await feature.start()
         management = management_of(core, features, machine.pages)
         calls = build_calls(core, features, management, machine.pages)
-        dashboard = None
-        if machine.pages is not None and machine.pages_port is not None:
-            dashboard = open_dashboard(core, machine.pages, management, calls.gateway)
-            serve_beside(
-                dashboard.app, machine.pages_port, name="pages", stack=stack, connections_max=_PAGES_CONNECTIONS
-            )
-        started = Started(
-            url=host.url,
-            pages_url=machine.pages.base("") if machine.pages is not None else None,
-            sign_in_url=dashboard.sign_in_url if dashboard is not None else None,
-            root_key_file=machine.root_key_file,
-            new_key=host.root_key if machine.root_key_is_new else None,
-            example=await make_example(core) if example else None,
-        )
+        dashboard = _serve_pages(machine, core, management, calls, stack)
+        started = _started(machine, dashboard, await make_example(core) if example else None)
 
         def serving() -> None:
             on_started(started)
@@ -122,12 +113,38 @@ async def serve(
             on_started=serving,
         )
         machine.tasks.spawn(_stop_when_asked(stopping, core, listener), name="stop")
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Until the loop ends: the second one counts while running calls are waited for, too.
-            loop.add_signal_handler(number, stopping.add)
+        _hear_signals(stopping)
         await listener.run_until_stopped()
         log.info("draining")
+
+
+def _serve_pages(
+    machine: Machine, core: Core, management: Deferred[FastAPI], calls: Calls, stack: AsyncExitStack
+) -> Dashboard | None:
+    """On a listener of their own, where there are any."""
+    if machine.pages is None or machine.pages_port is None:
+        return None
+    dashboard = open_dashboard(core, machine.pages, management, calls.gateway)
+    serve_beside(dashboard.app, machine.pages_port, name="pages", stack=stack, connections_max=_PAGES_CONNECTIONS)
+    return dashboard
+
+
+def _started(machine: Machine, dashboard: Dashboard | None, example: Function | None) -> Started:
+    return Started(
+        url=machine.host.url,
+        pages_url=machine.pages.base("") if machine.pages is not None else None,
+        sign_in_url=dashboard.sign_in_url if dashboard is not None else None,
+        root_key_file=machine.root_key_file,
+        new_key=machine.host.root_key if machine.root_key_is_new else None,
+        example=example,
+    )
+
+
+def _hear_signals(stopping: StopRequests) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Until the loop ends: the second one counts while running calls are waited for, too.
+        loop.add_signal_handler(number, stopping.add)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,11 +49,8 @@ async def open_projects(
     functions: FunctionServices,
 ) -> ProjectServices:
     """Loads the routes."""
-    database, vault, routes, cleanup = persistence.database, persistence.vault, registry.routes, registry.cleanup
-    identities = Identities(database=database, vault=vault, clock=host.clock, egresses=runtime.egresses)
-    host.stack.callback(identities.close)
-    await identities.load()
-    cleanup.add(identities.forget)
+    database, routes, cleanup = persistence.database, registry.routes, registry.cleanup
+    identities = await _open_identities(host, persistence, registry, runtime)
 
     async def empty(project_id: ProjectId) -> None:
         await _delete_functions(functions.service, project_id)
@@ -66,23 +63,11 @@ async def open_projects(
         empty=empty,
         egress_networks=host.settings.egress_networks,
     )
-    key_uses = KeyUses(database=database, clock=host.clock)
-    host.stack.push_async_callback(key_uses.write)
-    host.loops.loop(key_uses.run(), name="key uses")
+    key_uses = _open_key_uses(host, persistence)
     await service.ensure_default()
     tokens = Tokens(database=database, clock=host.clock)
     await tokens.load()
-    follower = Follower(
-        database=database,
-        routes=routes,
-        events=registry.changes,
-        pool=runtime.pool,
-        vault=vault,
-        identities=identities,
-        tokens=tokens,
-        on_project_gone=cleanup.run,
-    )
-    await follower.begin()
+    follower = await _open_follower(persistence, registry, runtime, identities, tokens)
     routes.load(
         functions=await database.read(stored_functions.list_for_routes),
         projects=await database.read(stored_projects.list_projects),
@@ -98,6 +83,40 @@ async def open_projects(
         identities=identities,
         follower=follower,
     )
+
+
+async def _open_identities(host: Host, persistence: Persistence, registry: Registry, runtime: Runtime) -> Identities:
+    identities = Identities(
+        database=persistence.database, vault=persistence.vault, clock=host.clock, egresses=runtime.egresses
+    )
+    host.stack.callback(identities.close)
+    await identities.load()
+    registry.cleanup.add(identities.forget)
+    return identities
+
+
+async def _open_follower(
+    persistence: Persistence, registry: Registry, runtime: Runtime, identities: Identities, tokens: Tokens
+) -> Follower:
+    follower = Follower(
+        database=persistence.database,
+        routes=registry.routes,
+        events=registry.changes,
+        pool=runtime.pool,
+        vault=persistence.vault,
+        identities=identities,
+        tokens=tokens,
+        on_project_gone=registry.cleanup.run,
+    )
+    await follower.begin()
+    return follower
+
+
+def _open_key_uses(host: Host, persistence: Persistence) -> KeyUses:
+    key_uses = KeyUses(database=persistence.database, clock=host.clock)
+    host.stack.push_async_callback(key_uses.write)
+    host.loops.loop(key_uses.run(), name="key uses")
+    return key_uses
 
 
 async def _delete_functions(functions: Functions, project_id: ProjectId) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,10 @@ def pull(
             add_function(workspace, function)
         write(workspace, one, state)
     state.save()
+    _report(session, pulls)
+
+
+def _report(session: Session, pulls: Sequence[Pull]) -> None:
     done = [
         {"name": one.name, "version": one.version, "written": list(one.files), "deleted": list(one.gone)}
         for one in pulls

@@ -203,21 +203,12 @@ def retry(
     if graphs is not None and graphs.text is not None:
         stored.keep_graph(connection, graphs.id, before.project_id, graphs.text, now_ms)
     state = _rewound(connection, before, step)
-    visit = state.visits.get(step.node_id, 0) + 1
-    again = Step(
-        id=StepId(new_id()),
-        number=before.steps + 1,
-        node_id=step.node_id,
-        node_type=step.node_type,
-        visit=visit,
-        status=StepStatus.RUNNING,
-        started_at_ms=now_ms,
-    )
+    again = _again(before, step, state, now_ms)
     stored.insert_step(connection, before.id, again)
     job = flow_job(before.project_id, before.workflow_id, before.id, now_ms)
     stored_jobs.insert_jobs(connection, [job])
     told = {"from": step.node_id, "graph": "snapshot" if graphs is None else "latest"}
-    state = replace(state, memory=None, since=before.steps, visits={**state.visits, step.node_id: visit})
+    state = replace(state, memory=None, since=before.steps, visits={**state.visits, step.node_id: again.visit})
     values = {
         "status": RunStatus.RUNNING.value,
         "ended_at_ms": None,
@@ -233,6 +224,19 @@ def retry(
     }
     write_run(connection, before, values, [_event(before, "execution_retried", told, now_ms)])
     return Changed(execution=stored.get_execution(connection, before.id), added=[job])
+
+
+def _again(before: Execution, step: Step, state: State, now_ms: int) -> Step:
+    """Another visit of a step's node."""
+    return Step(
+        id=StepId(new_id()),
+        number=before.steps + 1,
+        node_id=step.node_id,
+        node_type=step.node_type,
+        visit=state.visits.get(step.node_id, 0) + 1,
+        status=StepStatus.RUNNING,
+        started_at_ms=now_ms,
+    )
 
 
 def _chosen(connection: Connection, before: Execution, from_node: str | None) -> Step:

@@ -118,23 +118,32 @@ class ConfigBuilder:
             self._reach(service, "loopback", str(loopback))
         for place, (name, binding) in zip(list(bindings)[-len(bound) :], bound.items(), strict=True):
             self._bind_store(place, name, binding)
-        for binding, (name, value) in zip(bindings, spec.variables.items(), strict=False):
-            binding.name = name
-            if isinstance(value, str):
-                binding.text = value
-            else:
-                binding.json = json.dumps(value)
+        self._bind_variables(bindings, spec.variables)
         self._reach(internet, "internet", egress).style = "proxy"
-        for service, (socket, store) in zip(services[2:], named, strict=False):
-            # The store of each request; the function's code cannot say another.
-            (header,) = self._reach(service, f"{socket}:{store}", f"{storage}/{socket}").init("injectRequestHeaders", 1)
-            header.name, header.value = STORE_HEADER, store
+        self._reach_stores(services[2:], named, storage)
         # The wrapper takes `gc` away before the function is loaded, and uses it when the guard asks.
         config.v8Flags = [f"--max-heap-size={spec.limits.memory_limit_mb}", "--expose-gc"]
         (options,) = self._listen(config, {SOCKET_NAME: "function"})
         options.cfBlobHeader = CALL_HEADER
         options.forwardedProtoHeader = PROTO_HEADER
         return bytes(config.to_bytes())
+
+    def _reach_stores(self, services: Sequence[Any], named: Sequence[tuple[str, str]], storage: str) -> None:
+        """By the first of the services."""
+        for service, (socket, store) in zip(services, named, strict=False):
+            # The store of each request; the function's code cannot say another.
+            (header,) = self._reach(service, f"{socket}:{store}", f"{storage}/{socket}").init("injectRequestHeaders", 1)
+            header.name, header.value = STORE_HEADER, store
+
+    @staticmethod
+    def _bind_variables(bindings: Any, variables: Mapping[str, Any]) -> None:
+        """In the first of the bindings."""
+        for binding, (name, value) in zip(bindings, variables.items(), strict=False):
+            binding.name = name
+            if isinstance(value, str):
+                binding.text = value
+            else:
+                binding.json = json.dumps(value)
 
     def egress(
         self, *, allow: Sequence[str], deny: Sequence[str], inside: str, connections_max: int, trust_system_cas: bool

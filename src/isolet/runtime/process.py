@@ -159,27 +159,14 @@ class Child:
                 writable=spec.writable,
                 info_fd=info_write,
                 seccomp_fd=seccomp,
-                arguments=[
-                    "serve",
-                    "--binary",
-                    "-",
-                    "--experimental",
-                    f"--control-fd={ready_write}",
-                    *(f"--socket-fd={name}={listener.fileno()}" for name, listener in spec.listeners.items()),
-                ],
+                arguments=_arguments(spec, ready_write),
             )
             self._popen = subprocess.Popen(
                 command.arguments,
                 stdin=config,
                 stdout=out_write,
                 stderr=err_write,
-                pass_fds=(
-                    ready_write,
-                    info_write,
-                    seccomp,
-                    *(listener.fileno() for listener in spec.listeners.values()),
-                    *spec.kept,
-                ),
+                pass_fds=(ready_write, info_write, seccomp, *_sockets(spec), *spec.kept),
                 env={},
                 cwd="/",
                 # No terminal of ours, nor its Ctrl-C: children end when the server has drained.
@@ -195,11 +182,16 @@ class Child:
         finally:
             for fd in (config, seccomp, out_write, err_write, ready_write, info_write):
                 os.close(fd)
-        self._pid_files.add(self._popen.pid)
-        self._pid_fd = os.pidfd_open(self._popen.pid)
+        self._watch(self._popen.pid, ready_read, info_read)
+        return Output(out_read, err_read, on_line=on_line, on_error=on_error)
+
+    def _watch(self, pid: int, ready_fd: int, info_fd: int) -> None:
+        """Hear of what the program says of itself, and of its end."""
+        self._pid_files.add(pid)
+        self._pid_fd = os.pidfd_open(pid)
         self._inner_fd = -1
-        self.pid = self._popen.pid
-        self._ready_fd, self._info_fd = ready_read, info_read
+        self.pid = pid
+        self._ready_fd, self._info_fd = ready_fd, info_fd
         for fd, reader in (
             (self._ready_fd, self._read_ready),
             (self._info_fd, self._read_info),
@@ -207,7 +199,6 @@ class Child:
         ):
             os.set_blocking(fd, False)
             self._loop.add_reader(fd, reader)
-        return Output(out_read, err_read, on_line=on_line, on_error=on_error)
 
     def _read_ready(self) -> None:
         chunk = read(self._ready_fd)
@@ -288,6 +279,16 @@ def _signal(fd: int, number: signal.Signals) -> None:
     if fd >= 0:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(fd, number)
+
+
+def _sockets(spec: ChildSpec) -> list[int]:
+    return [listener.fileno() for listener in spec.listeners.values()]
+
+
+def _arguments(spec: ChildSpec, control_fd: int) -> list[str]:
+    """Of workerd, which reads its configuration from standard input."""
+    sockets = [f"--socket-fd={name}={fd}" for name, fd in zip(spec.listeners, _sockets(spec), strict=True)]
+    return ["serve", "--binary", "-", "--experimental", f"--control-fd={control_fd}", *sockets]
 
 
 def _die_with_parent() -> None:

@@ -61,8 +61,21 @@ class LimitsDoor:
 
 
 def _limits_of(settings: Settings) -> dict[str, Any]:
-    defaults = limits.Limits().to_json()
     rates = settings.requests_a_minute
+    return {
+        **_calls(settings),
+        **_code(settings),
+        **_data(settings),
+        **_features(settings),
+        **_workflows(settings),
+        "instances": settings.max_instances,
+        "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},
+    }
+
+
+def _calls(settings: Settings) -> dict[str, Any]:
+    """Of calls and what is recorded of them."""
+    defaults = limits.Limits().to_json()
     return {
         "function": {
             name: {"default": defaults[name], "minimum": least, "maximum": most}
@@ -88,6 +101,18 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "console_line_chars": limits.CONSOLE_MAX_CHARS,
             "console_bytes": limits.CONSOLE_MAX_BYTES,
         },
+        "record": {
+            "body_bytes": limits.RECORDED_BODY_MAX_BYTES,
+            "error_chars": limits.ERROR_MAX_CHARS,
+            "kept_days": settings.retention_days,
+            "kept_rows": settings.retention_rows,
+        },
+    }
+
+
+def _code(settings: Settings) -> dict[str, Any]:
+    """Of what functions are made of."""
+    return {
         "deploy": {
             "code_bytes": limits.CODE_MAX_BYTES,
             "start_timeout_s": settings.start_timeout_s,
@@ -96,12 +121,38 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "waiting_a_function": 1,
             "versions_kept": VERSIONS_KEPT,
         },
-        "record": {
-            "body_bytes": limits.RECORDED_BODY_MAX_BYTES,
-            "error_chars": limits.ERROR_MAX_CHARS,
-            "kept_days": settings.retention_days,
-            "kept_rows": settings.retention_rows,
+        "private": {
+            "secrets": secrets.SECRETS_MAX,
+            "secret_values": secrets.PRIVATE_VALUES_MAX,
+            "secret_bytes": secrets.PRIVATE_MAX_BYTES,
+            "variables": environment.VALUES_MAX,
+            "variable_bytes": environment.TOTAL_MAX_BYTES,
         },
+        "setting": {"json_bytes": json_bounds.SETTING_MAX_BYTES, "json_depth": json_bounds.SETTING_MAX_DEPTH},
+        "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
+    }
+
+
+def _data(settings: Settings) -> dict[str, Any]:
+    """Of data that functions keep."""
+    return {
+        "kv": {
+            "key_bytes": kv.KEY_MAX_BYTES,
+            "value_bytes": kv.VALUE_MAX_BYTES,
+            "metadata_bytes": kv.METADATA_MAX_BYTES,
+        },
+        "database": {"bytes": settings.database_max_mb * _MB, "statement_bytes": sql.STATEMENT_MAX_BYTES},
+        "stores": {
+            "namespaces": stores.STORES_MAX,
+            "databases": stores.STORES_MAX,
+            "bindings_of_a_function": stores.BINDINGS_MAX,
+        },
+    }
+
+
+def _features(settings: Settings) -> dict[str, Any]:
+    """Of what stands beside calls."""
+    return {
         "realtime": {
             "frame_bytes": settings.realtime_frame_kb * 1024,
             "frames_s": settings.realtime_frames_s,
@@ -117,26 +168,6 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "metadata_bytes": METADATA_MAX_BYTES,
             "presence_bytes": TRACKED_MAX_BYTES,
         },
-        "kv": {
-            "key_bytes": kv.KEY_MAX_BYTES,
-            "value_bytes": kv.VALUE_MAX_BYTES,
-            "metadata_bytes": kv.METADATA_MAX_BYTES,
-        },
-        "database": {"bytes": settings.database_max_mb * _MB, "statement_bytes": sql.STATEMENT_MAX_BYTES},
-        "private": {
-            "secrets": secrets.SECRETS_MAX,
-            "secret_values": secrets.PRIVATE_VALUES_MAX,
-            "secret_bytes": secrets.PRIVATE_MAX_BYTES,
-            "variables": environment.VALUES_MAX,
-            "variable_bytes": environment.TOTAL_MAX_BYTES,
-        },
-        "setting": {"json_bytes": json_bounds.SETTING_MAX_BYTES, "json_depth": json_bounds.SETTING_MAX_DEPTH},
-        "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
-        "stores": {
-            "namespaces": stores.STORES_MAX,
-            "databases": stores.STORES_MAX,
-            "bindings_of_a_function": stores.BINDINGS_MAX,
-        },
         "tools": {
             "schema_bytes": json_schemas.SCHEMA_MAX_BYTES,
             "arguments_bytes": json_schemas.ARGUMENTS_MAX_BYTES,
@@ -151,6 +182,12 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "answer_s": ANSWER_MAX_S,
             "answer_tries": TRIES_MAX,
         },
+    }
+
+
+def _workflows(settings: Settings) -> dict[str, Any]:
+    """Of workflows and their runs."""
+    return {
         "flows": {
             "variables_bytes": runs.VARIABLES_MAX_BYTES,
             "context_bytes": runs.CONTEXT_MAX_BYTES,
@@ -179,6 +216,4 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
             "step_timeout_s": policies.TIMEOUT_MAX_S,
         },
         "workflow_starts_a_second": {plan.value: most for plan, most in STARTS_MAX.items()},
-        "instances": settings.max_instances,
-        "requests_a_minute": {plan.value: rates.get(plan.value) for plan in Plan},
     }
