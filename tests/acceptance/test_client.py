@@ -247,8 +247,8 @@ async def _functions(client: Any, slug: str, kapso: Kapso) -> None:
     assert len(listed.data) == 2
     assert (await done(client.usage.of_function(function_id))).total == 2
     assert [one.invocations for one in (await done(client.usage.list(project=slug))).data] == [2]
-    spans = (await done(client.usage.series(function_id, window="24h"))).spans
-    assert (len(spans), sum(one.total for one in spans)) == (24, 2)
+    series = await done(client.usage.series(function_id, window="24h"))
+    assert (len(series.spans), sum(one.total for one in series.spans), series.whole.total) == (24, 2, 2)
     await done(client.schedules.create(function_id, ScheduleMembers({"cron": "@daily", "name": "on"})))
     paused = await done(client.schedules.create(function_id, ScheduleMembers({"cron": "@daily", "name": "off"})))
     await done(client.schedules.pause(paused.id, SchedulePause()))

@@ -10,7 +10,7 @@ from typing import Any
 
 from isolet.access.callers import Callers, admitted, check_role
 from isolet.access.owners import Owners
-from isolet.access.rules import Access, Asked, Grant
+from isolet.access.rules import READS, Access, Asked, Grant
 from isolet.domain.access import Principal
 from isolet.errors import Forbidden
 from isolet.functions.service import Functions
@@ -46,6 +46,7 @@ class Authorizer:
                 routes=self._routes,
                 functions=self._functions,
                 owners=self._owners,
+                reads=scope.get(READS),
             )
         )
         if found.project is None:

@@ -6,9 +6,10 @@ dialect with another place for its projects adds a `ProjectSource` beside its ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from isolet.access.owners import Owners
 from isolet.database.owners import Owned
@@ -20,10 +21,18 @@ from isolet.functions.service import Functions
 from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
 
+T = TypeVar("T")
+# In a scope: what requests that belong together have read for their checks.
+READS = "isolet.reads"
+Reads = MutableMapping[tuple[object, ...], Any]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a source may look at: who asks, the parameters of path and query, and what exists."""
+    """What a source may look at: who asks, the parameters of path and query, and what exists.
+
+    `reads` is what earlier requests of the same page have read: none of them changed anything.
+    """
 
     principal: Principal
     path: Mapping[str, str]
@@ -31,6 +40,24 @@ class Asked:
     routes: Routes
     functions: Functions
     owners: Owners
+    reads: Reads | None = None
+
+    async def function(self, function_id: str) -> Function:
+        """Raises NotFound, also for one of a project that the principal does not see."""
+        project_id = self.principal.project_id
+        return await self._once((project_id, function_id), partial(self.functions.get, project_id, function_id))
+
+    async def project_of(self, kind: Owned, identifier: str) -> ProjectId:
+        """Raises NotFound."""
+        return await self._once((kind, identifier), partial(self.owners.project_of, kind, identifier))
+
+    async def _once(self, key: tuple[object, ...], read: Callable[[], Awaitable[T]]) -> T:
+        if self.reads is None:
+            return await read()
+        if key not in self.reads:
+            self.reads[key] = await read()
+        found: T = self.reads[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +121,7 @@ class PathFunction(_InPath):
     missing: str = "Function not found"
 
     async def find(self, asked: Asked) -> Found:
-        function = await asked.functions.get(asked.principal.project_id, asked.path[self.parameter].lower())
+        function = await asked.function(asked.path[self.parameter].lower())
         project = asked.routes.project_of(function.project_id)
         if project is None:
             raise NotFound(self.missing)
@@ -111,7 +138,7 @@ class PathOwned(_InPath):
 
     async def find(self, asked: Asked) -> Found:
         try:
-            project_id = await asked.owners.project_of(self.kind, asked.path[self.parameter])
+            project_id = await asked.project_of(self.kind, asked.path[self.parameter])
         except NotFound:
             raise NotFound(self.missing) from None
         project = asked.routes.project_of(project_id)

@@ -53,7 +53,10 @@ class SpanReply(Reply):
 
 
 class SeriesReply(Reply):
+    """`whole` is all spans as one."""
+
     window: str
+    whole: SpanReply
     spans: list[SpanReply]
 
 

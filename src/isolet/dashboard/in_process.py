@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from isolet.access.lent_keys import LentKeys
+from isolet.access.rules import READS, Reads
 from isolet.client.messages import request_of, value_of
 from isolet.client.resources import Resources
 from isolet.contract.operations import AnyOperation, Async
@@ -55,16 +56,25 @@ class Origin:
 
 
 class InProcess(Resources[Async]):
-    """Operations for one signed-in request. `holder` says whom its session stands for, while it does."""
+    """Operations for one signed-in request. `holder` says whom its session stands for, while it does.
+
+    `reads` is for a request that changes nothing: what its operations check is read once for all of them.
+    """
 
     def __init__(
-        self, app: Application, lent: LentKeys, holder: Callable[[], Principal | None], origin: Origin
+        self,
+        app: Application,
+        lent: LentKeys,
+        holder: Callable[[], Principal | None],
+        origin: Origin,
+        reads: Reads | None = None,
     ) -> None:
         super().__init__(self)
         self._app = app
         self._lent = lent
         self._holder = holder
         self._origin = origin
+        self._reads = reads
 
     async def call(self, operation: AnyOperation, arguments: Mapping[str, Any]) -> Any:
         """Send any operation of the contract. Raises what `client/errors.py` has."""
@@ -120,6 +130,7 @@ class InProcess(Resources[Async]):
                 "server": None,
                 "client": self._origin.client,
                 "state": {},
+                READS: self._reads,
             }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

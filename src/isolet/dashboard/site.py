@@ -76,8 +76,8 @@ class Site:
                 return session, principal
         return None
 
-    def api_of(self, request: Request, session: Session) -> InProcess:
-        """The API with the rights that the session has while it lasts."""
+    def api_of(self, request: Request, session: Session, *, changes: bool = True) -> InProcess:
+        """The API with the rights that the session has while it lasts; for a request that changes something, or not."""
         sessions = self.desk.sessions
         base = self.desk.pages.api_base(request.headers.get("host", ""))
         scheme, _, host = origin_of(base).partition("://")
@@ -86,6 +86,7 @@ class Site:
             self.desk.lent_keys,
             lambda: sessions.principal(session) if sessions.is_open(session) else None,
             Origin(host=host.encode(), client=request.scope.get("client"), scheme=scheme),
+            None if changes else {},
         )
 
     def home_slug(self, principal: Principal) -> str:
@@ -127,7 +128,7 @@ class Site:
             session=session,
             sessions=self.desk.sessions,
             principal=principal,
-            api=self.api_of(request, session),
+            api=self.api_of(request, session, changes=page.change is not None),
             section=section,
             page=page,
             form_token=self.desk.sessions.form_token(session),

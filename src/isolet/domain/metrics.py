@@ -115,6 +115,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Spans of equal length, oldest first, and the calls of all of them as one."""
+
+    whole: Span
+    spans: Sequence[Span]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Of one project in one month."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 from isolet.clock import Clock
 from isolet.database import series as stored
 from isolet.database.connection import Connection, Database
 from isolet.domain.durations import PERCENTILES, percentile
-from isolet.domain.metrics import DAY_MS, HOUR_MS, MINUTE_MS, Glance, Span, Step, Sums, start_of
+from isolet.domain.metrics import DAY_MS, HOUR_MS, MINUTE_MS, Glance, Line, Span, Step, Sums, start_of
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId
 from isolet.observe.recorder import Recorder
@@ -35,15 +36,15 @@ class Series:
         since_ms = start_of(Step.HOUR, self._clock.now_ms()) - (_HOURS - 1) * HOUR_MS
         return await self._database.read(_glances, function_ids, since_ms)
 
-    async def spans(self, function_id: FunctionId, window: str) -> Sequence[Span]:
-        """The window in spans of equal length, oldest first, those without calls too. Raises InvalidInput."""
+    async def line(self, function_id: FunctionId, window: str) -> Line:
+        """The window in spans, those without calls too. Raises InvalidInput."""
         if window not in _WINDOWS:
             raise InvalidInput(f"window must be one of {', '.join(_WINDOWS)}")
         await self._recorder.catch_up()
         length_ms, step, span_ms = _WINDOWS[window]
         now_ms = self._clock.now_ms()
         first_ms = now_ms - now_ms % span_ms - length_ms + span_ms
-        return await self._database.read(_spans, function_id, step, span_ms, first_ms, length_ms // span_ms)
+        return await self._database.read(_line, function_id, step, span_ms, first_ms, length_ms // span_ms)
 
 
 def _glances(connection: Connection, ids: Sequence[FunctionId], since_ms: int) -> Mapping[FunctionId, Glance]:
@@ -58,23 +59,22 @@ def _glances(connection: Connection, ids: Sequence[FunctionId], since_ms: int) -
     }
 
 
-def _spans(
-    connection: Connection, function_id: FunctionId, step: Step, span_ms: int, first_ms: int, count: int
-) -> Sequence[Span]:
+def _line(connection: Connection, function_id: FunctionId, step: Step, span_ms: int, first_ms: int, count: int) -> Line:
     sums = [Sums()] * count
-    buckets: list[dict[int, int]] = [{} for _ in range(count)]
+    buckets: list[dict[int, int]] = [{}] * count
     for at_ms, found in stored.list_sums(connection, function_id, step, first_ms).items():
         index = min((at_ms - first_ms) // span_ms, count - 1)
         sums[index] = sums[index].plus(found)
     for at_ms, counted in stored.list_durations(connection, function_id, step, first_ms).items():
-        place = buckets[min((at_ms - first_ms) // span_ms, count - 1)]
-        for bucket, number in counted.items():
-            place[bucket] = place.get(bucket, 0) + number
-    return [
-        Span(
-            at_ms=first_ms + index * span_ms,
-            sums=sums[index],
-            percentiles_us={percent: percentile(buckets[index], percent) for percent in PERCENTILES},
-        )
-        for index in range(count)
-    ]
+        index = min((at_ms - first_ms) // span_ms, count - 1)
+        buckets[index] = _added(buckets[index], counted)
+    spans = [_span(first_ms + index * span_ms, sums[index], buckets[index]) for index in range(count)]
+    return Line(whole=_span(first_ms, reduce(Sums.plus, sums), reduce(_added, buckets, {})), spans=spans)
+
+
+def _added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    return {bucket: one.get(bucket, 0) + other.get(bucket, 0) for bucket in {*one, *other}}
+
+
+def _span(at_ms: int, sums: Sums, buckets: Mapping[int, int]) -> Span:
+    return Span(at_ms=at_ms, sums=sums, percentiles_us={one: percentile(buckets, one) for one in PERCENTILES})

@@ -81,13 +81,16 @@ async def test_a_window_is_spans_of_equal_length(database: Database) -> None:
     await database.write(metrics.insert_ended, calls)
     series = Series(database, Recorder(database), Now())
     for window, count, total in (("1h", 60, 2), ("24h", 24, 2), ("7d", 28, 3), ("30d", 30, 3)):
-        spans = await series.spans(function.id, window)
+        line = await series.line(function.id, window)
+        spans = line.spans
         assert len(spans) == count
         assert sum(span.sums.total for span in spans) == total, window
+        assert (line.whole.sums.total, line.whole.sums.errors, line.whole.at_ms) == (total, 1, spans[0].at_ms)
+        assert 1900 < (line.whole.percentiles_us[95] or 0) < 2100
         assert (spans[-1].sums.total, spans[-1].sums.errors) == (2, 1), window
         assert spans[-1].at_ms <= NOW_MS
         lengths = {after.at_ms - before.at_ms for before, after in pairwise(spans)}
         assert len(lengths) == 1
         assert 1900 < (spans[-1].percentiles_us[50] or 0) < 2100
-    earlier = [span for span in await series.spans(function.id, "7d") if span.sums.cold_starts]
+    earlier = [span for span in (await series.line(function.id, "7d")).spans if span.sums.cold_starts]
     assert [(span.sums.total, span.sums.memory_bytes) for span in earlier] == [(1, 3 * 1024 * 1024)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -32,7 +31,7 @@ from isolet.contract.usage import (
     UsageReply,
 )
 from isolet.domain.invocations import ConsoleLine, Invocation
-from isolet.domain.metrics import FunctionMetrics, Span, Usage
+from isolet.domain.metrics import FunctionMetrics, Line, Span, Usage
 from isolet.domain.outgoing import Outgoing, requests_of
 from isolet.observe.redaction import header_pairs
 from isolet.observe.tail import Event, Missed, Tail
@@ -135,20 +134,18 @@ def metrics(function_id: str, window: str, found: FunctionMetrics) -> MetricsRep
     )
 
 
-def series(window: str, spans: Sequence[Span]) -> SeriesReply:
-    return SeriesReply(
-        window=window,
-        spans=[
-            SpanReply(
-                at=iso(span.at_ms),
-                total=span.sums.total,
-                errors=span.sums.errors,
-                cold_starts=span.sums.cold_starts,
-                memory_mb=round(span.sums.memory_bytes / 1024 / 1024, 1),
-                **{f"p{percent}_ms": _ms(value) for percent, value in span.percentiles_us.items()},
-            )
-            for span in spans
-        ],
+def series(window: str, line: Line) -> SeriesReply:
+    return SeriesReply(window=window, whole=_span(line.whole), spans=[_span(span) for span in line.spans])
+
+
+def _span(span: Span) -> SpanReply:
+    return SpanReply(
+        at=iso(span.at_ms),
+        total=span.sums.total,
+        errors=span.sums.errors,
+        cold_starts=span.sums.cold_starts,
+        memory_mb=round(span.sums.memory_bytes / 1024 / 1024, 1),
+        **{f"p{percent}_ms": _ms(value) for percent, value in span.percentiles_us.items()},
     )
 
 

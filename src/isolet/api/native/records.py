@@ -111,7 +111,7 @@ class RecordsDoor:
 
     @serve(Usage.series, _FUNCTION)
     async def metrics_series(self, function: GrantedFunction, window: str = "24h") -> SeriesReply:
-        return shapes.series(window, await self.series.spans(function.id, window))
+        return shapes.series(window, await self.series.line(function.id, window))
 
     @serve(Usage.list, _USAGE)
     async def usage(self, grant: Granted, month: str | None = None) -> Response:

@@ -31,7 +31,6 @@ async def show(visit: Visit) -> Response:
     window = visit.query.get("window", "24h")
     if window not in WINDOWS:
         window = "24h"
-    figures = await visit.api.usage.of_function(function.id, window=window)
     series = await visit.api.usage.series(function.id, window=window)
     return await render(
         visit,
@@ -41,7 +40,7 @@ async def show(visit: Visit) -> Response:
         window=window,
         windows=WINDOWS,
         refresh_s=_REFRESH_S.get(window, _REFRESH_OTHERS_S),
-        figures=figures,
+        whole=series.whole,
         spans=series.spans,
         charts=charts_of(series.spans),
     )

@@ -53,6 +53,7 @@ executions = Table(
     Column("state", Text, nullable=False),
     Index("executions_project", "project_id", "id"),
     Index("executions_workflow", "workflow_id", "id"),
+    Index("executions_status", "project_id", "status", "id"),
     Index("executions_graph", "graph_id"),
     Index("executions_ended", "ended_at_ms"),
 )
