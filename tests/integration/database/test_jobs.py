@@ -25,6 +25,7 @@ from isolet.domain.http_jobs import CALL, CALLBACK, CallPayload, ReplyHead
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.jobs import HELD_UNTIL_MS, Attempt, Job, JobEvent, JobState, Result, claimed, concluded, lane
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
+from tests.integration.database.plans import plan_of
 from tests.integration.database.rows import AT_MS
 
 OWNER, OTHER = "server-1", "server-2"
@@ -294,6 +295,25 @@ async def test_failed_deliveries_are_found_and_queued_again(database: Database) 
     after = await get(database, mine)
     assert (after.state, after.attempts, after.due_at_ms) == (JobState.QUEUED, 0, AT_MS + 1)
     assert await database.write(stored.reopen, [mine.id], AT_MS + 1) == 0
+
+
+async def test_the_newest_deliveries_of_all_states_come_first(database: Database) -> None:
+    states = [JobState.FAILED, JobState.SUCCEEDED, JobState.FAILED, JobState.QUEUED, JobState.CANCELLED]
+    sent = [a_job(kind=CALLBACK, state=state) for state in states]
+    await accept(database, *sent, a_job("p2", kind=CALLBACK), a_job())
+    list_ = partial(database.read, deliveries.list_deliveries, ProjectId("p1"))
+
+    assert [job.id for job in await list_(limit=3)] == [job.id for job in sent[:1:-1]]
+    assert [job.id for job in await list_(limit=9, before=sent[2].id)] == [sent[1].id, sent[0].id]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_no_list_of_deliveries_sorts_all_of_them(database: Database) -> None:
+    plan = await plan_of(database, deliveries.list_deliveries, ProjectId("p1"), before=JobId("x"), limit=10)
+    searched = "SEARCH jobs USING INDEX jobs_deliveries (project_id=? AND state=? AND id<?)"
+    assert plan.count(searched) == len(JobState), plan
+    assert "TEMP B-TREE" not in plan, plan
+    assert "SCAN jobs" not in plan, plan
 
 
 async def test_old_results_age_out(database: Database) -> None:

@@ -1,0 +1,96 @@
+"""However much there is of something: a page that lists it asks the database at most three times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from isolet.dashboard.pages.function_metrics import WINDOWS
+from tests.support.server import ROOT_KEY, Server
+from tests.support.statements import Statements
+from tests.support.workflows import a_line, a_node
+
+_QUERIES_MAX = 3
+_V1 = "/isolet/v1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("queries")
+
+
+@pytest.fixture(scope="module")
+def statements(folder: Path) -> Statements:
+    return Statements(folder / "statements")
+
+
+@pytest.fixture(scope="module")
+def function_id(server: Server) -> str:
+    """Called twice, with a schedule, in a project that has some of everything else."""
+    with server.client() as root:
+        here = f"{_V1}/projects/default"
+        code = "export default { fetch: () => new Response('hello') };"
+        made = root.put(f"{here}/functions/hello", params={"wait": 60}, json={"code": code, "access": "public"})
+        function_id = str(made.raise_for_status().json()["id"])
+        root.post(f"{_V1}/functions/{function_id}/schedules", json={"cron": "0 3 * * *"}).raise_for_status()
+        for _ in range(2):
+            root.get("/f/default/hello/").raise_for_status()
+            flow = {"name": f"Flow {function_id}", "definition": a_line(a_node("end", "handoff"))}
+        flow_id = root.post(f"{here}/flows", json=flow).raise_for_status().json()["id"]
+        root.patch(f"{_V1}/flows/{flow_id}", json={"status": "active"}).raise_for_status()
+        root.post(f"{here}/flows/{flow_id}/executions", json={}).raise_for_status()
+        root.put(f"{here}/kv/key", content=b"{}").raise_for_status()
+        for number in range(2):
+            root.post(f"{here}/keys", json={"name": f"key {number}", "role": "read"}).raise_for_status()
+            root.post(f"{_V1}/projects", json={"slug": f"other-{number}"}).raise_for_status()
+    return function_id
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, statements: Statements) -> Iterator[Server]:
+    with Server(folder / "data", statements=statements) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pages(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.pages_url, trust_env=False, timeout=60) as client:
+        client.post("/dashboard/login", data={"key": ROOT_KEY}, headers={"Origin": server.pages_url})
+        yield client
+
+
+def test_pages_that_list_something_ask_three_times_at_most(
+    pages: httpx.Client, statements: Statements, function_id: str
+) -> None:
+    function = f"functions/{function_id}"
+    of_function = ("invocations", "invocations?status=failed&q=x", "logs", "secrets", "triggers", "try", "versions")
+    of_project = ("functions", "functions?q=h", "kv", "sql", "queue", "queue?status=failed", "queue/callbacks")
+    addresses = [
+        *("/dashboard/projects", "/dashboard/system", "/dashboard/sessions"),
+        *(f"/dashboard/projects/default/{function}/{tab}" for tab in of_function),
+        *(f"/dashboard/projects/default/{function}/metrics?window={window}" for window in WINDOWS),
+        *(f"/dashboard/projects/default/{name}" for name in of_project),
+        *(f"/dashboard/projects/default/{name}" for name in ("flows", "runs", "realtime", "keys", "usage")),
+    ]
+    asked = {address: statements.of(partial(_get, pages, address)) for address in addresses}
+    assert {address: found for address, found in asked.items() if len(found) > _QUERIES_MAX} == {}
+    # They are seen at all.
+    assert "FROM functions" in asked[f"/dashboard/projects/default/{function}/logs"][0]
+
+
+def test_what_a_page_read_is_not_what_the_next_one_shows(pages: httpx.Client, server: Server, function_id: str) -> None:
+    address = f"/dashboard/projects/default/functions/{function_id}/settings"
+    with server.client() as root:
+        for text in ("one thing", "another thing"):
+            body = {"description": text}
+            root.patch(f"{_V1}/functions/{function_id}", json=body).raise_for_status()
+            assert text in pages.get(address).text
+
+
+def _get(pages: httpx.Client, address: str) -> None:
+    reply = pages.get(address)
+    assert reply.status_code == 200, (address, reply.text)
