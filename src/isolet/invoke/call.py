@@ -8,39 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from isolet.clock import Clock
 from isolet.domain.invocations import SWITCHED, Invocation, Kind
-from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import RECORDED_BODY_MAX_BYTES
 from isolet.errors import (
     ClientDisconnected,
     FunctionCrashed,
     FunctionTimeout,
-    HandlerFailed,
     IsoletError,
     PlatformError,
     TooManyRequests,
     Unavailable,
 )
-from isolet.invoke.failures import check_reply, record_error
+from isolet.invoke.failures import broken_off, check_reply, explain, record_error
 from isolet.invoke.request import CallRequest
+from isolet.invoke.sending import send_parts, send_spooled
+from isolet.invoke.services import CallServices
 from isolet.invoke.spool import Spooled
-from isolet.invoke.watch import WATCH_AFTER_S, Watch
-from isolet.observe.recorder import Recorder
-from isolet.observe.redaction import Kept, Redaction
+from isolet.invoke.watch import WATCH_AFTER_S
+from isolet.observe.redaction import Kept
 from isolet.routing.routes import Route
-from isolet.runtime.instance import Instance, InstanceEnded, NotDelivered
+from isolet.runtime.instance import Instance, NotDelivered
 from isolet.runtime.judge import at_deadline
-from isolet.runtime.pool import Pool
-from isolet.runtime.spec import InstanceSpec
-from isolet.tasks import Tasks
 from isolet.wire.channel import Connection, Unread
-from isolet.wire.headers import get
 
 # A timeout that may pass before the call is watched has its own timer from the start.
 _SHORT_MS = 4000 * WATCH_AFTER_S
@@ -51,26 +44,6 @@ _EXIT_SHOWS_S = 0.25
 _RUNS_MAX = 4
 # Of others the limit is for the whole call.
 _WITH_CALLER = (Kind.SYNC, Kind.WEBSOCKET)
-_BROKEN_OFF = "The function broke its reply off before it was complete"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallServices:
-    """What every call works with. `on_call` hears that one begins to run on an instance.
-
-    `reply_max_ms` is what a call with a caller may take in all.
-    """
-
-    loop: asyncio.AbstractEventLoop
-    tasks: Tasks
-    clock: Clock
-    pool: Pool
-    load_spec: Callable[[Route], Awaitable[InstanceSpec]]
-    on_call: Callable[[], None]
-    watch: Watch
-    recorder: Recorder
-    recording: Redaction
-    reply_max_ms: int
 
 
 class Call:
@@ -237,50 +210,11 @@ class Call:
         connection.begin(request.head(self.invocation.id, length), without_body=without_body, more=True)
         if connection.error is None:
             self._is_whole = isinstance(body, Spooled)
-            pump = self._pump_spooled(connection, body) if isinstance(body, Spooled) else self._pump(connection, body)
-            self._spawn(pump, "request body")
-
-    async def _pump_spooled(self, connection: Connection, body: Spooled) -> None:
-        """Send a body from disk; its caller is watched like that of a small one."""
-        try:
-            async for part in body.parts():
-                if connection is not self.connection:
-                    # The call is made again, on another.
-                    return
-                self._keep_request(part)
-                await connection.write(part)
-            connection.end()
-        except OSError:
-            # The reply decides, as it does for others.
-            return
-        except IsoletError as exc:
-            connection.abort(exc)
-
-    async def _pump(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
-        """Send the caller's body as it comes."""
-        chunked = get(self._request.headers, b"content-length") is None
-        try:
-            async for chunk in body:
-                if chunk:
-                    self._keep_request(chunk)
-                    await connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-            if chunked:
-                await connection.write(b"0\r\n\r\n")
-            connection.end()
-            await self._watch_sender()
-        except OSError:
-            # The function may answer without reading its whole request: its reply decides, and who calls may send on.
-            await self._discard(connection, body)
-        except IsoletError as exc:
-            connection.abort(exc)
-
-    async def _discard(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
-        try:
-            async for _ in body:
-                pass
-            await self._watch_sender()
-        except IsoletError as exc:
-            connection.abort(exc)
+            if isinstance(body, Spooled):
+                sent = send_spooled(self, connection, body)
+            else:
+                sent = send_parts(self, connection, body, request.headers)
+            self._spawn(sent, "request body")
 
     def take_rest(self) -> bytes:
         """The body, or what is left of it, of a reply that has come whole; the call is over then."""
@@ -314,7 +248,7 @@ class Call:
         if self._request.gone is not None and isinstance(self._request.body, bytes | Spooled):
             self._spawn(self._watch_caller(self._request.gone), "watch caller")
 
-    async def _watch_sender(self) -> None:
+    async def watch_sender(self) -> None:
         """The caller of a body that came in parts, once it has sent all of it."""
         if self._request.gone is not None:
             await self._watch_caller(self._request.gone)
@@ -363,8 +297,8 @@ class Call:
         """End the call with an error as one of our error classes, and raise it."""
         error: BaseException = exc
         if isinstance(exc, OSError):
-            report = self.invocation.kill_report = await self._explain(exc)
-            error = FunctionCrashed(report.message) if report else self._broken_off()
+            report = self.invocation.kill_report = await explain(self.instance, exc, self._means.clock.now_ms())
+            error = FunctionCrashed(report.message) if report else broken_off(self.instance)
         elif isinstance(exc, Exception) and not isinstance(exc, IsoletError):
             error = PlatformError("the call broke off")
         if isinstance(error, IsoletError):
@@ -375,17 +309,6 @@ class Call:
         if error is exc:
             raise exc
         raise error from exc
-
-    def _broken_off(self) -> HandlerFailed:
-        said = self.instance.console.take_broken() if self.instance is not None else None
-        return HandlerFailed(f"{_BROKEN_OFF}: {said}" if said else _BROKEN_OFF)
-
-    async def _explain(self, exc: OSError) -> KillReport | None:
-        if isinstance(exc, InstanceEnded):
-            return exc.report
-        if self.instance is None:
-            return KillReport(limit=Limit.CRASH, at_ms=self._means.clock.now_ms(), detail="it did not start")
-        return await self.instance.post_mortem(self._means.clock.now_ms())
 
     def finish(self, error: BaseException | None) -> None:
         """Give everything back and hand over the record; only the first time counts."""
@@ -472,6 +395,5 @@ class Call:
         elif len(self._response) <= RECORDED_BODY_MAX_BYTES:
             self._response += data[: self._keep_bytes - len(self._response)]
 
-    def _keep_request(self, chunk: bytes) -> None:
-        kept = self.invocation
-        kept.request_body += chunk[: max(self._keep_bytes - len(kept.request_body), 0)]
+    def keep_request(self, chunk: bytes) -> None:
+        self.invocation.request_body += chunk[: max(self._keep_bytes - len(self.invocation.request_body), 0)]

@@ -7,10 +7,11 @@ import json
 from dataclasses import dataclass
 
 from isolet.domain.invocations import Invocation, Outcome, cut_error, storable
+from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import STACK_MAX_CHARS
 from isolet.errors import ClientDisconnected, FunctionCrashed, FunctionTimeout, HandlerFailed, NoHandler
 from isolet.runtime.envelope import EventName
-from isolet.runtime.instance import Instance
+from isolet.runtime.instance import Instance, InstanceEnded
 from isolet.wire.channel import Connection
 from isolet.wire.headers import get
 
@@ -21,6 +22,7 @@ _IMITATED = "The reply has a header that is reserved: x-isolet-error"
 _REPORT_MAX_BYTES = 262_144
 _SMALL_MODULE_CHARS = 16_384
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
+_BROKEN_OFF = "The function broke its reply off before it was complete"
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
@@ -87,6 +89,21 @@ async def _read_report(connection: Connection) -> _Report:
     if not isinstance(message, str) or not isinstance(said, str) or not isinstance(stack, str | None):
         return _Report()
     return _Report(message=message, said=said, stack=stack, no_retry=no_retry)
+
+
+async def explain(instance: Instance | None, error: OSError, now_ms: int) -> KillReport | None:
+    """Why a connection to an instance, None for one that never was, broke off; None when its process goes on."""
+    if isinstance(error, InstanceEnded):
+        return error.report
+    if instance is None:
+        return KillReport(limit=Limit.CRASH, at_ms=now_ms, detail="it did not start")
+    return await instance.post_mortem(now_ms)
+
+
+def broken_off(instance: Instance | None) -> HandlerFailed:
+    """What a reply that ends early is, with what the runtime said of it."""
+    said = instance.console.take_broken() if instance is not None else None
+    return HandlerFailed(f"{_BROKEN_OFF}: {said}" if said else _BROKEN_OFF)
 
 
 def record_error(call: Invocation, error: BaseException) -> None:

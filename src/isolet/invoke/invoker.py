@@ -17,8 +17,9 @@ from isolet.domain.own_keys import OwnKeys
 from isolet.domain.shared_origin import tamed, without_session
 from isolet.errors import ClientDisconnected, HandlerFailed, IsoletError, NotDeployed, TooManyRequests, Unavailable
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
-from isolet.invoke.call import Call, CallServices
+from isolet.invoke.call import Call
 from isolet.invoke.request import CallRequest
+from isolet.invoke.services import CallServices
 from isolet.invoke.watch import Watch
 from isolet.invoke.websocket import splice
 from isolet.observe.recorder import Recorder

@@ -5,6 +5,7 @@ What anyone else says about itself is dropped, and functions are told what is kn
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -112,3 +113,9 @@ def _words(claims: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
     """The parts of a list that may stand in several headers."""
     text = ",".join(value.decode("latin-1") for name, value in claims if name == wanted)
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def address_of(transport: asyncio.BaseTransport, side: str) -> tuple[str, int] | None:
+    """Address and port of an end of the connection; None on a unix socket."""
+    name = transport.get_extra_info(side)
+    return (str(name[0]).partition("%")[0], int(name[1])) if isinstance(name, tuple | list) else None

@@ -16,31 +16,22 @@ import httptools
 from isolet.tasks import start_in
 from isolet.wire.behind import parser_of_body
 from isolet.wire.body_rate import BodyRate
-from isolet.wire.callers import CLAIMS, TOLD, Caller, Proxies, plain_address, told_of
+from isolet.wire.callers import TOLD, Caller, Proxies, address_of, plain_address, told_of
 from isolet.wire.exchange import WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
-from isolet.wire.heads import Headers
-from isolet.wire.hosts import is_host
+from isolet.wire.message_reader import HEAD_MAX_BYTES, HEADERS_MAX, MessageReader
 from isolet.wire.refusals import refusal_of
-from isolet.wire.sendqueue import queued_bytes
 from isolet.wire.targets import asks_for_websocket, split_target
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
 __all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "WHOLE", "Protocol"]
 
-HEADERS_MAX = 200
-HEAD_MAX_BYTES = 65_536
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
-# What may come in a body without bringing a byte of it on: the lines between its chunks, and trailers.
-_FRAMING_MAX_BYTES = 2 * HEAD_MAX_BYTES
-# A client that does not finish the head of a request in this time is cut off.
-_HEAD_TIMEOUT_S = 30.0
-_WATCHED = CLAIMS | {b"host", b"expect"}
 _NO_PROXIES = Proxies()
 
 
-class Protocol(asyncio.Protocol):
+class Protocol(MessageReader):
     """Refuses endless headers and trailers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
 
     A client that lets `body_timeout_s` pass between two pieces of a body is refused, as is one that brings less than
@@ -54,55 +45,31 @@ class Protocol(asyncio.Protocol):
     body_timeout_s = 60.0
     body_window_s = 30.0
     body_least_bytes_s = 1024.0
-    write_timeout_s = 60.0
 
     # Instances of so many attributes are slow without.
     __slots__ = (
         "_app",
         "_app_state",
         "_asked",
-        "_brought_on",
-        "_claims",
         "_connections_max",
-        "_expects_continue",
         "_flow",
-        "_framing_bytes",
-        "_good_hosts",
         "_half_closed",
-        "_head_bytes",
-        "_head_timer",
-        "_headers",
-        "_hosts",
-        "_idle_since",
-        "_idle_timer",
-        "_in_head",
-        "_in_message",
         "_is_at_end",
         "_is_from_proxy",
-        "_keep_alive_s",
         "_latest",
         "_make_rate",
         "_parser",
         "_passed_over",
         "_peer",
-        "_piece_bytes",
         "_proxies",
         "_refusal",
         "_refuses",
         "_running",
         "_scheme",
-        "_server",
         "_state",
         "_told",
-        "_trailer_bytes",
-        "_trailers",
-        "_unread_bytes",
         "_upgrade",
-        "_url",
         "_waiting",
-        "_write_timer",
-        "loop",
-        "transport",
     )
 
     def __init__(
@@ -116,10 +83,9 @@ class Protocol(asyncio.Protocol):
     ) -> None:
         if not config.loaded:
             config.load()
-        self.loop = _loop or asyncio.get_running_loop()
+        super().__init__(_loop or asyncio.get_running_loop(), float(config.timeout_keep_alive))
         self._app = config.loaded_app
         self._app_state = app_state
-        self._keep_alive_s = float(config.timeout_keep_alive)
         self._connections_max = config.limit_concurrency
         self._state = server_state
         self._proxies = proxies
@@ -133,29 +99,10 @@ class Protocol(asyncio.Protocol):
         self._refuses = False
         self._half_closed: HalfClosed | None = None
         self._is_at_end = False
-        self._init_message()
-        self._in_message = self._in_head = False
         self._asked: Upgrade | None = None
         self._upgrade: Upgrade | None = None
         self._passed_over = False
-        self._idle_since = 0.0
         self._make_rate = partial(BodyRate, window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s)
-        # Those of the last request that named one host, as clients go on with the same; None before the first.
-        self._good_hosts: list[bytes] | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-
-    def _init_message(self) -> None:
-        self._url = b""
-        self._headers: Headers = []
-        self._hosts: list[bytes] = []
-        self._claims: Headers = []
-        self._expects_continue = False
-        self._in_message = self._in_head = True
-        self._head_bytes = self._unread_bytes = 0
-        self._trailer_bytes = self._trailers = self._framing_bytes = 0
-        self._brought_on = False
 
     # The connection.
 
@@ -164,8 +111,8 @@ class Protocol(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self._flow = Flow(self.transport)
         self._state.connections.add(self)
-        self._server = _address_of(transport, "sockname")
-        peer = _address_of(transport, "peername")
+        self._server = address_of(transport, "sockname")
+        peer = address_of(transport, "peername")
         address = plain_address(peer[0]) if peer else None
         self._peer = (address, peer[1]) if peer and address else peer
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
@@ -174,14 +121,11 @@ class Protocol(asyncio.Protocol):
         if self._connections_max is not None and len(self._state.connections) > self._connections_max:
             self._send_refusal(503, "Too many connections; try again later")
         else:
-            self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
+            self._begin_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
-        self._end_head_timer()
-        self._end_write_timer()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        self._end_timers()
         if self._half_closed is not None:
             self._half_closed.close()
         for exchange in (self._running, self._latest, *self._waiting):
@@ -231,6 +175,10 @@ class Protocol(asyncio.Protocol):
         """The last of the requests that are answered; to be asked for only while one is."""
         return self._waiting[-1] if self._waiting else cast(Exchange, self._running)
 
+    def _is_taken(self) -> bool:
+        # An accepted upgrade is its taker's until that closes it.
+        return self._upgrade is not None and self._upgrade.accepted and not self.transport.is_closing()
+
     def _probe(self) -> bytes:
         return self._running.probe() if self._running is not None else b""
 
@@ -240,46 +188,6 @@ class Protocol(asyncio.Protocol):
             self._latest.disconnect()
             if self._latest in self._waiting:
                 self._waiting.remove(self._latest)
-
-    # Timers. One for a connection, not one for a request: each costs as much as parsing a head.
-
-    def _end_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _end_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-
-    def _watch_writing(self) -> None:
-        """Cut the connection off when its client takes nothing in a time, whoever waits for that."""
-        self._write_timer = self.loop.call_later(self.write_timeout_s, self._check_writing, self._unsent_bytes())
-
-    def _check_writing(self, before_bytes: int) -> None:
-        # An accepted upgrade is its taker's until that closes it.
-        is_taken = self._upgrade is not None and self._upgrade.accepted and not self.transport.is_closing()
-        if is_taken or self._unsent_bytes() < before_bytes:
-            self._watch_writing()
-        else:
-            self.transport.abort()
-
-    def _unsent_bytes(self) -> int:
-        """What the client has not taken yet, of ours and of what the kernel holds for it."""
-        return self.transport.get_write_buffer_size() + queued_bytes(self.transport)
-
-    def _watch_idle(self) -> None:
-        """Close a connection that was idle for the keep-alive time; look again when that may be."""
-        rest_s = self._keep_alive_s
-        if self._idle_since:
-            rest_s -= self.loop.time() - self._idle_since
-            if rest_s <= 0:
-                self.transport.close()
-                if self._write_timer is None and self.transport.get_write_buffer_size():
-                    self._watch_writing()
-                return
-        self._idle_timer = self.loop.call_later(rest_s, self._watch_idle)
 
     # Bytes.
 
@@ -300,21 +208,8 @@ class Protocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse_message()
             return
-        if self._in_message and not self._refuses and not self.transport.is_closing():
-            self._count(len(data))
-
-    def _count(self, size_bytes: int) -> None:
-        """Most heads come whole in one piece, and most pieces bring a body on; what goes on without end is counted."""
-        if self._in_head:
-            self._head_bytes += size_bytes
-            if self._head_bytes > HEAD_MAX_BYTES:
-                self._refuse_message()
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
-        elif not self._brought_on:
-            self._framing_bytes += size_bytes
-            if self._framing_bytes > _FRAMING_MAX_BYTES:
-                self._refuse_message()
+        if self._in_message and not self._refuses and not self.transport.is_closing() and self._goes_on(len(data)):
+            self._refuse_message()
 
     def pause_writing(self) -> None:
         self._flow.pause_writing()
@@ -330,27 +225,6 @@ class Protocol(asyncio.Protocol):
             self._upgrade.resume_writing()
 
     # Heads. What the parser calls.
-
-    def on_message_begin(self) -> None:
-        self._init_message()
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            self._count_trailer(len(name) + len(value))
-            return
-        name = name.lower()
-        if name in _WATCHED:
-            if name in CLAIMS:
-                self._claims.append((name, value))
-                return
-            if name == b"host":
-                self._hosts.append(value)
-            elif value.lower() == b"100-continue":
-                self._expects_continue = True
-        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._head_timer is not None:
@@ -410,30 +284,6 @@ class Protocol(asyncio.Protocol):
         else:
             self._start(exchange)
 
-    def _check_size(self) -> None:
-        """Raises ValueError."""
-        if self._head_bytes + self._piece_bytes > HEAD_MAX_BYTES:
-            fields = (*self._headers, *self._claims)
-            self._head_bytes = len(self._url) + sum(len(name) + len(value) for name, value in fields)
-        if self._is_too_large:
-            raise ValueError("headers too large")
-
-    def _check_host(self, version: str) -> None:
-        """Raises ValueError for a head that does not name one host."""
-        hosts = self._hosts
-        if len(hosts) == 1 and is_host(hosts[0]):
-            self._good_hosts = hosts
-            return
-        if any(hosts) or (not hosts and version != "1.0"):
-            raise ValueError("not one host")
-        # Old clients name none, and some an empty one: functions see the address that was called.
-        host, port = self._server or ("localhost", 80)
-        self._set_host((f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode())
-
-    def _set_host(self, host: bytes) -> None:
-        self._headers = [header for header in self._headers if header[0] != b"host"]
-        self._headers.append((b"host", host))
-
     def _caller(self) -> Caller | None:
         """Whom a trusted proxy asks for. Raises RequestError for a host that is none."""
         if self._peer is None:
@@ -490,13 +340,6 @@ class Protocol(asyncio.Protocol):
         if self._latest is not None and not self._latest.response_complete:
             self._latest.end_body()
 
-    def _count_trailer(self, size_bytes: int) -> None:
-        """Trailers belong to no header (RFC 9110, 6.5.1) and are not passed on. Raises ValueError for too many."""
-        self._trailers += 1
-        self._trailer_bytes += size_bytes
-        if self._is_too_large:
-            raise ValueError("trailers too large")
-
     # Upgrades.
 
     def _ask_upgrade(self, exchange: Exchange) -> None:
@@ -515,11 +358,6 @@ class Protocol(asyncio.Protocol):
             self.data_received(rest)
 
     # Refusals.
-
-    @property
-    def _is_too_large(self) -> bool:
-        largest = max(self._head_bytes, self._trailer_bytes, self._framing_bytes - HEAD_MAX_BYTES)
-        return largest > HEAD_MAX_BYTES or max(len(self._headers) + len(self._claims), self._trailers) > HEADERS_MAX
 
     def _refuse_message(self) -> None:
         """What came is no request that can be served; replies to those before it go out first."""
@@ -555,9 +393,3 @@ class Protocol(asyncio.Protocol):
         self._refuses = True
         self.transport.write(refusal)
         self.transport.close()
-
-
-def _address_of(transport: asyncio.BaseTransport, side: str) -> tuple[str, int] | None:
-    """Address and port of an end of the connection; None on a unix socket."""
-    name = transport.get_extra_info(side)
-    return (str(name[0]).partition("%")[0], int(name[1])) if isinstance(name, tuple | list) else None
