@@ -67,6 +67,53 @@ def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
     assert unexpected == []
 
 
+def test_the_editor_completes_compares_and_keeps_what_is_not_saved(desk: Desk, home: Project) -> None:
+    function_id = _function(home, "edited", files=FILES, variables={"REGION": "eu"})
+    other = _function(home, "other", code="export default () => new Response();\n")
+    assert home.client.put(f"/isolet/v1/functions/{function_id}/secrets/TOKEN", json={"value": "x"}).is_success
+    page = desk.page
+    desk.open("functions", function_id, "code")
+    desk.write("export default { fetch(request, env) { env.")
+    page.wait_for("document.querySelectorAll('.cm-tooltip-autocomplete li').length === 4", "what `env` has is offered")
+    offered = page.run("[...document.querySelectorAll('.cm-completionLabel')].map((one) => one.textContent)")
+    assert sorted(offered) == ["DB", "KV", "REGION", "TOKEN"]
+    page.type("TOK")
+    page.wait_for("document.querySelectorAll('.cm-tooltip-autocomplete li').length === 1", "what begins so is left")
+    assert page.run("document.querySelector('.cm-completionDetail').textContent") == "secret"
+
+    # A deleted file and a renamed one are so when the page is opened again, and no other function has the draft.
+    desk.press("lib/words.js")
+    desk.press("Delete file")
+    desk.press("Rename")
+    desk.fill("New path", "main.js")
+    desk.press("OK")
+    files = "[...document.querySelectorAll('.files button')].map((one) => one.textContent).join()"
+    page.wait_for(f"{files} === 'main.js •'", "both are changed")
+    page.run("void document.querySelector('code-editor').disconnectedCallback()")
+    desk.open("functions", other, "code")
+    page.wait_for("document.querySelector('code-editor .state')?.textContent === 'Saved'", "this one is as it was")
+    desk.open("functions", function_id, "code")
+    desk.see("was restored")
+    assert page.run(files) == "main.js •"
+    desk.write("export default { fetch: () => new Response('new') };\n")
+    desk.press("Deploy")
+    desk.see("Version 2 is live.")
+    stored = home.client.get(f"/isolet/v1/functions/{function_id}/files").json()
+    assert (list(stored["files"]), stored["entry"]) == (["main.js"], "main.js")
+
+    # What differs from the live version, until it is live itself.
+    desk.press("Compare with live")
+    desk.see("Stop comparing")
+    assert page.run("document.querySelectorAll('.cm-changedLine, .cm-deletedChunk').length") == 0
+    desk.write("export default { fetch: () => new Response('newest') };\n")
+    page.wait_for("document.querySelector('.cm-deletedChunk')?.textContent.includes(\"'new'\")", "what it was is shown")
+    assert "newest" in page.run("document.querySelector('.cm-changedLine').textContent")
+    desk.press("Deploy")
+    desk.see("Version 3 is live.")
+    page.wait_for("!document.querySelector('.cm-changedLine, .cm-deletedChunk')", "nothing differs any more")
+    assert page.errors == []
+
+
 # What a chart says of each span, read with the keyboard from the last one backwards.
 _READ = """(async () => {
   const place = document.querySelectorAll(".chart-place")[%d];

@@ -182,6 +182,6 @@ def test_usage_and_the_system_are_shown(desk: Desk, browser: Browser, server: Se
         operator = Desk(page=page, server=server, slug="default")
         operator.sign_in(server.root_key)
         page.open(f"{server.pages_url}/dashboard/system")
-        operator.see("Memory of instances")
+        operator.see("Memory held for calls")
         operator.check()
         assert page.errors == []

@@ -180,9 +180,9 @@ class Page:
         )
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def picture(self) -> bytes:
-        """A PNG of what is seen."""
-        return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
+    def picture(self, *, whole: bool = False) -> bytes:
+        """A PNG of what is seen, or of the whole page."""
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
 
     def point_at(self, selector: str) -> None:
         """The pointer, at the middle of what the page has there."""

@@ -6,7 +6,9 @@ import mmap
 import struct
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+from isolet import ids
 from isolet.clock import SystemClock
 
 VARIABLE = "TESTS_CLOCK"
@@ -42,10 +44,12 @@ def install(path: str) -> None:
     """In a server: have its clock follow the one at this path."""
     shared = _open(Path(path))
 
-    def now_ms(_: SystemClock) -> int:
-        return time.time_ns() // 1_000_000 + int(_OFFSET.unpack_from(shared)[0])
+    def now_ns() -> int:
+        return time.time_ns() + int(_OFFSET.unpack_from(shared)[0]) * 1_000_000
 
-    SystemClock.now_ms = now_ms  # type: ignore[method-assign]
+    SystemClock.now_ms = lambda _: now_ns() // 1_000_000  # type: ignore[method-assign]
+    # The time in ids is what calls are counted by.
+    ids.time = SimpleNamespace(time_ns=now_ns)  # type: ignore[assignment]
 
 
 def _open(path: Path) -> mmap.mmap:

@@ -57,7 +57,8 @@ class Desk:
         """The field with this label."""
         found = f"""[...document.querySelectorAll("label")]
           .find((one) => one.textContent.trim() === {json.dumps(label)})"""
-        self.page.wait_for(f"document.readyState === 'complete' && Boolean({found})", f"there is {label!r}")
+        seen = f"document.readyState === 'complete' && {found}?.control.checkVisibility()"
+        self.page.wait_for(seen, f"there is {label!r}")
         self.page.run(
             f"""(() => {{
               const field = {found}.control;

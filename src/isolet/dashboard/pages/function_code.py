@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.responses import Response
 
 from isolet.client.errors import Forbidden
@@ -38,15 +40,12 @@ async def show(visit: Visit) -> Response:
 
 
 async def _bindings(visit: Visit, function: FunctionReply) -> list[dict[str, str]]:
-    """What `env` has, as far as the session may know."""
-    found = [{"name": "KV", "kind": "the project's KV store"}, {"name": "DB", "kind": "the project's SQL database"}]
+    """What `env` has, as far as the session may know. A variable stands above a secret of its name."""
+    found = {"KV": "the project's KV store", "DB": "the project's SQL database"}
     for name, binding in function.bindings.items():
         kind = binding.get("type", "") if isinstance(binding, dict) else str(binding)
-        found.append({"name": name, "kind": _KINDS.get(kind, kind)})
-    found += [{"name": secret.name, "kind": "secret"} for secret in (await visit.api.secrets.list(function.id)).data]
-    try:
-        variables = await visit.api.variables.get(function.id)
-    except Forbidden:
-        # A reader may not know them.
-        return found
-    return found + [{"name": name, "kind": "variable"} for name in variables.root]
+        found[name] = _KINDS.get(kind, kind)
+    found |= {secret.name: "secret" for secret in (await visit.api.secrets.list(function.id)).data}
+    with suppress(Forbidden):  # A reader may not know them.
+        found |= dict.fromkeys((await visit.api.variables.get(function.id)).root, "variable")
+    return [{"name": name, "kind": kind} for name, kind in found.items()]

@@ -26,10 +26,12 @@ class CodeEditor extends HTMLElement {
   #saved!: Files;
   #files!: Files;
   #entry!: string;
+  #savedEntry!: string;
   #open!: string;
   #view!: EditorView;
   #error: DeployError | null = null;
   #compared: Files | null = null;
+  #comparing!: HTMLButtonElement;
   #place!: HTMLElement;
   #tabs!: HTMLElement;
   #state!: HTMLElement;
@@ -38,13 +40,14 @@ class CodeEditor extends HTMLElement {
 
   connectedCallback() {
     this.#saved = JSON.parse(this.dataset.files!);
-    this.#entry = this.dataset.entry!;
+    this.#entry = this.#savedEntry = this.dataset.entry!;
     this.#error = JSON.parse(this.dataset.error!);
     this.#files = { ...this.#saved };
     this.#build();
     const draft = find(this.dataset.function!);
     if (draft && JSON.stringify(draft.files) !== JSON.stringify(this.#saved)) {
       this.#files = draft.files;
+      this.#entry = draft.entry;
       this.#say(`Unsaved text of ${new Date(draft.at).toLocaleString()} was restored.`, "", ["Discard it", () => this.#discard()]);
     }
     this.#show(this.#error?.file && this.#error.file in this.#files ? this.#error.file : this.#first());
@@ -82,7 +85,9 @@ class CodeEditor extends HTMLElement {
         button("Delete file", () => this.#delete()),
       );
     }
-    if (this.dataset.live) toolbar.append(button("Compare with live", (it) => this.#compare(it)));
+    this.#comparing = button("Compare with live", () => this.#compare());
+    this.#comparing.hidden = !this.dataset.live;
+    toolbar.append(this.#comparing);
     this.#state = make("span", "state");
     toolbar.append(this.#state);
     this.#notice = make("div", "notice");
@@ -159,9 +164,13 @@ class CodeEditor extends HTMLElement {
 
   #changed(text: string) {
     this.#files[this.#open] = text;
+    this.#keep();
+    this.#refresh();
+  }
+
+  #keep() {
     if (this.#changes) keep(this.dataset.function!, { files: this.#files, entry: this.#entry, at: Date.now() });
     else drop(this.dataset.function!);
-    this.#refresh();
   }
 
   #refresh() {
@@ -188,6 +197,7 @@ class CodeEditor extends HTMLElement {
   }
 
   #fail(error: DeployError) {
+    document.getElementById("deploy-error")?.remove();
     this.#error = error;
     const file = error.file ?? this.#entry;
     if (file !== this.#open && file in this.#files) this.#show(file);
@@ -220,11 +230,10 @@ class CodeEditor extends HTMLElement {
   }
 
   async #put() {
-    const files = { ...this.#files };
-    await send(this.dataset.token!, "PUT", `functions/${this.dataset.function}/files`, { files, entry: this.#entry });
-    this.#saved = files;
-    if (this.#changes) keep(this.dataset.function!, { files: this.#files, entry: this.#entry, at: Date.now() });
-    else drop(this.dataset.function!);
+    const [files, entry] = [{ ...this.#files }, this.#entry];
+    await send(this.dataset.token!, "PUT", `functions/${this.dataset.function}/files`, { files, entry });
+    [this.#saved, this.#savedEntry] = [files, entry];
+    this.#keep();
   }
 
   #save() {
@@ -242,8 +251,12 @@ class CodeEditor extends HTMLElement {
       document.getElementById("deploy-error")?.remove();
       this.#tell(made.status, made.version);
       this.dataset.live = String(made.version);
+      this.#comparing.hidden = false;
       this.#error = null;
-      this.#mark();
+      if (this.#compared) {
+        this.#compared = this.#saved;
+        this.#show(this.#open);
+      } else this.#mark();
       this.#say(made.status === "deployed" ? `Version ${made.version} is live.` : "The deploy goes on.", "done");
     });
   }
@@ -260,6 +273,7 @@ class CodeEditor extends HTMLElement {
   #discard() {
     drop(this.dataset.function!);
     this.#files = { ...this.#saved };
+    this.#entry = this.#savedEntry;
     this.#say("");
     this.#show(this.#first());
   }
@@ -296,8 +310,8 @@ class CodeEditor extends HTMLElement {
     this.#ask("Path of the new file", "lib.js", (path) => {
       if (!path) return;
       if (!(path in this.#files)) this.#files[path] = "";
+      this.#keep();
       this.#show(path);
-      if (typeof this.#files[path] === "string") this.#changed(this.#files[path]);
       this.#view.focus();
     });
   }
@@ -308,8 +322,8 @@ class CodeEditor extends HTMLElement {
       if (!path || path === before || path in this.#files) return;
       this.#files = Object.fromEntries(Object.entries(this.#files).map(([name, file]) => [name === before ? path : name, file]));
       if (this.#entry === before) this.#entry = path;
+      this.#keep();
       this.#show(path);
-      if (typeof this.#files[path] === "string") this.#changed(this.#files[path]);
     });
   }
 
@@ -318,20 +332,22 @@ class CodeEditor extends HTMLElement {
     if (!window.confirm(`Delete ${this.#open}?`)) return;
     const { [this.#open]: _, ...rest } = this.#files;
     this.#files = rest;
+    if (!(this.#entry in rest)) this.#entry = Object.keys(rest)[0];
+    this.#keep();
     this.#show(this.#first());
   }
 
-  #compare(it: HTMLButtonElement) {
+  #compare() {
     if (this.#compared) {
       this.#compared = null;
-      it.textContent = "Compare with live";
+      this.#comparing.textContent = "Compare with live";
       this.#show(this.#open);
       return;
     }
     return this.#work("Comparing…", async () => {
       const reply = await send(this.dataset.token!, "GET", `functions/${this.dataset.function}/files?version=${this.dataset.live}`);
       this.#compared = (await reply.json()).files;
-      it.textContent = "Stop comparing";
+      this.#comparing.textContent = "Stop comparing";
       this.#show(this.#open);
     });
   }
@@ -348,12 +364,12 @@ function make(tag: string, kind: string): HTMLElement {
   return made;
 }
 
-function button(text: string, act: (it: HTMLButtonElement) => unknown, kind = ""): HTMLButtonElement {
+function button(text: string, act: () => unknown, kind = ""): HTMLButtonElement {
   const made = document.createElement("button");
   made.type = "button";
   made.className = kind;
   made.textContent = text;
-  made.addEventListener("click", () => act(made));
+  made.addEventListener("click", act);
   return made;
 }
 

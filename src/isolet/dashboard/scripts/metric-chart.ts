@@ -130,7 +130,9 @@ class MetricChart extends HTMLElement {
       const empty = (one: number) => values[one] === null || values[one] === undefined;
       return all ? null : Array.from(values.keys()).filter((one) => !empty(one) && empty(one - 1) && empty(one + 1));
     };
-    return { label, stroke: colour, width: 2, points: { size: 5, fill: colour, filter: alone } };
+    // Broken lines let an equal line below be seen.
+    const dash = index === 2 ? [6, 6] : undefined;
+    return { label, stroke: colour, width: 2, dash, points: { size: 5, fill: colour, filter: alone } };
   }
 
   #toggle(button: HTMLButtonElement, at: number) {
