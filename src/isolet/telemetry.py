@@ -10,7 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-import structlog
+# structlog loads rich where it is installed, for tracebacks that are not printed here: a fifteenth of a start. An entry
+# of None lets its `import` fail.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+try:
+    import structlog
+finally:
+    if _rich is None:
+        del sys.modules["rich"]
+    else:
+        sys.modules["rich"] = _rich
 
 _TRACE_VARIABLES = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",

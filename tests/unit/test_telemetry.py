@@ -18,3 +18,11 @@ def test_a_log_that_cannot_be_written_is_lost_and_nothing_else() -> None:
         done = subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=full, check=False)
 
     assert done.stdout == b"went on\n"
+
+
+def test_a_start_does_not_load_rich_and_others_still_can() -> None:
+    program = "import sys, isolet.telemetry; print('rich' in sys.modules); import rich.console; print(rich.__name__)"
+
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+
+    assert done.stdout == b"False\nrich\n"
