@@ -63,6 +63,11 @@ def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
             assert desk.axe() == [], (address, scheme)
             assert desk.page.run("document.documentElement.scrollWidth <= innerWidth"), (address, width)
             assert desk.page.run("document.querySelectorAll('h1').length") == 1, address
+    # Not "no functions yet", and not "no runs yet".
+    beyond = "ffffffff-ffff-7fff-bfff-ffffffffffff"
+    for address, said in ((f"functions?cursor={beyond}", "There is nothing more"), ("runs?status=failed", "No run is")):
+        desk.open(address)
+        desk.see(said)
     unexpected = [one for one in desk.page.errors if "404" not in one]
     assert unexpected == []
 

@@ -173,7 +173,7 @@ def _stores(root: httpx.Client) -> None:
     ):
         headers = {} if metadata is None else {"X-KV-Metadata": metadata}
         address = f"{V1}/projects/{SLUG}/kv/{key}"
-        query = {"ttl": 86_400} if key.startswith("session") else {}
+        query = {"expiration_ttl": 172_800} if key.startswith("session") else {}
         root.put(address, content=value, headers=headers, params=query).raise_for_status()
 
 
