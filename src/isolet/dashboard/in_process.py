@@ -78,7 +78,11 @@ class InProcess(Resources[Async]):
 
     async def call(self, operation: AnyOperation, arguments: Mapping[str, Any]) -> Any:
         """Send any operation of the contract. Raises what `client/errors.py` has."""
-        request = request_of(operation, arguments)
+        # A body may be a megabyte of small values.
+        large = arguments.get("body") is not None
+        request = (
+            await asyncio.to_thread(request_of, operation, arguments) if large else request_of(operation, arguments)
+        )
         content = request.content if isinstance(request.content, bytes) else b""
         headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
         answer = await self.send(request.method, request.target, headers, content, most=_REPLY_MAX_BYTES)

@@ -15,6 +15,7 @@ from isolet.contract.flows import FlowCreate, FlowDetailReply, FlowUpdate, StepP
 from isolet.dashboard.flow_starters import STARTERS
 from isolet.dashboard.policy import INERT
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import read_json
 from isolet.dashboard.visits import Visit
 from isolet.domain.access import Role
 from isolet.errors import InvalidInput, NotFound
@@ -146,7 +147,7 @@ async def delete(visit: Visit, _: Mapping[str, str]) -> Response:
 async def _object(label: str, text: str) -> dict[str, Any]:
     """Raises InvalidInput."""
     try:
-        value = await asyncio.to_thread(json.loads, text)
+        value = await read_json(text)
     except (ValueError, RecursionError) as exc:
         raise InvalidInput(f"{label} must be JSON: {exc}") from None
     if not isinstance(value, dict):

@@ -12,6 +12,7 @@ from isolet.client.errors import Refused
 from isolet.contract.functions import FunctionReply, FunctionUpdate
 from isolet.dashboard.function_pages import function_of, render
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import read_json
 from isolet.dashboard.visits import Visit
 
 section = Section(
@@ -56,7 +57,7 @@ async def _show(visit: Visit, *, status: int = 200, error: str | None = None) ->
 async def save(visit: Visit, form: Mapping[str, str]) -> Response:
     function = await function_of(visit)
     try:
-        changes = _changes(function, form)
+        changes = await _changes(function, form)
     except (ValueError, RecursionError) as exc:
         return await _show(visit, status=400, error=str(exc))
     try:
@@ -66,7 +67,7 @@ async def save(visit: Visit, form: Mapping[str, str]) -> Response:
     return visit.go("functions", function.id, "settings", done="saved")
 
 
-def _changes(function: FunctionReply, form: Mapping[str, str]) -> dict[str, Any]:
+async def _changes(function: FunctionReply, form: Mapping[str, str]) -> dict[str, Any]:
     """Raises ValueError for what is no number, or no JSON."""
     changes: dict[str, Any] = {name: form[name] for name in ("name", "description", "access", "cors") if name in form}
     if "hosts" in form:
@@ -76,7 +77,7 @@ def _changes(function: FunctionReply, form: Mapping[str, str]) -> dict[str, Any]
         changes["public_endpoint"] = "public_endpoint" in form
         changes["retry"] = {**function.retry.to_json(), "attempts": _number("Attempts", form["attempts"])}
     if "tool_mode" in form:
-        changes["tool"] = _tool(form)
+        changes["tool"] = await _tool(form)
     return changes
 
 
@@ -86,13 +87,13 @@ def _number(label: str, text: str) -> int:
     return int(text)
 
 
-def _tool(form: Mapping[str, str]) -> dict[str, Any] | None:
+async def _tool(form: Mapping[str, str]) -> dict[str, Any] | None:
     if form["tool_mode"] == "off":
         return None
     tool: dict[str, Any] = {"mode": form["tool_mode"], "description": form.get("tool_description", "")}
     if form.get("tool_schema", "").strip():
         try:
-            tool["input_schema"] = json.loads(form["tool_schema"])
+            tool["input_schema"] = await read_json(form["tool_schema"])
         except ValueError:
             raise ValueError("The schema of the arguments must be JSON") from None
     return tool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from isolet.client.errors import Refused
 from isolet.contract.schedules import ScheduleMembers, SchedulePause, SchedulePreview
 from isolet.dashboard.function_pages import function_of, render
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import read_json
 from isolet.dashboard.visits import Visit
 from isolet.errors import NotFound
 
@@ -57,7 +57,7 @@ async def create(visit: Visit, form: Mapping[str, str]) -> Response:
         if form.get("act") == "preview":
             asked = SchedulePreview(cron=form.get("cron", ""), timezone=form.get("timezone") or None)
             return await _show(visit, form=form, preview=await visit.api.schedules.preview(asked))
-        await visit.api.schedules.create(function.id, ScheduleMembers(_members(form)))
+        await visit.api.schedules.create(function.id, ScheduleMembers(await _members(form)))
     except Refused as exc:
         return await _show(visit, status=exc.status, error=exc.text, form=form)
     except (ValueError, RecursionError):
@@ -65,11 +65,11 @@ async def create(visit: Visit, form: Mapping[str, str]) -> Response:
     return visit.go("functions", function.id, "triggers", done="saved")
 
 
-def _members(form: Mapping[str, str]) -> dict[str, Any]:
+async def _members(form: Mapping[str, str]) -> dict[str, Any]:
     """Raises ValueError for a payload that is no JSON."""
     members: dict[str, Any] = {name: form[name].strip() for name in ("name", "cron", "timezone") if form.get(name)}
     if form.get("payload", "").strip():
-        members["payload"] = json.loads(form["payload"])
+        members["payload"] = await read_json(form["payload"])
     return members
 
 

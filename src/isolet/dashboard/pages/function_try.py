@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
 import re
 import shlex
 import time
@@ -23,6 +21,7 @@ from isolet.contract.tools import ToolCall
 from isolet.dashboard.function_pages import function_of, render
 from isolet.dashboard.in_process import Answer, Headers
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import read_json
 from isolet.dashboard.visits import Visit
 from isolet.errors import InvalidInput, NotFound
 
@@ -93,7 +92,7 @@ async def call_tool(visit: Visit, form: Mapping[str, str]) -> Response:
     asked = Asked(method="POST", path="/", headers="", body="{}")
     text = form.get("arguments", "{}")
     try:
-        arguments = json.loads(text)
+        arguments = await read_json(text)
         if not isinstance(arguments, dict):
             raise ValueError
         found = await visit.api.tools.call(visit.slug, form.get("tool", ""), ToolCall(arguments=arguments))
@@ -124,7 +123,7 @@ async def send_event(visit: Visit, form: Mapping[str, str]) -> Response:
     members: dict[str, Any] = {"event": function.socket_event or ""}
     try:
         if text:
-            members["payload"] = await asyncio.to_thread(json.loads, text)
+            members["payload"] = await read_json(text)
         answer = await visit.api.realtime.send_event(visit.slug, SentEvent(**members))
     except (ValueError, RecursionError) as exc:
         return await _show(visit, function, status=422, event_error=f"The payload must be JSON: {exc}", **shown)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Mapping
 
 from starlette.responses import Response
@@ -11,6 +9,7 @@ from starlette.responses import Response
 from isolet.client.errors import Refused
 from isolet.contract.realtime import Publication
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import read_json
 from isolet.dashboard.visits import Visit
 
 section = Section("Realtime", "realtime", api="GET /isolet/v1/projects/{slug}/realtime")
@@ -35,7 +34,7 @@ async def _render(
 @section.post("/publish")
 async def publish(visit: Visit, form: Mapping[str, str]) -> Response:
     try:
-        data = await asyncio.to_thread(json.loads, form.get("data") or "null")
+        data = await read_json(form.get("data") or "null")
     except (ValueError, RecursionError) as exc:
         return await _render(visit, status=422, error=f"The data must be JSON: {exc}", typed=form)
     body = Publication(channel=form.get("channel", ""), event=form.get("event", ""), data=data)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from isolet.contract.executions import ExecutionDetailReply, ExecutionRetry
 from isolet.dashboard.pages.flows import picture
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import TooManyValues, read_json
 from isolet.dashboard.visits import Visit
 from isolet.domain.access import Role
 from isolet.errors import InvalidInput, NotFound
@@ -70,7 +71,9 @@ async def answer(visit: Visit, form: Mapping[str, str]) -> Response:
     """JSON is passed on as it is, any other text as text."""
     run, text = await _run_of(visit), form.get("answer", "")
     try:
-        data = await asyncio.to_thread(json.loads, text)
+        data = await read_json(text)
+    except TooManyValues as exc:
+        return await _one(visit, status=422, error=f"The answer cannot be read: {exc}")
     except (ValueError, RecursionError):
         data = text
     try:
