@@ -7,12 +7,10 @@ The flag wins over the variable, and both win over the file.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import math
 import re
 import types
 import typing
-import urllib.parse
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from isolet.errors import SettingsError
+from isolet.settingtext import check_url, read_limits, read_networks
 
 PREFIX = "ISOLET_"
 # What other commands read.
@@ -30,7 +29,6 @@ _PORT_MAX = 65_535
 _OFF = "off"
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAMED = re.compile(rf"cannot read ({PREFIX}[A-Z_]+): ")
-_LIMITED_PLANS = ("free", "pro", "enterprise", "platform")
 
 
 class Secret(str):
@@ -198,7 +196,7 @@ class Settings:
     @property
     def requests_a_minute(self) -> dict[str, int]:
         """By plan. Raises SettingsError."""
-        return _read_limits(self.rate_limits)
+        return read_limits(PREFIX + "RATE_LIMITS", self.rate_limits)
 
     @property
     def pages_port(self) -> int | None:
@@ -248,52 +246,12 @@ class Settings:
     @property
     def egress_networks(self) -> tuple[str, ...]:
         """The allowed CIDRs in canonical form. Raises SettingsError."""
-        return _read_networks("EGRESS_ALLOW", self.egress_allow)
+        return read_networks(PREFIX + "EGRESS_ALLOW", self.egress_allow)
 
     @property
     def trusted_networks(self) -> tuple[str, ...]:
         """The CIDRs of trusted proxies in canonical form. Raises SettingsError."""
-        return _read_networks("TRUSTED_PROXIES", self.trusted_proxies)
-
-
-def _read_networks(name: str, text: str) -> tuple[str, ...]:
-    """CIDRs, comma separated. Raises SettingsError."""
-    found = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            network = ipaddress.ip_network(part, strict=False)
-        except ValueError as exc:
-            raise SettingsError(f"cannot read {PREFIX}{name}: {part!r} is not a network such as 10.0.0.0/8") from exc
-        found.append(str(network))
-    return tuple(found)
-
-
-def _read_limits(text: str) -> dict[str, int]:
-    """`plan=requests` pairs, comma separated. Raises SettingsError."""
-    limits = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, number = (word.strip() for word in part.partition("="))
-        if name not in _LIMITED_PLANS or not (number.isascii() and number.isdigit()) or not int(number):
-            raise SettingsError(
-                f"cannot read {PREFIX}RATE_LIMITS: {part!r} is not a plan ({', '.join(_LIMITED_PLANS)}) and a "
-                "number of requests, such as free=100"
-            )
-        limits[name] = int(number)
-    return limits
-
-
-def _check_url(text: str | None, name: str, *, path: bool = True) -> None:
-    """Raises SettingsError for what is no base of addresses; without `path` it may have none."""
-    if text is None:
-        return
-    try:
-        parts = urllib.parse.urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
-        usable = usable and (path or parts.path in ("", "/"))
-    except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError(f"cannot read {PREFIX}{name}: {text!r} is not an address such as https://example.com")
+        return read_networks(PREFIX + "TRUSTED_PROXIES", self.trusted_proxies)
 
 
 def fields() -> tuple[dataclasses.Field[Any], ...]:
@@ -369,8 +327,8 @@ def _given(
 
 def _check(settings: Settings) -> None:
     """Raises SettingsError naming the variable."""
-    _check_url(settings.public_url, "PUBLIC_URL")
-    _check_url(settings.dashboard_url, "DASHBOARD_URL", path=False)
+    check_url(PREFIX + "PUBLIC_URL", settings.public_url)
+    check_url(PREFIX + "DASHBOARD_URL", settings.dashboard_url, path=False)
     _ = (
         settings.pages_port,
         settings.domain_of_functions,

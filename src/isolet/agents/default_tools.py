@@ -47,7 +47,12 @@ def default_tools(enabled: Iterable[str] | None, emit: Emit) -> list[DefaultTool
 
 
 def _tools(emit: Emit) -> dict[str, DefaultTool]:
-    tools = [
+    return {tool.offered.name: tool for tool in (*_of_the_task(), *_of_the_run(emit))}
+
+
+def _of_the_task() -> list[DefaultTool]:
+    """What ends a turn."""
+    return [
         _tool(
             "complete_task",
             "Say that the task is done. The workflow goes on with its next step.",
@@ -69,6 +74,11 @@ def _tools(emit: Emit) -> dict[str, DefaultTool]:
             },
             _wait,
         ),
+    ]
+
+
+def _of_the_run(emit: Emit) -> list[DefaultTool]:
+    return [
         _tool("get_execution_metadata", "Tells about this run of the workflow.", {}, _metadata),
         _tool(
             "get_current_datetime",
@@ -92,7 +102,6 @@ def _tools(emit: Emit) -> dict[str, DefaultTool]:
             required=("event_name",),
         ),
     ]
-    return {tool.offered.name: tool for tool in tools}
 
 
 def _tool(

@@ -51,16 +51,7 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         checks=checks,
     )
     compiler = Compiler(host.toolchain.esbuild, wrap=host.sandbox.tool)
-    deployer = Deployer(
-        database=database,
-        compiler=compiler,
-        pool=pool,
-        releases=releases,
-        events=registry.changes,
-        clock=clock,
-        settling=settling,
-    )
-    host.stack.push_async_callback(deployer.close)
+    deployer = _open_deployer(host, persistence, registry, runtime, compiler, releases, settling)
     environments = Environments(database=database, vault=vault, pool=pool, events=registry.changes, clock=clock)
     publisher = Publisher(
         database=database,
@@ -81,3 +72,25 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         named=NamedFunctions(functions=service, deployer=deployer, environments=environments),
         checks=checks,
     )
+
+
+def _open_deployer(
+    host: Host,
+    persistence: Persistence,
+    registry: Registry,
+    runtime: Runtime,
+    compiler: Compiler,
+    releases: Releases,
+    settling: PendingChanges,
+) -> Deployer:
+    deployer = Deployer(
+        database=persistence.database,
+        compiler=compiler,
+        pool=runtime.pool,
+        releases=releases,
+        events=registry.changes,
+        clock=host.clock,
+        settling=settling,
+    )
+    host.stack.push_async_callback(deployer.close)
+    return deployer
