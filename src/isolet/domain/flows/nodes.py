@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 from isolet.domain.flows.configs import agents, calls, decisions, events, messages, waits
-from isolet.domain.flows.configs.checks import Check, members
+from isolet.domain.flows.configs.checks import Config, ConfigCheck, members
 
 
 class NodeType(StrEnum):
@@ -32,7 +31,7 @@ class NodeType(StrEnum):
 
 SENDS = frozenset({NodeType.SEND_TEXT, NodeType.SEND_TEMPLATE, NodeType.SEND_INTERACTIVE})
 
-_CONFIGS: Mapping[NodeType, Check] = {
+_CONFIGS: Mapping[NodeType, ConfigCheck] = {
     NodeType.START: members({}),
     NodeType.SEND_TEXT: messages.send_text,
     NodeType.SEND_TEMPLATE: messages.send_template,
@@ -49,7 +48,6 @@ _CONFIGS: Mapping[NodeType, Check] = {
 }
 
 
-def check_config(kind: NodeType, label: str, value: Any) -> dict[str, Any]:
+def check_config(kind: NodeType, label: str, value: object) -> Config:
     """The config of a node; JSON that was sent as text is read. Raises InvalidInput, whose text begins with `label`."""
-    config: dict[str, Any] = _CONFIGS[kind](label, {} if value is None else value)
-    return config
+    return _CONFIGS[kind](label, {} if value is None else value)

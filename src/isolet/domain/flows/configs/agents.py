@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from isolet.domain.flows.configs.checks import (
     FUNCTION,
@@ -25,14 +24,14 @@ TOOLS_MAX = 64
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def _resource(label: str, value: Any) -> Any:
+def _resource(label: str, value: object) -> object:
     """Nothing here reads a repository, so its token is not kept."""
     resource = an_object(label, value)
     token = resource.pop("pat", None)
     return {**resource, "has_pat": True} if token else resource
 
 
-def _tool_name(label: str, value: Any) -> Any:
+def _tool_name(label: str, value: object) -> object:
     if not isinstance(value, str) or _TOOL_NAME.fullmatch(value) is None:
         raise InvalidInput(f"{label} must be 1 to 64 letters, digits, _ and -")
     return value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from isolet.domain.flows.configs.checks import (
     AI,
     FUNCTION,
+    Config,
     choice,
     headers,
     json_or_text,
@@ -41,17 +40,17 @@ webhook = members(
 )
 
 
-def function(label: str, value: Any) -> dict[str, Any]:
+def function(label: str, value: object) -> Config:
     """Raises InvalidInput."""
-    config: dict[str, Any] = _FUNCTION_NODE(label, value)
+    config = _FUNCTION_NODE(label, value)
     if not (config.get("function_id") or config.get("function_slug")):
         raise InvalidInput(f"{label}.function_id is required")
     return config
 
 
-def call(label: str, value: Any) -> dict[str, Any]:
+def call(label: str, value: object) -> Config:
     """Raises InvalidInput."""
-    config: dict[str, Any] = _CALL(label, value)
+    config = _CALL(label, value)
     if not (config.get("workflow_id") or config.get("workflow_slug")):
         raise InvalidInput(f"{label}.workflow_id is required")
     return config

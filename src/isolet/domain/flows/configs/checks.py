@@ -15,11 +15,13 @@ from isolet.ids import is_uuid
 _JSON_MAX_BYTES = 6 * 1_048_576
 _VARIABLE = re.compile(r"[^.\s{}][^\s{}]{0,255}")
 
-Check = Callable[[str, Any], Any]
+Config = dict[str, Any]
+Check = Callable[[str, object], object]
+ConfigCheck = Callable[[str, object], Config]
 
 
 def text(most: int = 65_536, *, empty: bool = True) -> Check:
-    def check(label: str, value: Any) -> Any:
+    def check(label: str, value: object) -> object:
         if not isinstance(value, str) or len(value) > most or not (value or empty):
             raise InvalidInput(f"{label} must be text of at most {most} characters{'' if empty else ', not empty'}")
         return value
@@ -31,14 +33,14 @@ def ai_text(most: int = 65_536, *, empty: bool = True) -> Check:
     """Text, or `{"$ai": {}}`, which a model fills."""
     check_text = text(most, empty=empty)
 
-    def check(label: str, value: Any) -> Any:
+    def check(label: str, value: object) -> object:
         return value if value == {"$ai": {}} else check_text(label, value)
 
     return check
 
 
 def choice(*choices: str) -> Check:
-    def check(label: str, value: Any) -> Any:
+    def check(label: str, value: object) -> object:
         if not isinstance(value, str) or value not in choices:
             raise InvalidInput(f"{label} must be one of {', '.join(choices)}")
         return value
@@ -47,7 +49,7 @@ def choice(*choices: str) -> Check:
 
 
 def number(low: float, high: float, *, whole: bool = True) -> Check:
-    def check(label: str, value: Any) -> Any:
+    def check(label: str, value: object) -> object:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
             raise InvalidInput(f"{label} must be a {'whole ' if whole else ''}number from {low} to {high}")
         return value
@@ -55,29 +57,29 @@ def number(low: float, high: float, *, whole: bool = True) -> Check:
     return check
 
 
-def uuid(label: str, value: Any) -> Any:
+def uuid(label: str, value: object) -> object:
     if not isinstance(value, str) or not is_uuid(value):
         raise InvalidInput(f"{label} must be a UUID")
     return value.lower()
 
 
-def boolean(label: str, value: Any) -> Any:
+def boolean(label: str, value: object) -> object:
     if not isinstance(value, bool):
         raise InvalidInput(f"{label} must be true or false")
     return value
 
 
-def anything(label: str, value: Any) -> Any:
+def anything(label: str, value: object) -> object:
     return value
 
 
-def an_object(label: str, value: Any) -> Any:
+def an_object(label: str, value: object) -> Config:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{label} must be an object")
     return dict(value)
 
 
-def json_or_text(label: str, value: Any) -> Any:
+def json_or_text(label: str, value: object) -> object:
     """JSON, or JSON as text, which older clients write."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
@@ -89,7 +91,7 @@ def json_or_text(label: str, value: Any) -> Any:
     return value
 
 
-def headers(label: str, value: Any) -> Any:
+def headers(label: str, value: object) -> object:
     value = json_or_text(label, value)
     if value in ("", None):
         return {}
@@ -98,7 +100,7 @@ def headers(label: str, value: Any) -> Any:
     return dict(value)
 
 
-def url(label: str, value: Any) -> Any:
+def url(label: str, value: object) -> object:
     """It may begin with a template, so more is checked when it is used."""
     if not isinstance(value, str) or not value.strip() or len(value) > 8_192:
         raise InvalidInput(f"{label} must be an address of at most 8192 characters")
@@ -107,7 +109,7 @@ def url(label: str, value: Any) -> Any:
     return value
 
 
-def variable_name(label: str, value: Any) -> Any:
+def variable_name(label: str, value: object) -> object:
     if not isinstance(value, str) or _VARIABLE.fullmatch(value) is None:
         raise InvalidInput(f"{label} must be the name of a variable: 1 to 256 characters, without spaces and braces")
     return value
@@ -119,7 +121,7 @@ def optional(check: Check) -> Check:
 
 
 def list_of(of: Check, most: int) -> Check:
-    def check(label: str, value: Any) -> Any:
+    def check(label: str, value: object) -> object:
         if not isinstance(value, list) or len(value) > most:
             raise InvalidInput(f"{label} must be a list of at most {most}")
         return [of(f"{label}[{place}]", member) for place, member in enumerate(value)]
@@ -127,14 +129,14 @@ def list_of(of: Check, most: int) -> Check:
     return check
 
 
-def members(known: Mapping[str, Check], required: tuple[str, ...] = (), *, open_ended: bool = False) -> Check:
-    def check(label: str, value: Any) -> Any:
+def members(known: Mapping[str, Check], required: tuple[str, ...] = (), *, open_ended: bool = False) -> ConfigCheck:
+    def check(label: str, value: object) -> Config:
         if not isinstance(value, Mapping):
             raise InvalidInput(f"{label} must be an object")
         for name in required:
             if value.get(name) is None:
                 raise InvalidInput(f"{label}.{name} is required")
-        checked = {}
+        checked: Config = {}
         for name, member in value.items():
             if name in known:
                 checked[name] = known[name](f"{label}.{name}", member)

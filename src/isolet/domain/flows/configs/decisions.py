@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from isolet.domain.flows.configs.checks import (
     FUNCTION,
     MODEL,
+    Config,
     an_object,
     choice,
     list_of,
@@ -38,9 +38,9 @@ _DECIDE = members(
 )
 
 
-def decide(label: str, value: Any) -> dict[str, Any]:
+def decide(label: str, value: object) -> Config:
     """With the members that have a default. Raises InvalidInput."""
-    config: dict[str, Any] = _DECIDE(label, value)
+    config = _DECIDE(label, value)
     config.setdefault("decision_type", "ai")
     config.setdefault("llm_configuration", {})
     if config["decision_type"] == "function" and not (config.get("function_id") or config.get("function_slug")):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
-from isolet.domain.flows.configs.checks import anything, choice, members, optional, text, variable_name
+from isolet.domain.flows.configs.checks import Config, anything, choice, members, optional, text, variable_name
 from isolet.errors import InvalidInput
 
 _EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 
-def check_properties(label: str, value: Any) -> dict[str, Any]:
+def check_properties(label: str, value: object) -> Config:
     """The properties of a project event: flat, at most 25, 8 KiB together. Raises InvalidInput."""
     if not isinstance(value, Mapping) or len(value) > 25:
         raise InvalidInput(f"{label} must be an object of at most 25 members")
@@ -29,7 +28,7 @@ def check_properties(label: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def check_event_name(label: str, value: Any) -> str:
+def check_event_name(label: str, value: object) -> str:
     """The name of a project event. Raises InvalidInput."""
     if not isinstance(value, str) or len(value) > 128 or _EVENT_NAME.fullmatch(value) is None:
         raise InvalidInput(f"{label} must be lower-case words joined by dots, at most 128 characters")
@@ -50,9 +49,9 @@ emit_event = members(
 )
 
 
-def set_variable(label: str, value: Any) -> dict[str, Any]:
+def set_variable(label: str, value: object) -> Config:
     """Raises InvalidInput."""
-    config: dict[str, Any] = _SET(label, value)
+    config = _SET(label, value)
     if "variable_value" not in config:
         raise InvalidInput(f"{label}.variable_value is required")
     return config

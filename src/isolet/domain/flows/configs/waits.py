@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isolet.domain.flows.configs.checks import anything, boolean, members, number, optional, text, variable_name
+from isolet.domain.flows.configs.checks import Config, anything, boolean, members, number, optional, text, variable_name
 from isolet.errors import InvalidInput
 
 WAIT_MIN_S, WAIT_MAX_S = 10, 604_800
@@ -20,9 +20,9 @@ _WAIT = members(
 handoff = members({"reason": optional(text()), "context_data": anything})
 
 
-def wait_for_response(label: str, value: Any) -> dict[str, Any]:
+def wait_for_response(label: str, value: object) -> Config:
     """Raises InvalidInput."""
-    config: dict[str, Any] = _WAIT(label, value)
+    config = _WAIT(label, value)
     if config.get("has_timeout") and config.get("timeout_seconds") is None:
         raise InvalidInput(f"{label}.timeout_seconds is required when has_timeout is true")
     return config
