@@ -26,7 +26,6 @@ from isolet.dashboard.pages.function_calls import KINDS, STATUSES
 from isolet.dashboard.pages.function_metrics import WINDOWS
 from tests.bench import seeding
 from tests.bench.report import Figure, single
-from tests.screenshots.content import fill
 from tests.support.browser import Browser
 from tests.support.dashboard import Desk
 from tests.support.server import ROOT_KEY, Server
@@ -53,6 +52,20 @@ _NOTICE = """
   look();
 """
 _V1 = "/isolet/v1"
+_CODE = """import { total } from "./prices.js";
+
+export default {
+  async fetch(request, env) {
+    const { items = [] } = await request.json();
+    if (items.length === 0) throw new Error("an order needs items");
+    console.log("order of", items.length, "items");
+    return Response.json({ cost: total(items), currency: "EUR" }, { status: 201 });
+  },
+
+  async scheduled() {},
+};
+"""
+_PRICES = "export const total = (items) => items.reduce((sum, item) => sum + item.count, 0);\n"
 _SQL = (
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT)",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
@@ -81,21 +94,29 @@ def run() -> Sequence[Figure]:
 
 def _originals(root: httpx.Client, pages_url: str) -> dict[str, str]:
     """One of everything, made by the server; the ids that pages and copies need."""
-    pages = fill(root, "default")
-    function_id = pages["function-code"].split("/")[5]
+    here = f"{_V1}/projects/default"
+    for code in (_CODE, _CODE + "// once more\n"):
+        sent = {"files": {"index.js": code, "prices.js": _PRICES}, "variables": {"TAX": "19"}}
+        root.put(f"{here}/functions/orders", params={"wait": 60}, json=sent).raise_for_status()
+    function_id = str(root.get(f"{here}/functions/orders").json()["id"])
+    root.put(f"{_V1}/functions/{function_id}/secrets/TOKEN", json={"value": "x"}).raise_for_status()
+    schedule = root.post(f"{_V1}/functions/{function_id}/schedules", json={"cron": "0 22 * * *"}).raise_for_status()
+    root.post(f"{_V1}/schedules/{schedule.json()['id']}/run").raise_for_status()
+    for items in ([{"name": "tea", "count": 4}], []):
+        root.post("/f/default/orders/", json={"items": items})
     for number in range(60):
-        root.put(f"{_V1}/projects/default/kv/order:{number}", content=b"{}").raise_for_status()
+        root.put(f"{here}/kv/order:{number}", content=b"{}").raise_for_status()
     for sql in _SQL:
-        root.post(f"{_V1}/projects/default/database/query", json={"sql": sql}).raise_for_status()
+        root.post(f"{here}/database/query", json={"sql": sql}).raise_for_status()
     callback = {"x-callback-url": "https://unknown.invalid/done"}
     root.post("/spaces/default/functions/orders/async-invoke", json={}, headers=callback).raise_for_status()
     graph = a_line(a_node("greet", "set_variable", variable_name="said", variable_value="hello"))
-    flow = root.post(f"{_V1}/projects/default/flows", json={"name": "Orders", "definition": graph}).json()["id"]
+    flow = root.post(f"{here}/flows", json={"name": "Orders", "definition": graph}).json()["id"]
     root.patch(f"{_V1}/flows/{flow}", json={"status": "active"}).raise_for_status()
-    run_id = root.post(f"{_V1}/projects/default/flows/{flow}/executions", json={}).raise_for_status().json()["id"]
+    run_id = root.post(f"{here}/flows/{flow}/executions", json={}).raise_for_status().json()["id"]
     with httpx.Client(base_url=pages_url, trust_env=False) as browser:
         _sign_in(browser, pages_url)
-    root.post(f"{_V1}/projects/default/keys", json={"name": "one", "role": "read"}).raise_for_status()
+    root.post(f"{here}/keys", json={"name": "one", "role": "read"}).raise_for_status()
 
     def ended() -> bool:
         failed = root.get(f"{_V1}/invocations", params={"kind": "async", "status": "failed"}).json()["data"]
@@ -107,8 +128,8 @@ def _originals(root: httpx.Client, pages_url: str) -> dict[str, str]:
         "function": function_id,
         "flow": flow,
         "run": run_id,
-        "schedule": pages["function-schedule"].split("/")[-1],
-        "call": pages["function-call"].split("/")[-1],
+        "schedule": schedule.json()["id"],
+        "call": root.get(f"{_V1}/invocations", params={"function": "orders"}).json()["data"][0]["id"],
     }
 
 
@@ -140,17 +161,17 @@ def _multiply_functions(connection: sqlite3.Connection, known: Mapping[str, str]
     """With what each has, and with a number for each: 0 is the one whose pages are asked for."""
     one = f"id = '{known['function']}'"
     name = {"name": "'Function ' || n", "slug": "'function-' || n"}
-    seeding.copy(connection, "functions", one, _FUNCTIONS - 3, {"id": seeding.id_of(str(now)), **name})
+    seeding.copy(connection, "functions", one, _FUNCTIONS - 1, {"id": seeding.id_of(str(now)), **name})
     connection.execute(
         "CREATE TEMP TABLE numbered AS SELECT row_number() OVER (ORDER BY id <> ?) - 1 AS place, id, name "
         "FROM functions",
         (known["function"],),
     )
     connection.execute("CREATE UNIQUE INDEX temp.numbered_place ON numbered (place)")
-    joins, of_function = "JOIN numbered ON place = n + 2", f"function_id = '{known['function']}'"
+    joins, of_function = "JOIN numbered ON place = n", f"function_id = '{known['function']}'"
     for table in ("function_sources", "versions"):
         changed = {"function_id": "numbered.id"}
-        seeding.copy(connection, table, of_function, _FUNCTIONS - 3, changed, joins=joins)
+        seeding.copy(connection, table, of_function, _FUNCTIONS - 1, changed, joins=joins)
 
 
 def _multiply_calls(connection: sqlite3.Connection, known: Mapping[str, str], now: int) -> None:

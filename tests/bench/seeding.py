@@ -76,6 +76,8 @@ def copy(
         f"CROSS JOIN (SELECT * FROM {table} WHERE {original} LIMIT 1) AS original {joins} WHERE {only}",
         (count,),
     )
+    if not connection.execute("SELECT changes()").fetchone()[0]:
+        raise LookupError(f"no copies in {table}: there is no original, or nothing to join")
 
 
 @contextmanager
