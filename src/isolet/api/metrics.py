@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, OfKey
-from isolet.api.rows import Row, add_route
+from isolet.api.rows import Row, add_route, new_router
 from isolet.domain.access import Role
 from isolet.jobs.counts import Counts, OpenCounts
 from isolet.observe.counters import Counters, Histogram
@@ -42,7 +42,7 @@ class MetricsDoor:
     figures: Callable[[], Iterable[Figure]] = tuple
 
     def router(self) -> APIRouter:
-        router = APIRouter()
+        router = new_router()
         registry = CollectorRegistry()
         queue = _Queue()
         for collector in (_Calls(self), _Platform(self), _Features(self), queue):

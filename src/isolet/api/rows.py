@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, Grant
@@ -26,6 +27,8 @@ from isolet.ids import ProjectId
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 _ROW = "__row__"
 _PLACE = "isolet.grant"
+# For the pages only, so that a key can be given there; each row's check looks at credentials itself.
+_DESCRIBED_KEYS = (Depends(APIKeyHeader(name="X-API-Key", auto_error=False)), Depends(HTTPBearer(auto_error=False)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,13 @@ def rows_of(door: type) -> Iterator[tuple[str, Row]]:
             yield name, row
 
 
+def new_router(prefix: str = "", *, tags: Sequence[str | Enum] = ()) -> APIRouter:
+    return APIRouter(prefix=prefix, tags=list(tags), dependencies=_DESCRIBED_KEYS)
+
+
 def router_of(door: object, authorizer: Authorizer, prefix: str = "", *, tags: Sequence[str | Enum] = ()) -> APIRouter:
     """Every row of a door, below a prefix. `tags` are those of all its rows."""
-    router = APIRouter(prefix=prefix, tags=list(tags))
+    router = new_router(prefix, tags=tags)
     for name, row in rows_of(type(door)):
         add_route(router, row, getattr(door, name), authorizer)
     return router

@@ -15,7 +15,7 @@ from isolet.api.altair import shapes
 from isolet.api.altair.access import DEPLOY, READ
 from isolet.api.reply import Json, large
 from isolet.api.request import json_body, open_body
-from isolet.api.rows import GrantedProject, route
+from isolet.api.rows import GrantedProject, new_router, route
 from isolet.clock import iso, parse_iso
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
@@ -47,7 +47,7 @@ class AltairTokens:
     tokens: Tokens
 
     def router(self) -> APIRouter:
-        router = APIRouter(tags=["Altair"])
+        router = new_router(tags=["Altair"])
         router.add_api_route("/oauth2/token", self.token, methods=["POST"])
         router.add_api_route("/oauth2/revoke", self.revoke, methods=["POST"])
         return router
