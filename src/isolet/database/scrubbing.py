@@ -5,7 +5,7 @@ PostgreSQL does the like by itself, and a server cannot make it do so at once.
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 SCRUBBED = 1
 
@@ -16,6 +16,11 @@ def is_scrubbed(engine: Engine) -> bool:
         return True
     with engine.begin() as connection:
         return bool(connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= SCRUBBED)
+
+
+def mark_scrubbed(connection: Connection) -> None:
+    """For a new file of SQLite, which never held anything that was overwritten."""
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCRUBBED}")
 
 
 def scrub(engine: Engine) -> bool:

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Inspector, inspect, text
 
 from isolet.database import functions as stored_functions
 from isolet.database import jobs as stored_jobs
@@ -30,8 +30,13 @@ def engines(empty_database_url: str) -> Iterator[Engines]:
     opened.dispose()
 
 
-def test_a_fresh_database_gets_the_schema_that_the_code_speaks_of(engines: Engines) -> None:
-    migrate.upgrade(engines.writer)
+def _migrate_step_by_step(engines: Engines) -> None:
+    with engines.writer.begin() as connection:
+        migrate.apply_migrations(connection)
+
+
+def test_migrations_lead_to_the_schema_that_the_code_speaks_of(engines: Engines) -> None:
+    _migrate_step_by_step(engines)
 
     with engines.writer.begin() as connection:
         options = {"compare_type": True, "compare_server_default": True}
@@ -39,22 +44,41 @@ def test_a_fresh_database_gets_the_schema_that_the_code_speaks_of(engines: Engin
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
 
 
-def test_constraints_are_those_that_the_code_speaks_of(engines: Engines) -> None:
+def test_a_fresh_database_is_what_all_migrations_make_of_an_empty_one(engines: Engines) -> None:
     migrate.upgrade(engines.writer)
+    fresh = _whole_schema(engines)
+    with engines.writer.begin() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA user_version = 0")
 
-    found = inspect(engines.writer)
-    for name, table in metadata.tables.items():
-        keys = {
-            (tuple(key["constrained_columns"]), key["referred_table"], key["options"].get("ondelete"))
-            for key in found.get_foreign_keys(name)
-        }
-        assert keys == {
-            (tuple(key.column_keys), key.referred_table.name, key.ondelete) for key in table.foreign_key_constraints
-        }
-        assert set(found.get_pk_constraint(name)["constrained_columns"]) == set(table.primary_key.columns.keys())
-        assert {column["name"]: column["nullable"] for column in found.get_columns(name)} == {
-            column.name: column.nullable for column in table.columns
-        }
+    _migrate_step_by_step(engines)
+
+    assert fresh == _whole_schema(engines)
+
+
+def _whole_schema(engines: Engines) -> dict[str, object]:
+    """Everything of every table but the order of columns, and what the database remembers of itself."""
+    with engines.writer.begin() as connection:
+        found = inspect(connection)
+        schema: dict[str, object] = {name: _table(found, name) for name in found.get_table_names()}
+        schema["version"] = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        if connection.dialect.name == "sqlite":
+            schema["scrubbed"] = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    return schema
+
+
+def _table(found: Inspector, name: str) -> list[str]:
+    several = (
+        found.get_columns(name),
+        found.get_indexes(name),
+        found.get_foreign_keys(name),
+        found.get_unique_constraints(name),
+        found.get_check_constraints(name),
+        [found.get_pk_constraint(name)],
+    )
+    return sorted(json.dumps(one, default=str, sort_keys=True) for ones in several for one in ones)
 
 
 def test_upgrading_again_changes_nothing(engines: Engines) -> None:

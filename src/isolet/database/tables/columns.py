@@ -15,9 +15,11 @@ def id_column(name: str = "id", *, primary_key: bool = True) -> Column[str]:
     return Column(name, String(36), primary_key=primary_key, nullable=False)
 
 
-def owner_column(name: str, target: str, *, primary_key: bool = False, nullable: bool = False) -> Column[str]:
-    """The id of a row of another table, with which this row is deleted."""
-    key = ForeignKey(target, ondelete="CASCADE")
+def owner_column(
+    name: str, target: str, *, primary_key: bool = False, nullable: bool = False, constraint: str | None = None
+) -> Column[str]:
+    """The id of a row of another table, with which this row is deleted. `constraint` is the name of the foreign key."""
+    key = ForeignKey(target, ondelete="CASCADE", name=constraint)
     return Column(name, String(36), key, primary_key=primary_key, nullable=nullable)
 
 

@@ -13,7 +13,7 @@ schedules = Table(
     owner_column("project_id", "projects.id"),
     # One of the two.
     owner_column("function_id", "functions.id", nullable=True),
-    owner_column("workflow_id", "workflows.id", nullable=True),
+    owner_column("workflow_id", "workflows.id", nullable=True, constraint="schedules_workflow"),
     Column("name", Text, nullable=False),
     Column("cron", Text, nullable=False),
     Column("dialect", String(20), nullable=False),
