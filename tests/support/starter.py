@@ -6,8 +6,10 @@ show is how the program loads: tests of that start it by its command (`Server(fo
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -129,9 +131,18 @@ def _prepare(asked: Mapping[str, Any], stdout: int, stderr: int) -> None:
     sys.argv = ["isolet", *asked["arguments"]]
 
 
+def _load() -> None:
+    """All that a server loads, and what it loads when it makes its first route."""
+    for name in ("isolet.assembly.management", "isolet.server", "isolet.database.schema", "pydantic.v1"):
+        importlib.import_module(name)
+    for name in ("isolet.api", "isolet.contract", "isolet.dashboard", "isolet.domain"):
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            importlib.import_module(module.name)
+
+
 if __name__ == "__main__":
-    import isolet.assembly.management
-    import isolet.server  # noqa: F401
     from isolet.cli.main import main
 
+    _load()
     _main(socket.socket(fileno=int(sys.argv[1])), main)
