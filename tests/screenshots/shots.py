@@ -29,6 +29,7 @@ def shots(ids: Ids) -> Iterator[Shot]:
     yield Shot("function-new", f"{functions}/new")
     for tab in _TABS:
         yield Shot(f"function-{tab}", f"{orders}/{tab}")
+    yield Shot("function-invocations-failed", f"{orders}/invocations?status=failed")
     yield Shot("function-code-fault", f"{functions}/{ids.thumbnails}/code")
     yield Shot("function-code-compared", f"{orders}/code", _compare)
     yield Shot("function-try", f"{orders}/try", _try)
