@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from isolet.database.tables.metrics import rollup_durations, rollups
 from isolet.domain.metrics import Step, Sums
@@ -47,14 +47,20 @@ def list_sums(connection: Connection, function_id: FunctionId, step: Step, since
 
 
 def list_durations(
-    connection: Connection, function_id: FunctionId, step: Step, since_ms: int
+    connection: Connection, function_id: FunctionId, step: Step, since_ms: int, span_ms: int
 ) -> dict[int, dict[int, int]]:
-    """How many calls of a function fell into which bucket, by the begin of each span that has calls."""
+    """How many calls of a function fell into which bucket, by the number of each span from `since_ms` on that has some.
+
+    Added up here: a month of hours has tens of thousands of rows.
+    """
     table = rollup_durations
-    query = select(table.c.at_ms, table.c.bucket, table.c.total).where(
-        table.c.function_id == function_id, table.c.step == step.value, table.c.at_ms >= since_ms
+    span = ((table.c.at_ms - since_ms) // span_ms).label("span")
+    query = (
+        select(span, table.c.bucket, func.sum(table.c.total).label("count"))
+        .where(table.c.function_id == function_id, table.c.step == step.value, table.c.at_ms >= since_ms)
+        .group_by(text("span"), table.c.bucket)
     )
     found: dict[int, dict[int, int]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.at_ms, {})[row.bucket] = row.total
+        found.setdefault(row.span, {})[row.bucket] = int(row._mapping["count"])
     return found

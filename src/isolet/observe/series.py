@@ -65,8 +65,8 @@ def _line(connection: Connection, function_id: FunctionId, step: Step, span_ms: 
     for at_ms, found in stored.list_sums(connection, function_id, step, first_ms).items():
         index = min((at_ms - first_ms) // span_ms, count - 1)
         sums[index] = sums[index].plus(found)
-    for at_ms, counted in stored.list_durations(connection, function_id, step, first_ms).items():
-        index = min((at_ms - first_ms) // span_ms, count - 1)
+    for number, counted in stored.list_durations(connection, function_id, step, first_ms, span_ms).items():
+        index = min(number, count - 1)
         buckets[index] = _added(buckets[index], counted)
     spans = [_span(first_ms + index * span_ms, sums[index], buckets[index]) for index in range(count)]
     return Line(whole=_span(first_ms, reduce(Sums.plus, sums), reduce(_added, buckets, {})), spans=spans)
