@@ -57,9 +57,9 @@ def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
     addresses = [desk.address(*parts) for parts in pages]
     addresses += [f"{desk.server.pages_url}/dashboard/{path}" for path in ("projects", "sessions")]
     for address in addresses:
+        desk.page.open(address)
         for scheme, width in (("light", 1280), ("dark", 390)):
             desk.page.resize(width, 800, scheme=scheme)
-            desk.page.open(address)
             assert desk.axe() == [], (address, scheme)
             assert desk.page.run("document.documentElement.scrollWidth <= innerWidth"), (address, width)
             assert desk.page.run("document.querySelectorAll('h1').length") == 1, address

@@ -28,21 +28,12 @@ def write(desk: Desk, definition: Any) -> None:
 def test_what_is_wrong_with_a_flow_is_told_and_a_run_is_paused_and_retried(desk: Desk, home: Project) -> None:
     desk.open("flows")
     desk.check()
-    made = home.client.post(f"/isolet/v1/projects/{home.slug}/flows", json={"name": "Orders"}).json()
+    greet = a_node("greet", "set_variable", variable_name="said", variable_value=SCRIPT)
+    definition = a_line(greet, a_node("wait", "wait_for_response", save_response_to="answer"))
+    body = {"name": "Orders", "definition": definition}
+    made = home.client.post(f"/isolet/v1/projects/{home.slug}/flows", json=body).json()
     desk.open("flows", made["id"])
     desk.check()
-    # As it is typed.
-    write(desk, {"nodes": [START, a_node("lost", "handoff")], "edges": []})
-    desk.see("node lost: no path leads to it from the start")
-    write(desk, "{")
-    desk.see("This is no JSON")
-    write(desk, {"nodes": [{"id": "start", "data": {"node_type": "nothing", "config": {}}}], "edges": []})
-    desk.see("nothing")
-    wait = a_node("wait", "wait_for_response", save_response_to="answer")
-    write(desk, a_line(a_node("greet", "set_variable", variable_name="said", variable_value=SCRIPT), wait))
-    desk.see("This graph can be active.")
-    desk.press("Save")
-    desk.see("The changes were saved.")
     desk.press("Activate")
     desk.see("Variables, JSON")
     desk.fill("Variables, JSON", "[1]")
@@ -71,6 +62,15 @@ def test_what_is_wrong_with_a_flow_is_told_and_a_run_is_paused_and_retried(desk:
     desk.open("runs?status=ended")
     desk.see(run_id[-12:])
     desk.check()
+
+    # As it is typed.
+    desk.open("flows", made["id"])
+    write(desk, {"nodes": [START, a_node("lost", "handoff")], "edges": []})
+    desk.see("node lost: no path leads to it from the start")
+    write(desk, "{")
+    desk.see("This is no JSON")
+    write(desk, {"nodes": [{"id": "start", "data": {"node_type": "nothing", "config": {}}}], "edges": []})
+    desk.see("nothing")
 
 
 def test_a_large_graph_and_a_hostile_one_are_shown(desk: Desk, home: Project) -> None:

@@ -39,9 +39,18 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
 )
 _TIMEOUT_S = 60.0
+_LEAVING = (
+    "Cannot find default execution context",
+    "Execution context was destroyed",
+    "Inspected target navigated or closed",
+)
 _STOPPED = "toldOfPolicy"
 _WATCH_POLICY = f"""addEventListener("securitypolicyviolation", (event) =>
   {_STOPPED}(`The policy stopped ${{event.blockedURI}}: ${{event.effectiveDirective}}`))"""
+
+
+class _Leaving(Exception):
+    """The page that was asked is being left for another."""
 
 
 class Browser:
@@ -155,8 +164,15 @@ class Page:
         return told["result"].get("value")
 
     def wait_for(self, script: str, what: str) -> Any:
-        """Until an expression is true; its value."""
-        return wait_until(lambda: self.run(script), timeout_s=_TIMEOUT_S, what=what)
+        """Until an expression is true; its value. While the page is left for another nothing is true."""
+
+        def look() -> Any:
+            try:
+                return self.run(script)
+            except _Leaving:
+                return None
+
+        return wait_until(look, timeout_s=_TIMEOUT_S, what=what)
 
     @property
     def text(self) -> str:
@@ -223,6 +239,8 @@ class _Wire:
             asked["sessionId"] = session
         self._socket.send(json.dumps(asked))
         answer = self._read(lambda message: message.get("id") == asked["id"])
+        if "error" in answer and answer["error"]["message"].rstrip(".") in _LEAVING:
+            raise _Leaving(answer["error"]["message"])
         assert "error" not in answer, (method, answer["error"])
         return dict(answer["result"])
 

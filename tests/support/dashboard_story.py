@@ -213,7 +213,7 @@ def watch_the_functions(story: Story) -> None:
     badges = page.run(f"[...{row}.cells[2].querySelectorAll('.badge')].map((one) => one.textContent).join()")
     assert badges == "http,1 schedule"
     page.run("void (window.stays = true)")
-    page.run("void (document.querySelector('live-part').dataset.seconds = 0.2)")
+    page.run("void (document.querySelector('live-part').dataset.seconds = 0.4)")
     page.point_at(f"#function-{story.function_id}")
     taker = {"name": "taker", "code": TAKER, "trigger": {"type": "websocket", "config": {"event": "move"}}}
     assert story.home.client.post(f"/v1/{story.home.slug}/functions", json=taker).is_success
