@@ -52,6 +52,8 @@ class World:
         path = f"/isolet/v1/projects/{project.slug}/functions/hello?wait=60"
         self.function: dict[str, Any] = project.client.put(path, json=body).json()
         assert self.function["status"] == "deployed"
+        hears = {"name": "hears", "code": CODE, "trigger": {"type": "websocket", "config": {"event": "move"}}}
+        assert project.client.post(f"/v1/{project.slug}/functions", json=hears).is_success
         tool = {"tool": {"description": "Says hello"}}
         assert project.client.patch(f"/isolet/v1/functions/{self.function['id']}", json=tool).status_code == 200
 
