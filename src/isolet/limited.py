@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import IO
 
 _CHUNK = 64 * 1024
 _KEPT_MAX_BYTES = 4 * 1024 * 1024
@@ -31,41 +34,59 @@ async def run_tool(
     command: Sequence[str], text: bytes, *, timeout_s: float, pass_fds: Sequence[int] = (), **environment: str
 ) -> Ended:
     """Write `text` to its standard input and wait for its end. Raises TimeoutError; it is killed then."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        pass_fds=pass_fds,
-        cwd="/",
-        env=environment,
+    with ExitStack() as stack:
+        process = stack.enter_context(_start(command, text, pass_fds, environment))
+        exited = _exit_of(process, stack)
+        try:
+            async with asyncio.timeout(timeout_s):
+                stdout, stderr = await asyncio.gather(_some(process.stdout), _some(process.stderr))
+                await exited.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                await exited.wait()
+    return Ended(status=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def _start(
+    command: Sequence[str], text: bytes, pass_fds: Sequence[int], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Not by the loop, which would copy all of this process first: that takes 15 ms, and holds everything up."""
+    with os.fdopen(os.memfd_create("text"), "wb") as given:
+        given.write(text)
+        given.seek(0)
+        return subprocess.Popen(
+            command,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
+            cwd="/",
+            env=environment,
+        )
+
+
+def _exit_of(process: subprocess.Popen[bytes], stack: ExitStack) -> asyncio.Event:
+    """Set when the process has ended; it is watched as long as `stack` lives."""
+    exited, loop = asyncio.Event(), asyncio.get_running_loop()
+    pid_fd = os.pidfd_open(process.pid)
+    stack.callback(os.close, pid_fd)
+    loop.add_reader(pid_fd, exited.set)
+    stack.callback(loop.remove_reader, pid_fd)
+    return exited
+
+
+async def _some(pipe: IO[bytes] | None) -> bytes:
+    """All that it says is read, the beginning is kept."""
+    if pipe is None:
+        return b""
+    kept, stream = bytearray(), asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), pipe
     )
     try:
-        async with asyncio.timeout(timeout_s):
-            stdout, stderr, _ = await asyncio.gather(
-                _some(process.stdout), _some(process.stderr), _write(process.stdin, text)
-            )
-            await process.wait()
+        while part := await stream.read(_CHUNK):
+            kept += part[: _KEPT_MAX_BYTES - len(kept)]
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return Ended(status=process.returncode or 0, stdout=stdout, stderr=stderr)
-
-
-async def _some(stream: asyncio.StreamReader | None) -> bytes:
-    """All that it says is read, the beginning is kept."""
-    kept = bytearray()
-    while stream is not None and (part := await stream.read(_CHUNK)):
-        kept += part[: _KEPT_MAX_BYTES - len(kept)]
+        transport.close()
     return bytes(kept)
-
-
-async def _write(stream: asyncio.StreamWriter | None, text: bytes) -> None:
-    if stream is not None:
-        # One that ends before it has read all says why elsewhere.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if text:
-                stream.write(text)
-                await stream.drain()
-        stream.close()
