@@ -11,6 +11,7 @@ from isolet.database.connection import Database
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType, ResponseMode
 from isolet.domain.limits import Limits
 from isolet.domain.projects import Project
+from isolet.domain.triggers import CronTrigger
 from isolet.errors import InvalidInput, LimitReached, NotFound
 from isolet.ids import FunctionId, new_id
 from isolet.routing.routes import route_of
@@ -110,6 +111,23 @@ async def test_a_project_has_no_more_functions_than_it_may_when_many_are_made_at
     results = await asyncio.gather(*(database.write(one) for one in made), return_exceptions=True)
     assert sum(isinstance(result, LimitReached) for result in results) == 9
     assert len(await database.read(stored.list_functions, shop.id)) == 3
+
+
+async def test_functions_are_listed_with_how_many_schedules_of_them_are_on(database: Database, shop: Project) -> None:
+    on, off = (CronTrigger(schedule="0 3 * * *", enabled=enabled) for enabled in (True, False))
+    blog = a_project("blog")
+    await database.write(projects.insert_project, blog)
+    made = [a_function(shop, "on", triggers=(on,)), a_function(shop, "off", triggers=(off,)), a_function(shop, "none")]
+    for function in (*made, a_function(blog, "on", triggers=(on,))):
+        await database.write(stored.insert_function, function)
+
+    async def listed(after: FunctionId | None, text: str | None) -> list[tuple[Function, int]]:
+        return await database.read(stored.list_with_schedules, shop.id, limit=2, after=after, text=text)
+
+    first, second, third = (without_code(function) for function in made)
+    assert await listed(None, None) == [(first, 1), (second, 0)]
+    assert await listed(second.id, None) == [(third, 0)]
+    assert await listed(None, "N") == [(first, 1), (third, 0)]
 
 
 async def test_a_slug_belongs_to_one_function_of_a_project(database: Database, shop: Project) -> None:
