@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from isolet.database.backups import UpgradeBackups
 from isolet.database.scrubbing import mark_scrubbed
@@ -60,7 +61,11 @@ def _create(connection: Connection, newest: str) -> None:
     # Its partial indexes load the dialects of both databases.
     from isolet.database.schema import metadata  # noqa: PLC0415
 
-    metadata.create_all(connection, checkfirst=False)
+    for table in metadata.sorted_tables:
+        connection.execute(CreateTable(table))
+        # In one order: SQLite takes the newest of the indexes that serve a query equally well.
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            connection.execute(CreateIndex(index))
     version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
     version.append_constraint(PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
     version.create(connection, checkfirst=False)
