@@ -36,6 +36,8 @@ async def run_tool(
     """Write `text` to its standard input and wait for its end. Raises TimeoutError; it is killed then."""
     with ExitStack() as stack:
         process = stack.enter_context(_start(command, text, pass_fds, environment))
+        # Before its file is waited for, however this ends.
+        stack.callback(process.kill)
         exited = _exit_of(process, stack)
         try:
             async with asyncio.timeout(timeout_s):
@@ -77,16 +79,28 @@ def _exit_of(process: subprocess.Popen[bytes], stack: ExitStack) -> asyncio.Even
 
 
 async def _some(pipe: IO[bytes] | None) -> bytes:
-    """All that it says is read, the beginning is kept."""
+    """All that it says is read, the beginning is kept.
+
+    Not by `connect_read_pipe`: uvloop closes the descriptor and then the file, when the number may be another's.
+    """
     if pipe is None:
         return b""
-    kept, stream = bytearray(), asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stream), pipe
-    )
+    kept, ended, loop, fd = bytearray(), asyncio.Event(), asyncio.get_running_loop(), pipe.fileno()
+
+    def take() -> None:
+        try:
+            part = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        kept.extend(part[: _KEPT_MAX_BYTES - len(kept)])
+        if not part:
+            loop.remove_reader(fd)
+            ended.set()
+
+    os.set_blocking(fd, False)
+    loop.add_reader(fd, take)
     try:
-        while part := await stream.read(_CHUNK):
-            kept += part[: _KEPT_MAX_BYTES - len(kept)]
+        await ended.wait()
     finally:
-        transport.close()
+        loop.remove_reader(fd)
     return bytes(kept)

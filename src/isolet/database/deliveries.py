@@ -37,7 +37,8 @@ def list_deliveries(
 ) -> list[Job]:
     """Newest first, without bodies; `before` is the last id of the page before.
 
-    The newest of each state, then the newest of those: the index has them by state, and all are not to be sorted.
+    The newest of each state, then the newest of those: the index has a project's by state, and no more are sorted.
+    Those of all projects stand in their order in the table.
     """
     conditions: tuple[tuple[Any, Callable[[Any], ColumnElement[bool]]], ...] = (
         (project_id, jobs.c.project_id.__eq__),
@@ -48,6 +49,10 @@ def list_deliveries(
     )
     given = [condition(value) for value, condition in conditions if value is not None]
     newest_first = jobs.c.id.desc()
+    if project_id is None:
+        of_state = [] if state is None else [jobs.c.state == state.value]
+        query = select(*LIGHT).where(_CALLBACKS, *of_state, *given).order_by(newest_first).limit(limit)
+        return [read_job(row) for row in connection.execute(query)]
     newest = [
         select(jobs.c.id).where(_CALLBACKS, jobs.c.state == one.value, *given).order_by(newest_first).limit(limit)
         for one in (JobState if state is None else (state,))

@@ -1,4 +1,4 @@
-"""The whole schema: every table of `isolet.database.tables`, with its partial indexes. For migrations and tests.
+"""The whole schema: every table of `isolet.database.tables`, with its partial indexes. New databases get it.
 
 A module of that package is part of it by being there.
 """

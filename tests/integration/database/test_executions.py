@@ -18,6 +18,7 @@ from tests.integration.database.plans import plan_of
         ({}, "executions_project (project_id=? AND id<?)"),
         ({"status": RunStatus.WAITING}, "executions_status (project_id=? AND status=? AND id<?)"),
         ({"workflow_id": "w"}, "executions_workflow (workflow_id=? AND id<?)"),
+        ({"workflow_id": "w", "status": RunStatus.ENDED}, "executions_workflow (workflow_id=? AND id<?)"),
     ],
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -316,6 +316,15 @@ async def test_no_list_of_deliveries_sorts_all_of_them(database: Database) -> No
     assert "SCAN jobs" not in plan, plan
 
 
+@pytest.mark.parametrize("state", [None, JobState.FAILED])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_list_of_all_projects_deliveries_ends_at_its_limit(
+    database: Database, state: JobState | None
+) -> None:
+    plan = await plan_of(database, deliveries.list_deliveries, None, state=state, before=JobId("x"), limit=10)
+    assert plan == "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id<?)"
+
+
 async def test_old_results_age_out(database: Database) -> None:
     old = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS)
     new = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS + 10)
