@@ -134,6 +134,7 @@ class Page:
         self._context = context
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
         self.send("Runtime.addBinding", name=_STOPPED)
         self.send("Page.addScriptToEvaluateOnNewDocument", source=_WATCH_POLICY)
 
@@ -141,11 +142,17 @@ class Page:
         return self._wire.send(method, session=self._session, **parameters)
 
     def open(self, url: str) -> Self:
-        """Go there and wait until it is loaded."""
-        self._wire.forget(self._session, "Page.loadEventFired")
+        """Go there and wait until it is loaded, whatever else of the page before is still told of."""
+        before = self._wire.loaders(self._session)
+        self._wire.forget(self._session, "Page.lifecycleEvent")
         told = self.send("Page.navigate", url=url)
         assert "errorText" not in told, told
-        self._wire.wait(self._session, "Page.loadEventFired")
+
+        def is_it(event: dict[str, Any]) -> bool:
+            is_load = (event["name"], event["frameId"]) == ("load", told["frameId"])
+            return is_load and event["loaderId"] not in before
+
+        self._wire.wait(self._session, "Page.lifecycleEvent", where=is_it)
         return self
 
     def open_or_save(self, url: str) -> Self:
@@ -204,7 +211,9 @@ class Page:
         """The pointer, at the middle of what the page has there."""
         box = self.run(
             f"""(() => {{
-              const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
+              const found = document.querySelector({json.dumps(selector)});
+              found.scrollIntoView({{ block: "nearest", inline: "nearest" }});
+              const box = found.getBoundingClientRect();
               return [box.x + box.width / 2, box.y + box.height / 2];
             }})()"""
         )
@@ -248,10 +257,19 @@ class _Wire:
         """What came so far of some events does not count."""
         self._events = [one for one in self._events if not _is(one, session, events)]
 
-    def wait(self, session: str, *events: str) -> None:
-        """For one of them."""
-        if not any(_is(one, session, events) for one in self._events):
-            self._read(lambda message: _is(message, session, events))
+    def wait(self, session: str, *events: str, where: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
+        """For one of them, with parameters that are meant."""
+
+        def is_it(message: dict[str, Any]) -> bool:
+            return _is(message, session, events) and where(message["params"])
+
+        if not any(is_it(one) for one in self._events):
+            self._read(is_it)
+
+    def loaders(self, session: str) -> set[str]:
+        """The pages that told of themselves so far."""
+        told = [one["params"] for one in self._events if _is(one, session, ("Page.lifecycleEvent",))]
+        return {one["loaderId"] for one in told}
 
     def complaints(self, session: str) -> list[str]:
         found = []
