@@ -88,7 +88,9 @@ def test_the_editor_completes_compares_and_keeps_what_is_not_saved(desk: Desk, h
 
     # A deleted file and a renamed one are so when the page is opened again, and no other function has the draft.
     desk.press("lib/words.js")
+    desk.press("Rename")
     desk.press("Delete file")
+    assert page.run("document.querySelector('.asked')") is None
     desk.press("Rename")
     desk.fill("New path", "main.js")
     desk.press("OK")
@@ -97,8 +99,11 @@ def test_the_editor_completes_compares_and_keeps_what_is_not_saved(desk: Desk, h
     page.run("void document.querySelector('code-editor').disconnectedCallback()")
     desk.open("functions", other, "code")
     page.wait_for("document.querySelector('code-editor .state')?.textContent === 'Saved'", "this one is as it was")
+    # Meanwhile somebody else saves.
+    theirs = {"files": {**FILES, "theirs.js": ""}, "entry": "index.js"}
+    assert home.client.put(f"/isolet/v1/functions/{function_id}/files", json=theirs).is_success
     desk.open("functions", function_id, "code")
-    desk.see("was restored")
+    desk.see("was restored. The saved code has changed since")
     assert page.run(files) == "main.js •"
     desk.write("export default { fetch: () => new Response('new') };\n")
     desk.press("Deploy")
@@ -163,6 +168,12 @@ def test_figures_are_drawn_in_the_readers_zone_and_follow_new_calls(desk: Desk, 
     assert sum(one.endswith("p50 –, p95 –, p99 –") for one in durations) >= 58
     assert any(one.endswith(" ms") for one in durations)
 
+    # What the browser does with Alt and an arrow is left to it.
+    move = "{ key: 'ArrowLeft', altKey: %s, cancelable: true }"
+    press = f"document.querySelector('.chart-place').dispatchEvent(new KeyboardEvent('keydown', {move}))"
+    assert [page.run(press % alt) for alt in ("false", "true")] == [False, True]
+    page.run("void document.querySelector('.chart-place').dispatchEvent(new Event('blur'))")
+
     # Light, dark, and as narrow as a phone.
     assert "15,118,110" in page.run(_COLOURS)
     page.resize(390, 800, scheme="dark")
@@ -189,8 +200,10 @@ def test_figures_are_drawn_in_the_readers_zone_and_follow_new_calls(desk: Desk, 
 
     # What cannot be fetched is an error, and what was there stays.
     assert home.client.delete(f"/isolet/v1/functions/{function_id}").is_success
+    title = page.run("document.title")
     page.run(f"void {refresh}")
     desk.see("Function not found")
+    assert page.run("document.title") == title
     assert page.run("document.querySelectorAll('.u-wrap canvas').length") == 4
     assert page.errors == []
 
@@ -243,6 +256,7 @@ def test_what_functions_and_callers_say_is_shown_as_text(desk: Desk, home: Proje
             page.wait_for("document.querySelector('live-log .state')?.textContent === 'Live'", "the log is live")
             home.client.put(f"/f/{home.slug}/{slug}/", content=HOSTILE)
             desk.see("7*7")
+            _miss_lines(desk)
         desk.see(HOSTILE[:40])
         assert page.run("document.documentElement.dataset.hacked ?? null") is None, parts
         assert page.run("document.querySelectorAll('main b, main img[src=x]').length") == 0, parts
@@ -251,6 +265,19 @@ def test_what_functions_and_callers_say_is_shown_as_text(desk: Desk, home: Proje
     desk.see("<img src=x>")
     _end_the_session_elsewhere(desk)
     assert page.errors == []
+
+
+def _miss_lines(desk: Desk) -> None:
+    """What was not sent has no level, and is told whichever is chosen."""
+    desk.press("Pause")
+    desk.page.run(
+        """void (() => {
+          window.fetch = async () => new Response('event: missed\\ndata: {"count": 3}\\n\\n');
+          document.getElementById("level").value = "debug";
+        })()"""
+    )
+    desk.press("Go on")
+    desk.see("3 lines were not sent")
 
 
 def _end_the_session_elsewhere(desk: Desk) -> None:
@@ -265,6 +292,18 @@ def _end_the_session_elsewhere(desk: Desk) -> None:
     desk.page.wait_for("location.pathname === '/dashboard/login'", "it asks to sign in")
 
 
+def _call_a_tool(desk: Desk) -> None:
+    """The other forms of the page stay as they are typed."""
+    desk.fill("Body", "kept")
+    desk.fill("Arguments", "[")
+    desk.press("Call the tool")
+    desk.see("The arguments must be a JSON object")
+    desk.fill("Arguments", "{}")
+    desk.press("Call the tool")
+    desk.page.wait_for("Boolean(document.querySelector('#tool .badge'))", "the tool has answered")
+    assert desk.page.run("document.getElementById('body').value") == "kept"
+
+
 def _send_hostile_event(desk: Desk, home: Project) -> None:
     code = """export default async (request) => {
       const { event, payload } = await request.json();
@@ -275,8 +314,12 @@ def _send_hostile_event(desk: Desk, home: Project) -> None:
     body = {"name": "taker", "code": code, "trigger": trigger}
     made = home.client.post(f"/v1/{home.slug}/functions", json=body)
     assert made.status_code in (200, 201), made.text
-    desk.open("functions", home.client.get(f"/isolet/v1/projects/{home.slug}/functions/taker").json()["id"], "try")
+    function_id = home.client.get(f"/isolet/v1/projects/{home.slug}/functions/taker").json()["id"]
+    tool = {"tool": {"mode": "read_only", "description": HOSTILE}}
+    assert home.client.patch(f"/isolet/v1/functions/{function_id}", json=tool).is_success
+    desk.open("functions", function_id, "try")
     desk.see(HOSTILE)
+    _call_a_tool(desk)
     for payload, seen in (("{", "The payload must be JSON"), ("[" * 70 + "]" * 70, "too deeply")):
         desk.fill("Payload, JSON", payload)
         desk.press("Send event")

@@ -14,6 +14,17 @@ from tests.support.projects import Project
 from tests.support.server import Server
 from tests.support.workflows import START, a_line, a_node
 
+# How often the page was asked for anew, and the form of the answer taken out of its place.
+_WATCH = """void (() => {
+  window.swaps = window.moves = 0;
+  const form = document.getElementById("answer-form");
+  addEventListener("htmx:after:swap", () => window.swaps++);
+  new MutationObserver((changes) => {
+    window.moves += changes.filter((one) => [...one.removedNodes].includes(form)).length;
+  }).observe(form.parentNode, { childList: true });
+  document.querySelector("live-part").dataset.seconds = 0.2;
+})()"""
+
 
 @pytest.fixture
 def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
@@ -49,11 +60,8 @@ def test_what_is_wrong_with_a_flow_is_told_and_a_run_is_paused_and_retried(desk:
     desk.see("The run was told.")
     desk.press("Resume")
     desk.page.wait_for("!document.querySelector('.badge-paused')", "it goes on")
-    desk.fill("Answer", '{"text": "yes"}')
-    desk.press("Answer")
-    desk.page.wait_for("Boolean(document.querySelector('h1 .badge-ended'))", "the run has ended")
+    run_id = _see_it_end(desk, home)
     desk.check()
-    run_id = desk.page.run("location.pathname.split('/').pop()")
     desk.press("Retry from here", within=".step:last-child")
     desk.see("before a retry")
     desk.press("Cancel")
@@ -71,6 +79,26 @@ def test_what_is_wrong_with_a_flow_is_told_and_a_run_is_paused_and_retried(desk:
     desk.see("This is no JSON")
     write(desk, {"nodes": [{"id": "start", "data": {"node_type": "nothing", "config": {}}}], "edges": []})
     desk.see("nothing")
+
+
+def _see_it_end(desk: Desk, home: Project) -> str:
+    """The id of the run. What is typed stays in its place, and what a button does, under the pointer."""
+    page = desk.page
+    desk.fill("Answer", "typed")
+    page.run(_WATCH)
+    run_id = str(page.run("location.pathname.split('/').pop()"))
+    page.point_at("#run .actions")
+    page.wait_for("window.swaps > 1", "the page follows")
+    assert page.run("[window.moves, document.getElementById('run-answer').value]") == [0, "typed"]
+    answer = {"message": {"data": {"text": "yes"}}}
+    assert home.client.post(f"/platform/v1/workflow_executions/{run_id}/resume", json=answer).is_success
+    page.wait_for("Boolean(document.querySelector('h1 .badge-ended'))", "the run has ended")
+    buttons = "[...document.querySelectorAll('#run .actions button')].map((one) => one.textContent).join()"
+    assert page.run(buttons) == "Pause,Cancel"
+    page.point_at("h1")
+    page.wait_for("!document.querySelector('live-part')", "it asks no more")
+    page.wait_for(f"{buttons} === 'Retry'", "what can be done now is shown")
+    return run_id
 
 
 def test_a_large_graph_and_a_hostile_one_are_shown(desk: Desk, home: Project) -> None:
@@ -101,6 +129,14 @@ def test_a_flow_that_others_changed_or_do_not_show_stays(desk: Desk, home: Proje
     desk.see("This graph can be active.")
     desk.press("Save")
     desk.see("changed meanwhile")
+    # It is not saved, and to try again overwrites nothing.
+    assert desk.page.run("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is False
+    desk.page.run("void (document.body.id = 'first')")
+    desk.press("Save")
+    desk.page.wait_for("document.readyState === 'complete' && document.body.id !== 'first'", "it is told again")
+    desk.see("changed meanwhile")
+    assert desk.page.run("JSON.parse(document.querySelector('#definition').value).nodes.length") == 2
+    desk.page.run("void document.querySelector('flow-editor').disconnectedCallback()")
     kept = home.client.get(f"/isolet/v1/flows/{made['id']}").json()
     assert [node["id"] for node in kept["definition"]["nodes"]] == ["start"]
     with server.client() as root:

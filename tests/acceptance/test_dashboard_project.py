@@ -16,6 +16,8 @@ from tests.support.projects import Project
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
+# Asks more often for what is new.
+FOLLOW = "void (document.querySelector('live-part').dataset.seconds = 0.2)"
 FAILING = f"export default async () => {{ throw new Error({json.dumps(SCRIPT)}); }}"
 
 
@@ -37,7 +39,9 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
     desk.see("Nothing is stored in default")
     desk.check()
     odd = f"a\nb/{SCRIPT}"
-    api(home, "PUT", f"{store}/{quote(odd, safe='')}", content="odd", headers={"X-KV-Metadata": json.dumps(SCRIPT)})
+    entry, headers = f"{store}/{quote(odd, safe='')}", {"X-KV-Metadata": json.dumps(SCRIPT)}
+    api(home, "PUT", entry, content="odd", headers=headers, params={"expiration_ttl": 5000})
+    ends = api(home, "GET", store).json()["data"][0]["expiration"]
     api(home, "PUT", f"{store}/lines", content="one\r\ntwo")
     api(home, "PUT", f"{store}/bytes", content=b"\xff\x00\x01")
     api(home, "PUT", f"{store}/long", content="x" * 1_000_000)
@@ -53,18 +57,24 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
     desk.page.wait_for("document.querySelectorAll('tbody tr').length === 10", "those with the prefix")
 
     desk.open("kv", f"entry?namespace=default&key={quote(odd, safe='')}")
+    desk.see(", ends 20")
+    assert 60 <= int(desk.page.run("document.getElementById('ttl').value")) <= 5000
     desk.fill("Value", "first\nsecond")
     desk.press("Save")
     desk.see("The changes were saved.")
     desk.check()
-    assert api(home, "GET", f"{store}/{quote(odd, safe='')}").text == "first\nsecond"
+    assert api(home, "GET", entry).text == "first\nsecond"
+    kept = api(home, "GET", store).json()["data"][0]
+    assert (kept["expiration"] >= ends, kept["metadata"]) == (True, SCRIPT)
     desk.fill("Metadata, JSON", "{")
+    desk.fill("Ends after, s", "700")
     desk.press("Save")
     desk.page.wait_for("Boolean(document.querySelector('[role=alert]'))", "the fault is told")
-    assert desk.page.run("document.querySelector('textarea').value") == "first\nsecond"
+    typed = "['value', 'metadata', 'ttl'].map((id) => document.getElementById(id).value)"
+    assert desk.page.run(typed) == ["first\nsecond", "{", "700"]
     desk.press("Delete")
     desk.see("It was deleted.")
-    assert home.client.get(f"/isolet/v1{store}/{quote(odd, safe='')}").status_code == 404
+    assert home.client.get(f"/isolet/v1{entry}").status_code == 404
     for key, seen in (("lines", "one"), ("bytes", "ff 00 01"), ("long", "xxx")):
         desk.open("kv", f"entry?key={key}")
         desk.see("cannot be edited here")
@@ -126,19 +136,23 @@ def test_sql_is_run_shown_and_downloaded(desk: Desk, home: Project) -> None:
 def test_asynchronous_calls_are_seen_and_made_again(desk: Desk, home: Project) -> None:
     desk.open("queue")
     desk.see("No asynchronous calls yet")
+    desk.page.run(FOLLOW)
+    desk.page.point_at("#list")
     code = {"code": FAILING}
     api(home, "PUT", f"/projects/{home.slug}/functions/fails", json=code, params={"wait": 60})
     callback = {"x-callback-url": "https://unknown.invalid/done"}
     started = home.client.post(f"/spaces/{home.slug}/functions/fails/async-invoke", json={}, headers=callback)
     assert started.status_code == 202, started.text
     wait_until(lambda: api(home, "GET", "/invocations", params={"kind": "async", "status": "failed"}).json()["data"])
+    desk.page.wait_for("Boolean(document.querySelector('#list tbody tr'))", "an empty list is filled under the pointer")
     desk.open("queue?status=failed")
     desk.see(SCRIPT[:30])
     desk.check()
+    _hold_a_row(desk, home)
     desk.press("Replay")
     desk.see("The call was made again")
     wait_until(
-        lambda: len(api(home, "GET", "/invocations", params={"kind": "async", "status": "failed"}).json()["data"]) == 2
+        lambda: len(api(home, "GET", "/invocations", params={"kind": "async", "status": "failed"}).json()["data"]) == 3
     )
     wait_until(lambda: api(home, "GET", "/deliveries").json()["data"])
     desk.press("Callbacks")
@@ -146,6 +160,23 @@ def test_asynchronous_calls_are_seen_and_made_again(desk: Desk, home: Project) -
     desk.check()
     desk.press("Redeliver all that failed")
     desk.see("Failed callbacks are sent again.")
+
+
+def _hold_a_row(desk: Desk, home: Project) -> None:
+    """While the pointer is on a list its rows follow, without those that are new, and buttons under it stay."""
+    page, row = desk.page, "document.querySelector('#list tbody tr')"
+    page.run(FOLLOW)
+    page.point_at("#list .actions")
+    assert home.client.post(f"/spaces/{home.slug}/functions/fails/async-invoke", json={}).status_code == 202
+    wait_until(lambda: len(api(home, "GET", "/invocations", params={"status": "failed"}).json()["data"]) == 2)
+    page.run(f"void ({row}.cells[2].textContent = 'old')")
+    page.run(f"void ({row}.querySelector('button').textContent = 'Cancel')")
+    page.wait_for(f"{row}.cells[2].innerText === 'failed'", "the row follows")
+    assert page.run(f"{row}.querySelector('button').textContent") == "Cancel"
+    assert page.run("document.querySelectorAll('#list tbody tr').length") == 1
+    page.point_at("h1")
+    page.wait_for("document.querySelectorAll('#list tbody tr').length === 2", "the other one is there")
+    page.wait_for(f"{row}.querySelector('button').textContent === 'Replay'", "what can be done now is shown")
 
 
 def test_a_key_is_made_shown_once_and_deleted(desk: Desk, home: Project) -> None:
@@ -184,4 +215,19 @@ def test_usage_and_the_system_are_shown(desk: Desk, browser: Browser, server: Se
         page.open(f"{server.pages_url}/dashboard/system")
         operator.see("Memory held for calls")
         operator.check()
+        _delete_the_project(Desk(page=page, server=server, slug="gone"))
         assert page.errors == []
+
+
+def _delete_the_project(desk: Desk) -> None:
+    """A list that was followed stays, and the page says why."""
+    with desk.server.client() as root:
+        root.post("/isolet/v1/projects", json={"slug": desk.slug}).raise_for_status()
+        desk.open("functions")
+        desk.see("No functions yet")
+        title = desk.page.run("document.title")
+        root.delete(f"/isolet/v1/projects/{desk.slug}").raise_for_status()
+    desk.page.run(FOLLOW)
+    desk.see("There is no such project")
+    desk.see("No functions yet")
+    assert desk.page.run("document.title") == title

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,37 @@ def test_what_a_page_read_is_not_what_the_next_one_shows(pages: httpx.Client, se
             body = {"description": text}
             root.patch(f"{_V1}/functions/{function_id}", json=body).raise_for_status()
             assert text in pages.get(address).text
+
+
+def test_a_form_that_is_refused_keeps_what_was_typed(pages: httpx.Client, server: Server, function_id: str) -> None:
+    here = f"/dashboard/projects/default/functions/{function_id}"
+    found = re.search(r'name="form_token" value="([0-9a-f]{64})"', pages.get(f"{here}/settings").text)
+    assert found is not None
+
+    def refuse(tab: str, **form: str) -> str:
+        headers = {"Origin": server.pages_url}
+        reply = pages.post(f"{here}/{tab}", data={"form_token": found[1], **form}, headers=headers)
+        assert reply.status_code in (400, 422), reply.text
+        return reply.text
+
+    typed = {"name": "typed name", "description": "typed description", "hosts": "typed.example", "access": "user"}
+    typed |= {"cors": "function", "attempts": "7"}
+    limits = {"timeout_ms": "typed", "cpu_ms": "11", "memory_limit_mb": "22", "concurrency": "33"}
+    tool = {"tool_mode": "read_write", "tool_description": "typed tool", "tool_schema": '{"typed": 1}'}
+    limits["max_instances"] = "44"
+    said = refuse("settings", **typed, **limits, **tool, public_endpoint="1")
+    assert "Timeout (ms) must be a whole number" in said
+    values = ("typed name", "typed description", "typed.example", "typed", "11", "22", "33", "44", "7", "typed tool")
+    assert [value for value in values if f'value="{value}"' not in said] == []
+    assert re.findall(r'<option value="(\w+)" selected>', said) == ["user", "function", "read_write"]
+    assert "{&#34;typed&#34;: 1}</textarea>" in said
+    assert 'name="public_endpoint" value="1" checked' in said
+    # What the API refuses, as well; and a box that was emptied stays empty.
+    said = refuse("settings", **typed | {"hosts": "not a host!"}, **limits | {"timeout_ms": "12"}, **tool)
+    assert 'value="not a host!"' in said
+    assert 'name="public_endpoint" value="1">' in said
+    # It is said once, with a script in the page and without.
+    assert refuse("try", method="GET", path="/", headers="none").count("is no header") == 1
 
 
 def _get(pages: httpx.Client, address: str) -> None:

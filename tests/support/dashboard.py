@@ -51,7 +51,8 @@ class Desk:
 
     def see(self, text: str) -> None:
         """Wait until a reader sees it."""
-        self.page.wait_for(f"document.body?.innerText.includes({json.dumps(text)})", f"{text!r} is seen")
+        seen = f"document.readyState === 'complete' && document.body.innerText.includes({json.dumps(text)})"
+        self.page.wait_for(seen, f"{text!r} is seen")
 
     def fill(self, label: str, value: str) -> None:
         """The field with this label."""

@@ -34,11 +34,15 @@ TAKER = """export default async (request) => {
   return Response.json({ got: payload.move });
 }
 """
+# A function may take longer than the browser waits for parts of pages.
+_TIMER_OF_THE_NEXT = """void addEventListener("htmx:before:request", ({ detail }) => {
+  window.timer = detail.ctx.requestTimeout ?? "none";
+})"""
 _MARKED = "[...document.querySelectorAll('.cm-line')].findIndex((one) => one.querySelector('.cm-lintRange-error'))"
 # How often a part of the page asked for itself while it looked three times whether the tab is hidden.
 _ASKED_WHILE_HIDDEN = """new Promise((tell) => {
   let [looks, asked] = [0, 0];
-  document.addEventListener("htmx:before:request", () => asked++);
+  document.querySelector("live-part").addEventListener("refresh", () => asked++);
   const look = () => {
     if (++looks === 3) setTimeout(() => { delete document.hidden; tell(asked); });
     return true;
@@ -90,7 +94,6 @@ def write_a_function(story: Story) -> None:
     desk.open("functions")
     desk.see("No functions yet")
     desk.press("Write a function")
-    desk.see("New function")
     desk.fill("Name", "greeter")
     desk.press("Create and deploy")
     desk.see("The function was created and deployed.")
@@ -128,6 +131,7 @@ def mend_it(story: Story) -> None:
     page.run("void document.querySelector('code-editor').disconnectedCallback()")
     story.open("code")
     desk.see("was restored")
+    assert "changed since" not in page.text
     desk.see("the clock struck")
     desk.press("Deploy")
     desk.see("Version 2 is live.")
@@ -143,9 +147,11 @@ def try_it(story: Story) -> None:
     desk.press("Try it")
     desk.see("Path and query")
     desk.fill("Path and query", "/some/where?x=1")
+    desk.page.run(_TIMER_OF_THE_NEXT)
     desk.press("Send")
     desk.see('"secret":null')
     desk.see("asked for /some/where")
+    assert desk.page.run("window.timer") == "none"
 
 
 def add_a_secret(story: Story) -> None:
@@ -186,6 +192,11 @@ def fire_a_schedule(story: Story) -> None:
     page.open(address)
     page.run("void document.querySelector('tbody th a').click()")
     desk.see("the clock struck")
+    story.open("try")
+    desk.fill("Path and query", "/kept")
+    desk.press("Fire now")
+    desk.see("It runs now")
+    assert page.run("document.getElementById('path').value") == "/kept"
 
 
 def see_new_calls(story: Story) -> None:
@@ -219,8 +230,10 @@ def watch_the_functions(story: Story) -> None:
     assert story.home.client.post(f"/v1/{story.home.slug}/functions", json=taker).is_success
     count = f"Number({row}.cells[3].textContent)"
     before = page.run(count)
+    page.run(f"void ({row}.cells[4].className = 'number bad')")
     story.call()
     page.wait_for(f"{count} > {before}", "the call is counted")
+    assert page.run(f"{row}.cells[4].className") == "number"
     assert page.run("document.querySelectorAll('#list tbody tr').length") == 1
     page.point_at("h1")
     page.wait_for("document.querySelectorAll('#list tbody tr').length === 2", "the other function is there")

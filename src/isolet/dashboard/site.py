@@ -229,7 +229,8 @@ async def _failed(visit: Visit, status: int, message: str, code: str) -> Respons
     reply = await visit.render("error.html", status=status, message=message, code=code)
     if "hx-request" in visit.request.headers:
         # What asked is a part of a page, which stays as it is: the message goes to the head of the page.
-        reply.headers.update({"hx-retarget": "#trouble", "hx-reselect": ".notice-error", "hx-reswap": "innerHTML"})
+        swap = "innerHTML ignoreTitle:true"
+        reply.headers.update({"hx-retarget": "#trouble", "hx-reselect": ".notice-error", "hx-reswap": swap})
     return reply
 
 

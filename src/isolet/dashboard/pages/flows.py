@@ -23,6 +23,7 @@ from isolet.errors import InvalidInput, NotFound
 section = Section("Flows", "flows", api="GET /isolet/v1/projects/{slug}/flows")
 _ONE = "GET /isolet/v1/flows/{workflow_id}"
 _RUNS_SHOWN = 20
+_CHANGED = ". To save yours, copy its text, open the flow again, and put the text in."
 
 
 @section.get("")
@@ -63,7 +64,8 @@ async def _one(
     runs = await visit.api.executions.list(project=visit.slug, workflow=flow.id, limit=_RUNS_SHOWN)
     # In a thread: a graph may be a megabyte.
     definition, known = await asyncio.to_thread(lambda: (_pretty(flow.definition), _pretty(policies.root)))
-    shown = {"definition": definition, "policies": known, "variables": "{}", **(typed or {})}
+    shown = {"definition": definition, "lock_version": str(flow.lock_version), "policies": known, "variables": "{}"}
+    typed = typed or {}
     return await visit.render(
         "flow.html",
         status=status,
@@ -71,7 +73,8 @@ async def _one(
         flow=flow,
         runs=runs.data,
         more_runs=runs.next_cursor,
-        shown=shown,
+        shown={**shown, **typed},
+        unsaved="definition" in typed,
         may_change=_may(visit),
         with_nonce=True,
     )
@@ -98,13 +101,16 @@ def picture(svg: str) -> Response:
 
 @section.post("/{workflow_id}/definition")
 async def save(visit: Visit, form: Mapping[str, str]) -> Response:
-    text = form.get("definition", "")
+    text, read = form.get("definition", ""), form.get("lock_version", "")
     try:
-        version = int(form.get("lock_version", ""))
+        version = int(read)
         body = FlowUpdate(definition=await _object("The graph", text), lock_version=version)
         await visit.api.flows.update((await flow_of(visit)).id, body)
     except (Refused, InvalidInput, ValueError) as exc:
-        return await _one(visit, status=_status(exc), error=_said(exc), typed={"definition": text})
+        # With the version that was read: to save the text again must not overwrite what others saved meanwhile.
+        typed = {"definition": text, "lock_version": read}
+        error = _said(exc) + (_CHANGED if _status(exc) == 409 else "")
+        return await _one(visit, status=_status(exc), error=error, typed=typed)
     return visit.go("flows", visit.request.path_params["workflow_id"], done="saved")
 
 

@@ -38,7 +38,9 @@ async def show(visit: Visit) -> Response:
     return await _show(visit)
 
 
-async def _show(visit: Visit, *, status: int = 200, error: str | None = None) -> Response:
+async def _show(
+    visit: Visit, *, status: int = 200, error: str | None = None, typed: Mapping[str, str] | None = None
+) -> Response:
     function = await function_of(visit)
     return await render(
         visit,
@@ -49,8 +51,26 @@ async def _show(visit: Visit, *, status: int = 200, error: str | None = None) ->
         error=error,
         limits=LIMITS,
         access=ACCESS,
-        tool_schema="" if function.tool is None else json.dumps(function.tool.input_schema or {}, indent=2),
+        fields=_fields(function) if typed is None else {**_fields(function), "public_endpoint": "", **typed},
     )
+
+
+def _fields(function: FunctionReply) -> dict[str, str]:
+    """What stands in the form; a box that is empty has the text ""."""
+    tool = function.tool
+    return {
+        **{name: str(getattr(function, name)) for name in LIMITS},
+        "name": function.name,
+        "description": function.description or "",
+        "access": function.access,
+        "cors": function.cors,
+        "hosts": " ".join(function.hosts),
+        "attempts": str(function.retry.attempts),
+        "public_endpoint": "1" if function.public_endpoint else "",
+        "tool_mode": "off" if tool is None else tool.mode,
+        "tool_description": "" if tool is None else tool.description or "",
+        "tool_schema": "" if tool is None else json.dumps(tool.input_schema or {}, indent=2),
+    }
 
 
 @section.post("")
@@ -59,11 +79,11 @@ async def save(visit: Visit, form: Mapping[str, str]) -> Response:
     try:
         changes = await _changes(function, form)
     except (ValueError, RecursionError) as exc:
-        return await _show(visit, status=400, error=str(exc))
+        return await _show(visit, status=400, error=str(exc), typed=form)
     try:
         await visit.api.functions.update(function.id, FunctionUpdate(**changes))
     except Refused as exc:
-        return await _show(visit, status=exc.status, error=exc.text)
+        return await _show(visit, status=exc.status, error=exc.text, typed=form)
     return visit.go("functions", function.id, "settings", done="saved")
 
 

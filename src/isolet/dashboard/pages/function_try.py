@@ -55,7 +55,7 @@ async def show(visit: Visit) -> Response:
 
 
 async def _show(visit: Visit, function: FunctionReply, asked: Asked, **more: Any) -> Response:
-    context = {"result": None, "tool_result": None, "tool_arguments": "{}", "fired": None, **more}
+    context = {"result": None, "tool_result": None, "tool_error": None, "tool_arguments": "{}", "fired": None, **more}
     context = {"event_payload": "{}", "event_answer": None, "event_record": None, "event_error": None, **context}
     context["schedules"] = (await visit.api.schedules.list_of_function(function.id)).data
     curl = _curl(visit, function, asked)
@@ -98,9 +98,9 @@ async def call_tool(visit: Visit, form: Mapping[str, str]) -> Response:
         found = await visit.api.tools.call(visit.slug, form.get("tool", ""), ToolCall(arguments=arguments))
     except (ValueError, RecursionError):
         error = "The arguments must be a JSON object"
-        return await _show(visit, function, asked, status=400, error=error, tool_arguments=text)
+        return await _show(visit, function, asked, status=400, tool_error=error, tool_arguments=text)
     except Refused as exc:
-        return await _show(visit, function, asked, status=exc.status, error=exc.text, tool_arguments=text)
+        return await _show(visit, function, asked, status=exc.status, tool_error=exc.text, tool_arguments=text)
     return await _show(visit, function, asked, tool_result=found, tool_arguments=text)
 
 

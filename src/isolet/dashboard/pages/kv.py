@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
@@ -16,6 +17,8 @@ section = Section("KV", "kv", api="GET /isolet/v1/projects/{slug}/kv")
 _ENTRY_API = "GET /isolet/v1/projects/{slug}/kv/{key}"
 # More of a value is not sent to the browser.
 _SHOWN_BYTES = 65_536
+# The store takes no shorter time to live.
+_TTL_MIN_S = 60
 DEFAULT = "default"
 
 
@@ -47,13 +50,18 @@ async def show(visit: Visit) -> Response:
     return await _show(visit)
 
 
-async def _show(visit: Visit, *, status: int = 200, error: str | None = None, typed: str | None = None) -> Response:
+async def _show(
+    visit: Visit, *, status: int = 200, error: str | None = None, typed: Mapping[str, str] | None = None
+) -> Response:
     namespace, key = visit.query.get("namespace") or DEFAULT, visit.query.get("key", "")
-    value, metadata, size, editable = "", None, None, True
+    fields = {"value": "", "metadata": "", "ttl": ""}
+    metadata, expiration, size, editable = None, None, None, True
     try:
         found = await visit.api.kv.get(visit.slug, key, namespace=namespace)
+        expiration = await _expiration(visit, namespace, key)
         size, metadata = len(found.data), found.metadata
-        value, editable = await asyncio.to_thread(_text, found.data)
+        text, editable = await asyncio.to_thread(_text, found.data)
+        fields = {"value": text, "metadata": metadata or "", "ttl": _seconds_left(expiration)}
     except NotFound:
         if error is None and "new" not in visit.query:
             raise
@@ -62,13 +70,24 @@ async def _show(visit: Visit, *, status: int = 200, error: str | None = None, ty
         status=status,
         namespace=namespace,
         key=key,
-        value=value if typed is None else typed,
+        fields={**fields, **(typed or {})},
         metadata=metadata,
+        expiration=expiration,
         size=size,
         editable=editable,
         error=error,
         query=urlencode({"namespace": namespace, "key": key}),
     )
+
+
+async def _expiration(visit: Visit, namespace: str, key: str) -> int | None:
+    """In seconds since the epoch. Of all keys that begin with a key, it is the first itself."""
+    first = (await visit.api.kv.list(visit.slug, prefix=key, limit=1, namespace=namespace)).data
+    return first[0].expiration if first and first[0].name == key else None
+
+
+def _seconds_left(expiration: int | None) -> str:
+    return "" if expiration is None else str(max(expiration - int(time.time()), _TTL_MIN_S))
 
 
 def _text(data: bytes) -> tuple[str, bool]:
@@ -100,7 +119,7 @@ async def put(visit: Visit, form: Mapping[str, str]) -> Response:
     except (Refused, ValueError) as exc:
         text = exc.text if isinstance(exc, Refused) else "The time to live must be a whole number of seconds"
         status = exc.status if isinstance(exc, Refused) else 422
-        return await _show(visit, status=status, error=text, typed=value)
+        return await _show(visit, status=status, error=text, typed={**form, "value": value})
     return RedirectResponse(_entry(visit, namespace, key, done="saved"), 303)
 
 

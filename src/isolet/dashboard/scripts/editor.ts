@@ -11,7 +11,7 @@ import { EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { Refused, send } from "./api";
 import { type Binding, completeEnv } from "./completion";
-import { drop, type Files, find, keep } from "./drafts";
+import { drop, type Files, find, keep, mark } from "./drafts";
 import { theme } from "./highlighting";
 import { replaceSelections } from "./typing";
 
@@ -27,6 +27,7 @@ class CodeEditor extends HTMLElement {
   #files!: Files;
   #entry!: string;
   #savedEntry!: string;
+  #base!: string;
   #open!: string;
   #view!: EditorView;
   #error: DeployError | null = null;
@@ -43,12 +44,17 @@ class CodeEditor extends HTMLElement {
     this.#entry = this.#savedEntry = this.dataset.entry!;
     this.#error = JSON.parse(this.dataset.error!);
     this.#files = { ...this.#saved };
+    this.#base = mark(this.#saved, this.#savedEntry);
     this.#build();
     const draft = find(this.dataset.function!);
     if (draft && JSON.stringify(draft.files) !== JSON.stringify(this.#saved)) {
       this.#files = draft.files;
       this.#entry = draft.entry;
-      this.#say(`Unsaved text of ${new Date(draft.at).toLocaleString()} was restored.`, "", ["Discard it", () => this.#discard()]);
+      const changed = draft.base !== undefined && draft.base !== this.#base;
+      if (changed) this.#base = draft.base!;
+      const told = `Unsaved text of ${new Date(draft.at).toLocaleString()} was restored.`;
+      const warning = " The saved code has changed since: to save or deploy this overwrites it.";
+      this.#say(told + (changed ? warning : ""), "", ["Discard it", () => this.#discard()]);
     }
     this.#show(this.#error?.file && this.#error.file in this.#files ? this.#error.file : this.#first());
     addEventListener("beforeunload", this.#leave);
@@ -169,7 +175,7 @@ class CodeEditor extends HTMLElement {
   }
 
   #keep() {
-    if (this.#changes) keep(this.dataset.function!, { files: this.#files, entry: this.#entry, at: Date.now() });
+    if (this.#changes) keep(this.dataset.function!, { files: this.#files, entry: this.#entry, at: Date.now(), base: this.#base });
     else drop(this.dataset.function!);
   }
 
@@ -233,6 +239,7 @@ class CodeEditor extends HTMLElement {
     const [files, entry] = [{ ...this.#files }, this.#entry];
     await send(this.dataset.token!, "PUT", `functions/${this.dataset.function}/files`, { files, entry });
     [this.#saved, this.#savedEntry] = [files, entry];
+    this.#base = mark(files, entry);
     this.#keep();
   }
 
@@ -272,6 +279,8 @@ class CodeEditor extends HTMLElement {
 
   #discard() {
     drop(this.dataset.function!);
+    this.#unask();
+    this.#base = mark(this.#saved, this.#savedEntry);
     this.#files = { ...this.#saved };
     this.#entry = this.#savedEntry;
     this.#say("");
@@ -280,7 +289,7 @@ class CodeEditor extends HTMLElement {
 
   // Asks for a path between the toolbar and the files.
   #ask(title: string, path: string, use: (path: string) => void) {
-    this.querySelector(".asked")?.remove();
+    this.#unask();
     const form = make("form", "row asked") as HTMLFormElement;
     const label = document.createElement("label");
     const input = document.createElement("input");
@@ -304,6 +313,10 @@ class CodeEditor extends HTMLElement {
     this.#tabs.before(form);
     input.focus();
     input.select();
+  }
+
+  #unask() {
+    this.querySelector(".asked")?.remove();
   }
 
   #add() {
@@ -330,6 +343,8 @@ class CodeEditor extends HTMLElement {
   #delete() {
     if (Object.keys(this.#files).length === 1) return this.#say("A function needs one file at least.", "error");
     if (!window.confirm(`Delete ${this.#open}?`)) return;
+    // It may be about this file.
+    this.#unask();
     const { [this.#open]: _, ...rest } = this.#files;
     this.#files = rest;
     if (!(this.#entry in rest)) this.#entry = Object.keys(rest)[0];

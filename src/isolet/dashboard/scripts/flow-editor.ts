@@ -17,12 +17,13 @@ class FlowEditor extends HTMLElement {
   #faults!: HTMLElement;
   #timer = 0;
   #asked: AbortController | null = null;
-  #saved = "";
+  // Nothing, where the server refused the text that the page came with.
+  #saved: string | null = null;
 
   connectedCallback() {
     this.#text = this.querySelector("textarea")!;
     this.#faults = this.querySelector<HTMLElement>(".faults")!;
-    this.#saved = this.#text.defaultValue;
+    if (this.dataset.unsaved === undefined) this.#saved = this.#text.defaultValue;
     const place = this.querySelector<HTMLElement>(".editor")!;
     place.hidden = false;
     this.#text.hidden = true;

@@ -69,7 +69,7 @@ class LiveLog extends HTMLElement {
     let said = data.message;
     if (event.name === "missed") said = `${data.count ?? "Some"} lines were not sent`;
     else if (event.name === "end") said = `${data.error ?? "ended"} · ${data.status_code ?? "–"} · ${Math.round(data.duration_ms)} ms`;
-    if (wanted && data.level !== wanted) return;
+    if (wanted && event.name !== "missed" && data.level !== wanted) return;
     const follows = this.#lines.scrollHeight - this.#lines.scrollTop - this.#lines.clientHeight < 40;
     const line = document.createElement("div");
     line.className = ["debug", "info", "warn", "error"].includes(data.level) ? data.level : "info";

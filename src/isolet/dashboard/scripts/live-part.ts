@@ -3,7 +3,9 @@
 //
 // With `data-list` the part is a list, asked for under the address that the page has by then: a search changes it. Rows
 // are told apart by their ids. While the pointer or the focus is on the list its rows keep their places, and only what is
-// in them follows.
+// in them follows. Buttons under the pointer or the focus stay what they are: see `morphSkip` in base.html.
+const ACTIONS_IN_USE = ".actions:is(:hover, :focus-within)";
+
 class LivePart extends HTMLElement {
   static observedAttributes = ["data-seconds"];
   #timer = 0;
@@ -41,13 +43,18 @@ class LivePart extends HTMLElement {
       location.reload();
       return;
     }
-    const fresh = new DOMParser().parseFromString(ctx.text, "text/html").querySelector(ctx.select);
+    // What is wrong goes to the head of the page.
+    if (ctx.hx.retarget) return;
+    const page = new DOMParser().parseFromString(ctx.text, "text/html");
+    const fresh = page.querySelector(ctx.select);
     const stale = this.#isList && ctx.request.action !== address();
     if (fresh === null || stale) event.preventDefault();
     else if (this.#isList && isHeld(ctx.target) && ids(ctx.target) !== ids(fresh)) {
       event.preventDefault();
       fill(ctx.target, fresh);
     }
+    // Nothing changes any more, once all of this is shown.
+    else if (!page.querySelector("live-part") && !ctx.target.querySelector(ACTIONS_IN_USE)) this.remove();
   };
 }
 
@@ -56,7 +63,7 @@ function address(): string {
 }
 
 function isHeld(list: Element): boolean {
-  return list.matches(":hover, :focus-within");
+  return ids(list) !== "" && list.matches(":hover, :focus-within");
 }
 
 function ids(list: Element): string {
@@ -68,7 +75,9 @@ function fill(list: Element, fresh: Element) {
     const shown = list.querySelector<HTMLTableRowElement>(`#${CSS.escape(row.id)}`);
     [...row.cells].forEach((cell, place) => {
       const old = shown?.cells[place];
-      if (old && old.innerHTML !== cell.innerHTML && !old.matches(":focus-within")) old.replaceChildren(...cell.childNodes);
+      if (!old || old.matches(`:focus-within, ${ACTIONS_IN_USE}`)) return;
+      old.className = cell.className;
+      if (old.innerHTML !== cell.innerHTML) old.replaceChildren(...cell.childNodes);
     });
   }
 }

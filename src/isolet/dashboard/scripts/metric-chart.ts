@@ -142,6 +142,8 @@ class MetricChart extends HTMLElement {
   }
 
   #move = (event: KeyboardEvent) => {
+    // The browser's own, as Alt and an arrow goes back.
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const last = this.#shown.times.length - 1;
     const now = this.#drawn!.cursor.idx ?? last + 1;
     const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last }[event.key];
