@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 # Each takes 50 ms to half a second to load, and serves no call: what needs one loads it then.
 HEAVY = {
@@ -28,7 +29,7 @@ from isolet import settings
 from isolet.server import serve
 
 def told(_):
-    Path(sys.argv[2]).write_text(json.dumps(sorted(sys.modules)))
+    Path(sys.argv[2]).write_text(json.dumps({"modules": sorted(sys.modules), "interval_s": sys.getswitchinterval()}))
     os.kill(os.getpid(), signal.SIGTERM)
 
 chosen = settings.load({}, {"port": "0", "data_dir": sys.argv[1]})
@@ -38,6 +39,10 @@ asyncio.run(serve(chosen, on_started=told))
 
 def _loaded(folder: Path) -> set[str]:
     """The modules of a server at the moment in which it is ready."""
+    return set(_started(folder)["modules"])
+
+
+def _started(folder: Path) -> dict[str, Any]:
     told = folder / "modules.json"
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, folder / "data", told],
@@ -47,7 +52,8 @@ def _loaded(folder: Path) -> set[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(told.read_text()))
+    found: dict[str, Any] = json.loads(told.read_text())
+    return found
 
 
 def test_a_server_that_serves_has_loaded_nothing_that_calls_do_not_need(tmp_path: Path) -> None:
@@ -59,3 +65,8 @@ def test_a_server_that_serves_has_loaded_nothing_that_calls_do_not_need(tmp_path
 
     assert {"isolet.api.gateway", "sqlalchemy"} <= loaded
     assert loaded & HEAVY == set()
+
+
+def test_threads_give_way_to_the_loop_before_calls_stand_in_line(tmp_path: Path) -> None:
+    # A call wakes the loop some four times, each of which waits for the interpreter while a thread calculates.
+    assert _started(tmp_path)["interval_s"] <= 0.001
