@@ -44,6 +44,8 @@ _LEAVING = (
     "Execution context was destroyed",
     "Inspected target navigated or closed",
 )
+# A test may fill a field before the browser gives the focus to one by itself.
+_FOCUSED_BEFORE = "Autofocus processing was blocked because a document already has a focused element"
 _STOPPED = "toldOfPolicy"
 _WATCH_POLICY = f"""addEventListener("securitypolicyviolation", (event) =>
   {_STOPPED}(`The policy stopped ${{event.blockedURI}}: ${{event.effectiveDirective}}`))"""
@@ -275,7 +277,8 @@ class _Wire:
         found = []
         for one in self._events:
             if one.get("sessionId") == session and one["method"] == "Log.entryAdded":
-                found.append(str(one["params"]["entry"]["text"]))
+                text = str(one["params"]["entry"]["text"])
+                found += [] if text.startswith(_FOCUSED_BEFORE) else [text]
             elif one.get("sessionId") == session and one["method"] == "Runtime.consoleAPICalled":
                 found.append(str([argument.get("value") for argument in one["params"]["args"]]))
             elif one.get("sessionId") == session and one["method"] == "Runtime.bindingCalled":
