@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -79,7 +80,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """What tests write goes to memory where there is room, unless the command line says where."""
+    """What tests write goes to memory where there is room, unless the command line says where.
+
+    Programs that tests start hear Ctrl-C: shells start what runs beside them with that signal ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     memory = memory_folder()
     if config.option.basetemp is None and memory is not None:
         config.option.basetemp = tempfile.mkdtemp(prefix="isolet-tests-", dir=memory)

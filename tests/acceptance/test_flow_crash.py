@@ -6,6 +6,8 @@ import base64
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.support.flow_kills import CODE, WAYS, Killer, ended, run_killed, start
 from tests.support.kapso import Kapso
 from tests.support.postgres import Postgres
@@ -15,6 +17,8 @@ from tests.support.waiting import wait_until
 from tests.support.workflows import WorkflowsApi, a_line, a_node
 
 STEPS = 10
+# Each death waits for a start and for the end of a lease.
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_a_server_that_is_killed_at_every_step_runs_a_flow_to_its_end(tmp_path: Path, receiver: Receiver) -> None:

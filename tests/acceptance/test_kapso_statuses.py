@@ -13,7 +13,7 @@ SPINS = "async function handler() { for (;;) {} }"
 
 @pytest.mark.parametrize(
     ("code", "limits", "status", "outcome"),
-    [(WAITS, {"timeout_ms": 1000}, 504, "timeout"), (SPINS, {"cpu_ms": 500}, 502, "crashed")],
+    [(WAITS, {"timeout_ms": 1000}, 504, "timeout"), (SPINS, {"cpu_ms": 500, "timeout_ms": 120_000}, 502, "crashed")],
     ids=["timeout", "kill"],
 )
 def test_each_record_says_the_status_of_its_api(

@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until
 from tests.support.workflows import WorkflowsApi, a_line, a_node
 
 WHILE_IT_RUNS, AFTER_ITS_ANSWER = WAYS = ("while it runs", "after its answer")
+# A start, the end of a dead server's lease and a step take a minute on a machine with much other work.
+_PATIENCE_S = 240
 SETTINGS = {"egress_allow": "127.0.0.0/8"}
 # It tells of its beginning, and a moment after its answer of that.
 CODE = """async function handler(request, env) {
@@ -61,7 +63,7 @@ class Killer:
         del self._plan[node][0]
         self._killed.clear()
         self.now.put(node)
-        assert self._killed.wait(60)
+        assert self._killed.wait(_PATIENCE_S)
 
     def killed(self) -> None:
         self._killed.set()
@@ -79,7 +81,7 @@ def ended(api: WorkflowsApi, run: str) -> Any:
         execution = api("GET", f"/workflow_executions/{run}")
         return execution if execution["status"] in ("ended", "failed") else None
 
-    return wait_until(found, timeout_s=120, what="the end of the run")
+    return wait_until(found, timeout_s=_PATIENCE_S, what="the end of the run")
 
 
 def run_killed(folder: Path, receiver: Receiver, plan: Mapping[str, Sequence[str]]) -> tuple[Any, list[str]]:
@@ -92,13 +94,13 @@ def run_killed(folder: Path, receiver: Receiver, plan: Mapping[str, Sequence[str
         workflow = api.create("killed", line, active=True)
         killer.pid = server.process.pid
         run = start(api, workflow)
-        killer.now.get(timeout=60)
+        killer.now.get(timeout=_PATIENCE_S)
         server.kill()
         killer.killed()
     for _ in range(sum(map(len, plan.values())) - 1):
         with Server(folder / "data", **SETTINGS) as server:
             killer.pid = server.process.pid
-            killer.now.get(timeout=60)
+            killer.now.get(timeout=_PATIENCE_S)
             server.kill()
             killer.killed()
     with Server(folder / "data", **SETTINGS) as server, server.client() as client:
