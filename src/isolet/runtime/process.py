@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from isolet.errors import PlatformError, Unavailable
+from isolet.limited import in_memory
 from isolet.runtime import kernel_limits
 from isolet.runtime.output import Output, drop, read
 from isolet.runtime.pid_files import PidFiles
@@ -151,7 +152,7 @@ class Child:
     ) -> Output:
         (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
         (ready_read, ready_write), (info_read, info_write) = os.pipe(), os.pipe()
-        config, seccomp = _in_memory("config", spec.config), _in_memory("seccomp", program(network=spec.network))
+        config, seccomp = in_memory("config", spec.config), in_memory("seccomp", program(network=spec.network))
         try:
             command = sandbox.command(
                 network=spec.network,
@@ -265,14 +266,6 @@ def listen(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _in_memory(name: str, data: bytes) -> int:
-    """A descriptor to read `data` from, backed by memory alone."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 def _signal(fd: int, number: signal.Signals) -> None:
