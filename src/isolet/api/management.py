@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
@@ -17,33 +17,51 @@ from isolet.api.asgi import Receive, Scope, Send
 from isolet.api.description import completed
 from isolet.api.dialects import error_reply
 from isolet.api.paths import unmarked
-from isolet.api.reply import Json
+from isolet.api.reply import Json, large
 from isolet.api.request_ids import HEADER, bound
+from isolet.api.rows import LaterRoute, made
 from isolet.domain.platform_pages import PlatformPages
 from isolet.errors import InvalidInput, IsoletError, MethodNotAllowed, NotFound, RequestError
 from isolet.invoke.bodies import Bodies
 
 
 def build(
-    routers: Sequence[APIRouter], *, health: Callable[[], dict[str, Any]], pages: PlatformPages | None, bodies: Bodies
+    tables: Sequence[Sequence[LaterRoute]],
+    *,
+    health: Callable[[], dict[str, Any]],
+    pages: PlatformPages | None,
+    bodies: Bodies,
 ) -> FastAPI:
-    app = FastAPI(title="Isolet", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for router in routers:
-        # Not `include_router`, which makes each route a second time: that takes a tenth of a second.
-        app.router.routes.extend(router.routes)
+    app = FastAPI(title="Isolet", version=__version__, openapi_url=None, redirect_slashes=False)
+    for table in tables:
+        app.router.routes.extend(table)
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, Any]:
         return health()
 
     _add_pages(app, pages)
-    app.openapi = completed(app.openapi)  # type: ignore[method-assign]
+    _describe(app)
     app.state.bodies = bodies
     app.add_exception_handler(IsoletError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)
     app.add_exception_handler(RequestValidationError, _on_error)
     app.add_middleware(_Boundary)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Making the description takes a second, so it is made on a thread, when somebody asks for it."""
+
+    @completed
+    def describe() -> dict[str, Any]:
+        return get_openapi(title=app.title, version=app.version, routes=made(app.routes))
+
+    async def openapi() -> Response:
+        return await large(describe)
+
+    app.openapi = describe  # type: ignore[method-assign]
+    app.add_api_route("/openapi.json", openapi, include_in_schema=False)
 
 
 def _add_pages(app: FastAPI, pages: PlatformPages | None) -> None:
@@ -90,7 +108,7 @@ def _as_ours(error: Exception, request: Request) -> Exception:
 
 def _allowed(request: Request) -> tuple[str, ...]:
     """The methods of every route that has the request's path; the framework names those of the first one only."""
-    routes = [route for route in request.app.routes if isinstance(route, Route | APIRoute)]
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
     found = [route for route in routes if route.matches(request.scope)[0] is Match.PARTIAL]
     return tuple(sorted({method for route in found for method in route.methods or ()}))
 

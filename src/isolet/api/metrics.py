@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, OfKey
-from isolet.api.rows import Row, add_route, new_router
+from isolet.api.rows import LaterRoute, Row, route_of
 from isolet.domain.access import Role
 from isolet.jobs.counts import Counts, OpenCounts
 from isolet.observe.counters import Counters, Histogram
@@ -41,8 +41,7 @@ class MetricsDoor:
     public: bool
     figures: Callable[[], Iterable[Figure]] = tuple
 
-    def router(self) -> APIRouter:
-        router = new_router()
+    def route(self) -> LaterRoute:
         registry = CollectorRegistry()
         queue = _Queue()
         for collector in (_Calls(self), _Platform(self), _Features(self), queue):
@@ -56,11 +55,8 @@ class MetricsDoor:
 
         options: dict[str, Any] = {"tags": ["operation"], "response_class": Response}
         if self.public:
-            router.add_api_route("/metrics", metrics, **options)
-        else:
-            row = Row(method="GET", path="/metrics", access=_ROOT, options=options)
-            add_route(router, row, metrics, self.authorizer)
-        return router
+            return LaterRoute("/metrics", metrics, **options)
+        return route_of(Row(method="GET", path="/metrics", access=_ROOT, options=options), metrics, self.authorizer)
 
 
 class Figure(Protocol):

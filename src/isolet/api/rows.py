@@ -1,8 +1,10 @@
 """Tables of routes: a method of a door is a route when a row says its path and who may call it.
 
-`route` makes the row, `router_of` registers the rows of a door. A row cannot be without an `Access`, and its check runs
-before anything of the request's body is read. The handler gets the outcome by parameters of the types `Granted`,
+`route` makes the row, `routes_of` the routes of a door. A row cannot be without an `Access`, and its check runs before
+anything of the request's body is read. The handler gets the outcome by parameters of the types `Granted`,
 `GrantedProject` and `GrantedFunction`.
+
+The framework makes each route when it is first called or described: it takes a tenth of a second for all of them.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from functools import cached_property, partial
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.routing import BaseRoute, Route
 
 from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, Grant
+from isolet.api.asgi import Receive, Scope, Send
 from isolet.api.request import BoundedRoute
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
@@ -33,7 +37,7 @@ _DESCRIBED_KEYS = (Depends(APIKeyHeader(name="X-API-Key", auto_error=False)), De
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`path` is below the prefix of the table; `options` are those of the framework's `add_api_route`."""
+    """`path` is below the prefix of the table; `options` are those of the framework's routes."""
 
     method: str
     path: str
@@ -58,26 +62,54 @@ def rows_of(door: type) -> Iterator[tuple[str, Row]]:
             yield name, row
 
 
-def new_router(prefix: str = "", *, tags: Sequence[str | Enum] = ()) -> APIRouter:
-    return APIRouter(prefix=prefix, tags=list(tags), dependencies=_DESCRIBED_KEYS)
+class LaterRoute(Route):
+    """Knows its path and methods, and lets the rest be made once."""
+
+    def __init__(
+        self,
+        path: str,
+        handler: Callable[..., Any],
+        *,
+        methods: Sequence[str] = ("GET",),
+        kind: type[APIRoute] = APIRoute,
+        dependencies: Sequence[Any] = (),
+        **options: Any,
+    ) -> None:
+        """`options` are those of the framework's route `kind`."""
+        super().__init__(path, handler)
+        # The framework's plain routes answer HEAD beside GET; those of an API have the methods that they say.
+        self.methods = set(methods)
+        needed = [*_DESCRIBED_KEYS, *dependencies]
+        self._make = partial(kind, path, handler, methods=list(methods), dependencies=needed, **options)
+
+    @cached_property
+    def made(self) -> APIRoute:
+        return self._make()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.made.handle(scope, receive, send)
 
 
-def router_of(door: object, authorizer: Authorizer, prefix: str = "", *, tags: Sequence[str | Enum] = ()) -> APIRouter:
+def made(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """All of them as the framework describes them."""
+    return [route.made if isinstance(route, LaterRoute) else route for route in routes]
+
+
+def routes_of(door: object, authorizer: Authorizer, prefix: str = "", *, tags: Sequence[str] = ()) -> list[LaterRoute]:
     """Every row of a door, below a prefix. `tags` are those of all its rows."""
-    router = new_router(prefix, tags=tags)
-    for name, row in rows_of(type(door)):
-        add_route(router, row, getattr(door, name), authorizer)
-    return router
+    return [route_of(row, getattr(door, name), authorizer, prefix, tags=tags) for name, row in rows_of(type(door))]
 
 
-def add_route(router: APIRouter, row: Row, handler: Callable[..., Any], authorizer: Authorizer) -> None:
-    router.add_api_route(
-        row.path,
+def route_of(
+    row: Row, handler: Callable[..., Any], authorizer: Authorizer, prefix: str = "", *, tags: Sequence[str] = ()
+) -> LaterRoute:
+    return LaterRoute(
+        prefix + row.path,
         handler,
         methods=[row.method],
+        kind=_checked(row.access, authorizer),
         dependencies=[Depends(_described(row.access))],
-        route_class_override=_checked(row.access, authorizer),
-        **row.options,
+        **{**row.options, "tags": [*tags, *row.options.get("tags", ())]},
     )
 
 

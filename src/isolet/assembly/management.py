@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from isolet import __version__
 from isolet.access.authorization import Authorizer
@@ -36,7 +36,7 @@ from isolet.api.native.named_functions import NamedFunctionsDoor
 from isolet.api.native.projects import ProjectsDoor
 from isolet.api.native.records import RecordsDoor
 from isolet.api.native.tokens import TokenDoor
-from isolet.api.rows import router_of
+from isolet.api.rows import LaterRoute, routes_of
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
 from isolet.domain.platform_pages import PlatformPages
@@ -72,10 +72,10 @@ def build_management(core: Core, features: Sequence[Feature], pages: PlatformPag
     return management.build(
         [
             *_kapso(core, services, features),
-            *(router_of(door, services.authorizer, NATIVE) for door in doors),
+            *(routes_of(door, services.authorizer, NATIVE) for door in doors),
             *_butterbase(core, services, [door for feature in features for door in feature.app_doors()]),
             *_altair(core, services),
-            _metrics(core, services, features),
+            [_metrics(core, services, features)],
         ],
         health=lambda: {
             "status": "ok",
@@ -94,7 +94,7 @@ def _authorizer(core: Core, callers: Callers) -> Authorizer:
     return Authorizer(callers, core.registry.routes, core.functions.service, owners)
 
 
-def _kapso(core: Core, services: Services, features: Sequence[Feature]) -> list[APIRouter]:
+def _kapso(core: Core, services: Services, features: Sequence[Feature]) -> list[list[LaterRoute]]:
     credentials = core.projects.credentials
     authorizers = {
         prefix: _authorizer(core, kapso_access.callers(credentials, bearer=prefix == OLDER))
@@ -114,13 +114,13 @@ def _kapso(core: Core, services: Services, features: Sequence[Feature]) -> list[
         return [*own, *(door for feature in features for door in feature.kapso_doors(prefix))]
 
     return [
-        router_of(door, authorizer, prefix, tags=[TAGS[prefix]])
+        routes_of(door, authorizer, prefix, tags=[TAGS[prefix]])
         for prefix, authorizer in authorizers.items()
         for door in doors(prefix)
     ]
 
 
-def _butterbase(core: Core, services: Services, beside: Sequence[object]) -> list[APIRouter]:
+def _butterbase(core: Core, services: Services, beside: Sequence[object]) -> list[list[LaterRoute]]:
     authorizer = _authorizer(core, butterbase_access.callers(core.projects.credentials))
     door = ButterbaseFunctions(
         authorizer=authorizer,
@@ -134,10 +134,10 @@ def _butterbase(core: Core, services: Services, beside: Sequence[object]) -> lis
         settings=core.host.settings,
         clock=core.host.clock,
     )
-    return [router_of(one, authorizer, BUTTERBASE + "/{app_id}", tags=["Butterbase"]) for one in (door, *beside)]
+    return [routes_of(one, authorizer, BUTTERBASE + "/{app_id}", tags=["Butterbase"]) for one in (door, *beside)]
 
 
-def _altair(core: Core, services: Services) -> list[APIRouter]:
+def _altair(core: Core, services: Services) -> list[list[LaterRoute]]:
     tokens = AltairTokens(credentials=core.projects.credentials, tokens=core.projects.tokens)
     door = AltairFunctions(
         routes=core.registry.routes,
@@ -150,8 +150,8 @@ def _altair(core: Core, services: Services) -> list[APIRouter]:
     authorizer = _authorizer(core, altair_access.callers(core.projects.credentials))
     spaces = SpaceTriggers(database=core.persistence.database, events=core.registry.changes, clock=core.host.clock)
     triggers = AltairTriggers(triggers=spaces, settings=core.host.settings)
-    doors = [router_of(one, authorizer, ALTAIR + "{space}", tags=["Altair"]) for one in (door, triggers)]
-    return [tokens.router(), *doors]
+    doors = [routes_of(one, authorizer, ALTAIR + "{space}", tags=["Altair"]) for one in (door, triggers)]
+    return [tokens.routes(), *doors]
 
 
 def _native(core: Core, services: Services) -> list[object]:
@@ -189,7 +189,7 @@ def _native(core: Core, services: Services) -> list[object]:
     ]
 
 
-def _metrics(core: Core, services: Services, features: Sequence[Feature]) -> APIRouter:
+def _metrics(core: Core, services: Services, features: Sequence[Feature]) -> LaterRoute:
     return MetricsDoor(
         authorizer=services.authorizer,
         routes=core.registry.routes,
@@ -199,4 +199,4 @@ def _metrics(core: Core, services: Services, features: Sequence[Feature]) -> API
         instances=lambda: core.runtime.pool.instances,
         public=core.host.settings.metrics_public,
         figures=lambda: [figure for feature in features for figure in feature.figures()],
-    ).router()
+    ).route()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from isolet.access import rates
 from isolet.access.credentials import Credentials
@@ -15,7 +15,7 @@ from isolet.api.altair import shapes
 from isolet.api.altair.access import DEPLOY, READ
 from isolet.api.reply import Json, large
 from isolet.api.request import json_body, open_body
-from isolet.api.rows import GrantedProject, new_router, route
+from isolet.api.rows import GrantedProject, LaterRoute, route
 from isolet.clock import iso, parse_iso
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
@@ -46,11 +46,11 @@ class AltairTokens:
     credentials: Credentials
     tokens: Tokens
 
-    def router(self) -> APIRouter:
-        router = new_router(tags=["Altair"])
-        router.add_api_route("/oauth2/token", self.token, methods=["POST"])
-        router.add_api_route("/oauth2/revoke", self.revoke, methods=["POST"])
-        return router
+    def routes(self) -> list[LaterRoute]:
+        return [
+            LaterRoute("/oauth2/token", self.token, methods=["POST"], tags=["Altair"]),
+            LaterRoute("/oauth2/revoke", self.revoke, methods=["POST"], tags=["Altair"]),
+        ]
 
     async def token(self, request: Request) -> Response:
         form = await _form(request)

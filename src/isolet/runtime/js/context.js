@@ -2,7 +2,6 @@
 // platform's context, made when they are first used, so that a call that does not use them pays nothing.
 
 import { env as importable } from "cloudflare:workers";
-import process from "node:process";
 
 import { Database, Idempotency, KeyValue } from "./stores.js";
 
@@ -28,7 +27,8 @@ for (const [name, value] of Object.entries(variables)) {
   if (BINDINGS.includes(name)) continue;
   // As in what handlers get, a variable stands above a secret of its name, and lower-case names are the platform's.
   if (MEMBER.test(name)) importable[name] = value;
-  process.env[name] = typeof value === "string" ? value : JSON.stringify(value);
+  // The global, and not the module of the same object: loading that takes a third of a start.
+  globalThis.process.env[name] = typeof value === "string" ? value : JSON.stringify(value);
 }
 
 // What is the same for all calls of this instance.
