@@ -72,7 +72,8 @@ class Call:
         self._means = means
         self._route = route
         self._request = request
-        self.began_s = self._moved_s = means.loop.time()
+        # The loop's own clock counts milliseconds.
+        self.began_s = self._moved_s = time.monotonic()
         self._allowed_ms = route.limits.timeout_ms
         if self._allowed_ms > means.reply_max_ms and invocation.kind in _WITH_CALLER:
             self._allowed_ms = means.reply_max_ms
@@ -260,7 +261,7 @@ class Call:
     def _moved(self) -> None:
         """The reply has begun, or goes on; that of a call without a timer is too young to matter."""
         if self._timer is not None:
-            self._moved_s = self._means.loop.time()
+            self._moved_s = time.monotonic()
 
     def _time_out(self) -> None:
         if self._answered and (rest_s := self._rest_of_reply_s()) > 0:
@@ -276,7 +277,7 @@ class Call:
         """How long a reply that has begun may go on with nothing more of it: its limit is silence, and a total."""
         if self.invocation.kind not in _WITH_CALLER:
             return 0
-        silent_s = self._means.loop.time() - self._moved_s
+        silent_s = time.monotonic() - self._moved_s
         return min(self._allowed_ms / 1000 - silent_s, self._means.reply_max_ms / 1000 - self._elapsed_s())
 
     def _abort(self, error: IsoletError) -> None:
@@ -289,7 +290,7 @@ class Call:
         self._watch = [*(self._watch or ()), task]
 
     def _elapsed_s(self) -> float:
-        return self._means.loop.time() - self.began_s
+        return time.monotonic() - self.began_s
 
     # Ending.
 
