@@ -87,7 +87,7 @@ class LocalRequests:
             if route is None:
                 raise NotFound("Function not found")
             return route
-        found = [route for route in self.routes.functions.values() if route.project_id == project.id]
+        found = list(self.routes.of_project(project.id).values())
         if len(found) == 1:
             return found[0]
         names = ", ".join(sorted(route.slug for route in found)) or "none"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import assert_never
 
@@ -86,15 +86,28 @@ def route_of(function: Function) -> Route:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _OfProject:
+    """The functions of one project, by id, by name and by event."""
+
+    functions: Mapping[str, Route]
+    named: Mapping[str, Route]
+    events: Mapping[str, Route]
+
+
+_NONE: Mapping[str, Route] = MappingProxyType({})
+_NO_FUNCTIONS = _OfProject(_NONE, _NONE, _NONE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
-    functions: Mapping[str, Route] = field(default_factory=dict)
-    named: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
-    hosts: Mapping[str, Route] = field(default_factory=dict)
-    events: Mapping[tuple[ProjectId, str], Route] = field(default_factory=dict)
+    # Proxies, whose copies are made without looking at what they hold.
+    functions: MappingProxyType[str, Route] = field(default_factory=lambda: MappingProxyType({}))
+    of_projects: MappingProxyType[ProjectId, _OfProject] = field(default_factory=lambda: MappingProxyType({}))
+    hosts: MappingProxyType[str, Route] = field(default_factory=lambda: MappingProxyType({}))
     projects: Mapping[str, Project] = field(default_factory=dict)
     projects_by_id: Mapping[str, Project] = field(default_factory=dict)
-    keys: Mapping[bytes, Key] = field(default_factory=dict)
+    keys: MappingProxyType[bytes, Key] = field(default_factory=lambda: MappingProxyType({}))
     plans: Mapping[ProjectId, Plan] = field(default_factory=dict)
     limits: Mapping[ProjectId, ProjectLimits] = field(default_factory=dict)
 
@@ -126,13 +139,11 @@ class Routes:
         routes: dict[str, Route] = {function.id: route_of(function) for function in functions}
         self._now = _Snapshot(
             functions=MappingProxyType(routes),
-            named=_by_name(routes.values()),
-            hosts=_by_host(routes.values()),
-            events=_by_event(routes.values()),
-            projects=MappingProxyType({project.slug: project for project in projects}),
+            of_projects=_by_project(routes.values()),
+            hosts=MappingProxyType({host: route for route in routes.values() for host in route.hosts}),
             keys=MappingProxyType({key.digest: key for key in keys}),
         )
-        self._replace(projects=self._now.projects)
+        self._replace_projects({project.slug: project for project in projects})
 
     # Lookups.
 
@@ -155,6 +166,10 @@ class Routes:
         """By id: a snapshot."""
         return self._now.functions
 
+    def of_project(self, project_id: ProjectId) -> Mapping[str, Route]:
+        """The functions of a project by id: a snapshot."""
+        return self._of(project_id).functions
+
     @property
     def projects_by_slug(self) -> Mapping[str, Project]:
         return self._now.projects
@@ -172,7 +187,7 @@ class Routes:
 
     def named(self, project_id: ProjectId, name: str) -> Route | None:
         """A function of a project by its slug, else by its name; of several the oldest."""
-        return self._now.named.get((project_id, name))
+        return self._of(project_id).named.get(name)
 
     def at_host(self, host: str) -> Route | None:
         """The function that claimed a host; `host` is in lower case, without a port."""
@@ -180,7 +195,7 @@ class Routes:
 
     def for_event(self, project_id: ProjectId, event: str) -> Route | None:
         """The function of a project that an event of a live connection calls; of several the oldest."""
-        return self._now.events.get((project_id, event))
+        return self._of(project_id).events.get(event)
 
     def project(self, slug: str) -> Project | None:
         return self._now.projects.get(slug)
@@ -234,49 +249,73 @@ class Routes:
                 assert_never(change)
 
     def put_function(self, function: Function) -> None:
-        self._replace(functions={**self._now.functions, function.id: route_of(function)})
+        self._change(self._now.functions.get(function.id), route_of(function))
 
     def drop_function(self, function_id: FunctionId) -> None:
-        self._replace(functions={id_: route for id_, route in self._now.functions.items() if id_ != function_id})
+        self._change(self._now.functions.get(function_id), None)
         self._on_drop(function_id)
 
     def put_project(self, project: Project) -> None:
-        self._replace(projects={**self._now.projects, project.slug: project})
+        self._replace_projects({**self._now.projects, project.slug: project})
 
     def drop_project(self, project: Project) -> None:
-        dropped = [route.function_id for route in self._now.functions.values() if route.project_id == project.id]
-        self._replace(
-            projects={slug: other for slug, other in self._now.projects.items() if slug != project.slug},
-            functions={id_: route for id_, route in self._now.functions.items() if route.project_id != project.id},
-            keys={digest_: key for digest_, key in self._now.keys.items() if key.project_id != project.id},
+        now = self._now
+        functions, hosts, of_projects = now.functions.copy(), now.hosts.copy(), now.of_projects.copy()
+        dropped = of_projects.pop(project.id, _NO_FUNCTIONS).functions.values()
+        for route in dropped:
+            del functions[route.function_id]
+            _release_hosts(hosts, route)
+        self._now = replace(
+            now,
+            functions=MappingProxyType(functions),
+            hosts=MappingProxyType(hosts),
+            of_projects=MappingProxyType(of_projects),
+            keys=MappingProxyType({given: key for given, key in now.keys.items() if key.project_id != project.id}),
         )
-        for function_id in dropped:
-            self._on_drop(function_id)
+        self._replace_projects({slug: other for slug, other in now.projects.items() if slug != project.slug})
+        for route in dropped:
+            self._on_drop(route.function_id)
 
     def put_key(self, key: Key) -> None:
-        self._replace(keys={**self._now.keys, key.digest: key})
+        self._now = replace(self._now, keys=MappingProxyType(self._now.keys.copy() | {key.digest: key}))
 
     def drop_key(self, key_id: str) -> None:
-        self._replace(keys={digest_: key for digest_, key in self._now.keys.items() if key.id != key_id})
+        keys = {given: key for given, key in self._now.keys.items() if key.id != key_id}
+        self._now = replace(self._now, keys=MappingProxyType(keys))
 
-    def _replace(
-        self,
-        *,
-        functions: Mapping[str, Route] | None = None,
-        projects: Mapping[str, Project] | None = None,
-        keys: Mapping[bytes, Key] | None = None,
-    ) -> None:
+    def _of(self, project_id: ProjectId) -> _OfProject:
+        return self._now.of_projects.get(project_id, _NO_FUNCTIONS)
+
+    def _change(self, before: Route | None, after: Route | None) -> None:
+        """Put `after` in the place of `before`. Of other projects nothing is looked at: there may be many."""
         now = self._now
-        self._now = _Snapshot(
-            functions=now.functions if functions is None else MappingProxyType(functions),
-            named=now.named if functions is None else _by_name(functions.values()),
-            hosts=now.hosts if functions is None else _by_host(functions.values()),
-            events=now.events if functions is None else _by_event(functions.values()),
-            projects=now.projects if projects is None else MappingProxyType(projects),
-            projects_by_id=now.projects_by_id if projects is None else _by_id(projects.values()),
-            keys=now.keys if keys is None else MappingProxyType(keys),
-            plans=now.plans if projects is None else _limited(projects),
-            limits=now.limits if projects is None else self._own_limits(projects),
+        functions, hosts, of_projects = now.functions.copy(), now.hosts.copy(), now.of_projects.copy()
+        if before is not None:
+            del functions[before.function_id]
+            _release_hosts(hosts, before)
+        if after is not None:
+            functions[after.function_id] = after
+            hosts.update(dict.fromkeys(after.hosts, after))
+        for changed in filter(None, (before, after)):
+            own = dict(self._of(changed.project_id).functions)
+            own.pop(changed.function_id, None)
+            if changed is after:
+                own[after.function_id] = after
+            of_projects[changed.project_id] = _of_project(own)
+        self._now = replace(
+            now,
+            functions=MappingProxyType(functions),
+            hosts=MappingProxyType(hosts),
+            of_projects=MappingProxyType(of_projects),
+        )
+
+    def _replace_projects(self, projects: Mapping[str, Project]) -> None:
+        self._now = replace(
+            self._now,
+            projects=MappingProxyType(projects),
+            projects_by_id=MappingProxyType({project.id: project for project in projects.values()}),
+            plans=_limited(projects),
+            limits=self._own_limits(projects),
         )
 
     def _own_limits(self, projects: Mapping[str, Project]) -> Mapping[ProjectId, ProjectLimits]:
@@ -284,31 +323,34 @@ class Routes:
         return MappingProxyType(own)
 
 
-def _by_id(projects: Iterable[Project]) -> Mapping[str, Project]:
-    return MappingProxyType({project.id: project for project in projects})
-
-
 def _limited(projects: Mapping[str, Project]) -> Mapping[ProjectId, Plan]:
     limited = {project.id: project.plan for project in projects.values() if project.plan is not Plan.UNLIMITED}
     return MappingProxyType(limited)
 
 
-def _by_host(routes: Iterable[Route]) -> Mapping[str, Route]:
-    return MappingProxyType({host: route for route in routes for host in route.hosts})
+def _release_hosts(hosts: dict[str, Route], route: Route) -> None:
+    """Without the hosts of a function, unless another has claimed them meanwhile."""
+    for host in route.hosts:
+        if host in hosts and hosts[host].function_id == route.function_id:
+            del hosts[host]
 
 
-def _by_event(routes: Iterable[Route]) -> Mapping[tuple[ProjectId, str], Route]:
-    youngest_first = sorted(routes, key=lambda route: route.function_id, reverse=True)
-    found = {(route.project_id, route.event): route for route in youngest_first if route.event is not None}
-    return MappingProxyType(found)
+def _by_project(routes: Iterable[Route]) -> MappingProxyType[ProjectId, _OfProject]:
+    found: dict[ProjectId, dict[str, Route]] = {}
+    for route in routes:
+        found.setdefault(route.project_id, {})[route.function_id] = route
+    return MappingProxyType({project_id: _of_project(own) for project_id, own in found.items()})
 
 
-def _by_name(routes: Iterable[Route]) -> Mapping[tuple[ProjectId, str], Route]:
+def _of_project(functions: Mapping[str, Route]) -> _OfProject:
     """Slugs before names, older functions before younger ones: ids are in the order of their making."""
-    oldest_first = sorted(routes, key=lambda route: route.function_id)
-    named: dict[tuple[ProjectId, str], Route] = {}
+    oldest_first = sorted(functions.values(), key=lambda route: route.function_id)
+    named: dict[str, Route] = {}
+    events: dict[str, Route] = {}
     for route in oldest_first:
-        named.setdefault((route.project_id, route.name), route)
+        named.setdefault(route.name, route)
+        if route.event is not None:
+            events.setdefault(route.event, route)
     for route in oldest_first:
-        named[route.project_id, route.slug] = route
-    return MappingProxyType(named)
+        named[route.slug] = route
+    return _OfProject(MappingProxyType(functions), MappingProxyType(named), MappingProxyType(events))

@@ -31,14 +31,13 @@ class Tools:
 
     async def listed(self, project_id: ProjectId) -> Sequence[Tool]:
         """By name."""
-        # It looks at every function of the server.
         return await asyncio.to_thread(self._listed, project_id)
 
     def _listed(self, project_id: ProjectId) -> Sequence[Tool]:
         tools = [
             self._tool(route, route.tool)
-            for route in self._routes.functions.values()
-            if route.tool is not None and route.project_id == project_id and route.version is not None
+            for route in self._routes.of_project(project_id).values()
+            if route.tool is not None and route.version is not None
         ]
         return sorted(tools, key=lambda tool: tool.name)
 

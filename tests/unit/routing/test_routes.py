@@ -216,3 +216,54 @@ def test_every_change_is_followed(routes: Routes) -> None:
     routes.follow(FunctionChanged(function=ORDER))
     routes.follow(ProjectDeleted(project=SHOP))
     assert (routes.project(SHOP.slug), routes.function(ORDER.id)) == (None, None)
+
+
+class Untouched(str):
+    """A text that nobody may compare or hash any more, once `watched`."""
+
+    __slots__ = ()
+    watched = False
+
+    def __hash__(self) -> int:
+        assert not Untouched.watched, "another project's function was looked at"
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        assert not Untouched.watched, "another project's function was looked at"
+        return super().__eq__(other)
+
+    def __lt__(self, other: str) -> bool:
+        assert not Untouched.watched, "another project's function was looked at"
+        return super().__lt__(other)
+
+
+def test_a_change_costs_nothing_for_each_function_of_other_projects(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [
+        replace(HELLO, id=FunctionId(Untouched(f"o{n}")), name=Untouched(f"n{n}"), slug=Untouched(f"s{n}"))
+        for n in range(3)
+    ]
+    table = Routes("root-key")
+    table.load(functions=[*others, ORDER], projects=[DEFAULT, SHOP], keys=[])
+    monkeypatch.setattr(Untouched, "watched", True)
+    table.put_function(replace(ORDER, version=4))
+    table.put_function(replace(ORDER, id=FunctionId("f2"), slug="other"))
+    table.drop_function(FunctionId("f2"))
+    table.drop_project(SHOP)
+    monkeypatch.setattr(Untouched, "watched", False)
+    assert set(table.functions) == set(table.of_project(DEFAULT.id)) == {"o0", "o1", "o2"}
+    assert table.of_project(SHOP.id) == {}
+
+
+def test_a_name_goes_to_the_next_function_that_has_it(routes: Routes) -> None:
+    younger = replace(ORDER, id=FunctionId("f2"), slug="younger", hosts=["a.example"])
+    routes.put_function(younger)
+    assert routes.named(SHOP.id, "Order") == routes.function("f1")
+    routes.put_function(replace(ORDER, name="renamed"))
+    assert routes.named(SHOP.id, "Order") == routes.at_host("a.example") == routes.function("f2")
+    assert routes.named(SHOP.id, "renamed") == routes.named(SHOP.id, "order") == routes.function("f1")
+    routes.put_function(replace(ORDER, hosts=["a.example"]))
+    routes.put_function(replace(younger, hosts=[]))
+    assert routes.at_host("a.example") == routes.function("f1")
+    routes.drop_function(FunctionId("f1"))
+    assert routes.named(SHOP.id, "Order") == routes.function("f2")
+    assert routes.at_host("a.example") is None
