@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project
 from tests.support.server import Server
 from tests.support.shares import loop_share
@@ -18,7 +19,7 @@ from tests.support.workflows import a_line, a_node
 _SHARE_MAX = 1 / 4
 _TEXT = "\n".join(["b" * 50] * 30)
 _GRAPH = a_line(*(a_node(f"n{n}", "set_variable", variable_name="a", variable_value=_TEXT) for n in range(480)))
-_OBJECTS = {"nodes": [{}] * 30_000, "edges": [{"a": 1}] * 30_000}
+_OBJECTS = {"nodes": [{}] * 12_000, "edges": [{"a": 1}] * 12_000}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,15 @@ def test_too_many_values_in_a_field_of_a_page_are_not_read(server: Server, proje
         reply = pages.post(f"{here}/flows/{flow_id}/definition", data=form)
     assert reply.status_code == 422
     assert "The graph must be JSON: it has more than 65536 values" in reply.text
+
+
+def test_the_legacy_shape_of_a_large_reply(server: Server, project: Project) -> None:
+    """It was read whole, and parsed, on the loop: 100 MB of it if the function wanted."""
+    older = Kapso(project.client, "/api/v1")
+    code = """const text = "[" + "{},".repeat(1_000_000) + "1]";
+    async function handler() { return new Response(text, { headers: { "content-type": "application/json" } }); }"""
+    function_id = older.deployed(code, invoke_response_mode="wrapped")
+    assert _share(server, lambda: older.invoke(function_id, {}), 200) < _SHARE_MAX
 
 
 def _share(server: Server, ask: Callable[[], httpx.Response], status: int) -> float:

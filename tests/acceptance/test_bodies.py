@@ -246,8 +246,29 @@ def test_a_management_body_of_many_values_is_refused_and_stops_nobody(own_server
         with Watch(own_server) as watch:
             reply = project.client.post(path, content=hostile, headers={"content-type": "application/json"}, timeout=60)
         assert reply.status_code == 400, reply.text
-        assert "more than 131072 values" in reply.text
+        assert "more than 40000 values" in reply.text
         assert watch.longest_s < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"sql": "SELECT 1", "params": [' + "0," * 60_000 + "0]}", "more than 40000 values"),
+        ('{"sql": "SELECT 1", "params": [NaN]}', "Invalid JSON"),
+        ('{"sql": "SELECT 1", "params": [1e400]}', "Invalid JSON"),
+    ],
+)
+def test_a_body_with_a_model_is_read_as_strictly_as_others(project: Project, body: str, told: str) -> None:
+    path, headers = f"/isolet/v1/projects/{project.slug}/database/query", {"content-type": "application/json"}
+    reply = project.client.post(path, content=body, headers=headers)
+    assert (reply.status_code, told in reply.text) == (400, True), reply.text
+
+
+def test_a_long_text_of_commas_is_one_value(project: Project) -> None:
+    text = ",[{" * 60_000
+    path = f"/isolet/v1/projects/{project.slug}/database/query"
+    reply = project.client.post(path, json={"sql": "SELECT length(?) AS n", "params": [text]})
+    assert (reply.status_code, reply.json()["rows"]) == (200, [{"n": len(text)}])
 
 
 def test_a_project_waits_for_its_own_share_and_others_do_not(tmp_path: Path) -> None:

@@ -282,6 +282,26 @@ def test_wrapped_is_json_whatever_the_function_calls_its_reply(common_older: Sha
     assert (reply.status_code, reply.json()) == (200, {"data": data})
 
 
+def test_wrapped_is_the_same_for_a_large_reply(common_older: SharedKapso) -> None:
+    code = """async function handler(request) {
+      const { type, text, times, end } = await request.json();
+      return new Response(text.repeat(times) + end, { headers: { "content-type": type } });
+    }"""
+    function_id = common_older.deployed(code, invoke_response_mode="wrapped")
+
+    for kind, text, end, is_json in (
+        ("application/json", " ", '{"a":"ä"}', True),
+        ("application/json", " ", '{"a":', False),
+        ("text/plain", 'ä"\n', "\u0000", False),
+    ):
+        reply = common_older.invoke(function_id, {"type": kind, "text": text, "times": 400_000, "end": end})
+        whole = text * 400_000 + end
+        assert reply.status_code == 200
+        assert reply.json() == {"data": json.loads(whole) if is_json else whole}
+        assert reply.headers["content-type"] == "application/json"
+        assert reply.headers["x-invocation-id"]
+
+
 def test_wrapped_leaves_a_functions_own_error_alone(older: Kapso) -> None:
     """Item 51: successful results only."""
     code = give('"no"', status=409, headers={"content-type": "text/plain"})

@@ -248,9 +248,11 @@ def test_whom_the_endpoint_answers(shop: Project, headers: dict[str, str], statu
         (b"[]", 400, -32600),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "no/such"}', 400, -32602),
         (b"[" * 100_000, 400, -32700),
+        (b"[" + b"0," * 50_000, 400, "invalid_request"),
+        (b'{"x": "' + b"," * 50_000, 400, -32700),
     ],
 )
-def test_messages_that_are_none(shop: Project, body: bytes, status: int, code: int) -> None:
+def test_messages_that_are_none(shop: Project, body: bytes, status: int, code: int | str) -> None:
     headers = {
         "Accept": "application/json, text/event-stream",
         "Content-Type": "application/json",

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from isolet.domain.json_text import JsonChecker, NotJson
 from isolet.domain.origins import Origin
 from isolet.domain.strict_json import read_json
 from isolet.errors import ExecutionError, RequestError
@@ -40,21 +39,17 @@ def with_query(path: bytes, query: bytes) -> bytes:
     return path + b"?" + query if query else path
 
 
-def check_json(body: bytes) -> None:
-    """Raises RequestError for anything but JSON in UTF-8: the quick look on the path of calls.
+def is_plain_json(body: bytes) -> bool:
+    """Whether it is JSON in UTF-8, by a quick look. For small bodies: it builds the value.
 
-    What the quick parser refuses is looked at again: halves of surrogate pairs, as JavaScript writes of a text that was
-    cut, numbers of thousands of digits and deep nesting are JSON. For small bodies: it builds the value.
+    What it refuses may be JSON all the same: halves of surrogate pairs, as JavaScript writes of a text that was cut,
+    numbers of thousands of digits and deep nesting.
     """
     try:
         from_json(body, allow_inf_nan=False, cache_strings="none")
     except ValueError:
-        checker = JsonChecker()
-        try:
-            checker.feed(body)
-            checker.close()
-        except NotJson as exc:
-            raise RequestError(INVALID_JSON) from exc
+        return False
+    return True
 
 
 def parse_json(body: bytes) -> Any:

@@ -9,8 +9,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.convertors import PathConvertor, StringConvertor, register_url_convertor
 
-from isolet.api.asgi import Message, Receive, parse_json
-from isolet.api.body import SMALL_BYTES, Body, JsonForm
+from isolet.api.asgi import Message, Receive, Scope, parse_json
+from isolet.api.body import Body, JsonForm
 from isolet.api.paths import unmarked
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
@@ -19,8 +19,9 @@ from isolet.settings import Settings
 
 # A function's code may be 1 MB; JSON may write each of its characters as six.
 MANAGEMENT_BODY_MAX_BYTES = 8 * 1024 * 1024
-# Parsing takes time for each value; a small body cannot have more.
-MANAGEMENT_VALUES_MAX = SMALL_BYTES // 2
+# Parsing and validation hold the event loop for each value: some milliseconds for so many. The largest graph of a
+# workflow (`isolet.domain.flows.graph.VALUES_MAX`) fits, with what stands around it.
+MANAGEMENT_VALUES_MAX = 40_000
 
 
 class _Part(StringConvertor):
@@ -58,16 +59,34 @@ class BoundedRoute(APIRoute):
         async def handle_bounded(request: Request) -> Response:
             project_id = self.account(request)
             with open_body(request, project_id, limit=MANAGEMENT_BODY_MAX_BYTES) as body:
-                whole = await body.whole(_ParsedForm(MANAGEMENT_VALUES_MAX))
-                return await handle(Request(request.scope, _once(whole, body)))
+                whole = await body.whole(ParsedForm())
+                return await handle(_ReadRequest(request.scope, whole, body))
 
         return handle_bounded
 
 
-class _ParsedForm(JsonForm):
-    """JSON that is parsed afterwards, which is the check of a small body."""
+class _ReadRequest(Request):
+    """A request whose body was read before the framework asks for it."""
 
-    def whole(self, body: bytes) -> bytes:
+    def __init__(self, scope: Scope, whole: bytes, body: Body) -> None:
+        super().__init__(scope, _once(whole, body))
+        self._whole = whole
+
+    async def json(self) -> Any:
+        """Raises RequestError also for what the framework's parser takes and nothing can write again."""
+        return parse_json(self._whole)
+
+
+class ParsedForm(JsonForm):
+    """JSON that is parsed afterwards, which is the check of a small body that has few values."""
+
+    def __init__(self) -> None:
+        super().__init__(MANAGEMENT_VALUES_MAX)
+
+    async def whole(self, body: bytes) -> bytes:
+        # Those in strings count here, and the closer look passes over them.
+        if sum(map(body.count, (b",", b"[", b"{"))) > MANAGEMENT_VALUES_MAX:
+            await self._look_closely(body)
         return body
 
 
@@ -98,7 +117,7 @@ async def json_body(request: Request, settings: Settings, project_id: ProjectId)
     """
     limit = min(MANAGEMENT_BODY_MAX_BYTES, settings.max_body_bytes)
     with open_body(request, project_id, limit=limit) as body:
-        whole = await body.whole(_ParsedForm(MANAGEMENT_VALUES_MAX))
+        whole = await body.whole(ParsedForm())
         if not whole.strip():
             raise InvalidInput("the request needs a JSON body")
         return parse_json(whole)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictInt
 
-from isolet.contract.models import Body, Model, Number, Page, Reply
+from isolet.contract.models import Body, Model, Number, Page, Reply, Texts
 from isolet.contract.operations import Mode, Resource, operation
 
 # No more than a database's column holds.
@@ -29,7 +29,7 @@ class FunctionUpdate(Body):
     tool: dict[str, Any] | None = None
     access: str | None = None
     cors: str | None = None
-    hosts: list[str] | None = None
+    hosts: Texts | None = None
     bindings: dict[str, Any] | None = None
 
 
@@ -156,12 +156,12 @@ class FunctionDefinition(Body):
     entry: str | None = None
     description: str | None = None
     access: str | None = None
-    hosts: list[str] | None = None
+    hosts: Texts | None = None
     bindings: dict[str, Any] | None = None
     cors: str | None = None
     public_endpoint: bool | None = None
     compatibility_date: str | None = None
-    compatibility_flags: list[str] | None = None
+    compatibility_flags: Texts | None = None
     variables: dict[str, Any] | None = None
     limits: dict[str, Any] | None = None
     retry: dict[str, Any] | None = None

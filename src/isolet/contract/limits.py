@@ -19,6 +19,7 @@ class LimitsReply(Reply):
 
     function: dict[str, BoundsReply]
     call: Amounts
+    management: Amounts
     deploy: Amounts
     record: Amounts
     kv: Amounts

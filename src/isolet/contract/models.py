@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 Item = TypeVar("Item")
 # Keeps a whole number whole.
 Number = int | float
+# No body has so many.
+MEMBERS_MAX = 100
+# A list whose first item of another type is told, and no further one.
+Texts = Annotated[list[str], Field(fail_fast=True)]
 
 
 class Model(BaseModel):
@@ -19,9 +24,16 @@ class Model(BaseModel):
 
 
 class Body(Model):
-    """What a caller sends. Unknown members are refused."""
+    """What a caller sends. Unknown members are refused, and that is told of a few only: each costs time."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_count(cls, sent: Any) -> Any:
+        if isinstance(sent, dict) and len(sent) > MEMBERS_MAX:
+            raise PydanticCustomError("too_many_members", "more than {most} members", {"most": MEMBERS_MAX})
+        return sent
 
 
 def _open(schema: dict[str, Any]) -> None:

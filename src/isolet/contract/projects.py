@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isolet.contract.models import Body, Page, Reply
+from isolet.contract.models import Body, Page, Reply, Texts
 from isolet.contract.operations import Mode, Resource, operation
 
 
@@ -12,9 +12,9 @@ class ProjectCreate(Body):
     slug: str
     name: str | None = None
     plan: str | None = None
-    allowed_origins: list[str] | None = None
+    allowed_origins: Texts | None = None
     limits: dict[str, Any] | None = None
-    egress_allow: list[str] | None = None
+    egress_allow: Texts | None = None
 
 
 class ProjectUpdate(Body):
@@ -25,9 +25,9 @@ class ProjectUpdate(Body):
 
     name: str | None = None
     plan: str | None = None
-    allowed_origins: list[str] | None = None
+    allowed_origins: Texts | None = None
     limits: dict[str, Any] | None = None
-    egress_allow: list[str] | None = None
+    egress_allow: Texts | None = None
 
 
 class ProjectReply(Reply):

@@ -99,7 +99,9 @@ class JsonChecker:
         except UnicodeDecodeError as exc:
             raise NotJson("not UTF-8") from exc
         structure = self._tokens(self._rest + piece)
-        self.values += structure.count(b",") + structure.count(b"[") + structure.count(b"{")
+        # One for what is empty, which its bracket and the comma beside it would make two.
+        empty = structure.count(b"[]") + structure.count(b"{}")
+        self.values += structure.count(b",") + structure.count(b"[") + structure.count(b"{") - empty
         structure = (self._pending + structure).replace(b"s:", b"k")
         # A colon may follow the last string.
         self._pending = b"s" if structure.endswith(b"s") else b""

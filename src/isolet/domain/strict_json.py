@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 
-def read_json(text: str | bytes) -> Any:
-    """Raises ValueError, and RecursionError for what is nested too deeply."""
-    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+def read_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """`pairs` makes an object of its members. Raises ValueError, and RecursionError for what is nested too deeply."""
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs)
 
 
 def _refuse(constant: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import isolet.contract
 from isolet.contract.kv import KvKeyReply
 from isolet.contract.limits import BoundsReply
 from isolet.contract.models import Body, Page, Reply, read
@@ -54,3 +57,29 @@ def test_a_client_passes_members_over_that_it_does_not_know_and_a_server_refuses
     with pytest.raises(ValidationError):
         ProjectUpdate.model_validate({"newer": 1})
     assert all(body.model_config["extra"] == "forbid" for body in Body.__subclasses__())
+
+
+for _module in pkgutil.iter_modules(isolet.contract.__path__):
+    importlib.import_module(f"isolet.contract.{_module.name}")
+
+
+def _bodies(model: type[Body] = Body) -> list[type[Body]]:
+    known = [one for one in model.__subclasses__() if one.__module__.startswith("isolet")]
+    return [*known, *(below for one in known for below in _bodies(one))]
+
+
+# The server reads these members without their models.
+_READ_OTHERWISE = {"files"}
+
+
+@pytest.mark.parametrize("model", _bodies(), ids=lambda model: model.__name__)
+def test_few_faults_are_told_of_a_body_whatever_its_size(model: type[Body]) -> None:
+    names = model.model_fields.keys() - _READ_OTHERWISE
+    for sent in (
+        {f"member-{n}": n for n in range(1_000)},
+        {name: [[]] * 1_000 for name in names} | {"unknown": 1},
+        {name: {str(n): [] for n in range(1_000)} for name in names} | {"unknown": 1},
+    ):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate(sent)
+        assert caught.value.error_count() <= 100

@@ -26,6 +26,21 @@ async def test_what_is_no_json_is_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"a": NaN}', "NaN is no JSON"),
+        ("[-Infinity]", "-Infinity is no JSON"),
+        ("1e999", "1e999 is beyond a double"),
+        ('{"a": 1, "b": [{"\\u0061": 1, "a": 2}]}', '"a" stands twice in one object'),
+        ('["' + "x" * 20_000 + '", {"a": 1, "a": 1}]', '"a" stands twice in one object'),
+    ],
+)
+async def test_what_the_api_would_refuse_or_change_is_refused_first(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        await read_json(text)
+
+
+@pytest.mark.parametrize(
     "text", ["[" + "{}," * 300_000 + "{}]", "[" + "{}," * 300_000, '{"a":[' + "1," * VALUES_MAX + "1]}"]
 )
 async def test_too_many_values_are_refused(text: str) -> None:

@@ -12,16 +12,15 @@ from isolet.api.asgi import (
     Receive,
     Scope,
     Send,
-    check_json,
     origin_of,
     send_bytes,
-    send_json,
     send_reply,
     told_to_function,
     with_query,
 )
 from isolet.api.body import Body, JsonForm
 from isolet.api.kapso.errors import error_reply
+from isolet.api.kapso.wrapped import send_wrapped
 from isolet.api.request_ids import send_error
 from isolet.domain.access import Role
 from isolet.domain.functions import ResponseMode
@@ -30,11 +29,10 @@ from isolet.errors import (
     IsoletError,
     MethodNotAllowed,
     NotFound,
-    RequestError,
     Unauthenticated,
 )
 from isolet.invoke.bodies import Bodies
-from isolet.invoke.invoker import Invoker, Reply
+from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.routing.own_cors import OwnCors
 from isolet.routing.routes import Route, Routes
@@ -89,7 +87,7 @@ class KapsoCalls:
                 )
                 reply.headers = cors.add(reply.headers, granted)
                 if route.response_mode is ResponseMode.WRAPPED and 200 <= reply.status < 300:
-                    await self._send_wrapped(send, reply)
+                    await send_wrapped(send, reply, self.bodies, route.project_id, limit=limit)
                 else:
                     await send_reply(send, reply)
         except IsoletError as exc:
@@ -126,30 +124,7 @@ class KapsoCalls:
             principal.require(Role.INVOKE, route.project_id)
         return route
 
-    async def _send_wrapped(self, send: Send, reply: Reply) -> None:
-        """The legacy shape: a JSON result under `data`, and text as a JSON string there."""
-        body = await reply.read(self.settings.max_body_bytes)
-        try:
-            wrapped = b'{"data":' + _result(reply, body) + b"}"
-        except RequestError:
-            await send_json(send, reply.status, {"data": body.decode(errors="replace")}, [_id_header(reply)])
-            return
-        await send_bytes(send, reply.status, wrapped, [(b"content-type", b"application/json"), _id_header(reply)])
-
 
 def _asks_function(scope: Scope, route: Route) -> bool:
     """Whether it is a browser's question to a function that anybody may call."""
     return scope["method"] == "OPTIONS" and route.public and cors.is_preflight(scope["headers"])
-
-
-def _result(reply: Reply, body: bytes) -> bytes:
-    """The JSON that a function answered with. Raises RequestError when it is none, whatever its type says."""
-    if not (get(reply.headers, b"content-type") or b"").lower().startswith(b"application/json"):
-        raise RequestError("the reply is not JSON")
-    if body:
-        check_json(body)
-    return body or b"null"
-
-
-def _id_header(reply: Reply) -> tuple[bytes, bytes]:
-    return b"x-invocation-id", reply.invocation_id.encode()

@@ -12,6 +12,7 @@ from isolet.agents.toolbox import TOOLS_TOGETHER_MAX
 from isolet.agents.turn import RESULT_MAX_CHARS
 from isolet.api.body import SMALL_BYTES
 from isolet.api.native.serving import serve
+from isolet.api.request import MANAGEMENT_BODY_MAX_BYTES, MANAGEMENT_VALUES_MAX
 from isolet.api.rows import GrantedProject
 from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
@@ -50,6 +51,7 @@ class LimitsDoor:
         """Any key may ask. Units are in the names; null: no limit.
 
         - `call`: `body_window_s` of waiting for a body must bring `body_least_bytes_s` a second.
+        - `management`: of a request of the management API with a body of JSON.
         - `private`: of a function; `variables` as well of a project. Each string in a secret of JSON is a value.
         - `function`: the bounds of what the owner of a function may set, and what it is otherwise.
         - `setting`: of each that is JSON of its owner's choice, such as `runtime_config`.
@@ -101,6 +103,7 @@ def _calls(settings: Settings) -> dict[str, Any]:
             "console_line_chars": limits.CONSOLE_MAX_CHARS,
             "console_bytes": limits.CONSOLE_MAX_BYTES,
         },
+        "management": {"body_bytes": MANAGEMENT_BODY_MAX_BYTES, "json_values": MANAGEMENT_VALUES_MAX},
         "record": {
             "body_bytes": limits.RECORDED_BODY_MAX_BYTES,
             "error_chars": limits.ERROR_MAX_CHARS,

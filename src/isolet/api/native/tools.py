@@ -10,10 +10,9 @@ from typing import Any
 from fastapi import Request, Response
 
 from isolet.access.rules import Access, PathSlug
-from isolet.api.body import JsonForm
 from isolet.api.native.parameters import Limit
 from isolet.api.native.serving import large_reply, page, serve
-from isolet.api.request import MANAGEMENT_VALUES_MAX, open_body
+from isolet.api.request import ParsedForm, open_body
 from isolet.api.rows import GrantedProject
 from isolet.contract.tools import ToolCall, ToolReply, ToolResultReply
 from isolet.contract.tools import Tools as ToolOperations
@@ -21,7 +20,7 @@ from isolet.domain.access import Role
 from isolet.domain.own_hosts import OwnHosts
 from isolet.domain.projects import Project
 from isolet.domain.tools import Tool
-from isolet.errors import Forbidden
+from isolet.errors import Forbidden, RequestError
 from isolet.tools.service import Tools
 from isolet.wire.headers import get
 
@@ -31,11 +30,16 @@ _READ = _CALL.for_readers()
 _MESSAGE_MAX_BYTES = 393_216
 
 
-class _MessageForm(JsonForm):
+class _MessageForm(ParsedForm):
     """What is no JSON is answered in the protocol's words, unless it is large."""
 
-    def whole(self, body: bytes) -> bytes:
-        return body
+    async def whole(self, body: bytes) -> bytes:
+        try:
+            return await super().whole(body)
+        except RequestError:
+            if self.has_too_many:
+                raise
+            return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ class ToolsDoor:
         self._check_place(request, project)
         protocol: Any = await asyncio.to_thread(importlib.import_module, "isolet.api.mcp")
         with open_body(request, project.id, limit=_MESSAGE_MAX_BYTES) as body:
-            whole = await body.whole(_MessageForm(MANAGEMENT_VALUES_MAX))
+            whole = await body.whole(_MessageForm())
             told = await protocol.answer(self.tools, project.id, request.scope, whole, body.gone)
         reply = Response(told.body, status_code=told.status)
         reply.raw_headers = [header for header in told.headers if header[0] != b"content-length"]
