@@ -45,7 +45,7 @@ def test_polling_shows_deployed_with_time_and_version(api: Kapso) -> None:
     """Items 35, 36."""
     function_id = api.create(HELLO)["id"]
 
-    first, second = api.deploy(function_id), api.deploy(function_id)
+    first, second = api.deploy_and_poll(function_id), api.deploy_and_poll(function_id)
 
     assert (first["status"], first["version"], second["version"]) == ("deployed", 1, 2)
     assert first["created_at"] < first["last_deployed_at"] < second["last_deployed_at"]
@@ -54,7 +54,7 @@ def test_polling_shows_deployed_with_time_and_version(api: Kapso) -> None:
 
 def test_a_syntax_error_ends_in_error_with_its_place(api: Kapso) -> None:
     """Item 37, and the design's section 9."""
-    function = api.deploy(api.create(BROKEN)["id"])
+    function = api.deploy_and_poll(api.create(BROKEN)["id"])
 
     failure = function["deploy_error"]
     assert (function["status"], function["version"], function["last_deployed_at"]) == ("error", None, None)
@@ -80,7 +80,7 @@ def test_a_syntax_error_ends_in_error_with_its_place(api: Kapso) -> None:
 )
 def test_code_that_cannot_serve_ends_in_error_with_the_reason(platform: Kapso, code: str, told: str) -> None:
     """Item 37, and the design's section 9."""
-    function = platform.deploy(platform.create(code)["id"])
+    function = platform.deploy_and_poll(platform.create(code)["id"])
 
     assert function["status"] == "error"
     assert told in function["deploy_error"]["message"]
@@ -91,7 +91,7 @@ def test_code_that_cannot_serve_ends_in_error_with_the_reason(platform: Kapso, c
 def test_typescript_that_throws_as_it_loads_is_told_with_the_authors_line(api: Kapso) -> None:
     """The design's section 9."""
     code = "interface A {\n  a: number;\n}\ntype B = {\n  b: A;\n};\n\nthrow new Error('no');\n"
-    function = api.deploy(api.create(code + "async function handler(b: B) {}\n")["id"])
+    function = api.deploy_and_poll(api.create(code + "async function handler(b: B) {}\n")["id"])
 
     failure = function["deploy_error"]
     assert failure["message"] == "Error: no"
@@ -106,7 +106,7 @@ def test_code_that_takes_too_much_memory_as_it_loads_is_told_the_limit(platform:
     changed = platform.client.patch(f"/isolet/v1/functions/{function['id']}", json={"memory_limit_mb": 64})
     assert changed.status_code == 200, changed.text
 
-    failure = platform.deploy(function["id"])["deploy_error"]
+    failure = platform.deploy_and_poll(function["id"])["deploy_error"]
 
     assert failure["message"] == "the code exceeded its memory limit of 64 MB as it loaded"
 
@@ -117,7 +117,7 @@ def test_a_failed_redeploy_leaves_the_older_version_serving(api: Kapso) -> None:
     before = api.get(function_id)
     change(api, function_id, BROKEN)
 
-    failed = api.deploy(function_id)
+    failed = api.deploy_and_poll(function_id)
 
     assert (failed["status"], failed["version"]) == ("error", 1)
     assert failed["last_deployed_at"] == before["last_deployed_at"]
@@ -125,7 +125,7 @@ def test_a_failed_redeploy_leaves_the_older_version_serving(api: Kapso) -> None:
     assert api.invoke(function_id, {}).text == "hello"
 
     change(api, function_id, HELLO.replace("hello", "mended"))
-    mended = api.deploy(function_id)
+    mended = api.deploy_and_poll(function_id)
     assert (mended["status"], mended["version"], mended["deploy_error"]) == ("deployed", 2, None)
     assert api.invoke(function_id, {}).text == "mended"
 
@@ -146,7 +146,7 @@ def test_fresh_code_serves_the_first_call(api: Kapso) -> None:
     answers = []
     for number in range(5):
         change(api, function_id, HELLO.replace("hello", f"answer {number}"))
-        assert api.deploy(function_id)["status"] == "deployed"
+        assert api.deploy_and_poll(function_id)["status"] == "deployed"
         answers.append(api.invoke(function_id, {}).text)
 
     assert answers == [f"answer {number}" for number in range(5)]
@@ -165,7 +165,7 @@ def test_deploys_that_overlap_end_with_the_last_code(api: Kapso) -> None:
         change(api, function_id, HELLO.replace("hello", f"number {number}"))
         assert api.client.post(f"{api.base}/functions/{function_id}/deploy").status_code == 202
 
-    ended = api.deploy(function_id)
+    ended = api.deploy_and_poll(function_id)
 
     assert (ended["status"], ended["version"]) == ("deployed", 4)
     assert api.invoke(function_id, {}).text == "number 2"
