@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PAGES := node_modules/isolet-dashboard
 
 # Debian packages, as command or command:package. They are installed only when the command is missing.
-TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql chromium:chromium tmux
+TEST_PACKAGES := gcc:build-essential pg_createcluster:postgresql chromium-headless-shell tmux
 UNPACKED := nginx caddy
 BENCH_PACKAGES := wrk
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +24,6 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.waiting import wait_until
 
 _FLAGS = (
-    "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -33,6 +34,8 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-extensions",
     "--disable-sync",
+    # Of a machine without a language it would make one that scripts refuse.
+    "--lang=en-US",
     "--remote-debugging-address=127.0.0.1",
     "--remote-debugging-port=0",
     # Whatever name a page asks for, nothing leaves this machine.
@@ -59,8 +62,8 @@ class Browser:
     """Use it as a context manager: the process and all of its children end with it."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("chromium")
-        assert program is not None, "there is no chromium: `make setup-dev` installs it"
+        program = shutil.which("chromium-headless-shell")
+        assert program is not None, "there is no chromium-headless-shell: `make setup-dev` installs it"
         self._folder = folder / "profile"
         self._log = (folder / "chromium.log").open("wb")
         self._process = subprocess.Popen(
@@ -105,23 +108,26 @@ class Browser:
             )
             self._wire = _Wire(socket)
         except BaseException:
-            self._end()
+            self._kill()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._stack.close()
-        self._process.terminate()
+        """Asked over the wire: the command may be a script, which a signal would end without the program."""
         try:
+            self._wire.send("Browser.close")
             self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
+        finally:
+            self._kill()
+
+    def _kill(self) -> None:
+        """Whatever is left of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(10)
+        self._stack.close()
         self._log.close()
 
 
