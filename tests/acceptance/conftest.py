@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.support.butterbase import SharedButterbase
 from tests.support.kapso import Kapso, SharedKapso
 from tests.support.projects import Project, new_project
 from tests.support.receiver import Receiver
@@ -47,20 +48,33 @@ def common_home(server: Server, root: httpx.Client) -> Iterator[Project]:
         yield project
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """The functions of that project by their code, whichever base deployed them."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=["/platform/v1", "/api/v1"])
-def common(request: pytest.FixtureRequest, common_home: Project) -> SharedKapso:
+def common(request: pytest.FixtureRequest, common_home: Project, made: dict[str, str]) -> SharedKapso:
     """The Kapso API of that project, on each of its bases in turn."""
-    return SharedKapso(common_home.client, request.param)
+    return SharedKapso(common_home.client, request.param, made)
 
 
 @pytest.fixture(scope="module")
-def common_platform(common_home: Project) -> SharedKapso:
-    return SharedKapso(common_home.client)
+def common_platform(common_home: Project, made: dict[str, str]) -> SharedKapso:
+    return SharedKapso(common_home.client, made=made)
 
 
 @pytest.fixture(scope="module")
-def common_older(common_home: Project) -> SharedKapso:
-    return SharedKapso(common_home.client, "/api/v1")
+def common_older(common_home: Project, made: dict[str, str]) -> SharedKapso:
+    return SharedKapso(common_home.client, "/api/v1", made)
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, common_home: Project) -> Iterator[SharedButterbase]:
+    """The Butterbase API of that project."""
+    with server.client("") as public:
+        yield SharedButterbase(common_home.client, public)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.butterbase import Butterbase
+from tests.support.butterbase import Butterbase, SharedButterbase
 from tests.support.server import Server
 
 OK = "export default async function handler(req, ctx) { return new Response('ok'); }"
@@ -20,9 +20,9 @@ def _error(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return dict(error)
 
 
-def test_129_management_without_a_key_is_401(butterbase: Butterbase) -> None:
-    _error(butterbase.public.get(butterbase.base), 401, "AUTH_REQUIRED")
-    _error(butterbase.public.get("/v1/no-such-app/functions"), 401, "AUTH_REQUIRED")
+def test_129_management_without_a_key_is_401(shared: SharedButterbase) -> None:
+    _error(shared.public.get(shared.base), 401, "AUTH_REQUIRED")
+    _error(shared.public.get("/v1/no-such-app/functions"), 401, "AUTH_REQUIRED")
 
 
 @pytest.mark.parametrize(
@@ -33,31 +33,33 @@ def test_129_management_without_a_key_is_401(butterbase: Butterbase) -> None:
         ({"Authorization": "Bearer eyJ.eyJ.sig"}, "AUTH_INVALID_TOKEN"),
     ],
 )
-def test_130_bad_credentials_are_told_by_their_kind(butterbase: Butterbase, headers: dict[str, str], code: str) -> None:
-    _error(butterbase.public.get(butterbase.base, headers=headers), 401, code)
+def test_130_bad_credentials_are_told_by_their_kind(
+    shared: SharedButterbase, headers: dict[str, str], code: str
+) -> None:
+    _error(shared.public.get(shared.base, headers=headers), 401, code)
 
 
-def test_131_132_errors_say_how_to_go_on(butterbase: Butterbase) -> None:
-    error = _error(butterbase.client.get(f"{butterbase.base}/nobody"), 404, "RESOURCE_NOT_FOUND")
+def test_131_132_errors_say_how_to_go_on(shared: SharedButterbase) -> None:
+    error = _error(shared.client.get(f"{shared.base}/nobody"), 404, "RESOURCE_NOT_FOUND")
 
     assert error["message"] == "Function not found"
     assert len(error["remediation"]) > 10
     assert error["documentation_url"].endswith("#resource-not-found")
 
 
-def test_133_the_app_of_another_looks_like_none(butterbase: Butterbase) -> None:
-    foreign = _error(butterbase.client.get("/v1/default/functions"), 404, "RESOURCE_NOT_FOUND")
+def test_133_the_app_of_another_looks_like_none(shared: SharedButterbase) -> None:
+    foreign = _error(shared.client.get("/v1/default/functions"), 404, "RESOURCE_NOT_FOUND")
 
-    assert foreign == _error(butterbase.client.get("/v1/no-such-app/functions"), 404, "RESOURCE_NOT_FOUND")
+    assert foreign == _error(shared.client.get("/v1/no-such-app/functions"), 404, "RESOURCE_NOT_FOUND")
 
 
-def test_135_deploy_answers_once_the_version_is_live(butterbase: Butterbase) -> None:
-    deployed = butterbase.deploy("Hello", OK)
+def test_135_deploy_answers_once_the_version_is_live(shared: SharedButterbase) -> None:
+    deployed = shared.deploy("Hello", OK)
 
     assert list(deployed)[:5] == ["id", "name", "url", "triggers", "deployedAt"]
     assert deployed["triggers"] == [{"type": "http", "enabled": True}]
     assert deployed["cacheInvalidation"] == {"success": True, "attempts": 1}
-    assert butterbase.public.get(deployed["url"]).text == "ok"
+    assert shared.public.get(deployed["url"]).text == "ok"
 
 
 @pytest.mark.parametrize(
@@ -83,21 +85,23 @@ def test_135_deploy_answers_once_the_version_is_live(butterbase: Butterbase) -> 
         {"envVars": {"butterbase_x": "1"}},
     ],
 )
-def test_136_148_what_breaks_a_rule_is_400_and_leaves_nothing(butterbase: Butterbase, values: dict[str, Any]) -> None:
-    reply = butterbase.client.post(butterbase.base, json={"name": "odd", "code": OK, **values})
+def test_136_148_what_breaks_a_rule_is_400_and_leaves_nothing(shared: SharedButterbase, values: dict[str, Any]) -> None:
+    before = shared.client.get(shared.base).json()
+
+    reply = shared.client.post(shared.base, json={"name": "odd", "code": OK, **values})
 
     assert _error(reply, 400, "VALIDATION_INVALID_SCHEMA")["message"]
-    assert butterbase.client.get(butterbase.base).json() == {"functions": []}
+    assert shared.client.get(shared.base).json() == before
 
 
-def test_137_code_that_does_not_build_is_told_with_its_place(butterbase: Butterbase) -> None:
-    butterbase.deploy("steady", OK)
+def test_137_code_that_does_not_build_is_told_with_its_place(shared: SharedButterbase) -> None:
+    shared.deploy("steady", OK)
 
-    error = _error(butterbase.post("steady", "export default () => {\n  return ]\n}"), 400, "VALIDATION_INVALID_SCHEMA")
+    error = _error(shared.post("steady", "export default () => {\n  return ]\n}"), 400, "VALIDATION_INVALID_SCHEMA")
 
     assert (error["details"]["line"], error["details"]["column"]) == (2, 10)
     assert error["message"].endswith(" (line 2, column 10)")
-    assert butterbase.call("steady").text == "ok"
+    assert shared.call("steady").text == "ok"
 
 
 def test_a_module_that_does_not_load_changes_nothing(butterbase: Butterbase) -> None:
@@ -143,22 +147,22 @@ def test_141_142_what_a_deploy_leaves_out_stays(butterbase: Butterbase) -> None:
     assert shown["triggers"] == [{**cron, "enabled": True}]
 
 
-def test_143_144_one_trigger_is_a_list_and_needs_a_user_by_default(butterbase: Butterbase) -> None:
-    butterbase.deploy("single", OK, auth=None, trigger={"type": "http", "config": {}})
-    butterbase.deploy("open", OK, auth="optional")
+def test_143_144_one_trigger_is_a_list_and_needs_a_user_by_default(shared: SharedButterbase) -> None:
+    shared.deploy("single", OK, auth=None, trigger={"type": "http", "config": {}})
+    shared.deploy("open", OK, auth="optional")
 
     required = {"type": "http", "config": {"auth": "required"}, "enabled": True}
-    assert butterbase.get("single")["triggers"] == [required]
-    assert butterbase.get("open")["triggers"] == [{**required, "config": {"auth": "optional"}}]
+    assert shared.get("single")["triggers"] == [required]
+    assert shared.get("open")["triggers"] == [{**required, "config": {"auth": "optional"}}]
 
 
-def test_146_191_without_an_http_trigger_there_is_no_url(butterbase: Butterbase) -> None:
-    cron = butterbase.deploy("tick", OK, auth=None, trigger={"type": "cron", "config": {"schedule": "0 0 * * *"}})
-    butterbase.deploy("off", OK, auth=None, triggers=[{"type": "http", "enabled": False, "config": {"auth": "none"}}])
+def test_146_191_without_an_http_trigger_there_is_no_url(shared: SharedButterbase) -> None:
+    cron = shared.deploy("tick", OK, auth=None, trigger={"type": "cron", "config": {"schedule": "0 0 * * *"}})
+    shared.deploy("off", OK, auth=None, triggers=[{"type": "http", "enabled": False, "config": {"auth": "none"}}])
 
     assert cron["url"] is None
     for name in ("tick", "off"):
-        called = butterbase.call(name)
+        called = shared.call(name)
         assert (called.status_code, called.json()) == (404, {"error": "Function not found"})
 
 
@@ -196,11 +200,11 @@ def test_150_151_the_list_is_by_name_and_says_who_fails(butterbase: Butterbase) 
     assert "code" not in first
 
 
-def test_152_153_details_tell_no_values(butterbase: Butterbase) -> None:
+def test_152_153_details_tell_no_values(shared: SharedButterbase) -> None:
     hook = {"type": "webhook", "config": {"provider": "github", "secret": "hush-hush"}}
-    butterbase.deploy("quiet", OK, auth=None, triggers=[hook], envVars={"TOKEN": "value-of-token"})
+    shared.deploy("quiet", OK, auth=None, triggers=[hook], envVars={"TOKEN": "value-of-token"})
 
-    reply = butterbase.client.get(f"{butterbase.base}/quiet", headers={"Content-Type": "application/json"})
+    reply = shared.client.get(f"{shared.base}/quiet", headers={"Content-Type": "application/json"})
 
     assert reply.json()["envKeys"] == ["TOKEN"]
     assert reply.json()["triggers"][0]["config"] == {"provider": "github", "secret": "***"}
@@ -218,8 +222,8 @@ def test_152_153_details_tell_no_values(butterbase: Butterbase) -> None:
         ("POST", "/invoke", {}),
     ],
 )
-def test_154_an_unknown_name_is_404(butterbase: Butterbase, method: str, rest: str, body: Any) -> None:
-    reply = butterbase.client.request(method, f"{butterbase.base}/nobody{rest}", json=body)
+def test_154_an_unknown_name_is_404(shared: SharedButterbase, method: str, rest: str, body: Any) -> None:
+    reply = shared.client.request(method, f"{shared.base}/nobody{rest}", json=body)
 
     _error(reply, 404, "RESOURCE_NOT_FOUND")
 
@@ -236,20 +240,20 @@ def test_156_157_160_161_variables_merge_and_the_next_call_sees_them(butterbase:
 
 
 @pytest.mark.parametrize("body", [{}, [], {"envVars": {}}, {"envVars": []}, {"envVars": None}, {"A": 1}])
-def test_158_what_is_no_set_of_variables_is_400(butterbase: Butterbase, body: Any) -> None:
-    butterbase.deploy("env", ENV)
+def test_158_what_is_no_set_of_variables_is_400(shared: SharedButterbase, body: Any) -> None:
+    shared.deploy("env", ENV)
 
-    _error(butterbase.client.patch(f"{butterbase.base}/env/env", json=body), 400, "VALIDATION_INVALID_SCHEMA")
+    _error(shared.client.patch(f"{shared.base}/env/env", json=body), 400, "VALIDATION_INVALID_SCHEMA")
 
 
-def test_159_reserved_names_are_refused_and_nothing_else_is_applied(butterbase: Butterbase) -> None:
-    butterbase.deploy("env", ENV)
+def test_159_reserved_names_are_refused_and_nothing_else_is_applied(shared: SharedButterbase) -> None:
+    shared.deploy("env", ENV)
 
     body = {"A": "1", "Butterbase_App_Id": "x"}
-    error = _error(butterbase.client.patch(f"{butterbase.base}/env/env", json=body), 400, "VALIDATION_INVALID_SCHEMA")
+    error = _error(shared.client.patch(f"{shared.base}/env/env", json=body), 400, "VALIDATION_INVALID_SCHEMA")
 
     assert "Butterbase_App_Id" in error["message"]
-    assert butterbase.get("env")["envKeys"] == []
+    assert shared.get("env")["envKeys"] == []
 
 
 def test_162_163_164_the_function_stands_above_the_app_and_the_platform_above_both(butterbase: Butterbase) -> None:
@@ -324,17 +328,17 @@ def test_two_first_deploys_of_one_name_make_one_function(butterbase: Butterbase)
     assert {first["version"], second["version"]} == {1, 2}
 
 
-def test_an_app_is_found_by_its_id_too(butterbase: Butterbase) -> None:
-    butterbase.deploy("here", OK)
+def test_an_app_is_found_by_its_id_too(shared: SharedButterbase) -> None:
+    shared.deploy("here", OK)
 
-    assert butterbase.public.get(f"/v1/{butterbase.project_id}/fn/here").text == "ok"
+    assert shared.public.get(f"/v1/{shared.project_id}/fn/here").text == "ok"
 
 
-def test_odd_names_are_reachable(butterbase: Butterbase) -> None:
-    butterbase.deploy("a b/../ü", OK)
+def test_odd_names_are_reachable(shared: SharedButterbase) -> None:
+    shared.deploy("a b/../ü", OK)
 
-    assert butterbase.call("a%20b%2F..%2F%C3%BC").text == "ok"
-    shown = butterbase.client.get(f"{butterbase.base}/a%20b%2F..%2F%C3%BC")
+    assert shared.call("a%20b%2F..%2F%C3%BC").text == "ok"
+    shown = shared.client.get(f"{shared.base}/a%20b%2F..%2F%C3%BC")
     assert shown.json()["name"] == "a b/../ü"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-from tests.support.kapso import Kapso
+from tests.support.kapso import Kapso, SharedKapso
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 from tests.support.world import World, echo_server, serving
@@ -36,9 +36,9 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def opened(open_server: Server) -> Iterator[Kapso]:
+def opened(open_server: Server) -> Iterator[SharedKapso]:
     with open_server.client() as client:
-        yield Kapso(client)
+        yield SharedKapso(client)
 
 
 def _fetch(kapso: Kapso, function_id: str, url: str) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def _fetch(kapso: Kapso, function_id: str, url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fetcher(kapso: Kapso) -> str:
-    return kapso.deployed(FETCHES)
+def fetcher(common_platform: SharedKapso) -> str:
+    return common_platform.deployed(FETCHES)
 
 
 @pytest.mark.parametrize(
@@ -81,21 +81,25 @@ def fetcher(kapso: Kapso) -> str:
         ("192.0.0.192", "192.0.0.192"),
     ],
 )
-def test_an_inside_address_is_refused_by_name(kapso: Kapso, fetcher: str, world: World, host: str, shown: str) -> None:
-    reply = _fetch(kapso, fetcher, f"http://{host}:{world.port}/")
+def test_an_inside_address_is_refused_by_name(
+    common_platform: SharedKapso, fetcher: str, world: World, host: str, shown: str
+) -> None:
+    reply = _fetch(common_platform, fetcher, f"http://{host}:{world.port}/")
     assert reply["status"] == 403
     assert reply["text"].startswith(f"cannot fetch {shown}:{world.port}: ")
     assert REFUSED in reply["text"]
     assert world.paths == []
 
 
-def test_the_text_says_which_address_a_refused_name_has(kapso: Kapso, fetcher: str, world: World) -> None:
-    reply = _fetch(kapso, fetcher, f"http://localhost:{world.port}/")
+def test_the_text_says_which_address_a_refused_name_has(
+    common_platform: SharedKapso, fetcher: str, world: World
+) -> None:
+    reply = _fetch(common_platform, fetcher, f"http://localhost:{world.port}/")
     assert reply["text"] == f"cannot fetch localhost:{world.port}: it leads to 127.0.0.1, the address is {REFUSED}\n"
 
 
-def test_a_name_that_nobody_has_is_not_called_refused(kapso: Kapso, fetcher: str) -> None:
-    reply = _fetch(kapso, fetcher, "http://nobody.invalid/")
+def test_a_name_that_nobody_has_is_not_called_refused(common_platform: SharedKapso, fetcher: str) -> None:
+    reply = _fetch(common_platform, fetcher, "http://nobody.invalid/")
     assert reply == {"status": 502, "text": "cannot fetch nobody.invalid: the name is not known\n"}
 
 
@@ -113,7 +117,7 @@ def test_a_tcp_connection_to_an_inside_address_is_refused(kapso: Kapso) -> None:
             assert REFUSED in reply.text
 
 
-def test_an_address_that_the_operator_allowed_is_reached(opened: Kapso, world: World) -> None:
+def test_an_address_that_the_operator_allowed_is_reached(opened: SharedKapso, world: World) -> None:
     function_id = opened.deployed(FETCHES)
     assert _fetch(opened, function_id, f"http://127.0.0.1:{world.port}/")["text"] == "hello from outside"
     redirect = f"http://127.0.0.1:{world.port}/redirect?to=http://localhost:{world.port}/again"
@@ -122,7 +126,7 @@ def test_an_address_that_the_operator_allowed_is_reached(opened: Kapso, world: W
 
 
 @pytest.mark.parametrize("target", ["10.0.0.1", "[::1]", "169.254.169.254", "[64:ff9b::7f00:1]"])
-def test_a_redirect_is_checked_like_the_first_address(opened: Kapso, world: World, target: str) -> None:
+def test_a_redirect_is_checked_like_the_first_address(opened: SharedKapso, world: World, target: str) -> None:
     function_id = opened.deployed(FETCHES)
     redirect = f"http://127.0.0.1:{world.port}/redirect?to=http://{target}:{world.port}/"
     reply = _fetch(opened, function_id, redirect)
@@ -131,7 +135,7 @@ def test_a_redirect_is_checked_like_the_first_address(opened: Kapso, world: Worl
     assert len(world.paths) == 1
 
 
-def test_a_project_narrows_what_the_operator_allowed_while_it_runs(opened: Kapso, world: World) -> None:
+def test_a_project_narrows_what_the_operator_allowed_while_it_runs(opened: SharedKapso, world: World) -> None:
     function_id = opened.deployed(FETCHES)
     url = f"http://127.0.0.1:{world.port}/"
     address = "/isolet/v1/projects/default"
@@ -166,7 +170,7 @@ ASKS_OUT = """async function handler(request, ctx) {
 }"""
 
 
-def test_the_requests_of_a_call_stand_in_its_record(opened: Kapso, world: World) -> None:
+def test_the_requests_of_a_call_stand_in_its_record(opened: SharedKapso, world: World) -> None:
     function_id = opened.deployed(ASKS_OUT)
     opened.client.patch(f"/isolet/v1/functions/{function_id}", json={"timeout_ms": 2_000})
     base = f"http://127.0.0.1:{world.port}"
@@ -192,12 +196,12 @@ def test_the_requests_of_a_call_stand_in_its_record(opened: Kapso, world: World)
     assert "hidden" not in str(asked)
 
 
-def test_a_network_around_a_metadata_service_does_not_open_it(opened: Kapso) -> None:
+def test_a_network_around_a_metadata_service_does_not_open_it(opened: SharedKapso) -> None:
     function_id = opened.deployed(FETCHES)
     assert _fetch(opened, function_id, "http://169.254.169.254/latest/")["status"] == 403
 
 
-def test_a_reply_streams_in(opened: Kapso, world: World) -> None:
+def test_a_reply_streams_in(opened: SharedKapso, world: World) -> None:
     function_id = opened.deployed("""async function handler(request) {
         const url = await request.json();
         const reader = (await fetch(url + "/slow")).body.pipeThrough(new TextDecoderStream()).getReader();
@@ -208,7 +212,7 @@ def test_a_reply_streams_in(opened: Kapso, world: World) -> None:
     assert opened.invoke(function_id, f"http://127.0.0.1:{world.port}").text == "first,gone,second"
 
 
-def test_a_request_streams_out(opened: Kapso, world: World) -> None:
+def test_a_request_streams_out(opened: SharedKapso, world: World) -> None:
     function_id = opened.deployed("""async function handler(request) {
         const url = await request.json();
         const { readable, writable } = new TransformStream();
@@ -223,7 +227,7 @@ def test_a_request_streams_out(opened: Kapso, world: World) -> None:
     assert opened.invoke(function_id, f"http://127.0.0.1:{world.port}").text == "one|seen"
 
 
-def test_a_websocket_works(opened: Kapso) -> None:
+def test_a_websocket_works(opened: SharedKapso) -> None:
     function_id = opened.deployed("""async function handler(request) {
         const reply = await fetch(await request.json(), { headers: { upgrade: "websocket" } });
         const socket = reply.webSocket;
@@ -250,7 +254,7 @@ def test_a_websocket_works(opened: Kapso) -> None:
     assert reply.text == "101 echo ping"
 
 
-def test_a_tcp_connection_works(opened: Kapso) -> None:
+def test_a_tcp_connection_works(opened: SharedKapso) -> None:
     function_id = opened.deployed("""import { connect } from "cloudflare:sockets";
     export default { async fetch(request) {
         const socket = connect(await request.json());

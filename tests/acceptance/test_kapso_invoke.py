@@ -39,53 +39,59 @@ def seen_headers(reply: httpx.Response) -> dict[str, str]:
     return dict(reply.json()["headers"])
 
 
-def test_a_private_function_runs_with_a_good_key(api: Kapso, home: Project) -> None:
+def test_a_private_function_runs_with_a_good_key(common: SharedKapso, common_home: Project) -> None:
     """Items 42, 58."""
-    function_id = api.deployed(HELLO)
+    function_id = common.deployed(HELLO)
 
     replies = [
-        api.client.post(f"{api.base}/functions/{function_id}/invoke", json={}, headers={"X-API-Key": home.key(role)})
+        common.client.post(
+            f"{common.base}/functions/{function_id}/invoke", json={}, headers={"X-API-Key": common_home.key(role)}
+        )
         for role in ("invoke", "deploy", "admin")
     ]
 
     assert [(reply.status_code, reply.text) for reply in replies] == [(200, "hello")] * 3
 
 
-def test_the_root_key_may_call_every_function(api: Kapso, root: httpx.Client) -> None:
-    function_id = api.deployed(HELLO)
+def test_the_root_key_may_call_every_function(common: SharedKapso, root: httpx.Client) -> None:
+    function_id = common.deployed(HELLO)
 
-    assert Kapso(root, api.base).invoke(function_id, {}).text == "hello"
+    assert Kapso(root, common.base).invoke(function_id, {}).text == "hello"
 
 
 @pytest.mark.parametrize("key", ["", "isk_wrong", "stranger"])
-def test_a_private_function_is_unknown_without_a_good_key(platform: Kapso, stranger: Project, key: str) -> None:
+def test_a_private_function_is_unknown_without_a_good_key(
+    common_platform: SharedKapso, stranger: Project, key: str
+) -> None:
     """Item 43."""
-    function_id = platform.deployed(HELLO)
+    function_id = common_platform.deployed(HELLO, "Private")
     headers = {"X-API-Key": stranger.key() if key == "stranger" else key}
 
-    private, unknown = (platform.invoke(name, {}, headers=headers) for name in (function_id, str(uuid.uuid4())))
+    private, unknown = (common_platform.invoke(name, {}, headers=headers) for name in (function_id, str(uuid.uuid4())))
 
     assert (private.status_code, private.json()) == (404, NOT_FOUND)
     assert (unknown.status_code, unknown.content) == (404, private.content)
     assert "x-invocation-id" not in private.headers
-    assert platform.invocations(function_id) == []
+    assert common_platform.invocations(function_id) == []
 
 
 @pytest.mark.parametrize("key", ["", "isk_wrong"])
-def test_the_older_base_answers_401_without_a_good_key(older: Kapso, key: str) -> None:
+def test_the_older_base_answers_401_without_a_good_key(common_older: SharedKapso, key: str) -> None:
     """The design's section 7."""
-    function_id = older.deployed(HELLO)
+    function_id = common_older.deployed(HELLO)
 
-    replies = [older.invoke(name, {}, headers={"X-API-Key": key}) for name in (function_id, str(uuid.uuid4()))]
+    replies = [common_older.invoke(name, {}, headers={"X-API-Key": key}) for name in (function_id, str(uuid.uuid4()))]
 
     assert [reply.status_code for reply in replies] == [401, 401]
     assert replies[0].content == replies[1].content
     assert isinstance(replies[0].json()["error"], str)
 
 
-def test_a_public_function_runs_without_a_key(platform: Kapso, anonymous: httpx.Client, stranger: Project) -> None:
+def test_a_public_function_runs_without_a_key(
+    common_platform: SharedKapso, anonymous: httpx.Client, stranger: Project
+) -> None:
     """Item 44."""
-    function_id = platform.deployed(HELLO, public_endpoint=True)
+    function_id = common_platform.deployed(HELLO, public_endpoint=True)
 
     for client in (anonymous, stranger.client):
         assert Kapso(client).invoke(function_id, {}).text == "hello"
@@ -104,23 +110,23 @@ def test_publishing_and_hiding_count_from_the_next_call(platform: Kapso, anonymo
     assert statuses == [200, 404]
 
 
-def test_a_function_that_is_not_deployed_is_422(api: Kapso) -> None:
+def test_a_function_that_is_not_deployed_is_422(common: SharedKapso) -> None:
     """Item 45."""
-    draft = api.create(HELLO)["id"]
-    failed = api.deploy(api.create("async function handler( {}")["id"])["id"]
+    draft = common.create(HELLO)["id"]
+    failed = common.deploy(common.create("async function handler( {}")["id"])["id"]
 
-    replies = [api.invoke(function_id, {}) for function_id in (draft, failed)]
+    replies = [common.invoke(function_id, {}) for function_id in (draft, failed)]
 
     assert [(reply.status_code, reply.json()) for reply in replies] == [
         (422, {"error": "Function is not deployed"})
     ] * 2
     assert not any("x-invocation-id" in reply.headers for reply in replies)
-    assert api.invocations(draft) == api.invocations(failed) == []
+    assert common.invocations(draft) == common.invocations(failed) == []
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 def test_only_post_calls_a_function(common: SharedKapso, method: str) -> None:
-    function_id = common.deployed(HELLO)
+    function_id = common.deployed(HELLO, "Only post")
 
     reply = common.client.request(method, f"{common.base}/functions/{function_id}/invoke")
 
@@ -134,7 +140,7 @@ def test_only_post_calls_a_function(common: SharedKapso, method: str) -> None:
 )
 def test_a_body_that_is_not_json_is_400_and_does_not_run(common: SharedKapso, body: bytes) -> None:
     """Item 46."""
-    function_id = common.deployed(ECHO_TEXT)
+    function_id = common.deployed(ECHO_TEXT, "Not called")
 
     reply = common.client.post(f"{common.base}/functions/{function_id}/invoke", content=body)
 
@@ -164,18 +170,18 @@ def test_a_json_body_arrives_byte_for_byte(common: SharedKapso, body: bytes) -> 
     assert (reply.status_code, reply.content) == (200, body)
 
 
-def test_a_json_body_is_parsed_by_request_json(api: Kapso) -> None:
+def test_a_json_body_is_parsed_by_request_json(common: SharedKapso) -> None:
     """Item 47."""
     body = {"text": "ä\u2028🎈", "numbers": [0, -1.5, 1e21], "none": None, "nested": {"": []}}
 
-    assert api.invoke(api.deployed(ECHO_JSON), body).json() == body
+    assert common.invoke(common.deployed(ECHO_JSON), body).json() == body
 
 
-def test_an_empty_body_is_passed_on(api: Kapso) -> None:
+def test_an_empty_body_is_passed_on(common: SharedKapso) -> None:
     """The design's section 9."""
     code = "async function handler(request) { return Response.json((await request.text()).length); }"
 
-    reply = api.invoke(api.deployed(code))
+    reply = common.invoke(common.deployed(code))
 
     assert (reply.status_code, reply.json()) == (200, 0)
 
@@ -194,15 +200,15 @@ def test_passthrough_keeps_status_type_and_bytes(common: SharedKapso, status: in
     assert reply.headers["content-type"] == "image/x-own; q=1"
 
 
-def test_passthrough_of_204_has_no_body(api: Kapso) -> None:
+def test_passthrough_of_204_has_no_body(common: SharedKapso) -> None:
     """Item 48."""
-    reply = api.invoke(api.deployed(give("null", status=204)), {})
+    reply = common.invoke(common.deployed(give("null", status=204)), {})
 
     assert (reply.status_code, reply.content) == (204, b"")
     assert reply.headers["x-invocation-id"]
 
 
-def test_passthrough_keeps_headers_and_repeated_cookies(api: Kapso) -> None:
+def test_passthrough_keeps_headers_and_repeated_cookies(common: SharedKapso) -> None:
     """Item 48."""
     code = """async function handler() {
       const headers = new Headers({ "x-own": "a, b", location: "/there" });
@@ -211,15 +217,15 @@ def test_passthrough_keeps_headers_and_repeated_cookies(api: Kapso) -> None:
       return new Response("", { status: 302, headers });
     }"""
 
-    reply = api.invoke(api.deployed(code), {})
+    reply = common.invoke(common.deployed(code), {})
 
     assert (reply.status_code, reply.headers["x-own"], reply.headers["location"]) == (302, "a, b", "/there")
     assert reply.headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
-def test_passthrough_of_plain_text(api: Kapso) -> None:
+def test_passthrough_of_plain_text(common: SharedKapso) -> None:
     """Item 49."""
-    reply = api.invoke(api.deployed(give('"accepted"', headers={"content-type": "text/plain"})), {})
+    reply = common.invoke(common.deployed(give('"accepted"', headers={"content-type": "text/plain"})), {})
 
     assert (reply.text, reply.headers["content-type"]) == ("accepted", "text/plain")
 
@@ -246,13 +252,13 @@ def test_a_functions_own_error_is_passed_on_and_recorded(common: SharedKapso, st
     assert (item["status_code"], item["error_message"]) == (status, None)
 
 
-def test_wrapped_puts_json_under_data(older: Kapso) -> None:
+def test_wrapped_puts_json_under_data(common_older: SharedKapso) -> None:
     """Item 51."""
-    function_id = older.deployed(ECHO_JSON, invoke_response_mode="wrapped")
+    function_id = common_older.deployed(ECHO_JSON, invoke_response_mode="wrapped")
 
     for value in ({"a": [1]}, [1, 2], "text", 0, True):
         for base in ("/platform/v1", "/api/v1"):
-            reply = Kapso(older.client, base).invoke(function_id, value)
+            reply = Kapso(common_older.client, base).invoke(function_id, value)
             assert (reply.status_code, reply.json()) == (200, {"data": value})
             assert reply.headers["content-type"] == "application/json"
             assert reply.headers["x-invocation-id"]
@@ -302,23 +308,23 @@ def test_wrapped_is_the_same_for_a_large_reply(common_older: SharedKapso) -> Non
         assert reply.headers["x-invocation-id"]
 
 
-def test_wrapped_leaves_a_functions_own_error_alone(older: Kapso) -> None:
+def test_wrapped_leaves_a_functions_own_error_alone(common_older: SharedKapso) -> None:
     """Item 51: successful results only."""
     code = give('"no"', status=409, headers={"content-type": "text/plain"})
-    function_id = older.deployed(code, invoke_response_mode="wrapped")
+    function_id = common_older.deployed(code, invoke_response_mode="wrapped")
 
-    reply = older.invoke(function_id, {})
+    reply = common_older.invoke(function_id, {})
 
     assert (reply.status_code, reply.text) == (409, "no")
 
 
-def test_a_throw_is_500_with_its_text_and_id(api: Kapso) -> None:
+def test_a_throw_is_500_with_its_text_and_id(common: SharedKapso) -> None:
     """Items 52, 53, 54."""
-    function_id = api.deployed("async function handler() { return x; }")
+    function_id = common.deployed("async function handler() { return x; }", f"Throws on {common.base}")
 
-    reply = api.invoke(function_id, {})
+    reply = common.invoke(function_id, {})
 
-    (item,) = api.invocations(function_id)
+    (item,) = common.invocations(function_id)
     assert reply.status_code == 500
     assert reply.json() == {
         "error": "Function execution failed",
@@ -376,37 +382,37 @@ def test_no_response_is_a_failed_call(common_platform: SharedKapso, given: str) 
         ("globalThis.Response = class Mine {}; return new Response();", "an object of Mine"),
     ],
 )
-def test_a_response_that_cannot_be_sent_is_told(platform: Kapso, body: str, reason: str) -> None:
+def test_a_response_that_cannot_be_sent_is_told(common_platform: SharedKapso, body: str, reason: str) -> None:
     """Item 55."""
-    reply = platform.invoke(platform.deployed(f"async function handler() {{ {body} }}"), {})
+    reply = common_platform.invoke(common_platform.deployed(f"async function handler() {{ {body} }}"), {})
 
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
     assert reason in reply.json()["detail"]
 
 
-def test_a_promise_that_never_settles_is_a_failed_call(platform: Kapso) -> None:
+def test_a_promise_that_never_settles_is_a_failed_call(common_platform: SharedKapso) -> None:
     """Item 55, and the design's section 2."""
-    reply = platform.invoke(platform.deployed("function handler() { return new Promise(() => {}); }"), {})
+    reply = common_platform.invoke(common_platform.deployed("function handler() { return new Promise(() => {}); }"), {})
 
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
     assert "never" in reply.json()["detail"]
 
 
-def test_a_call_over_its_time_is_500_and_says_so(api: Kapso) -> None:
+def test_a_call_over_its_time_is_500_and_says_so(common: SharedKapso) -> None:
     """The design's section 7."""
     code = "async function handler() { await scheduler.wait(20_000); return new Response(); }"
-    function_id = api.deployed(code, runtime_config={"timeout": 0.2})
+    function_id = common.deployed(code, f"Slow on {common.base}", runtime_config={"timeout": 0.2})
 
-    reply = api.invoke(function_id, {})
+    reply = common.invoke(function_id, {})
 
     assert (reply.status_code, reply.json()["error"]) == (500, "Function execution failed")
     assert reply.json()["detail"] == "Function execution timeout (200ms)"
-    (item,) = api.invocations(function_id)
+    (item,) = common.invocations(function_id)
     assert item["id"] == reply.headers["x-invocation-id"] == reply.json()["invocation_id"]
     assert 190 <= item["duration_ms"] < 2_000
 
 
-def test_the_callers_headers_reach_the_function(api: Kapso) -> None:
+def test_the_callers_headers_reach_the_function(common: SharedKapso) -> None:
     """Item 56."""
     headers = {
         "X-Webhook-Signature": "sha256=abc",
@@ -417,41 +423,41 @@ def test_the_callers_headers_reach_the_function(api: Kapso) -> None:
         "Cookie": "a=1",
     }
 
-    seen = seen_headers(api.invoke(api.deployed(SHOW), {}, headers=headers))
+    seen = seen_headers(common.invoke(common.deployed(SHOW), {}, headers=headers))
 
     assert {name: seen.get(name.lower()) for name in headers} == headers
 
 
-def test_a_function_sees_the_address_of_its_call(api: Kapso, server_url: str) -> None:
-    function_id = api.deployed(SHOW)
+def test_a_function_sees_the_address_of_its_call(common: SharedKapso, server_url: str) -> None:
+    function_id = common.deployed(SHOW)
 
-    seen = api.client.post(f"{api.base}/functions/{function_id}/invoke?a=1&b=%C3%A4&a=2", json={}).json()
+    seen = common.client.post(f"{common.base}/functions/{function_id}/invoke?a=1&b=%C3%A4&a=2", json={}).json()
 
     assert seen["method"] == "POST"
-    assert seen["url"] == f"{server_url}{api.base}/functions/{function_id}/invoke?a=1&b=%C3%A4&a=2"
+    assert seen["url"] == f"{server_url}{common.base}/functions/{function_id}/invoke?a=1&b=%C3%A4&a=2"
 
 
-def test_the_api_key_never_reaches_the_function(api: Kapso) -> None:
+def test_the_api_key_never_reaches_the_function(common: SharedKapso) -> None:
     """Item 57, and the design's section 5."""
-    function_id = api.deployed(SHOW, public_endpoint=True)
-    key = api.client.headers["x-api-key"]
+    function_id = common.deployed(SHOW, public_endpoint=True)
+    key = common.client.headers["x-api-key"]
 
     for headers in ({}, {"x-api-key": key}, {"X-API-KEY": ROOT_KEY}, {"X-API-Key": "somebody-elses"}):
-        reply = api.client.post(f"/platform/v1/functions/{function_id}/invoke", json={}, headers=headers)
+        reply = common.client.post(f"/platform/v1/functions/{function_id}/invoke", json={}, headers=headers)
         assert "x-api-key" not in seen_headers(reply)
         assert key not in reply.text
         assert ROOT_KEY not in reply.text
 
 
-def test_our_own_headers_never_reach_the_function_nor_come_from_it(api: Kapso) -> None:
+def test_our_own_headers_never_reach_the_function_nor_come_from_it(common: SharedKapso) -> None:
     """The design's section 5."""
     forged = {"x-isolet-call": '{"probe":true}', "x-isolet-proto": "https", "X-Isolet-Anything": "1"}
-    seen = seen_headers(api.invoke(api.deployed(SHOW), {}, headers=forged))
-    function_id = api.deployed(
+    seen = seen_headers(common.invoke(common.deployed(SHOW), {}, headers=forged))
+    function_id = common.deployed(
         give('\'{"message":"x","stack":null}\'', status=500, headers={"x-isolet-error": "1", "x-invocation-id": "mine"})
     )
 
-    reply = api.invoke(function_id, {})
+    reply = common.invoke(function_id, {})
 
     assert not [name for name in seen if name.startswith("x-isolet")]
     assert not [name for name in reply.headers if name.startswith("x-isolet")]
@@ -459,22 +465,26 @@ def test_our_own_headers_never_reach_the_function_nor_come_from_it(api: Kapso) -
 
 
 @pytest.mark.parametrize("whose", ["project", "root"])
-def test_one_of_our_keys_as_bearer_does_not_reach_the_function(platform: Kapso, home: Project, whose: str) -> None:
+def test_one_of_our_keys_as_bearer_does_not_reach_the_function(
+    common_platform: SharedKapso, common_home: Project, whose: str
+) -> None:
     """The design's section 5."""
-    key = home.key("invoke") if whose == "project" else ROOT_KEY
+    key = common_home.key("invoke") if whose == "project" else ROOT_KEY
 
-    seen = seen_headers(platform.invoke(platform.deployed(SHOW), {}, headers={"Authorization": f"Bearer {key}"}))
+    seen = seen_headers(
+        common_platform.invoke(common_platform.deployed(SHOW), {}, headers={"Authorization": f"Bearer {key}"})
+    )
 
     assert "authorization" not in seen
 
 
-def test_every_recorded_reply_carries_its_id(older: Kapso) -> None:
+def test_every_recorded_reply_carries_its_id(common_older: SharedKapso) -> None:
     """The design's section 5."""
-    codes = [HELLO, give('"no"', status=404), "function handler() { throw 1; }", "function handler() {}"]
-    for code in codes:
-        for mode in ("passthrough", "wrapped"):
-            function_id = older.deployed(code, invoke_response_mode=mode)
+    bodies = ('return new Response("hello");', 'return new Response("no", { status: 404 });', "throw 1;", "return;")
+    for mode in ("passthrough", "wrapped"):
+        function_id = common_older.deployed(choose(*bodies), "Recorded", invoke_response_mode=mode)
 
-            reply = older.invoke(function_id, {})
+        replies = [common_older.invoke(function_id, number) for number in range(len(bodies))]
 
-            assert [item["id"] for item in older.invocations(function_id)] == [reply.headers["x-invocation-id"]]
+        ids = [reply.headers["x-invocation-id"] for reply in replies]
+        assert [item["id"] for item in common_older.invocations(function_id)] == ids[::-1]

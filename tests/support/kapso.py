@@ -80,11 +80,14 @@ class Kapso:
 
 
 class SharedKapso(Kapso):
-    """Deploys each code once, for tests that do no more than call: what they ask of its records must hold for all."""
+    """Deploys each code once, for tests that do no more than call: what they ask of its records must hold for all.
 
-    def __init__(self, client: httpx.Client, base: str = "/platform/v1") -> None:
+    `made` is what others of the same project have deployed.
+    """
+
+    def __init__(self, client: httpx.Client, base: str = "/platform/v1", made: dict[str, str] | None = None) -> None:
         super().__init__(client, base)
-        self._made: dict[str, str] = {}
+        self._made = {} if made is None else made
 
     def deployed(self, code: str, name: str = "Test", **values: Any) -> str:
         key = json.dumps([code, name, values], sort_keys=True)

@@ -25,7 +25,7 @@ def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = ""
             raise AssertionError(f"{what or 'it'} did not happen within {timeout_s} s; last seen: {seen!r}")
         time.sleep(pause_s)
         # Looking costs what is looked at, too.
-        pause_s = min(pause_s * 1.3, 0.05)
+        pause_s = min(pause_s * 1.5, 0.15)
 
 
 def once_within(limit_s: float, work: Callable[[], T], *, tries: int = 10) -> T:
