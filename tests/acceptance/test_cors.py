@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.butterbase import Butterbase
+from tests.support.butterbase import Butterbase, SharedButterbase
 from tests.support.every_door import PUBLIC, Doors, behind_all_doors
 from tests.support.waiting import wait_until
 
@@ -61,9 +61,9 @@ def grants(reply: httpx.Response) -> tuple[str | None, ...]:
 @pytest.mark.parametrize("door", PUBLIC)
 @pytest.mark.parametrize("how", OWN)
 def test_a_function_with_rules_of_its_own_decides_where_no_list_is_set(
-    butterbase: Butterbase, how: str, door: str
+    shared: SharedButterbase, how: str, door: str
 ) -> None:
-    doors = behind_all_doors(butterbase, OWN[how])
+    doors = behind_all_doors(shared, OWN[how], how)
     for reply in (preflight(doors, door, EVIL), ask(doors, door, EVIL), ask(doors, door, "http://localhost:3000")):
         assert grants(reply) == (None, None)
     for reply in (preflight(doors, door, APP), ask(doors, door, APP)):
@@ -73,15 +73,15 @@ def test_a_function_with_rules_of_its_own_decides_where_no_list_is_set(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_its_refusal_stands_whatever_the_method(butterbase: Butterbase, method: str) -> None:
-    doors = behind_all_doors(butterbase, OWN["by silence"])
+def test_its_refusal_stands_whatever_the_method(shared: SharedButterbase, method: str) -> None:
+    doors = behind_all_doors(shared, OWN["by silence"], "by silence")
     assert grants(ask(doors, "butterbase", EVIL, method)) == (None, None)
     assert grants(ask(doors, "butterbase", APP, method)) == (APP, "true")
 
 
 @pytest.mark.parametrize("door", PUBLIC)
-def test_a_preflight_reaches_a_function_that_answers_options(butterbase: Butterbase, door: str) -> None:
-    doors = behind_all_doors(butterbase, OPTIONS_ONLY)
+def test_a_preflight_reaches_a_function_that_answers_options(shared: SharedButterbase, door: str) -> None:
+    doors = behind_all_doors(shared, OPTIONS_ONLY, "refusing")
     refused = preflight(doors, door, EVIL)
     assert (refused.status_code, refused.text, grants(refused)) == (403, "refused", (None, None))
 
@@ -95,20 +95,20 @@ def test_a_new_version_with_rules_counts_at_once(butterbase: Butterbase) -> None
     assert grants(ask(doors, "butterbase", EVIL)) == ("*", None)
 
 
-def test_a_function_without_rules_may_be_read_by_default_but_is_not_run_by_preflights(butterbase: Butterbase) -> None:
-    doors = behind_all_doors(butterbase, PLAIN)
+def test_a_function_without_rules_may_be_read_by_default_but_is_not_run_by_preflights(shared: SharedButterbase) -> None:
+    doors = behind_all_doors(shared, PLAIN, "plain")
     answered = preflight(doors, "butterbase", EVIL)
     assert (answered.status_code, grants(answered)) == (204, ("*", None))
     called = ask(doors, "butterbase", EVIL)
     assert (called.text, grants(called)) == ("POST", ("*", None))
-    wait_until(lambda: len(butterbase.logs("behind")) == 1, what="the call is recorded")
+    wait_until(lambda: len(shared.logs("plain")) == 1, what="the call is recorded")
     kapso = preflight(doors, "kapso", EVIL)
     assert (kapso.status_code, grants(kapso), grants(ask(doors, "kapso", EVIL))) == (405, (None, None), (None, None))
 
 
-def test_a_reply_that_differs_by_origin_is_left_as_it_is(butterbase: Butterbase) -> None:
+def test_a_reply_that_differs_by_origin_is_left_as_it_is(shared: SharedButterbase) -> None:
     code = 'export default { fetch: () => new Response("", { headers: { vary: "Accept, origin" } }) }'
-    assert grants(ask(behind_all_doors(butterbase, code), "butterbase", EVIL)) == (None, None)
+    assert grants(ask(behind_all_doors(shared, code, "varying"), "butterbase", EVIL)) == (None, None)
 
 
 @pytest.mark.parametrize("door", PUBLIC)
@@ -128,12 +128,12 @@ def test_a_listed_origin_is_the_projects_and_others_are_the_functions(
     assert grants(ask(doors, door, listed)) == (None, None)
 
 
-def test_a_preflight_never_runs_a_function_that_wants_credentials(butterbase: Butterbase) -> None:
-    butterbase.deploy("behind", OWN["by silence"], auth="required")
-    doors = Doors(app=butterbase.app, key=butterbase.key, function_id="", public=butterbase.public)
+def test_a_preflight_never_runs_a_function_that_wants_credentials(shared: SharedButterbase) -> None:
+    shared.deploy("closed", OWN["by silence"], auth="required")
+    doors = Doors(app=shared.app, key=shared.key, function_id="", public=shared.public, name="closed")
     assert preflight(doors, "butterbase", APP).status_code == 204
-    assert (ask(doors, "butterbase", EVIL).status_code, butterbase.logs("behind")) == (401, [])
-    good = {"Authorization": f"Bearer {butterbase.key}"}
+    assert (ask(doors, "butterbase", EVIL).status_code, shared.logs("closed")) == (401, [])
+    good = {"Authorization": f"Bearer {shared.key}"}
     assert grants(ask(doors, "butterbase", APP, headers=good)) == (APP, "true")
     assert grants(ask(doors, "butterbase", EVIL, headers=good)) == (None, None)
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.altair import Altair
-from tests.support.butterbase import Butterbase
+from tests.support.butterbase import SharedButterbase
 from tests.support.every_door import DOORS, Doors, behind_all_doors
 from tests.support.projects import Project
 from tests.support.server import ROOT_KEY, Server
@@ -23,21 +23,19 @@ SHOW = """export default { async fetch(request, env, ctx) {
 END_USER = "Bearer an-end-users-token"
 
 
-@pytest.fixture
-def doors(butterbase: Butterbase) -> Doors:
-    return behind_all_doors(butterbase, SHOW)
+@pytest.fixture(scope="module")
+def doors(shared: SharedButterbase) -> Doors:
+    return behind_all_doors(shared, SHOW)
 
 
-@pytest.fixture
-def ours(butterbase: Butterbase) -> list[str]:
+@pytest.fixture(scope="module")
+def ours(shared: SharedButterbase) -> list[str]:
     """A key of the project, the root key, a token, and one that stands for nothing any more."""
-    made = butterbase.client.post(
-        f"/isolet/v1/projects/{butterbase.app}/keys", json={"name": "t", "role": "invoke"}
-    ).json()
+    made = shared.client.post(f"/isolet/v1/projects/{shared.app}/keys", json={"name": "t", "role": "invoke"}).json()
     form = {"grant_type": "client_credentials", "client_id": made["id"], "client_secret": made["key"]}
-    token = butterbase.public.post("/oauth2/token", data=form).json()["access_token"]
-    revoked = butterbase.public.post("/oauth2/token", data=form).json()["access_token"]
-    butterbase.public.post("/oauth2/revoke", data={"token": revoked})
+    token = shared.public.post("/oauth2/token", data=form).json()["access_token"]
+    revoked = shared.public.post("/oauth2/token", data=form).json()["access_token"]
+    shared.public.post("/oauth2/revoke", data={"token": revoked})
     return [made["key"], ROOT_KEY, token, revoked]
 
 
@@ -78,9 +76,9 @@ def test_what_is_not_ours_reaches_it(doors: Doors, door: str) -> None:
 
 
 def test_neither_an_asynchronous_call_nor_a_replay_has_one(
-    doors: Doors, ours: list[str], butterbase: Butterbase, server: Server
+    doors: Doors, ours: list[str], shared: SharedButterbase, server: Server
 ) -> None:
-    client, altair = butterbase.client, Altair(butterbase.client, butterbase.app)
+    client, altair = shared.client, Altair(shared.client, shared.app)
 
     def record(call_id: str) -> str:
         found = wait_until(lambda: _recorded(client, call_id), timeout_s=30, what=f"the record of {call_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.kapso import Kapso
+from tests.support.kapso import SharedKapso
 from tests.support.waiting import wait_until
 
 SHAPES = {
@@ -41,22 +41,22 @@ TYPED = {
 
 
 @pytest.mark.parametrize("code", SHAPES.values(), ids=SHAPES)
-def test_every_shape_of_handler_runs(platform: Kapso, code: str) -> None:
+def test_every_shape_of_handler_runs(common_platform: SharedKapso, code: str) -> None:
     """Items 82, 83, 90."""
-    reply = platform.invoke(platform.deployed(code), {"n": 41})
+    reply = common_platform.invoke(common_platform.deployed(code), {"n": 41})
 
     assert (reply.status_code, reply.json()) == (200, 42)
 
 
 @pytest.mark.parametrize("code", TYPED.values(), ids=TYPED)
-def test_every_shape_of_handler_runs_in_typescript(platform: Kapso, code: str) -> None:
+def test_every_shape_of_handler_runs_in_typescript(common_platform: SharedKapso, code: str) -> None:
     """The design's section 6."""
-    reply = platform.invoke(platform.deployed(code), {"n": 41})
+    reply = common_platform.invoke(common_platform.deployed(code), {"n": 41})
 
     assert (reply.status_code, reply.json()) == (200, 42)
 
 
-def test_helpers_and_constants_stand_at_top_level(api: Kapso) -> None:
+def test_helpers_and_constants_stand_at_top_level(common: SharedKapso) -> None:
     """Item 90."""
     code = """
     const RATES = new Map([["de", 0.19], ["fr", 0.2]]);
@@ -70,13 +70,13 @@ def test_helpers_and_constants_stand_at_top_level(api: Kapso) -> None:
       return Response.json({ ...new Receipt(gross(net, country)), calls });
     }
     """
-    function_id = api.deployed(code)
+    function_id = common.deployed(code, f"Counts on {common.base}")
 
-    assert api.invoke(function_id, {"net": 100, "country": "de"}).json() == {"total": 119, "calls": 1}
-    assert api.invoke(function_id, {"net": 100, "country": "fr"}).json() == {"total": 120, "calls": 2}
+    assert common.invoke(function_id, {"net": 100, "country": "de"}).json() == {"total": 119, "calls": 1}
+    assert common.invoke(function_id, {"net": 100, "country": "fr"}).json() == {"total": 120, "calls": 2}
 
 
-def test_the_promised_globals_are_there_and_work(api: Kapso) -> None:
+def test_the_promised_globals_are_there_and_work(common: SharedKapso) -> None:
     """Item 85."""
     code = """
     async function handler(request, env) {
@@ -94,7 +94,7 @@ def test_the_promised_globals_are_there_and_work(api: Kapso) -> None:
       });
     }
     """
-    seen = api.invoke(api.deployed(code), {}).json()
+    seen = common.invoke(common.deployed(code), {}).json()
 
     assert len(seen.pop("uuid")) == 36
     assert seen == {
@@ -108,21 +108,21 @@ def test_the_promised_globals_are_there_and_work(api: Kapso) -> None:
     }
 
 
-def test_the_third_argument_is_the_workers_context(platform: Kapso) -> None:
+def test_the_third_argument_is_the_workers_context(common_platform: SharedKapso) -> None:
     """The design's section 6."""
     code = """export default { async fetch(request, env, ctx) {
       ctx.passThroughOnException();
       ctx.waitUntil(scheduler.wait(50).then(() => console.log("after the reply")));
       return Response.json(typeof ctx.waitUntil);
     } };"""
-    function_id = platform.deployed(code)
+    function_id = common_platform.deployed(code)
 
-    assert platform.invoke(function_id, {}).json() == "function"
-    line = wait_until(lambda: platform.invocations(function_id)[0]["console_logs"], what="the line of waitUntil")
+    assert common_platform.invoke(function_id, {}).json() == "function"
+    line = wait_until(lambda: common_platform.invocations(function_id)[0]["console_logs"], what="the line of waitUntil")
     assert [entry["message"] for entry in line] == ["after the reply"]
 
 
-def test_a_class_of_the_runtime_serves(platform: Kapso) -> None:
+def test_a_class_of_the_runtime_serves(common_platform: SharedKapso) -> None:
     """As on Cloudflare: an object for each call, with `env` and `ctx`."""
     code = """
     import { WorkerEntrypoint } from "cloudflare:workers";
@@ -135,14 +135,14 @@ def test_a_class_of_the_runtime_serves(platform: Kapso) -> None:
       }
     }
     """
-    function_id = platform.deployed(code)
+    function_id = common_platform.deployed(code)
 
-    assert [platform.invoke(function_id, {}).json() for _ in range(2)] == [[1, "function", {}]] * 2
-    line = wait_until(lambda: platform.invocations(function_id)[0]["console_logs"], what="the line of waitUntil")
+    assert [common_platform.invoke(function_id, {}).json() for _ in range(2)] == [[1, "function", {}]] * 2
+    line = wait_until(lambda: common_platform.invocations(function_id)[0]["console_logs"], what="the line of waitUntil")
     assert [entry["message"] for entry in line] == ["after the reply"]
 
 
-def test_what_nobody_catches_is_a_line_of_its_call(platform: Kapso) -> None:
+def test_what_nobody_catches_is_a_line_of_its_call(common_platform: SharedKapso) -> None:
     """Cloudflare logs it as well."""
     code = """
     async function handler(request) {
@@ -155,12 +155,12 @@ def test_what_nobody_catches_is_a_line_of_its_call(platform: Kapso) -> None:
       return new Response(name);
     }
     """
-    function_id = platform.deployed(code)
+    function_id = common_platform.deployed(code)
     for name in ("a", "b"):
-        assert platform.invoke(function_id, {"name": name}).text == name
+        assert common_platform.invoke(function_id, {"name": name}).text == name
 
     def lines() -> list[list[str]] | None:
-        found = [call["console_logs"] for call in platform.invocations(function_id)]
+        found = [call["console_logs"] for call in common_platform.invocations(function_id)]
         return [[line["message"] for line in call] for call in found] if len(found) == 2 else None
 
     assert wait_until(lines, what="the records") == [
@@ -174,16 +174,18 @@ def test_what_nobody_catches_is_a_line_of_its_call(platform: Kapso) -> None:
     ]
 
 
-def test_an_error_printed_by_typescript_names_the_authors_line(platform: Kapso) -> None:
+def test_an_error_printed_by_typescript_names_the_authors_line(common_platform: SharedKapso) -> None:
     code = "interface A {\n  a: number;\n}\n\nasync function handler(request: Request): Promise<Response> {\n"
-    function_id = platform.deployed(code + "  console.error(new Error('told'));\n  return new Response();\n}")
-    platform.invoke(function_id, {})
+    function_id = common_platform.deployed(code + "  console.error(new Error('told'));\n  return new Response();\n}")
+    common_platform.invoke(function_id, {})
 
-    call = wait_until(lambda: platform.invocations(function_id), what="the record")[0]
+    call = wait_until(lambda: common_platform.invocations(function_id), what="the record")[0]
     assert call["console_logs"][0]["stack"] == "Error: told\n    at handler (function.js:6:17)"
 
 
-def test_the_env_that_a_module_imports_has_the_bindings_and_nothing_of_the_wrappers(platform: Kapso) -> None:
+def test_the_env_that_a_module_imports_has_the_bindings_and_nothing_of_the_wrappers(
+    common_platform: SharedKapso,
+) -> None:
     """As on Cloudflare."""
     code = """
     import { env } from "cloudflare:workers";
@@ -193,10 +195,10 @@ def test_the_env_that_a_module_imports_has_the_bindings_and_nothing_of_the_wrapp
       return Response.json([atLoad, Object.getOwnPropertyNames(env), await own.KV.get("a")]);
     } };
     """
-    assert platform.invoke(platform.deployed(code), {}).json() == [["KV", "DB"], ["KV", "DB"], "1"]
+    assert common_platform.invoke(common_platform.deployed(code), {}).json() == [["KV", "DB"], ["KV", "DB"], "1"]
 
 
-def test_a_function_does_not_see_the_host(platform: Kapso) -> None:
+def test_a_function_does_not_see_the_host(common_platform: SharedKapso) -> None:
     """The design's sections 2 and 7."""
     code = """
     import * as process from "node:process";
@@ -207,7 +209,7 @@ def test_a_function_does_not_see_the_host(platform: Kapso) -> None:
       return Response.json({ variables: Object.keys(process.env), files });
     }
     """
-    seen = platform.invoke(platform.deployed(code), {}).json()
+    seen = common_platform.invoke(common_platform.deployed(code), {}).json()
 
     assert seen["variables"] == []
     assert not {"work", "home", "etc", "root"} & set(seen["files"] if isinstance(seen["files"], list) else [])

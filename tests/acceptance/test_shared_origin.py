@@ -9,7 +9,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.butterbase import Butterbase
+from tests.support.butterbase import SharedButterbase
 from tests.support.every_door import DOORS, behind_all_doors
 from tests.support.kapso import Kapso
 from tests.support.server import Server
@@ -41,10 +41,10 @@ def answering(headers: dict[str, Any], status: int = 200, body: str = '"body"') 
 
 @pytest.mark.parametrize("status", [200, 404, 500])
 @pytest.mark.parametrize("door", DOORS)
-def test_nothing_that_rules_the_origin_leaves(butterbase: Butterbase, door: str, status: int) -> None:
+def test_nothing_that_rules_the_origin_leaves(shared: SharedButterbase, door: str, status: int) -> None:
     cookies = ["isolet_session=x; Path=/dashboard", "=isolet_session=x", "a=1"]
     code = answering({**RULING, "Content-Type": "text/html", "Set-Cookie": cookies, "X-Own": "1"}, status)
-    reply = behind_all_doors(butterbase, code).call(door, json={})
+    reply = behind_all_doors(shared, code, f"ruling-{status}").call(door, json={})
     assert reply.status_code == status
     assert [name for name in RULING if name in reply.headers] == []
     assert reply.headers["content-security-policy"] == SANDBOX
@@ -53,22 +53,22 @@ def test_nothing_that_rules_the_origin_leaves(butterbase: Butterbase, door: str,
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_page_keeps_its_own_policy_beside_the_sandbox(butterbase: Butterbase, door: str) -> None:
+def test_a_page_keeps_its_own_policy_beside_the_sandbox(shared: SharedButterbase, door: str) -> None:
     code = answering({"Content-Type": "image/svg+xml", "Content-Security-Policy": "default-src 'self'"})
-    reply = behind_all_doors(butterbase, code).call(door, json={})
+    reply = behind_all_doors(shared, code, "policy").call(door, json={})
     assert reply.headers.get_list("content-security-policy") == ["default-src 'self'", SANDBOX]
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_reply_without_a_type_is_not_guessed_to_be_a_page(butterbase: Butterbase, door: str) -> None:
+def test_a_reply_without_a_type_is_not_guessed_to_be_a_page(shared: SharedButterbase, door: str) -> None:
     body = 'new TextEncoder().encode("<script>alert(1)</script>")'
-    reply = behind_all_doors(butterbase, answering({}, body=body)).call(door, json={})
+    reply = behind_all_doors(shared, answering({}, body=body), "untyped").call(door, json={})
     assert (reply.headers.get("content-type"), reply.headers["x-content-type-options"]) == (None, "nosniff")
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_no_door_gives_a_service_worker_its_script(butterbase: Butterbase, door: str) -> None:
-    doors = behind_all_doors(butterbase, answering({"Content-Type": "text/javascript"}))
+def test_no_door_gives_a_service_worker_its_script(shared: SharedButterbase, door: str) -> None:
+    doors = behind_all_doors(shared, answering({"Content-Type": "text/javascript"}), "script")
     for name, value in (("Service-Worker", "script"), ("Sec-Fetch-Dest", "serviceworker")):
         reply = doors.call(door, headers={name: value}, json={})
         assert reply.status_code == 403
@@ -82,15 +82,16 @@ def test_no_door_gives_a_service_worker_its_script(butterbase: Butterbase, door:
     assert doors.call(door, headers={"Sec-Fetch-Dest": "script"}, json={}).status_code == 200
 
 
-def test_a_websocket_is_no_way_round(butterbase: Butterbase, server: Server) -> None:
+def test_a_websocket_is_no_way_round(shared: SharedButterbase, server: Server) -> None:
     doors = behind_all_doors(
-        butterbase,
+        shared,
         f"""export default {{ fetch() {{
           const [client, server] = Object.values(new WebSocketPair());
           server.accept();
           const headers = {json.dumps({**RULING, "Set-Cookie": "isolet_session=x", "X-Own": "1"})};
           return new Response(null, {{ status: 101, webSocket: client, headers }});
         }} }}""",
+        "socket",
     )
     with connect(f"ws{server.url[4:]}{doors.path('butterbase')}") as socket:
         assert socket.response is not None

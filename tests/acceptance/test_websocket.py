@@ -4,6 +4,7 @@ import contextlib
 import json
 import select
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from tests.support.butterbase import Butterbase
+from tests.support.butterbase import Butterbase, SharedButterbase
 from tests.support.limits import instances
 from tests.support.raw import send_raw
 from tests.support.server import Server
@@ -44,19 +45,19 @@ def limit(butterbase: Butterbase, name: str, **limits: int) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
-def test_text_and_bytes_pass_both_ways(butterbase: Butterbase, compression: str | None) -> None:
-    butterbase.deploy("echo", ECHO)
+def test_text_and_bytes_pass_both_ways(shared: SharedButterbase, compression: str | None) -> None:
+    shared.deploy("echo", ECHO)
 
-    with dial(butterbase, "echo", compression=compression) as connection:
+    with dial(shared, "echo", compression=compression) as connection:
         for message in ("hello", "grüße 👋", "", b"\x00\xff\x80", b"x" * 200_000):
             connection.send(message)
             assert connection.recv(timeout=60) == message
 
 
-def test_the_function_sees_who_connects_and_the_headers_of_the_handshake(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO, auth="required")
+def test_the_function_sees_who_connects_and_the_headers_of_the_handshake(shared: SharedButterbase) -> None:
+    shared.deploy("keyed", ECHO, auth="required")
 
-    with dial(butterbase, "echo", additional_headers={"X-API-Key": butterbase.key, "X-Mine": "yes"}) as connection:
+    with dial(shared, "keyed", additional_headers={"X-API-Key": shared.key, "X-Mine": "yes"}) as connection:
         connection.send("who")
         seen = json.loads(connection.recv(timeout=60))
 
@@ -65,25 +66,25 @@ def test_the_function_sees_who_connects_and_the_headers_of_the_handshake(butterb
     assert "x-api-key" not in seen["headers"]
 
 
-def test_a_subprotocol_is_agreed_on_and_not_recorded(butterbase: Butterbase) -> None:
+def test_a_subprotocol_is_agreed_on_and_not_recorded(shared: SharedButterbase) -> None:
     agreed = 'status: 101, headers: { "sec-websocket-protocol": req.headers.get("sec-websocket-protocol") }'
-    butterbase.deploy("echo", ECHO.replace("status: 101", agreed))
+    shared.deploy("agreeing", ECHO.replace("status: 101", agreed))
 
-    with dial(butterbase, "echo", subprotocols=["token.abc"]) as connection:
+    with dial(shared, "agreeing", subprotocols=["token.abc"]) as connection:
         assert connection.subprotocol == "token.abc"
 
-    headers = dict(recorded(butterbase, connection)["request"]["headers"])
+    headers = dict(recorded(shared, connection)["request"]["headers"])
     assert headers["sec-websocket-protocol"] == "[redacted]"
 
 
 def test_a_caller_that_does_not_read_holds_the_function_back_not_the_server(
-    butterbase: Butterbase, server: Server
+    shared: SharedButterbase, server: Server
 ) -> None:
-    butterbase.deploy("flood", ECHO.replace("server.send(event.data)", "for (let i = 0; i < 32; i++) server.send(BIG)")
+    shared.deploy("flood", ECHO.replace("server.send(event.data)", "for (let i = 0; i < 32; i++) server.send(BIG)")
                       + "const BIG = new Uint8Array(1024 * 1024);")  # fmt: skip
     process = psutil.Process(server.process.pid)
 
-    with dial(butterbase, "flood", compression=None, max_size=None, max_queue=1) as connection:
+    with dial(shared, "flood", compression=None, max_size=None, max_queue=1) as connection:
         before = process.memory_info().rss
         connection.send("go")
         assert len(connection.recv(timeout=60)) == MB
@@ -122,52 +123,50 @@ def send_while_taken(connection: socket.socket, data: bytes) -> int:
 # How it ends.
 
 
-def test_the_close_of_the_caller_reaches_the_function(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO)
+def test_the_close_of_the_caller_reaches_the_function(shared: SharedButterbase) -> None:
+    shared.deploy("echo", ECHO)
 
-    with dial(butterbase, "echo") as connection:
+    with dial(shared, "echo") as connection:
         connection.close(4005, "enough")
 
     assert connection.close_code == 4005
     wait_until(
-        lambda: [line["message"] for line in record(butterbase, connection)["console"]] == ["closed 4005 enough"],
+        lambda: [line["message"] for line in record(shared, connection)["console"]] == ["closed 4005 enough"],
         what="the function's line about the close",
     )
 
 
-def test_the_close_of_the_function_reaches_the_caller(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO)
+def test_the_close_of_the_function_reaches_the_caller(shared: SharedButterbase) -> None:
+    shared.deploy("echo", ECHO)
 
-    with dial(butterbase, "echo") as connection:
+    with dial(shared, "echo") as connection:
         connection.send("bye")
         assert closed_with(connection) == (4001, "as you wish")
 
-    ended = recorded(butterbase, connection)
+    ended = recorded(shared, connection)
     assert (ended["kind"], ended["outcome"], ended["status_code"], ended["error"]) == ("websocket", "ok", 101, None)
     assert (ended["request"]["body"], ended["response"]["body"]) == ("", "")
 
 
-def test_a_caller_that_vanishes_reaches_the_function_as_a_close(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO)
+def test_a_caller_that_vanishes_reaches_the_function_as_a_close(shared: SharedButterbase) -> None:
+    shared.deploy("echo", ECHO)
 
-    with dial(butterbase, "echo") as connection:
+    with dial(shared, "echo") as connection:
         connection.socket.shutdown(2)
 
-    ended = recorded(butterbase, connection)
+    ended = recorded(shared, connection)
     assert (ended["outcome"], ended["status_code"]) == ("disconnected", 101)
-    wait_until(
-        lambda: "closed 1006" in str(record(butterbase, connection)["console"]), what="the function's line about it"
-    )
+    wait_until(lambda: "closed 1006" in str(record(shared, connection)["console"]), what="the function's line about it")
 
 
-def test_what_a_listener_throws_closes_and_is_recorded(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO)
+def test_what_a_listener_throws_closes_and_is_recorded(shared: SharedButterbase) -> None:
+    shared.deploy("echo", ECHO)
 
-    with dial(butterbase, "echo") as connection:
+    with dial(shared, "echo") as connection:
         connection.send("throw")
         assert closed_with(connection) == (1011, "the function broke off")
 
-    ended = recorded(butterbase, connection)
+    ended = recorded(shared, connection)
     assert (ended["outcome"], ended["status"]) == ("handler_failed", "failed")
     assert ended["console"][0]["message"] == "WebSocket: Error: no such message"
 
@@ -209,36 +208,36 @@ def test_a_deploy_lets_connections_finish_and_then_asks_them_to_come_again(butte
 # What is refused.
 
 
-def test_without_credentials_a_closed_function_does_not_run(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO, auth="required")
+def test_without_credentials_a_closed_function_does_not_run(shared: SharedButterbase) -> None:
+    shared.deploy("closed", ECHO, auth="required")
 
-    assert refused(butterbase, "echo").status_code == 401
-    assert butterbase.logs("echo") == []
-
-
-def test_a_function_that_is_not_there_is_404(butterbase: Butterbase) -> None:
-    assert refused(butterbase, "echo").status_code == 404
+    assert refused(shared, "closed").status_code == 401
+    assert shared.logs("closed") == []
 
 
-def test_the_reply_of_a_function_that_does_not_accept_comes_as_it_is(butterbase: Butterbase) -> None:
-    butterbase.deploy("no", "export default () => new Response('not now', { status: 400 })")
+def test_a_function_that_is_not_there_is_404(shared: SharedButterbase) -> None:
+    assert refused(shared, "nobody").status_code == 404
 
-    reply = refused(butterbase, "no")
+
+def test_the_reply_of_a_function_that_does_not_accept_comes_as_it_is(shared: SharedButterbase) -> None:
+    shared.deploy("no", "export default () => new Response('not now', { status: 400 })")
+
+    reply = refused(shared, "no")
 
     assert (reply.status_code, reply.body) == (400, b"not now")
-    assert [(line["status_code"], line["method"]) for line in butterbase.logs("no")] == [(400, "GET")]
+    assert [(line["status_code"], line["method"]) for line in shared.logs("no")] == [(400, "GET")]
 
 
-def test_the_deadline_counts_to_the_answer(butterbase: Butterbase) -> None:
-    butterbase.deploy("slow", "export default () => new Promise((done) => setTimeout(done, 60_000))", timeoutMs=1000)
+def test_the_deadline_counts_to_the_answer(shared: SharedButterbase) -> None:
+    shared.deploy("slow", "export default () => new Promise((done) => setTimeout(done, 60_000))", timeoutMs=1000)
 
-    assert refused(butterbase, "slow").status_code == 504
+    assert refused(shared, "slow").status_code == 504
 
 
-def test_a_plain_request_is_told_that_it_asked_for_no_websocket(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO)
+def test_a_plain_request_is_told_that_it_asked_for_no_websocket(shared: SharedButterbase) -> None:
+    shared.deploy("echo", ECHO)
 
-    reply = butterbase.call("echo")
+    reply = shared.call("echo")
 
     assert reply.status_code == 500
     assert "the request asked for none" in reply.json()["error"]
@@ -256,34 +255,34 @@ def test_a_plain_request_is_told_that_it_asked_for_no_websocket(butterbase: Butt
     ],
 )
 def test_a_malformed_handshake_is_refused(
-    butterbase: Butterbase, server: Server, method: bytes, headers: list[bytes], status: int, says: str
+    shared: SharedButterbase, server: Server, method: bytes, headers: list[bytes], status: int, says: str
 ) -> None:
-    butterbase.deploy("echo", ECHO)
+    shared.deploy("shaken", ECHO)
     lines = [b"Host: here", b"Connection: keep-alive, Upgrade", b"Upgrade: WebSocket", *headers]
-    head = b"%b /v1/%b/fn/echo HTTP/1.1\r\n" % (method, butterbase.app.encode()) + b"\r\n".join(lines) + b"\r\n\r\n"
+    head = b"%b /v1/%b/fn/shaken HTTP/1.1\r\n" % (method, shared.app.encode()) + b"\r\n".join(lines) + b"\r\n\r\n"
 
     reply = send_raw(server.url, head + (b"{}" if b"Content-Length: 2" in headers else b""))
 
     assert (reply.status, reply.replies) == (status, 1)
     assert says in reply.body["error"]["message"]
     assert (b"sec-websocket-version: 13" in reply.raw) == (status == 426)
-    assert butterbase.logs("echo") == []
+    assert shared.logs("shaken") == []
 
 
 def test_frames_sent_with_the_handshake_arrive_and_a_flood_of_them_is_cut(
-    butterbase: Butterbase, server: Server
+    shared: SharedButterbase, server: Server
 ) -> None:
-    butterbase.deploy("echo", ECHO)
-    butterbase.deploy("slow", "export default () => new Promise(() => {})", timeoutMs=5000)
+    shared.deploy("echo", ECHO)
+    shared.deploy("never", "export default () => new Promise(() => {})", timeoutMs=5000)
     lines = (
         b"Host: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
     )
     head = b"GET /v1/%b/fn/%b HTTP/1.1\r\n" + lines + KEY + b"\r\n\r\n"
-    app = butterbase.app.encode()
+    app = shared.app.encode()
 
     closing = b"\x88\x80\0\0\0\0"
     early = send_raw(server.url, head % (app, b"echo") + b"\x81\x82\0\0\0\0hi" + closing)
-    flood = send_raw(server.url, [head % (app, b"slow"), b"\x82\xff" + bytes(8) + b"x" * 400_000])
+    flood = send_raw(server.url, [head % (app, b"never"), b"\x82\xff" + bytes(8) + b"x" * 400_000])
 
     plain = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
     behind = send_raw(server.url, plain + head % (app, b"echo") + closing)
@@ -292,6 +291,18 @@ def test_frames_sent_with_the_handshake_arrive_and_a_flood_of_them_is_cut(
     assert early.status == 101
     assert early.raw.partition(b"\r\n\r\n")[2].startswith(b"\x81\x02hi\x88")
     assert flood.status is None
+
+
+@pytest.fixture
+def allow(shared: SharedButterbase, root: httpx.Client) -> Iterator[Callable[[list[str]], None]]:
+    """Sets the origins whose pages may read the project's replies, for one test."""
+
+    def change(origins: list[str]) -> None:
+        reply = root.patch(f"/isolet/v1/projects/{shared.app}", json={"allowed_origins": origins})
+        assert reply.status_code == 200, reply.text
+
+    yield change
+    change(["*"])
 
 
 @pytest.mark.parametrize(
@@ -304,38 +315,42 @@ def test_frames_sent_with_the_handshake_arrive_and_a_flood_of_them_is_cut(
     ],
 )
 def test_pages_that_may_read_replies_may_connect(
-    butterbase: Butterbase, root: httpx.Client, allowed: list[str], origin: str | None, cookie: str | None
+    shared: SharedButterbase,
+    allow: Callable[[list[str]], None],
+    allowed: list[str],
+    origin: str | None,
+    cookie: str | None,
 ) -> None:
-    assert root.patch(f"/isolet/v1/projects/{butterbase.app}", json={"allowed_origins": allowed}).status_code == 200
-    butterbase.deploy("echo", ECHO)
-    sent = origin and origin.format(host=butterbase.public.base_url.netloc.decode())
+    allow(allowed)
+    shared.deploy("echo", ECHO)
+    sent = origin and origin.format(host=shared.public.base_url.netloc.decode())
 
-    with dial(butterbase, "echo", origin=sent, additional_headers={"Cookie": "a=1"}) as connection:
+    with dial(shared, "echo", origin=sent, additional_headers={"Cookie": "a=1"}) as connection:
         connection.send("who")
         assert json.loads(connection.recv(timeout=60))["headers"].get("cookie") == cookie
 
 
 @pytest.mark.parametrize("allowed", [[], ["https://shop.example"]])
 def test_pages_that_may_not_read_replies_may_not_connect(
-    butterbase: Butterbase, root: httpx.Client, allowed: list[str]
+    shared: SharedButterbase, allow: Callable[[list[str]], None], allowed: list[str]
 ) -> None:
-    assert root.patch(f"/isolet/v1/projects/{butterbase.app}", json={"allowed_origins": allowed}).status_code == 200
-    butterbase.deploy("echo", ECHO)
+    allow(allowed)
+    shared.deploy("unread", ECHO)
 
-    reply = refused(butterbase, "echo", origin="https://evil.example")
+    reply = refused(shared, "unread", origin="https://evil.example")
 
     assert (reply.status_code, "allowed_origins" in bytes(reply.body or b"").decode()) == (403, True)
-    assert butterbase.logs("echo") == []
+    assert shared.logs("unread") == []
 
 
-def test_a_websocket_cannot_be_replayed(butterbase: Butterbase) -> None:
-    butterbase.deploy("echo", ECHO)
-    with dial(butterbase, "echo") as connection:
+def test_a_websocket_cannot_be_replayed(shared: SharedButterbase) -> None:
+    shared.deploy("echo", ECHO)
+    with dial(shared, "echo") as connection:
         connection.send("bye")
         closed_with(connection)
-    recorded(butterbase, connection)
+    recorded(shared, connection)
 
-    reply = butterbase.client.post(f"/isolet/v1/invocations/{invocation_id(connection)}/replay")
+    reply = shared.client.post(f"/isolet/v1/invocations/{invocation_id(connection)}/replay")
 
     assert (reply.status_code, "WebSocket" in reply.text) == (409, True)
 

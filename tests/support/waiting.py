@@ -13,10 +13,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = "") -> T:
-    """What `look` gives once it is true. Fails after `timeout_s`, naming what was last seen."""
+def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = "", pause_s: float = 0.01) -> T:
+    """What `look` gives once it is true. Fails after `timeout_s`, naming what was last seen.
+
+    `pause_s` is the time between the first two looks; it grows.
+    """
     deadline = time.monotonic() + timeout_s
-    pause_s = 0.01
     while True:
         seen = look()
         if seen:

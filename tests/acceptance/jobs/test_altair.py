@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from tests.support.altair import Altair
+from tests.support.altair import Altair, SharedAltair
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
@@ -22,10 +22,10 @@ ECHO = """export default async function handler(request, env) {
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT", "PATCH", "DELETE"])
-def test_five_methods_reach_the_function_with_path_and_query(altair: Altair, method: str) -> None:
-    name = altair.running("echo", ECHO)
+def test_five_methods_reach_the_function_with_path_and_query(common_altair: SharedAltair, method: str) -> None:
+    name = common_altair.running("echo", ECHO)
 
-    reply = altair.invoke(name, "/stock/market/today?company=Google&company=A%20B", method=method)
+    reply = common_altair.invoke(name, "/stock/market/today?company=Google&company=A%20B", method=method)
 
     assert (reply.status_code, reply.headers["x-invoked"]) == (200, "true")
     seen = reply.json()
@@ -34,46 +34,47 @@ def test_five_methods_reach_the_function_with_path_and_query(altair: Altair, met
     assert reply.headers["x-invocation-id"]
 
 
-def test_without_extra_parts_the_path_is_the_root(altair: Altair) -> None:
-    name = altair.running("echo", ECHO)
-    assert altair.invoke(name, content=b"\x00raw").json()["path"] == "/"
+def test_without_extra_parts_the_path_is_the_root(common_altair: SharedAltair) -> None:
+    name = common_altair.running("echo", ECHO)
+    assert common_altair.invoke(name, content=b"\x00raw").json()["path"] == "/"
 
 
-def test_other_methods_and_deeper_paths_are_refused(altair: Altair) -> None:
-    name = altair.running("echo", ECHO)
+def test_other_methods_and_deeper_paths_are_refused(common_altair: SharedAltair) -> None:
+    name = common_altair.running("echo", ECHO)
 
-    refused = altair.invoke(name, method="OPTIONS")
+    refused = common_altair.invoke(name, method="OPTIONS")
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST, GET, PUT, PATCH, DELETE")
-    assert altair.invoke(name, "/a/b/c").status_code == 200
-    assert altair.invoke(name, "/a/b/c/d").status_code == 404
-    assert altair.start_raw(name, extra="/a/b/c/d").status_code == 404
+    assert common_altair.invoke(name, "/a/b/c").status_code == 200
+    assert common_altair.invoke(name, "/a/b/c/d").status_code == 404
+    assert common_altair.start_raw(name, extra="/a/b/c/d").status_code == 404
 
 
-def test_a_function_that_throws_is_told_with_its_type(altair: Altair) -> None:
-    name = altair.running("throws", "export default () => { throw new RangeError('too far'); }")
+def test_a_function_that_throws_is_told_with_its_type(common_altair: SharedAltair) -> None:
+    name = common_altair.running("throws", "export default () => { throw new RangeError('too far'); }")
 
-    reply = altair.invoke(name)
+    reply = common_altair.invoke(name)
 
     error = reply.json()["error"]
     assert (reply.status_code, error["status"], error["details"]["exception_type"]) == (500, 500, "RangeError")
     assert error["message"].endswith(": too far")
 
 
-def test_a_function_that_is_not_ready_answers_202(altair: Altair) -> None:
-    assert altair.create("broken", "export default function handler( {").status_code == 201
-    altair.wait("broken", "Failed")
+def test_a_function_that_is_not_ready_answers_202(common_altair: SharedAltair) -> None:
+    assert common_altair.create("broken", "export default function handler( {").status_code == 201
+    common_altair.wait("broken", "Failed")
 
-    for reply in (altair.invoke("broken"), *(altair.client.get(f"{altair.base}/broken/{p}") for p in ("code", "logs"))):
+    shown = (common_altair.client.get(f"{common_altair.base}/broken/{part}") for part in ("code", "logs"))
+    for reply in (common_altair.invoke("broken"), *shown):
         assert (reply.status_code, reply.json()) == (202, {"details": "function not ready"})
 
 
-def test_who_has_no_key_or_another_spaces_is_told_so(altair: Altair, calling_server: Server) -> None:
-    name = altair.running("echo", ECHO)
+def test_who_has_no_key_or_another_spaces_is_told_so(common_altair: SharedAltair, calling_server: Server) -> None:
+    name = common_altair.running("echo", ECHO)
 
     with calling_server.client("") as nobody:
-        reply = Altair(nobody, altair.client.headers["x-space"]).invoke(name)
+        reply = Altair(nobody, common_altair.client.headers["x-space"]).invoke(name)
         assert (reply.status_code, reply.json()) == (401, {"error": {"status": 401, "message": "Unauthenticated"}})
-    reply = Altair(altair.client, "default").invoke(name)
+    reply = Altair(common_altair.client, "default").invoke(name)
     assert (reply.status_code, reply.json()) == (404, {"error": {"status": 404, "message": "function not found"}})
 
 
@@ -129,8 +130,8 @@ def test_the_list_of_functions_has_pages(altair: Altair) -> None:
 @pytest.mark.parametrize(
     "query", [{"limit": "0"}, {"limit": "501"}, {"limit": "all"}, {"cursor": "-1"}, {"cursor": "x"}]
 )
-def test_a_page_that_cannot_be_is_refused(altair: Altair, query: dict[str, str]) -> None:
-    reply = altair.client.get(altair.base, params=query)
+def test_a_page_that_cannot_be_is_refused(common_altair: SharedAltair, query: dict[str, str]) -> None:
+    reply = common_altair.client.get(common_altair.base, params=query)
     assert (reply.status_code, reply.json()["error"]["status"]) == (422, 422)
 
 
@@ -152,13 +153,13 @@ def test_what_cannot_be_a_function_is_refused(altair: Altair, values: dict[str, 
     assert altair.client.get(altair.base).json()["data"] == []
 
 
-def test_logs_are_lines_of_json(altair: Altair) -> None:
-    name = altair.running("echo", ECHO)
+def test_logs_are_lines_of_json(common_altair: SharedAltair) -> None:
+    name = common_altair.running("logged", ECHO)
     for part in ("/one", "/two"):
-        altair.invoke(name, part)
+        common_altair.invoke(name, part)
 
     def lines(**query: object) -> list[str]:
-        reply = altair.client.get(f"{altair.base}/{name}/logs", params=query)
+        reply = common_altair.client.get(f"{common_altair.base}/{name}/logs", params=query)
         assert reply.headers["content-type"].startswith("application/x-ndjson")
         return [json.loads(line)["text"] for line in reply.text.splitlines()]
 

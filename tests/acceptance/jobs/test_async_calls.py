@@ -9,7 +9,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support.altair import FLAKY, Altair
+from tests.support.altair import FLAKY, Altair, SharedAltair
 from tests.support.receiver import Answer, Receiver
 from tests.support.server import Server
 from tests.support.waiting import wait_until
@@ -28,10 +28,10 @@ SLOW = """export default async function handler(request) {
 THROWS = "export default async function handler() {\n  throw new TypeError('broken');\n}"
 
 
-def test_the_callback_carries_the_functions_reply(altair: Altair, receiver: Receiver) -> None:
-    name = altair.running("echo", ECHO)
+def test_the_callback_carries_the_functions_reply(common_altair: SharedAltair, receiver: Receiver) -> None:
+    name = common_altair.running("echo", ECHO)
 
-    reply = altair.start_raw(name, b"hello", receiver.url, "/stock/market/today?company=Google")
+    reply = common_altair.start_raw(name, b"hello", receiver.url, "/stock/market/today?company=Google")
     (delivery,) = receiver.wait()
 
     call_id = reply.headers["x-invocation-id"]
@@ -49,14 +49,14 @@ def test_the_callback_carries_the_functions_reply(altair: Altair, receiver: Rece
     assert not {"x-api-key", "x-callback-url"} & seen["headers"].keys()
 
 
-def test_the_state_tells_the_result_and_the_delivery(altair: Altair, receiver: Receiver) -> None:
-    call_id = altair.start(altair.running("echo", ECHO), b"x", receiver.url)
+def test_the_state_tells_the_result_and_the_delivery(common_altair: SharedAltair, receiver: Receiver) -> None:
+    call_id = common_altair.start(common_altair.running("echo", ECHO), b"x", receiver.url)
 
     def delivered() -> bool:
-        return (altair.ended(call_id)["callback"] or {}).get("status") == "succeeded"
+        return (common_altair.ended(call_id)["callback"] or {}).get("status") == "succeeded"
 
     wait_until(delivered, what="the delivery")
-    status = altair.ended(call_id)
+    status = common_altair.ended(call_id)
 
     assert (status["status"], status["result"]["status"]) == ("succeeded", 201)
     assert json.loads(status["result"]["body"])["body"] == "x"
@@ -65,22 +65,22 @@ def test_the_state_tells_the_result_and_the_delivery(altair: Altair, receiver: R
     assert [attempt["status"] for attempt in status["callback"]["attempts"]] == [200]
 
 
-def test_without_a_callback_url_the_result_waits_to_be_fetched(altair: Altair) -> None:
-    status = altair.ended(altair.start(altair.running("echo", ECHO), b"kept"))
+def test_without_a_callback_url_the_result_waits_to_be_fetched(common_altair: SharedAltair) -> None:
+    status = common_altair.ended(common_altair.start(common_altair.running("echo", ECHO), b"kept"))
 
     assert json.loads(status["result"]["body"])["body"] == "kept"
     assert status["callback"] is None
 
 
-def test_a_failed_call_sends_the_error_and_its_status(altair: Altair, receiver: Receiver) -> None:
-    call_id = altair.start(altair.running("throws", THROWS), callback=receiver.url)
+def test_a_failed_call_sends_the_error_and_its_status(common_altair: SharedAltair, receiver: Receiver) -> None:
+    call_id = common_altair.start(common_altair.running("throws", THROWS), callback=receiver.url)
     (delivery,) = receiver.wait()
 
     error = json.loads(delivery.body)["error"]
     assert delivery.headers["x-function-status"] == "500"
     assert (error["status"], error["details"]["exception_type"]) == (500, "TypeError")
     assert error["message"].endswith(": broken")
-    assert altair.ended(call_id)["status"] == "failed"
+    assert common_altair.ended(call_id)["status"] == "failed"
 
 
 def test_callbacks_are_signed_with_every_active_secret(altair: Altair, receiver: Receiver, space: httpx.Client) -> None:
@@ -104,16 +104,16 @@ def test_callbacks_are_signed_with_every_active_secret(altair: Altair, receiver:
     Webhook(second["secret"]).verify(delivery.body, dict(delivery.headers))
 
 
-def test_a_callback_is_tried_again_under_the_same_id(altair: Altair) -> None:
+def test_a_callback_is_tried_again_under_the_same_id(common_altair: SharedAltair) -> None:
     answers = iter([Answer(status=503), Answer(status=302, headers={"location": "/elsewhere"}), Answer()])
     with Receiver(lambda _: next(answers)) as receiver:
-        call_id = altair.start(altair.running("echo", ECHO), callback=receiver.url)
+        call_id = common_altair.start(common_altair.running("echo", ECHO), callback=receiver.url)
         deliveries = receiver.wait(3)
-        wait_until(lambda: altair.status(call_id)["callback"]["status"] == "succeeded", what="the delivery")
+        wait_until(lambda: common_altair.status(call_id)["callback"]["status"] == "succeeded", what="the delivery")
 
     assert {delivery.headers["webhook-id"] for delivery in deliveries} == {call_id}
     assert {delivery.path for delivery in deliveries} == {"/callback"}
-    assert [attempt["status"] for attempt in altair.status(call_id)["callback"]["attempts"]] == [503, 302, 200]
+    assert [attempt["status"] for attempt in common_altair.status(call_id)["callback"]["attempts"]] == [503, 302, 200]
 
 
 def test_410_ends_a_delivery_which_can_be_sent_again_by_hand(altair: Altair, space: httpx.Client) -> None:
@@ -135,30 +135,30 @@ def test_410_ends_a_delivery_which_can_be_sent_again_by_hand(altair: Altair, spa
         wait_until(lambda: altair.status(call_id)["callback"]["status"] == "succeeded", what="the delivery")
 
 
-def test_an_idempotency_key_gives_the_same_call(altair: Altair) -> None:
-    name = altair.running("echo", ECHO)
+def test_an_idempotency_key_gives_the_same_call(common_altair: SharedAltair) -> None:
+    name = common_altair.running("echo", ECHO)
 
-    first = altair.start(name, b"one", idempotency_key="k")
-    again = altair.start(name, b"one", idempotency_key="k")
-    other = altair.start_raw(name, b"two", idempotency_key="k")
+    first = common_altair.start(name, b"one", idempotency_key="k")
+    again = common_altair.start(name, b"one", idempotency_key="k")
+    other = common_altair.start_raw(name, b"two", idempotency_key="k")
 
     assert again == first
     assert other.status_code == 422
-    assert altair.start(name, b"two", idempotency_key="l") != first
+    assert common_altair.start(name, b"two", idempotency_key="l") != first
 
 
-def test_a_running_call_can_be_cancelled_and_replayed(altair: Altair, space: httpx.Client) -> None:
-    call_id = altair.start(altair.running("slow", SLOW), b"20000")
-    wait_until(lambda: altair.status(call_id)["status"] == "running", what="the start")
+def test_a_running_call_can_be_cancelled_and_replayed(common_altair: SharedAltair) -> None:
+    call_id = common_altair.start(common_altair.running("slow", SLOW), b"20000")
+    wait_until(lambda: common_altair.status(call_id)["status"] == "running", what="the start")
 
-    assert space.post(f"/isolet/v1/invocations/{call_id}/cancel").status_code == 200
-    assert altair.ended(call_id)["status"] == "cancelled"
-    assert space.post(f"/isolet/v1/invocations/{call_id}/cancel").status_code == 409
+    assert common_altair.client.post(f"/isolet/v1/invocations/{call_id}/cancel").status_code == 200
+    assert common_altair.ended(call_id)["status"] == "cancelled"
+    assert common_altair.client.post(f"/isolet/v1/invocations/{call_id}/cancel").status_code == 409
 
-    replayed = space.post(f"/isolet/v1/invocations/{call_id}/replay")
+    replayed = common_altair.client.post(f"/isolet/v1/invocations/{call_id}/replay")
     assert replayed.status_code == 202
     assert replayed.json()["id"] != call_id
-    assert space.post(f"/isolet/v1/invocations/{replayed.json()['id']}/cancel").status_code == 200
+    assert common_altair.client.post(f"/isolet/v1/invocations/{replayed.json()['id']}/cancel").status_code == 200
 
 
 def test_a_function_with_retries_runs_until_it_succeeds(altair: Altair) -> None:
@@ -170,22 +170,22 @@ def test_a_function_with_retries_runs_until_it_succeeds(altair: Altair) -> None:
     assert (status["status"], status["result"]["body"]) == ("succeeded", "3")
 
 
-def test_refused_calls_are_not_accepted(altair: Altair) -> None:
-    name = altair.running("echo", ECHO)
+def test_refused_calls_are_not_accepted(common_altair: SharedAltair) -> None:
+    name = common_altair.running("echo", ECHO)
 
-    assert altair.start_raw("nobody").status_code == 404
-    assert altair.start_raw(name, callback="http://user:word@127.0.0.1/").status_code == 400
-    assert altair.create("broken", "export default function handler( {").status_code == 201
-    altair.wait("broken", "Failed")
-    refused = altair.start_raw("broken")
+    assert common_altair.start_raw("nobody").status_code == 404
+    assert common_altair.start_raw(name, callback="http://user:word@127.0.0.1/").status_code == 400
+    assert common_altair.create("broken", "export default function handler( {").status_code == 201
+    common_altair.wait("broken", "Failed")
+    refused = common_altair.start_raw("broken")
     assert (refused.status_code, refused.json()["error"]["message"]) == (409, "function not ready")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_async_invoke_takes_posts_only(altair: Altair, space: httpx.Client, method: str) -> None:
-    name = altair.running("echo", ECHO)
+def test_async_invoke_takes_posts_only(common_altair: SharedAltair, method: str) -> None:
+    name = common_altair.running("echo", ECHO)
 
-    reply = space.request(method, f"{altair.base}/{name}/async-invoke")
+    reply = common_altair.client.request(method, f"{common_altair.base}/{name}/async-invoke")
 
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
 
