@@ -37,13 +37,14 @@ class Kapso:
         return dict(reply.json()["data"])
 
     def deploy(self, function_id: str) -> dict[str, Any]:
-        """Deploy, and give the function once its status is `deployed` or `error`.
-
-        By the platform's own route, which answers then: who asks again and again makes the server work.
-        """
-        reply = self.client.post(f"/isolet/v1/functions/{function_id}/deploy", params={"wait": _WAIT_S})
+        """Deploy, and give the function once its status is `deployed` or `error`."""
+        reply = self._deploy(function_id)
         assert reply.status_code in _ENDED, reply.text
         return self.get(function_id)
+
+    def _deploy(self, function_id: str) -> httpx.Response:
+        """By the platform's own route, which answers at the end: who asks again and again makes the server work."""
+        return self.client.post(f"/isolet/v1/functions/{function_id}/deploy", params={"wait": _WAIT_S})
 
     def deploy_and_poll(self, function_id: str) -> dict[str, Any]:
         """Deploy as Kapso's clients do, and poll until the status is `deployed` or `error`."""
@@ -63,9 +64,9 @@ class Kapso:
         return function
 
     def deployed(self, code: str, name: str = "Test", **values: Any) -> str:
-        """Create and deploy; the function's id. By the native route, which answers once the deploy has ended."""
+        """Create and deploy; the function's id."""
         function_id = str(self.create(code, name, **values)["id"])
-        reply = self.client.post(f"/isolet/v1/functions/{function_id}/deploy", params={"wait": 120})
+        reply = self._deploy(function_id)
         assert (reply.status_code, reply.json()["status"]) == (200, "deployed"), reply.text
         return function_id
 
