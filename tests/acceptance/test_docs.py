@@ -10,7 +10,7 @@ import pytest
 
 from isolet.domain import limits, secrets
 from isolet.project_data import kv, sql
-from tests.support import pages
+from tests.support import pages, starter
 from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project
 from tests.support.server import Server
@@ -26,14 +26,10 @@ def variables(server: Server, project: Project, folder: Path) -> dict[str, str]:
     """What the pages say that a reader has."""
     programs = folder / "bin"
     programs.mkdir()
-    isolet = programs / "isolet"
-    isolet.write_text(
-        f'#!/bin/sh\nISOLET_API_KEY=${{ISOLET_API_KEY-{server.root_key}}} exec {sys.executable} -m isolet "$@"\n'
-    )
+    starter.command(programs / "isolet", ISOLET_API_KEY=server.root_key)
     python = programs / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    for program in (isolet, python):
-        program.chmod(0o755)
+    python.chmod(0o755)
     key = project.key("admin")
     return {
         "PATH": f"{programs}:{os.environ['PATH']}",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support import pages
+from tests.support import pages, starter
 from tests.support.kapso import Kapso
 from tests.support.on_disk import link_packages
 from tests.support.projects import new_project
@@ -29,8 +28,7 @@ def test_an_example_does_what_its_page_says(name: str, server: Server, root: htt
     shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("node_modules"))
     link_packages(folder, *PACKAGES.get(name, []))
     programs.mkdir()
-    (programs / "isolet").write_text(f'#!/bin/sh\nexec {sys.executable} -m isolet "$@"\n')
-    (programs / "isolet").chmod(0o755)
+    starter.command(programs / "isolet")
     with new_project(server, root) as project:
         key = project.key("admin")
         variables = {

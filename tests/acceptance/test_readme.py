@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.support import starter
 from tests.support.server import Server
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -20,8 +20,7 @@ def test_a_function_of_ones_own(tmp_path: Path) -> None:
     (printed,) = re.findall(r"The last command prints `(.*?)`", section)
     program = tmp_path / ".venv/bin/isolet"
     program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m isolet "$@"\n')
-    program.chmod(0o755)
+    starter.command(program)
     # With the example of `make run`, which has the same name.
     with Server(tmp_path / ".isolet", "--example", root_key=None) as server:
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ISOLET_URL": server.url}

@@ -1,14 +1,16 @@
-"""The `isolet` command in this process: what it printed, and its exit code."""
+"""The `isolet` command in this process: what it printed, and its exit code. Or beside it, while it runs."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import typer.testing
 
 from isolet.cli.main import app
+from tests.support import starter
 
 
 class Result:
@@ -52,3 +54,9 @@ class Isolet:
         result = self.run(*arguments, given=given)
         assert result.code == 0, (arguments, result.code, result.text, result.err)
         return result
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """In a process of its own, whose output is read while it runs."""
+        program = starter.command(self.folder / "isolet")
+        environment = {name: value for name, value in self.variables.items() if value}
+        return subprocess.Popen([program, *arguments], env=environment, stdout=subprocess.PIPE, text=True)

@@ -1,29 +1,47 @@
-"""Starts servers as children of a process that has loaded the program already: most of the time of a start.
+"""Starts servers and commands as children of a process that has loaded the program: most of the time of a start.
 
-The server is a process of its own all the same, with its own arguments, environment and descriptors. What it does not
-show is how the program loads: tests of that start it by its command (`Server(forked=False)`).
+Each is a process of its own all the same, with its own arguments, environment and descriptors. What it does not show is
+how the program loads, and a terminal of its own: tests of those start `python -m isolet` (`Server(forked=False)`).
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import importlib
-import json
+import marshal
 import os
 import pkgutil
+import selectors
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
-from tests.support import clock, statements
+from tests.support import clock, starter_client, statements
 
-_MESSAGE_MAX_BYTES = 65_536
+_MESSAGE_MAX_BYTES = 200_000
 _PATIENCE_S = 60.0
+_ROOT = Path(__file__).parents[2]
+
+
+def command(path: Path, **defaults: str) -> Path:
+    """Writes the `isolet` command as a program; `defaults` are variables that it has where its caller has none."""
+    variables = "".join(f'export {name}="${{{name}-{value}}}"\n' for name, value in defaults.items())
+    words = [sys.executable, "-IS", starter_client.__file__, _starter().address]
+    path.write_text(f'#!/bin/sh\n{variables}exec {shlex.join(words)} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 class Forked:
@@ -33,24 +51,26 @@ class Forked:
         reading, writing = os.pipe()
         self.stdout = os.fdopen(reading, "rb", buffering=0)
         self.returncode: int | None = None
-        self._starter = _starter()
-        try:
-            self.pid = self._starter.start(arguments, environment, [writing, stderr.fileno()])
-        finally:
-            os.close(writing)
+        variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+        with open(os.devnull) as nothing, os.fdopen(writing, "wb") as stdout:
+            descriptors = (nothing.fileno(), stdout.fileno(), stderr.fileno())
+            self._asked = starter_client.Asked(_starter().address, arguments, variables, descriptors=descriptors)
+        self.pid = self._asked.pid
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = self._starter.status(self.pid)
-        return self.returncode
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
 
-    def wait(self, timeout: float | None = None) -> int:
-        deadline = time.monotonic() + (_PATIENCE_S if timeout is None else timeout)
-        while (status := self.poll()) is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or _PATIENCE_S)
-            time.sleep(0.005)
-        return status
+    def wait(self, timeout: float | None = _PATIENCE_S) -> int:
+        if self.returncode is None:
+            self._asked.connection.settimeout(timeout)
+            try:
+                self.returncode = self._asked.status()
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0) from None
+            self._asked.connection.close()
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -64,29 +84,17 @@ class Forked:
 
 
 class _Starter:
-    """The other end: it is asked for a start or a status at a time, and answers each."""
+    """The starter of this process, which ends with it."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(_PATIENCE_S)
-        with theirs:
-            # It ends with its socket, which this process has for as long as it lives.
-            command = [sys.executable, "-m", "tests.support.starter", str(theirs.fileno())]
+        self._folder = tempfile.TemporaryDirectory(prefix="isolet-starter-")
+        self.address = f"{self._folder.name}/socket"
+        with _socket() as listener:
+            listener.bind(self.address)
+            listener.listen(64)
+            words = [sys.executable, "-m", "tests.support.starter", str(listener.fileno())]
             # A test may be in another folder by now.
-            self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
-            )
-
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], descriptors: list[int]) -> int:
-        asked = {"arguments": list(arguments), "environment": dict(environment), "folder": os.getcwd()}
-        socket.send_fds(self._socket, [json.dumps(asked).encode()], descriptors)
-        return int(self._socket.recv(_MESSAGE_MAX_BYTES))
-
-    def status(self, pid: int) -> int | None:
-        """As `Popen.returncode` has it; it is told once."""
-        self._socket.send(json.dumps({"status": pid}).encode())
-        status: int | None = json.loads(self._socket.recv(_MESSAGE_MAX_BYTES))
-        return status
+            self._process = subprocess.Popen(words, pass_fds=[listener.fileno()], stdin=subprocess.PIPE, cwd=_ROOT)
 
 
 @cache
@@ -94,55 +102,123 @@ def _starter() -> _Starter:
     return _Starter()
 
 
-def _main(control: socket.socket, run: Callable[[], None]) -> None:
-    """Serve requests until the other end is closed. In a child this runs the command, and returns by its exit."""
-    while True:
-        text, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_MAX_BYTES, 2)
-        if not text:
-            return
-        asked = json.loads(text)
-        if "status" in asked:
-            pid, status = os.waitpid(asked["status"], os.WNOHANG)
-            control.send(json.dumps(os.waitstatus_to_exitcode(status) if pid else None).encode())
-            continue
-        pid = os.fork()
-        if not pid:
-            control.close()
-            _prepare(asked, *descriptors)
-            run()
-            return
+def _socket(descriptor: int | None = None) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor)
+
+
+class _Children:
+    """The other end: it starts what it is asked for, and tells those who asked of the end. One event at a time."""
+
+    def __init__(self, listener: socket.socket, owner: IO[Any]) -> None:
+        self._listener, self._owner = listener, owner
+        self._selector = selectors.DefaultSelector()
+        for source in (listener, owner):
+            self._selector.register(source, selectors.EVENT_READ)
+
+    def next(self) -> tuple[Any, list[int]] | None:
+        """What was asked, and descriptors, in the new process that is for it. None when all is over."""
+        while self._selector.get_map():
+            key, _ = self._selector.select()[0]
+            if key.fileobj is self._listener:
+                if (asked := self._start()) is not None:
+                    return asked
+            elif key.fileobj is self._owner:
+                # Those who asked end as well: they were started by it.
+                self._selector.unregister(self._listener)
+                self._selector.unregister(self._owner)
+            else:
+                key.data()
+        return None
+
+    def _start(self) -> tuple[Any, list[int]] | None:
+        connection, _ = self._listener.accept()
+        text, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE_MAX_BYTES, 3)
+        if not (pid := os.fork()):
+            connection.close()
+            for key in self._selector.get_map().values():
+                key.fileobj.close()  # type: ignore[union-attr]
+            self._selector.close()
+            return marshal.loads(text), descriptors  # noqa: S302 - the tests' own
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(str(pid).encode())
+        running = os.fdopen(os.pidfd_open(pid), "rb", buffering=0)
+        self._selector.register(connection, selectors.EVENT_READ, partial(self._kill, pid, connection))
+        self._selector.register(running, selectors.EVENT_READ, partial(self._reap, pid, running, connection))
+        connection.send(str(pid).encode())
+        return None
+
+    def _kill(self, pid: int, connection: socket.socket) -> None:
+        """Nobody waits for it any more."""
+        self._selector.unregister(connection)
+        os.kill(pid, signal.SIGKILL)
+
+    def _reap(self, pid: int, running: IO[bytes], connection: socket.socket) -> None:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self._selector.unregister(running)
+        with running, connection, contextlib.suppress(KeyError, BrokenPipeError):
+            self._selector.unregister(connection)
+            connection.send(str(status).encode())
 
 
-def _prepare(asked: Mapping[str, Any], stdout: int, stderr: int) -> None:
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    for descriptor in (stdout, stderr):
+def _prepare(asked: Any, descriptors: Sequence[int]) -> None:
+    """Make this process what the asker would have started."""
+    arguments, environment, folder, umask, ignored = asked
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
         os.close(descriptor)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", 1 if os.isatty(1) else -1, encoding="utf-8", closefd=False)
     os.environ.clear()
-    os.environ.update(asked["environment"])
+    os.environb.update(environment)
+    time.tzset()
     if (path := os.environ.pop(clock.VARIABLE, None)) is not None:
         clock.install(path)
     if (path := os.environ.pop(statements.VARIABLE, None)) is not None:
         statements.install(path)
-    os.chdir(asked["folder"])
-    sys.argv = ["isolet", *asked["arguments"]]
+    os.chdir(folder)
+    if umask is not None:
+        os.umask(umask)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    sys.argv = ["isolet", *arguments]
 
 
 def _load() -> None:
-    """All that a server loads, and what it loads when it makes its first route."""
+    """All that servers and commands load, and what a server loads when it makes its first route."""
     for name in ("isolet.assembly.management", "isolet.server", "isolet.database.schema", "pydantic.v1"):
         importlib.import_module(name)
-    for name in ("isolet.api", "isolet.contract", "isolet.dashboard", "isolet.domain"):
+    for name in ("isolet.api", "isolet.cli", "isolet.client", "isolet.contract", "isolet.dashboard", "isolet.domain"):
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()
+
+
+def _run(main: Callable[[], None]) -> NoReturn:
+    """As Python runs a program, but nothing of what is loaded is taken apart at the end: that takes 70 ms."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as exit_:
+        code = exit_.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    # What a server left behind complains now.
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    assert isinstance(code, int), code
+    os._exit(code)
 
 
 if __name__ == "__main__":
     from isolet.cli.main import main
 
     _load()
-    _main(socket.socket(fileno=int(sys.argv[1])), main)
+    if (asked := _Children(_socket(int(sys.argv[1])), sys.stdin).next()) is not None:
+        _prepare(*asked)
+        _run(main)

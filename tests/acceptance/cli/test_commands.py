@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -252,11 +250,9 @@ def test_schedules_are_made_paused_run_and_deleted(isolet: Isolet, own_project: 
 
 
 def test_messages_of_a_channel_are_sent_and_followed(isolet: Isolet) -> None:
-    environment = {name: value for name, value in isolet.variables.items() if value}
-    command = [sys.executable, "-m", "isolet", "realtime", "tail", "room", "--since", "0", "--json"]
     data = json.dumps({"text": "\x1b[2J\n\u2028"})
     assert isolet("realtime", "publish", "room", "said", data, "--json").json == {"seq": 1}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as following:
+    with isolet.begin("realtime", "tail", "room", "--since", "0", "--json") as following:
         assert following.stdout is not None
         guard = threading.Timer(120, following.kill)
         guard.start()
@@ -272,8 +268,6 @@ def test_messages_of_a_channel_are_sent_and_followed(isolet: Isolet) -> None:
 
 
 def test_the_lines_of_a_function_are_followed(isolet: Isolet, own_project: Project) -> None:
-    environment = {name: value for name, value in isolet.variables.items() if value}
-    command = [sys.executable, "-m", "isolet", "logs", "hello", "--follow"]
     stop = threading.Event()
 
     def call_until_stopped() -> None:
@@ -281,7 +275,7 @@ def test_the_lines_of_a_function_are_followed(isolet: Isolet, own_project: Proje
             while not stop.is_set():
                 client.get(f"/f/{own_project.slug}/hello/throw")
 
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+    with isolet.begin("logs", "hello", "--follow") as following:
         assert following.stdout is not None
         caller = threading.Thread(target=call_until_stopped)
         caller.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -19,9 +18,7 @@ def test_a_stream_goes_on_when_the_server_is_back(tmp_path: Path) -> None:
         body = {"code": CODE, "access": "public"}
         assert root.put("/isolet/v1/projects/default/functions/said?wait=120", json=body).status_code == 201
         isolet = Isolet(tmp_path, ISOLET_URL=url, ISOLET_API_KEY=ROOT_KEY)
-        environment = {name: value for name, value in isolet.variables.items() if value}
-        command = [sys.executable, "-m", "isolet", "logs", "said", "--follow"]
-        following = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        following = isolet.begin("logs", "said", "--follow")
         guard = threading.Timer(240, following.kill)
         guard.start()
         lines = Lines(following)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import starter
 from tests.support.isolet_command import Isolet
 
 
@@ -61,9 +62,7 @@ def test_a_shell_completes_commands_and_options(alone: Isolet, tmp_path: Path) -
     for shell in ("bash", "zsh", "fish"):
         assert "_ISOLET_COMPLETE" in alone("completion", shell).text
     assert alone.run("completion", "cmd").code == 2
-    program = f'#!/bin/sh\nexec {sys.executable} -m isolet "$@"\n'
-    (tmp_path / "isolet").write_text(program)
-    (tmp_path / "isolet").chmod(0o755)
+    starter.command(tmp_path / "isolet")
     script = f"""
 {alone("completion", "bash").text}
 COMP_WORDS=(isolet functions ro) COMP_CWORD=2
