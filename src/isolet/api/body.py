@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-import time
 from collections.abc import AsyncIterator
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 from isolet.api.asgi import INVALID_JSON, Message, Receive, Scope, is_plain_json
-from isolet.domain.json_text import PIECE_BYTES, JsonChecker, NotJson
+from isolet.domain.json_text import PIECE_BYTES, Verdict, judge
 from isolet.errors import ClientDisconnected, RequestError, TooLarge
 from isolet.ids import ProjectId
 from isolet.invoke import spool
@@ -26,11 +26,15 @@ FREE_BYTES = 16_384
 
 
 class Form(spool.Reader, Protocol):
-    """What a body must be. `whole` is for small ones; others may be `growth` times as large after it."""
+    """What a body must be. `whole` is for small ones; others may be `growth` times as large on disk.
+
+    `whole` and `check` raise RequestError for what they refuse.
+    """
 
     growth: int
 
     async def whole(self, body: bytes) -> bytes: ...
+    async def check(self, body: Spooled) -> None: ...
 
 
 class Body:
@@ -152,6 +156,8 @@ class Body:
             parts.clear()
             await self._receive_up_to(self._read + PART_BYTES, parts)
         await spooled.end(form)
+        if form is not None:
+            await form.check(spooled)
         return spooled
 
     def _held(self) -> Hold:
@@ -179,8 +185,6 @@ class JsonForm:
     growth = 1
 
     def __init__(self, values_max: int | None = None) -> None:
-        # Small bodies need none.
-        self._checker: JsonChecker | None = None
         self._values_max = values_max
         self.has_too_many = False
 
@@ -189,37 +193,26 @@ class JsonForm:
             await self._look_closely(body)
         return body
 
-    async def _look_closely(self, body: bytes) -> None:
-        """Raises RequestError. For each character it takes ten times as long as the quick look does."""
-        if len(body) <= PIECE_BYTES:
-            self._check(body)
-        else:
-            await asyncio.to_thread(self._check, body)
-
-    def _check(self, body: bytes) -> None:
-        self.feed(body)
-        self.close()
+    async def check(self, body: Spooled) -> None:
+        self._hear(await body.judge_json(self._values_max))
 
     def feed(self, data: bytes) -> bytes:
-        checker = self._checker = self._checker or JsonChecker()
-        try:
-            for start in range(0, len(data), PIECE_BYTES):
-                checker.feed(data[start : start + PIECE_BYTES])
-                # The interpreter is given to the loop, when that waits for it.
-                time.sleep(0)
-                if self._values_max is not None and checker.values > self._values_max:
-                    self.has_too_many = True
-                    raise RequestError(f"The request's JSON has more than {self._values_max} values")
-        except NotJson as exc:
-            raise RequestError(INVALID_JSON) from exc
         return data
 
     def close(self) -> bytes:
-        try:
-            (self._checker or JsonChecker()).close()
-        except NotJson as exc:
-            raise RequestError(INVALID_JSON) from exc
         return b""
+
+    async def _look_closely(self, body: bytes) -> None:
+        """Raises RequestError. For each character it takes ten times as long as the quick look does."""
+        look = partial(judge, [body], self._values_max)
+        self._hear(look() if len(body) <= PIECE_BYTES else await asyncio.to_thread(look))
+
+    def _hear(self, verdict: Verdict) -> None:
+        if verdict is Verdict.TOO_MANY_VALUES:
+            self.has_too_many = True
+            raise RequestError(f"The request's JSON has more than {self._values_max} values")
+        if verdict is Verdict.NO_JSON:
+            raise RequestError(INVALID_JSON)
 
 
 class TextAsJsonForm:
@@ -233,6 +226,9 @@ class TextAsJsonForm:
 
     async def whole(self, body: bytes) -> bytes:
         return json.dumps(body.decode(errors="replace")).encode() if body else b""
+
+    async def check(self, body: Spooled) -> None:
+        """Any text is one."""
 
     def feed(self, data: bytes) -> bytes:
         begun, self._begun = self._begun, b""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
+from enum import IntEnum
 
 PIECE_BYTES = 16_384
 # What is open at once; a byte of each level is remembered, and deeper text is refused.
@@ -176,6 +178,29 @@ class JsonChecker:
                 following = _ENDED[opened[-1]]
             last = following
         self._last = last
+
+
+class Verdict(IntEnum):
+    """Also exit statuses, apart from those of an interpreter or a shell that fails."""
+
+    JSON = 40
+    NO_JSON = 41
+    TOO_MANY_VALUES = 42
+
+
+def judge(parts: Iterable[bytes], values_max: int | None) -> Verdict:
+    """Of a text in parts; no more values are counted than may be."""
+    checker = JsonChecker()
+    try:
+        for part in parts:
+            for start in range(0, len(part), PIECE_BYTES):
+                checker.feed(part[start : start + PIECE_BYTES])
+                if values_max is not None and checker.values > values_max:
+                    return Verdict.TOO_MANY_VALUES
+        checker.close()
+    except NotJson:
+        return Verdict.NO_JSON
+    return Verdict.JSON
 
 
 def _reduced(structure: bytes) -> bytes:

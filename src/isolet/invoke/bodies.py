@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from isolet.errors import IsoletError, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
+from isolet.turns import Turns
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ WAITING_MAX = 100
 _WAIT_S = 30.0
 _RETRY_AFTER_S = 5
 _THREADS = 2
+# Large bodies whose JSON is checked at once; one of a project.
+_CHECKS = 2
 
 
 class Budget:
@@ -115,13 +118,14 @@ class Budget:
 
 
 class Bodies:
-    """The budgets, the folder of bodies that wait on disk, and the threads that write and check them."""
+    """The budgets, the folder of bodies that wait on disk, the threads that write them, and turns to check them."""
 
     def __init__(self, *, memory_bytes: int, disk_bytes: int, folder: Path, wait_s: float = _WAIT_S) -> None:
         self.memory = Budget(memory_bytes, "memory", wait_s=wait_s)
         self.disk = Budget(disk_bytes, "disk", wait_s=wait_s)
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.checks = Turns(_CHECKS, of_one=1)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bodies")
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
@@ -138,11 +142,11 @@ class Bodies:
 class Hold:
     """What one body holds, until `close`."""
 
-    __slots__ = ("_bodies", "_disk", "_memory", "_project_id")
+    __slots__ = ("_bodies", "_disk", "_memory", "project_id")
 
     def __init__(self, bodies: Bodies, project_id: ProjectId) -> None:
         self._bodies = bodies
-        self._project_id = project_id
+        self.project_id = project_id
         self._memory = 0
         self._disk = 0
 
@@ -158,15 +162,15 @@ class Hold:
 
     async def _change(self, budget: Budget, more: int) -> None:
         if more > 0:
-            await budget.take(self._project_id, more)
+            await budget.take(self.project_id, more)
         elif more < 0:
-            budget.give(self._project_id, -more)
+            budget.give(self.project_id, -more)
 
     def close(self) -> None:
         memory, self._memory = self._memory, 0
         disk, self._disk = self._disk, 0
         with contextlib.ExitStack() as stack:
             if memory:
-                stack.callback(self._bodies.memory.give, self._project_id, memory)
+                stack.callback(self._bodies.memory.give, self.project_id, memory)
             if disk:
-                stack.callback(self._bodies.disk.give, self._project_id, disk)
+                stack.callback(self._bodies.disk.give, self.project_id, disk)

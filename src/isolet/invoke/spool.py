@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from isolet.domain.json_text import Verdict
 from isolet.errors import Unavailable
+from isolet.invoke import json_file
 from isolet.invoke.bodies import Bodies, Hold
+from isolet.limited import limited, run_tool
 
 T = TypeVar("T")
 PART_BYTES = 131_072
@@ -18,10 +21,14 @@ PART_BYTES = 131_072
 READING_BYTES = 524_288
 # And sending it to an instance.
 SENDING_BYTES = 2 * PART_BYTES
+# Checking 100 MB takes 10 s at the worst; others may be at it before.
+_CHECK_TIMEOUT_S = 60.0
+_CHECK_CPU_S = 60
+_CHECK_MEMORY_BYTES = 128 * 1024 * 1024
 
 
 class Reader(Protocol):
-    """Sees a body as it comes, in a thread, and says what is kept of it. Raises RequestError for what it refuses."""
+    """Sees a body as it comes, in a thread, and says what is kept of it."""
 
     def feed(self, data: bytes) -> bytes: ...
     def close(self) -> bytes: ...
@@ -42,7 +49,7 @@ class Spooled:
         self._work: Future[Any] | None = None
 
     async def write(self, data: bytes, reader: Reader | None = None) -> None:
-        """Raises Unavailable when the disk does not take it, and what `reader` raises."""
+        """Raises Unavailable when the disk does not take it."""
         await self._run(lambda: self._write(data if reader is None else reader.feed(data)))
 
     async def end(self, reader: Reader | None = None) -> None:
@@ -51,6 +58,17 @@ class Spooled:
             await self._run(lambda: self._write(reader.close()))
         await self._hold.disk(self.size)
         await self._hold.memory(SENDING_BYTES)
+
+    async def judge_json(self, values_max: int | None) -> Verdict:
+        """Whether it is JSON of at most so many values. Raises Unavailable when nobody can say."""
+        fd = self._file.fileno()
+        tool = limited(json_file.command(fd, values_max), memory_bytes=_CHECK_MEMORY_BYTES, cpu_s=_CHECK_CPU_S)
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT_S), self._bodies.checks.take(self._hold.project_id):
+                ended = await run_tool(tool, b"", timeout_s=_CHECK_TIMEOUT_S, pass_fds=(fd,))
+            return Verdict(ended.status)
+        except (TimeoutError, OSError, ValueError) as exc:
+            raise Unavailable("The body's JSON could not be checked; try again later") from exc
 
     async def parts(self) -> AsyncIterator[bytes]:
         at = 0

@@ -1,11 +1,16 @@
 import asyncio
+import resource
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from isolet.domain.json_text import Verdict
 from isolet.errors import TooManyRequests, Unavailable
 from isolet.ids import ProjectId
+from isolet.invoke import spool
 from isolet.invoke.bodies import WAITING_MAX, Bodies, Budget, Hold
 from isolet.invoke.spool import Spooled
 
@@ -19,7 +24,7 @@ async def bodies(tmp_path: Path) -> AsyncIterator[Bodies]:
     made.close()
 
 
-async def waits(work: asyncio.Task[None]) -> bool:
+async def waits(work: asyncio.Task[Any]) -> bool:
     """Whether it has not ended once everything that could run has run."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -140,3 +145,43 @@ async def test_a_disk_that_is_full_is_told_without_its_path(bodies: Bodies) -> N
     with pytest.raises(Unavailable, match=r"cannot keep the request's body: No space left on device\Z"):
         await spooled.write(b"x")
     spooled.close()
+
+
+@pytest.fixture
+async def spooled(bodies: Bodies) -> AsyncIterator[Spooled]:
+    hold = Hold(bodies, A)
+    made = Spooled(bodies, hold)
+    yield made
+    made.close()
+    hold.close()
+
+
+async def test_a_large_body_is_checked_in_a_process_of_its_own(spooled: Spooled) -> None:
+    """On a thread it would take the interpreter from calls."""
+    await spooled.write(b"[" + b"1," * 1_000_000 + b"1]")
+    ours, theirs = time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    assert await spooled.judge_json(None) is Verdict.JSON
+    took = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - theirs
+    assert time.process_time() - ours < took / 2
+    assert await spooled.judge_json(1_000_000) is Verdict.TOO_MANY_VALUES
+    await spooled.write(b"]")
+    assert await spooled.judge_json(None) is Verdict.NO_JSON
+
+
+async def test_a_project_checks_one_large_body_at_a_time(bodies: Bodies, spooled: Spooled) -> None:
+    await spooled.write(b"{}")
+    async with bodies.checks.take(A):
+        waiting = asyncio.ensure_future(spooled.judge_json(None))
+        assert await waits(waiting)
+        async with bodies.checks.take(B):
+            pass
+    assert await waiting is Verdict.JSON
+
+
+async def test_a_check_that_cannot_run_says_nothing_of_the_body(
+    spooled: Spooled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_CHECK_MEMORY_BYTES", 2**20)
+    await spooled.write(b"{}")
+    with pytest.raises(Unavailable, match="could not be checked"):
+        await spooled.judge_json(None)

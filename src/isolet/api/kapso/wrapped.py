@@ -35,21 +35,12 @@ class _ResultForm(JsonForm):
                 self.is_json = False
         return body
 
-    def feed(self, data: bytes) -> bytes:
+    async def check(self, body: Spooled) -> None:
         if self.is_json:
             try:
-                super().feed(data)
+                await super().check(body)
             except RequestError:
                 self.is_json = False
-        return data
-
-    def close(self) -> bytes:
-        if self.is_json:
-            try:
-                super().close()
-            except RequestError:
-                self.is_json = False
-        return b""
 
 
 async def send_wrapped(send: Send, reply: Reply, bodies: Bodies, project_id: ProjectId, *, limit: int) -> None:
