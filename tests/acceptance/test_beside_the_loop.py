@@ -75,6 +75,19 @@ def test_the_legacy_shape_of_a_large_reply(server: Server, project: Project) -> 
     assert _share(server, lambda: older.invoke(function_id, {}), 200) < _SHARE_MAX
 
 
+def test_a_large_report_of_an_error(server: Server, project: Project) -> None:
+    """A function shares its process with what writes reports, and can write one itself: of any text."""
+    code = """const text = JSON.stringify({ message: "a".repeat(80_000), said: "a".repeat(80_000), stack: "a".repeat(9_000) });
+    export default { fetch() { return new Response(text, { status: 500, headers: { "x-isolet-error": "1" } }); } };"""
+    made = project.client.put(
+        f"/isolet/v1/projects/{project.slug}/functions/report?wait=60",
+        json={"code": code, "variables": {f"V{size}": "a" * size for size in range(4, 100)}},
+    )
+    assert made.status_code in (200, 201), made.text
+    path = f"/platform/v1/functions/{made.json()['id']}/invoke"
+    assert _share(server, lambda: project.client.post(path, json={}), 500) < _SHARE_MAX
+
+
 def _share(server: Server, ask: Callable[[], httpx.Response], status: int) -> float:
     """The least of a few: the loop has other work at times."""
     found = []

@@ -34,6 +34,7 @@ export default async function handler(req, ctx) {
   if (payload === "spin") for (;;);
   if (payload === "wait") await new Promise(() => setTimeout(() => {}, 1e6));
   if (payload === "text") return new Response("plain \\u2028 text");
+  if (payload === "many") return new Response("[" + "[],".repeat(70_000) + "[]]");
   if (payload === "teapot") return new Response("short and stout", { status: 418 });
   if (payload === "bytes") return new Response(new Uint8Array([0, 255, 254]));
   if (payload === "refuse") return Response.json({ error: "not you" }, { status: 403 });
@@ -169,6 +170,7 @@ def test_an_event_calls_its_function_with_the_user(app: Butterbase) -> None:
         ("teapot", {"error": "short and stout", "status": 418}),
         ("bytes", "\x00\ufffd\ufffd"),
         ("refuse", {"error": "not you"}),
+        ("many", {"error": "The function's reply has more than 65536 values", "status": 500}),
         ("nothing", None),
     ],
 )

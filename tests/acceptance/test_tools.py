@@ -24,6 +24,7 @@ export default {
     const html = { status: 502, headers: { "content-type": "text/html" } };
     if (say === "html") return new Response("<h1>Bad gateway</h1>", html);
     if (say === "large") return new Response("x".repeat(1_100_000));
+    if (say === "many") return new Response("[" + "[],".repeat(70_000) + "[]]");
     if (say === "odd") return new Response('{"a": NaN}');
     if (say === "half") return new Response('{"a": "\\\\ud800"}');
     if (say === "nothing") return new Response(null, { status: 204 });
@@ -122,6 +123,7 @@ def test_a_call_gives_kapsos_body_and_returns_the_reply(shop: Project) -> None:
         ("throw", True, "no such order"),
         ("html", True, "<h1>Bad gateway</h1>"),
         ("large", True, "The reply is larger than 1048576 bytes"),
+        ("many", True, "The function's reply has more than 65536 values"),
         ("odd", False, '{"a": NaN}'),
         ("half", False, {"a": "\ud800"}),
         ("nothing", False, None),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import Unanswered
 
 TEXT_MAX_CHARS = 1_048_576
@@ -278,7 +279,9 @@ def without(options: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        told = json.loads(body)
+        told = read_bounded(body)
+    except TooManyValues as exc:
+        raise Unanswered(f"the model's reply {TOO_MANY}") from exc
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, Mapping):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from isolet.domain.strict_json import TOO_MANY, VALUES_MAX
 from isolet.errors import InvalidInput
 
 SETTING_MAX_BYTES = 65_536
@@ -13,7 +14,8 @@ SETTING_MAX_DEPTH = 64
 
 
 def bounded_json(label: str, value: Any, *, most: int = SETTING_MAX_BYTES) -> Any:
-    """The value itself, which came from JSON. Raises InvalidInput when it is too large, or nested too deeply.
+    """The value itself, which came from JSON. Raises InvalidInput when it is too large, or nested too deeply, or has
+    more values than are written at once.
 
     Its size is that of JSON in ASCII, without spaces. What is far too large is not looked at to its end.
     """
@@ -25,7 +27,7 @@ def bounded_json(label: str, value: Any, *, most: int = SETTING_MAX_BYTES) -> An
 
 def _check_depth(label: str, value: Any, most: int) -> None:
     """Level by level, since Python's own recursion ends somewhere; and no further than the size may be."""
-    size, level = 0, [value]
+    size, values, level = 0, 0, [value]
     for _ in range(SETTING_MAX_DEPTH + 1):
         below: list[Any] = []
         for one in level:
@@ -41,6 +43,9 @@ def _check_depth(label: str, value: Any, most: int) -> None:
                 raise _too_large(label, most)
         if not below:
             return
+        values += len(below)
+        if values > VALUES_MAX:
+            raise InvalidInput(f"{label} {TOO_MANY}")
         level = below
     raise InvalidInput(f"{label} is nested too deeply (maximum is {SETTING_MAX_DEPTH} levels)")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isolet.domain.json_schemas import ANY_OBJECT, SCHEMA_MAX_BYTES
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import Unanswered
 
 # With a handshake, and without one.
@@ -60,7 +61,9 @@ def answer_in(data: bytes, number: int) -> Mapping[str, Any] | None:
     Raises Unanswered for what is no message, and for an error.
     """
     try:
-        told = json.loads(data)
+        told = read_bounded(data)
+    except TooManyValues as exc:
+        raise Unanswered(f"the MCP server's reply {TOO_MANY}") from exc
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, Mapping):

@@ -9,10 +9,45 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from isolet.domain.json_text import PIECE_BYTES, JsonChecker, NotJson
+
+# To read or write more at once would hold up the event loop, from a thread as well: one call of the parser cannot be
+# interrupted.
+VALUES_MAX = 65_536
+TOO_MANY = f"has more than {VALUES_MAX} values"
+
+
+class TooManyValues(ValueError):
+    """JSON, or the beginning of what may be JSON, with more than `VALUES_MAX` values."""
+
 
 def read_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """`pairs` makes an object of its members. Raises ValueError, and RecursionError for what is nested too deeply."""
     return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs)
+
+
+def read_bounded(data: bytes | str, **options: Any) -> Any:
+    """What somebody else chose the size of, with the options of `read_json`; large texts not on the loop.
+
+    Raises ValueError, RecursionError, and TooManyValues beyond `VALUES_MAX`.
+    """
+    # Commas and brackets in strings are counted as well: what has few of them needs no closer look.
+    counts = map(data.count, ",[{") if isinstance(data, str) else map(data.count, (b",", b"[", b"{"))
+    if sum(counts) > VALUES_MAX:
+        _count(data.encode("utf-8", "replace") if isinstance(data, str) else data)
+    return read_json(data, **options)
+
+
+def _count(data: bytes) -> None:
+    checker = JsonChecker()
+    for start in range(0, len(data), PIECE_BYTES):
+        try:
+            checker.feed(data[start : start + PIECE_BYTES])
+        except NotJson:
+            # The parser reads no more before that place, and says what is wrong.
+            return
+        if checker.values > VALUES_MAX:
+            raise TooManyValues(f"it {TOO_MANY}")
 
 
 def _refuse(constant: str) -> None:

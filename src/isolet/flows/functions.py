@@ -12,7 +12,7 @@ from isolet.domain.flows.run_variables import dump
 from isolet.domain.flows.runs import START_DEPTH, VARIABLES_MAX_BYTES
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.origins import Origin
-from isolet.errors import NotDeployed, NotFound
+from isolet.errors import InvalidInput, NotDeployed, NotFound
 from isolet.flows.activation import find_function
 from isolet.flows.performer import StepContext
 from isolet.ids import InvocationId, ProjectId, new_id
@@ -92,13 +92,18 @@ class FunctionCalls:
 
 
 def read_json(body: bytes) -> Any:
-    """JSON, else text. Numbers beyond a double, NaN and Infinity are no JSON."""
+    """JSON, else text. Numbers beyond a double, NaN and Infinity are no JSON.
+
+    Raises InvalidInput for more values than are read at once.
+    """
     if not body.strip():
         return None
     try:
-        value = strict_json.read_json(body)
+        value = strict_json.read_bounded(body)
         # What can be read may be nested too deeply to be written.
         json.dumps(value)
+    except strict_json.TooManyValues as exc:
+        raise InvalidInput(f"the reply {strict_json.TOO_MANY}") from exc
     except (ValueError, RecursionError):
         return body.decode("utf-8", "replace")
     return value

@@ -21,6 +21,8 @@ _NO_HANDLER_TEXTS = {EventName.FETCH: "This function has no HTTP handler"}
 _IMITATED = "The reply has a header that is reserved: x-isolet-error"
 _REPORT_MAX_BYTES = 262_144
 _SMALL_MODULE_CHARS = 16_384
+# Secrets are looked for in all of it, which takes a millisecond for so much.
+_SMALL_REPORT_BYTES = 4_096
 _BARE_500_LENGTH = b"%d" % len(b"Internal Server Error")
 _BROKEN_OFF = "The function broke its reply off before it was complete"
 _NEVER_SETTLED = (
@@ -42,13 +44,7 @@ async def check_reply(instance: Instance, connection: Connection, event: EventNa
     if kind == _NO_HANDLER:
         raise NoHandler(_NO_HANDLER_TEXTS.get(event, f"This function has no {event} handler"))
     if kind is not None:
-        report = await _read_report(connection)
-        raise HandlerFailed(
-            instance.redact(report.message),
-            said=instance.redact(report.said),
-            stack=await _told_stack(instance, report.stack) if report.stack else None,
-            no_retry=report.no_retry,
-        )
+        raise await _told(instance, await _read_report(connection))
     if (
         get(headers, b"connection") == b"close"
         and get(headers, b"content-type") is None
@@ -57,12 +53,18 @@ async def check_reply(instance: Instance, connection: Connection, event: EventNa
         raise HandlerFailed(_NEVER_SETTLED)
 
 
-async def _told_stack(instance: Instance, stack: str) -> str:
+async def _told(instance: Instance, body: bytes) -> HandlerFailed:
     """Places are looked up in the mappings of the module, which are read for that when they are first used."""
-    stack = stack[:STACK_MAX_CHARS]
-    if len(instance.spec.module) <= _SMALL_MODULE_CHARS:
-        return instance.redact_stack(stack)
-    return await asyncio.to_thread(instance.redact_stack, stack)
+    if len(body) <= _SMALL_REPORT_BYTES and len(instance.spec.module) <= _SMALL_MODULE_CHARS:
+        return _failure(instance, body)
+    return await asyncio.to_thread(_failure, instance, body)
+
+
+def _failure(instance: Instance, body: bytes) -> HandlerFailed:
+    report = _parsed(body)
+    stack = instance.redact_stack(report.stack[:STACK_MAX_CHARS]) if report.stack else None
+    message, said = instance.redact(report.message), instance.redact(report.said)
+    return HandlerFailed(message, said=said, stack=stack, no_retry=report.no_retry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +77,15 @@ class _Report:
     no_retry: bool = False
 
 
-async def _read_report(connection: Connection) -> _Report:
-    """A function that imitates a report has failed as well."""
+async def _read_report(connection: Connection) -> bytes:
     body = b""
     while len(body) <= _REPORT_MAX_BYTES and (chunk := await connection.chunk()):
         body += chunk
+    return body
+
+
+def _parsed(body: bytes) -> _Report:
+    """A function that imitates a report has failed as well."""
     try:
         report = json.loads(body)
         message, said, stack = report["message"], report["said"], report["stack"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from isolet.domain.projects import Project
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import IsoletError
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.request import CallRequest
@@ -96,7 +97,9 @@ def _data(status: int, body: bytes) -> str:
     if not body and status < 400:
         return "null"
     try:
-        return _dump(json.loads(body))
+        return _dump(read_bounded(body))
+    except TooManyValues:
+        return _dump({"error": f"The function's reply {TOO_MANY}", "status": 500})
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace")
     return _dump(text if status < 400 else {"error": text or f"The function answered {status}", "status": status})

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isolet.domain.invocations import Door
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.domain.tools import RESULT_MAX_BYTES, Tool, ToolResult, ToolSettings, call_body, is_tool_name
 from isolet.errors import ExecutionError, NotFound
 from isolet.functions.tool_checks import ToolChecks
@@ -96,7 +97,11 @@ async def result_of(reply: Reply) -> ToolResult:
         body = await reply.read(RESULT_MAX_BYTES)
     except ExecutionError as exc:
         return ToolResult(result=exc.message, is_error=True, invocation_id=reply.invocation_id)
-    value = await asyncio.to_thread(_value, body) if len(body) > _SMALL_BYTES else _value(body)
+    try:
+        value = await asyncio.to_thread(_value, body) if len(body) > _SMALL_BYTES else _value(body)
+    except TooManyValues:
+        told = f"The function's reply {TOO_MANY}"
+        return ToolResult(result=told, is_error=True, invocation_id=reply.invocation_id)
     if status >= 400 and value is None:
         value = f"The function answered {status}"
     return ToolResult(result=value, is_error=status >= 400, invocation_id=reply.invocation_id)
@@ -110,7 +115,11 @@ def failure_of(error: ExecutionError) -> ToolResult:
 
 def _value(body: bytes) -> Any:
     try:
-        # Numbers beyond a double, NaN and Infinity are no JSON, and nobody could be told them.
-        return json.loads(json.dumps(json.loads(body), allow_nan=False)) if body else None
+        value = read_bounded(body) if body else None
+        # What can be read may be nested too deeply to be written.
+        json.dumps(value)
+        return value
+    except TooManyValues:
+        raise
     except (ValueError, RecursionError):
         return body.decode("utf-8", "replace")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from isolet.dashboard.typed_json import VALUES_MAX, TooManyValues, read_json
+from isolet.dashboard.typed_json import TooManyValues, read_json
+from isolet.domain.strict_json import VALUES_MAX
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,17 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from isolet.domain.strict_json import read_json
+from isolet.domain.chat import read_answer
+from isolet.domain.flows.configs.checks import json_or_text
+from isolet.domain.flows.run_variables import check_variables
+from isolet.domain.mcp_messages import answer_in
+from isolet.domain.strict_json import VALUES_MAX, TooManyValues, read_bounded, read_json
+from isolet.errors import InvalidInput, Unanswered
+from isolet.flows.functions import read_json as read_reply
+from isolet.flows.performers.plain import typed
 
 
 @pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": 1e999}', "-1e999", "", "{"])
@@ -12,3 +23,38 @@ def test_what_no_other_reader_takes_is_refused(text: str) -> None:
 def test_what_the_standard_has_is_read() -> None:
     assert read_json('{"a": [1.5, 1e308, -0.0, "NaN", null]}') == {"a": [1.5, 1e308, -0.0, "NaN", None]}
     assert read_json(b'"\\ud800"') == "\ud800"
+
+
+MANY = {"a": [[]] * VALUES_MAX}
+
+
+@pytest.mark.parametrize("end", ["", "}", "}}"])
+def test_more_values_than_are_read_at_once_are_refused(end: str) -> None:
+    text = json.dumps(MANY)[:-1] + end
+    for data in (text, text.encode()):
+        with pytest.raises(TooManyValues):
+            read_bounded(data)
+
+
+@pytest.mark.parametrize("value", [[0] * (VALUES_MAX - 2), [{}] * (VALUES_MAX - 20), {"\ud800,[{" * 70_000: 1}])
+def test_what_has_fewer_is_read_whatever_stands_in_its_texts(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    assert read_bounded(text) == value
+    assert read_bounded(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (lambda text: read_reply(text.encode()), InvalidInput),
+        (lambda text: typed(text, "json"), InvalidInput),
+        (lambda text: json_or_text("body", text), InvalidInput),
+        (lambda text: check_variables(json.loads(text)), InvalidInput),
+        (lambda text: read_answer(text.encode()), Unanswered),
+        (lambda text: answer_in(text.encode(), 1), Unanswered),
+    ],
+    ids=["a reply", "a typed variable", "JSON as text", "variables", "a model's answer", "an MCP server's answer"],
+)
+def test_who_chose_them_is_told_of_too_many_values(read: Callable[[str], Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"more than {VALUES_MAX} values"):
+        read(json.dumps(MANY))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from isolet.domain.json_bounds import bounded_json
-from isolet.domain.strict_json import read_json
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import InvalidInput
 from isolet.ids import is_uuid
 
@@ -83,7 +83,9 @@ def json_or_text(label: str, value: object) -> object:
     """JSON, or JSON as text, which older clients write."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
-            read = read_json(value)
+            read = read_bounded(value)
+        except TooManyValues as exc:
+            raise InvalidInput(f"{label} {TOO_MANY}") from exc
         except (ValueError, RecursionError):
             # A body with templates in it may be no JSON before they are replaced.
             return value
