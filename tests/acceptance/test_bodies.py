@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import select
 import socket
 import threading
@@ -22,6 +23,7 @@ from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 MB = 1024 * 1024
+_LOOKS_A_REQUEST = 10
 # Counts without holding: the length, and the bytes as they came.
 COUNTS = """export default { async fetch(request) {
   let size = 0, sum = 0;
@@ -68,11 +70,15 @@ class Watch:
 
     def _look(self) -> None:
         with self._server.client("") as client:
-            while not self._stop.wait(0.01):
-                began = time.monotonic()
-                assert client.get("/healthz").status_code == 200
-                self.longest_s = max(self.longest_s, time.monotonic() - began)
+            for look in itertools.count():
+                # Asking costs the server more than looking at it does.
+                if look % _LOOKS_A_REQUEST == 0:
+                    began = time.monotonic()
+                    assert client.get("/healthz").status_code == 200
+                    self.longest_s = max(self.longest_s, time.monotonic() - began)
                 self.most = max(self.most, self._process.memory_info().rss)
+                if self._stop.wait(0.01):
+                    return
 
 
 @pytest.fixture(scope="module")

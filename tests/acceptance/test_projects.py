@@ -103,8 +103,8 @@ def test_a_project_is_created_with_limits(root: httpx.Client, slug: str) -> None
         None,
     ],
 )
-def test_limits_that_make_no_sense_change_nothing(root: httpx.Client, home: Project, limits: object) -> None:
-    address = f"{V1}/projects/{home.slug}"
+def test_limits_that_make_no_sense_change_nothing(root: httpx.Client, common_home: Project, limits: object) -> None:
+    address = f"{V1}/projects/{common_home.slug}"
     before = root.get(address).json()
 
     refused = root.patch(address, content=json.dumps({"name": "new", "limits": limits}), headers=JSON)
@@ -113,8 +113,11 @@ def test_limits_that_make_no_sense_change_nothing(root: httpx.Client, home: Proj
     assert root.get(address).json() == before
 
 
-def test_a_project_does_not_set_its_own_limits(home: Project) -> None:
-    assert home.client.patch(f"{V1}/projects/{home.slug}", json={"limits": {"functions": 9}}).status_code == 403
+def test_a_project_does_not_set_its_own_limits(common_home: Project) -> None:
+    assert (
+        common_home.client.patch(f"{V1}/projects/{common_home.slug}", json={"limits": {"functions": 9}}).status_code
+        == 403
+    )
 
 
 def test_a_project_has_defaults(root: httpx.Client, slug: str) -> None:
@@ -123,8 +126,8 @@ def test_a_project_has_defaults(root: httpx.Client, slug: str) -> None:
     assert (project["name"], project["plan"], project["allowed_origins"]) == (slug, "unlimited", ["*"])
 
 
-def test_a_slug_is_taken_once(root: httpx.Client, home: Project) -> None:
-    again = root.post(f"{V1}/projects", json={"slug": home.slug})
+def test_a_slug_is_taken_once(root: httpx.Client, common_home: Project) -> None:
+    again = root.post(f"{V1}/projects", json={"slug": common_home.slug})
 
     assert (again.status_code, code_of(again)) == (409, "conflict")
 
@@ -221,8 +224,8 @@ def test_lists_come_in_pages(home: Project) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=-1", "cursor=1.5"])
-def test_an_unusable_page_is_422(home: Project, query: str) -> None:
-    reply = home.client.get(f"{V1}/functions?{query}")
+def test_an_unusable_page_is_422(common_home: Project, query: str) -> None:
+    reply = common_home.client.get(f"{V1}/functions?{query}")
 
     assert (reply.status_code, code_of(reply)) == (422, "invalid_input")
 
@@ -230,12 +233,12 @@ def test_an_unusable_page_is_422(home: Project, query: str) -> None:
 # Keys.
 
 
-def test_a_key_is_shown_once(home: Project) -> None:
-    made = home.client.post(f"{V1}/projects/{home.slug}/keys", json={"name": "CI", "role": "deploy"})
+def test_a_key_is_shown_once(common_home: Project) -> None:
+    made = common_home.client.post(f"{V1}/projects/{common_home.slug}/keys", json={"name": "CI", "role": "deploy"})
 
     key = made.json()
     text = key.pop("key")
-    listed = home.client.get(f"{V1}/projects/{home.slug}/keys")
+    listed = common_home.client.get(f"{V1}/projects/{common_home.slug}/keys")
     assert (made.status_code, key["name"], key["role"]) == (201, "CI", "deploy")
     assert len(text) > 40
     assert key in listed.json()["data"]
@@ -253,8 +256,10 @@ def test_a_key_is_shown_once(home: Project) -> None:
         ({"name": "k", "role": "admin", "key": "mine"}, "key"),
     ],
 )
-def test_unusable_values_of_a_key_are_422_and_named(home: Project, values: dict[str, object], named: str) -> None:
-    reply = home.client.post(f"{V1}/projects/{home.slug}/keys", json=values)
+def test_unusable_values_of_a_key_are_422_and_named(
+    common_home: Project, values: dict[str, object], named: str
+) -> None:
+    reply = common_home.client.post(f"{V1}/projects/{common_home.slug}/keys", json=values)
 
     assert (reply.status_code, code_of(reply)) == (422, "invalid_input")
     assert named in reply.json()["error"]["message"]
@@ -402,24 +407,26 @@ def test_a_key_of_another_project_cannot_be_deleted(home: Project, stranger: Pro
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_a_limit_is_set_within_its_bounds(home: Project, name: str) -> None:
-    path = f"{V1}/functions/{Kapso(home.client).create(HELLO)['id']}"
+def test_a_limit_is_set_within_its_bounds(common_home: Project, name: str) -> None:
+    path = f"{V1}/functions/{Kapso(common_home.client).create(HELLO)['id']}"
     low, high = LIMITS[name]
 
-    statuses = [home.client.patch(path, json={name: value}).status_code for value in (low - 1, low, high + 1, high)]
+    statuses = [
+        common_home.client.patch(path, json={name: value}).status_code for value in (low - 1, low, high + 1, high)
+    ]
 
     assert statuses == [422, 200, 422, 200]
-    assert home.client.get(path).json()[name] == high
+    assert common_home.client.get(path).json()[name] == high
     for value in ("text", 1.5, None, []):
-        refused = home.client.patch(path, json={name: value})
+        refused = common_home.client.patch(path, json={name: value})
         assert (refused.status_code, code_of(refused)) == (422, "invalid_input")
 
 
-def test_limits_have_the_documented_defaults(home: Project) -> None:
-    shown = home.client.get(f"{V1}/functions/{Kapso(home.client).create(HELLO)['id']}").json()
+def test_limits_have_the_documented_defaults(common_home: Project) -> None:
+    shown = common_home.client.get(f"{V1}/functions/{Kapso(common_home.client).create(HELLO)['id']}").json()
 
     assert (shown["timeout_ms"], shown["memory_limit_mb"]) == (30_000, 128)
-    assert home.client.patch(f"{V1}/functions/{shown['id']}", json={"colour": "red"}).status_code == 422
+    assert common_home.client.patch(f"{V1}/functions/{shown['id']}", json={"colour": "red"}).status_code == 422
 
 
 def test_a_new_time_limit_counts_from_the_next_call(home: Project) -> None:

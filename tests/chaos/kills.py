@@ -1,4 +1,4 @@
-"""One run: clients post at full speed, the server and its children are killed at random moments and started again."""
+"""One run: clients post, the server and its children are killed at random moments and started again."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Outcome:
 class _Client:
     """Posts numbered calls until it is told to stop; knows only what it got a 202 for."""
 
-    def __init__(self, name: str, port: int, key: str, callback: str, stop: threading.Event) -> None:
+    def __init__(self, name: str, port: int, key: str, callback: str, stop: threading.Event, *, pause_s: float) -> None:
         self.accepted: dict[str, str] = {}
-        self._name, self._callback, self._stop = name, callback, stop
+        self._name, self._callback, self._stop, self._pause_s = name, callback, stop, pause_s
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": key}, timeout=5, trust_env=False
         )
@@ -69,7 +69,7 @@ class _Client:
     def _run(self) -> None:
         number = 0
         with self._client as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(self._pause_s):
                 number += 1
                 body = f"{self._name}-{number}"
                 try:
@@ -85,8 +85,11 @@ class _Client:
                     self.accepted[body] = reply.headers["x-invocation-id"]
 
 
-def run(folder: Path, *, kills: int, seed: int, longest_s: float = 1.5) -> Outcome:
-    """Kill that often, then let everything finish and compare what was accepted with what arrived."""
+def run(folder: Path, *, kills: int, seed: int, longest_s: float = 1.5, pause_s: float = 0) -> Outcome:
+    """Kill that often, then let everything finish and compare what was accepted with what arrived.
+
+    `pause_s` is the time that a client waits after each call.
+    """
     chance = random.Random(seed)
     port, stop = _free_port(), threading.Event()
     clients: list[_Client] = []
@@ -96,7 +99,7 @@ def run(folder: Path, *, kills: int, seed: int, longest_s: float = 1.5) -> Outco
             with server.client() as root:
                 Altair(root).running("echo", CODE)
             key = server.root_key
-            clients = [_Client(str(n), port, key, receiver.url, stop) for n in range(_CLIENTS)]
+            clients = [_Client(str(n), port, key, receiver.url, stop, pause_s=pause_s) for n in range(_CLIENTS)]
             for _ in range(kills):
                 time.sleep(chance.uniform(0.05, longest_s))
                 _kill(server)
