@@ -25,6 +25,9 @@ _UNPRIVILEGED = "nobody"
 _TEMPLATE = "template_of_tests"
 # Tests look at what is there after a crash of ours, never of the machine's.
 _FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+# A database that is dropped is looked for in every buffer, and what is copied as files is not logged, page by page.
+_SMALL = ("-c", "shared_buffers=32MB")
+_COPIED = "STRATEGY FILE_COPY"
 
 
 class Postgres:
@@ -38,7 +41,7 @@ class Postgres:
             os.chown(folder, self._account.pw_uid, self._account.pw_gid)
         data = folder / "data"
         self._run([_program("initdb"), "--pgdata", str(data), "--auth=trust", "--username=isolet", "--encoding=UTF8"])
-        options = ("-k", str(folder), "-h", "", *_FAST)
+        options = ("-k", str(folder), "-h", "", *_FAST, *_SMALL)
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
             [_program("postgres"), "-D", str(data), *options],
@@ -58,7 +61,7 @@ class Postgres:
         template = self._template() if schema else "template1"
         if copy_of is not None:
             template = str(make_url(copy_of).database)
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} {_COPIED}")
         try:
             yield self._url(name)
         finally:
@@ -77,8 +80,7 @@ class Postgres:
         return _TEMPLATE
 
     def _execute(self, statement: str) -> None:
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(statement)
+        self._administrator.execute(statement)
 
     def _url(self, name: str) -> str:
         return f"postgresql://isolet@/{name}?host={self._folder}"
@@ -87,7 +89,7 @@ class Postgres:
         if self._process.poll() is not None:
             raise AssertionError(f"PostgreSQL ended: {(self._folder / 'log').read_text()}")
         try:
-            psycopg.connect(self._url("postgres")).close()
+            self._administrator = psycopg.connect(self._url("postgres"), autocommit=True)
         except psycopg.OperationalError:
             return False
         return True
@@ -117,6 +119,7 @@ class Postgres:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._administrator.close()
         # "Immediate shutdown": nothing of it is kept.
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(60)
