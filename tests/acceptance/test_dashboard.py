@@ -23,7 +23,7 @@ def desk(browser: Browser, server: Server, home: Project) -> Iterator[Desk]:
     """Signed in with an admin key of a project of its own."""
     with browser.page() as page:
         desk = Desk(page=page, server=server, slug=home.slug)
-        desk.sign_in(home.key())
+        desk.sign_in_at_once(home.key())
         yield desk
 
 
