@@ -77,8 +77,9 @@ def test_the_legacy_shape_of_a_large_reply(server: Server, project: Project) -> 
 
 def test_a_large_report_of_an_error(server: Server, project: Project) -> None:
     """A function shares its process with what writes reports, and can write one itself: of any text."""
-    code = """const text = JSON.stringify({ message: "a".repeat(80_000), said: "a".repeat(80_000), stack: "a".repeat(9_000) });
-    export default { fetch() { return new Response(text, { status: 500, headers: { "x-isolet-error": "1" } }); } };"""
+    code = """const [text, stack] = ["a".repeat(80_000), "a".repeat(9_000)];
+    const report = JSON.stringify({ message: text, said: text, stack });
+    export default { fetch() { return new Response(report, { status: 500, headers: { "x-isolet-error": "1" } }); } };"""
     made = project.client.put(
         f"/isolet/v1/projects/{project.slug}/functions/report?wait=60",
         json={"code": code, "variables": {f"V{size}": "a" * size for size in range(4, 100)}},

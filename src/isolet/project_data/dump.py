@@ -41,7 +41,7 @@ class Table:
         literals = ", ".join(_LITERAL.format(identifier(column)) for column in self.columns)
         return _SELECT.format(literals, identifier(self.name))
 
-    def inserts(self, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    def inserts(self, rows: Iterable[Sequence[str]]) -> Iterator[str]:
         columns = ", ".join(map(identifier, self.columns))
         beginning = _INSERT.format(identifier(self.name), columns)
         for values in _groups(f"({', '.join(row)})" for row in rows):
@@ -72,13 +72,13 @@ def columns_of(name: str) -> str:
     return f"PRAGMA table_info({identifier(name)})"
 
 
-def statements(schema: Sequence[Sequence[str]], contents: Sequence[tuple[Table, Sequence[Any]]]) -> Iterator[str]:
-    rows = {table.name: (table, values) for table, values in contents}
+def statements(schema: Sequence[Sequence[str]], contents: Iterator[tuple[Table, Iterable[Any]]]) -> Iterator[str]:
+    """`contents` are in the order of `tables`; the rows of one are read before the next."""
     yield "PRAGMA defer_foreign_keys=TRUE;"
     for kind, name, sql in schema:
         yield "DELETE FROM sqlite_sequence;" if name == "sqlite_sequence" else f"{sql};"
         if kind == "table":
-            table, values = rows[name]
+            table, values = next(contents)
             yield from table.inserts(values)
 
 

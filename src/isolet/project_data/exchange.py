@@ -68,28 +68,34 @@ async def ask(
 
 
 async def parts_of(
-    channel: Channel, method: str, target: str, *, headers: dict[str, str], body: bytes
+    channel: Channel,
+    method: str,
+    target: str,
+    *,
+    headers: dict[str, str],
+    body: bytes,
+    timeout_s: float = _TIMEOUT_S,
 ) -> AsyncGenerator[bytes, None]:
-    """The body of the answer as it comes. Raises Unavailable when the process ends, or gives nothing for 20 s."""
+    """The body of the answer as it comes. Raises Unavailable when the process ends, or gives nothing for so long."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             connection = await channel.connect()
         try:
             connection.begin(_request(method, target, headers, body))
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await connection.head()
-            while part := await _next(connection):
+            while part := await _next(connection, timeout_s):
                 yield part
         finally:
             channel.release(connection)
     except TimeoutError:
-        raise Unavailable(f"the project's storage did not answer within {_TIMEOUT_S:g} s") from None
+        raise Unavailable(f"the project's storage did not answer within {timeout_s:g} s") from None
     except (OSError, FunctionCrashed) as exc:
         raise Unavailable("the project's storage ended while it worked on this; try again") from exc
 
 
-async def _next(connection: Connection) -> bytes:
-    async with asyncio.timeout(_TIMEOUT_S):
+async def _next(connection: Connection, timeout_s: float) -> bytes:
+    async with asyncio.timeout(timeout_s):
         return await connection.chunk()
 
 

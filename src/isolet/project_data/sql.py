@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from isolet.errors import InvalidInput, IsoletError, TooLarge, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data import dump
 from isolet.project_data.exchange import ask, parts_of
-from isolet.project_data.passing import is_rows, meta_of, passed_on
+from isolet.project_data.passing import is_rows, meta_of, passed_on, rows_in
 from isolet.runtime.config import STORE_HEADER
 from isolet.runtime.storage.port import ProjectStorages
 
@@ -33,17 +33,22 @@ _EXPORT_TRIES = 5
 # Errors are smaller, and are told before a reply begins.
 _CHECKED_BYTES = 64 * 1024
 _BULK_TIMEOUT_S = 600.0
+# As JSON, with its quotes and line breaks escaped.
+_BATCH_MAX_BYTES = 40 * 1024 * 1024
 _AS_LISTS = "/query?resultsFormat=ROWS_AND_COLUMNS"
 _COUNT = "SELECT count(*) AS n FROM {}"
 _TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
     "AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' ORDER BY name"
 )
+# With the spaces behind it. No match is long, since nothing else runs meanwhile; `long` begins what has no end nearby.
 _TOKEN = re.compile(
-    r"""(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))|(?P<semicolon>;)"""
-    r"""|'[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z)|[\w$]+|\S""",
+    r"""(?:(?P<comment>--[^\n]{0,4096}\n|/\*.{0,4096}?\*/)|(?P<semicolon>;)"""
+    r"""|'[^']{0,4096}'|"[^"]{0,4096}"|`[^`]{0,4096}`|\[[^\]]{0,4096}\]"""
+    r"""|(?P<long>--|/\*|['"`\[])|(?P<word>[\w$]{1,4096}+)|(?P<space>\s)|\S)\s{0,4096}+""",
     re.DOTALL,
 )
+_ENDS = {"--": "\n", "/*": "*/", "[": "]"}
 _TRIGGER = re.compile(r"(explain (query plan )?)?create (temp |temporary )?trigger ")
 _BEGINNING_CHARS = 60
 _THERE = re.compile(r"\b(?:table|view|index|trigger) .* already exists")
@@ -88,8 +93,7 @@ class Sql:
 
         Raises InvalidInput with SQLite's own text, and for a parameter that is no value.
         """
-        bound = [_parameter(param, number) for number, param in enumerate(params, 1)]
-        (result,) = await self._run(place, {"sql": sql, "params": bound})
+        (result,) = await self._run(place, _statement(sql, params))
         meta = result["meta"]
         if "changes" not in meta:
             raise InvalidInput("this statement is the runtime's own; GET the export instead")
@@ -128,21 +132,26 @@ class Sql:
 
         return passed_on(all_parts(), arrays=arrays)
 
-    async def _answer(self, place: Place, body: bytes, target: str) -> AsyncGenerator[bytes, None]:
+    async def _answer(
+        self, place: Place, body: bytes, target: str, *, timeout_s: float | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """With `timeout_s`, it is work that may take so long."""
         headers = {"content-type": "application/json", STORE_HEADER: place.database}
-        async with (
-            self._storages.use(place.project_id) as storage,
-            aclosing(parts_of(storage.way_to(StoreKind.DATABASE), "POST", target, headers=headers, body=body)) as parts,
-        ):
-            async for part in parts:
-                yield part
+        async with self._storages.use(place.project_id) as storage:
+            way = storage.way_to(StoreKind.DATABASE)
+            waits = {} if timeout_s is None else {"timeout_s": timeout_s}
+            asked = parts_of(way, "POST", target, headers=headers, body=body, **waits)
+            with nullcontext() if timeout_s is None else storage.long_work():
+                async with aclosing(asked) as parts:
+                    async for part in parts:
+                        yield part
 
     async def figures(self, place: Place) -> SqlFigures:
         listed = await self.query(place, _TABLES, [])
         names = [str(row["name"]) for row in listed.rows]
         if not names:
             return SqlFigures(size_bytes=listed.size_bytes, tables={})
-        counts = [{"sql": _COUNT.format(dump.identifier(name)), "params": []} for name in names]
+        counts = [_COUNT.format(dump.identifier(name)) for name in names]
         results = await self._run(place, counts)
         rows = {name: int(result["results"][0]["n"]) for name, result in zip(names, results, strict=True)}
         return SqlFigures(size_bytes=listed.size_bytes, tables=rows)
@@ -173,49 +182,66 @@ class Sql:
             dump.Table(name=name, columns=[column[1] for column in columns])
             for name, columns in zip(names, described[1:], strict=True)
         ]
-        selects = [table.select for table in tables]
-        (now, *rows) = await self._rows(place, [dump.SCHEMA, *selects], max_bytes=max_bytes)
-        if not schema == described[0] == now:
+        if schema != described[0]:
             return None
-        contents = list(zip(tables, rows, strict=True))
-        return await asyncio.to_thread(_bounded, dump.statements(schema, contents), max_bytes)
+        queries = [dump.SCHEMA, *(table.select for table in tables)]
+        answer = await self._ask(place, queries, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
+        return await asyncio.to_thread(_exported, answer, schema, tables, max_bytes)
 
     async def import_text(self, place: Place, text: str, *, replace: bool = False) -> int:
         """Run SQL text in one transaction; how many statements. Raises InvalidInput, and then nothing changed.
 
         With `replace`, all tables and views that are there are dropped first, in the same transaction.
         """
-        statements = await asyncio.to_thread(lambda: list(split_statements(text)))
-        if not statements:
+        count, packed = await asyncio.to_thread(lambda: _counted(_packed_of(split_statements(text))))
+        if not count:
             raise InvalidInput("there is no SQL statement to import")
         drops: list[str] = []
         if replace:
             (schema,) = await self._rows(place, [dump.SCHEMA])
-            drops = dump.drops(schema)
-        packed = await asyncio.to_thread(lambda: list(_packed([*drops, *statements])))
+            drops = [part for _, part in _packed_of(dump.drops(schema))]
         try:
-            await self._run(place, [{"sql": part, "params": []} for part in packed], bulk=True)
+            await self._execute(place, await asyncio.to_thread(_batch, [*drops, *packed]))
         except InvalidInput as exc:
             if replace or not _THERE.search(exc.message):
                 raise
             raise InvalidInput(f"{exc.message}. Nothing was imported; ?replace=true drops what is there first") from exc
-        return len(statements)
+        return count
+
+    async def _execute(self, place: Place, body: bytes) -> None:
+        """Run a batch whose rows nobody wants: there may be more of them than fit anywhere."""
+        first = b""
+        async with aclosing(self._answer(place, body, "/query", timeout_s=_BULK_TIMEOUT_S)) as parts:
+            async for part in parts:
+                if len(first) < _CHECKED_BYTES:
+                    first += part
+        if not is_rows(first):
+            _check_answer(first)
 
     async def _rows(self, place: Place, queries: Sequence[str], *, max_bytes: int | None = None) -> list[Any]:
         """The rows of each query, as lists; all of them are one transaction."""
-        batch = [{"sql": query, "params": []} for query in queries]
-        results = await self._run(place, batch, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
+        results = await self._run(place, queries, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
         return [result["results"]["rows"] for result in results]
 
-    async def _run(
+    async def _run(self, place: Place, queries: Sequence[str] | bytes, **options: Any) -> list[dict[str, Any]]:
+        """The results, with the options of `_ask`. For those whose size nobody chooses."""
+        parsed = await asyncio.to_thread(json.loads, await self._ask(place, queries, **options))
+        if isinstance(parsed, dict):
+            raise _failure(parsed)
+        results: list[dict[str, Any]] = parsed
+        return results
+
+    async def _ask(
         self,
         place: Place,
-        queries: Any,
+        queries: Sequence[str] | bytes,
         *,
         bulk: bool = False,
-        max_bytes: int | None = None,
+        max_bytes: int = MESSAGE_MAX_BYTES,
         target: str = "/query",
-    ) -> list[dict[str, Any]]:
+    ) -> bytes:
+        """`queries` run in one transaction; as bytes, they are the request that asks for them."""
+        body = queries if isinstance(queries, bytes) else await asyncio.to_thread(_batch, queries)
         async with self._storages.use(place.project_id) as storage:
             with storage.long_work() if bulk else nullcontext():
                 answer = await ask(
@@ -223,15 +249,11 @@ class Sql:
                     "POST",
                     target,
                     headers={"content-type": "application/json", STORE_HEADER: place.database},
-                    body=json.dumps(queries).encode(),
+                    body=body,
                     timeout_s=_BULK_TIMEOUT_S if bulk else 20.0,
                     max_bytes=max_bytes,
                 )
-        parsed = await asyncio.to_thread(json.loads, answer.body)
-        if isinstance(parsed, dict):
-            raise _failure(parsed)
-        results: list[dict[str, Any]] = parsed
-        return results
+        return answer.body
 
 
 def _failure(answer: dict[str, Any]) -> IsoletError:
@@ -275,11 +297,11 @@ def _parameter(value: Any, place: int) -> Any:
 def split_statements(text: str) -> Iterator[str]:
     """The statements of SQL text, semicolons in strings, comments and triggers minded; in time linear to its length."""
     start, beginning, trigger, closing = 0, "", False, 0
-    for token in _TOKEN.finditer(text):
-        if token.lastgroup == "comment":
+    for kind, token, end in _tokens(text):
+        if kind in ("comment", "space"):
             continue
-        if token.lastgroup != "semicolon":
-            word = token[0].lower()
+        if kind != "semicolon":
+            word = token[kind].lower() if kind == "word" else token[0]
             # A trigger ends with `; END ;` only.
             closing = 2 if closing == 1 and word == "end" else 0
             if len(beginning) < _BEGINNING_CHARS:
@@ -289,14 +311,66 @@ def split_statements(text: str) -> Iterator[str]:
             closing = 1
         else:
             if beginning:
-                yield text[start : token.end()].strip()
-            start, beginning, trigger, closing = token.end(), "", False, 0
+                yield text[start : token.end("semicolon")].strip()
+            start, beginning, trigger, closing = end, "", False, 0
     if beginning:
         yield text[start:].strip()
 
 
-def _packed(statements: Sequence[str]) -> Iterator[str]:
-    """As few texts as can hold the statements: each has its price. Raises InvalidInput for one that is too long."""
+def _tokens(text: str) -> Iterator[tuple[str | None, re.Match[str], int]]:
+    """Of which kind each one is, its match, and where it ends."""
+    at, size = 0, len(text)
+    while at < size:
+        for token in _TOKEN.finditer(text, at):
+            kind, at = token.lastgroup, token.end()
+            if kind == "long":
+                at = _end_of(text, token)
+                yield ("comment" if token[kind] in ("--", "/*") else None), token, at
+                break
+            yield kind, token, at
+
+
+def _end_of(text: str, token: re.Match[str]) -> int:
+    """Where a text or a comment ends that is long, or has no end."""
+    begun = token["long"]
+    end = _ENDS.get(begun, begun)
+    found = text.find(end, token.end("long"))
+    return len(text) if found < 0 else found + len(end)
+
+
+def _batch(queries: Sequence[str]) -> bytes:
+    """A request of them all, written one after the other: nothing else runs meanwhile.
+
+    Raises TooLarge for what escapes make larger than a batch may be.
+    """
+    parts, size = [], 0
+    for query in queries:
+        parts.append(_query(query))
+        size += len(parts[-1])
+        if size > _BATCH_MAX_BYTES:
+            raise TooLarge(TOO_LARGE)
+    return b"[" + b",".join(parts) + b"]"
+
+
+def _query(sql: str) -> bytes:
+    # Escapes would make six bytes of a character that has two.
+    text = json.dumps(sql, ensure_ascii=False).encode(errors="replace")
+    return b'{"sql":' + text + b',"params":[]}'
+
+
+def _counted(packed: Iterable[tuple[int, str]]) -> tuple[int, list[str]]:
+    count, texts = 0, []
+    for number, text in packed:
+        count += number
+        texts.append(text)
+    return count, texts
+
+
+def _packed_of(statements: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """As few texts as can hold the statements, each with their number: each text has its price.
+
+    Raises InvalidInput for a statement that is too long.
+    """
     parts: list[str] = []
     size = 0
     for statement in statements:
@@ -304,11 +378,22 @@ def _packed(statements: Sequence[str]) -> Iterator[str]:
         if length - 1 > STATEMENT_MAX_BYTES:
             raise InvalidInput(f"a statement is longer than {STATEMENT_MAX_BYTES} bytes: {statement[:60]} …")
         if parts and size + length > STATEMENT_MAX_BYTES:
-            yield "\n".join(parts)
+            yield len(parts), "\n".join(parts)
             parts, size = [], 0
         parts.append(statement)
         size += length
-    yield "\n".join(parts)
+    if parts:
+        yield len(parts), "\n".join(parts)
+
+
+def _exported(answer: bytes, schema: Sequence[Any], tables: Sequence[dump.Table], max_bytes: int) -> str | None:
+    """The text; rows become text one by one. None when the schema is not the one that was asked for first."""
+    if not is_rows(answer):
+        _check_answer(answer)
+    results = rows_in(answer.decode())
+    if list(next(results)) != list(schema):
+        return None
+    return _bounded(dump.statements(schema, zip(tables, results, strict=True)), max_bytes)
 
 
 def _bounded(statements: Iterator[str], max_bytes: int) -> str:
