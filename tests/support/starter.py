@@ -28,10 +28,21 @@ from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import typer
+
+from isolet.cli.main import app, main
 from tests.support import clock, starter_client, statements
 
 _MESSAGE_MAX_BYTES = 200_000
 _PATIENCE_S = 60.0
+# With all that is in them.
+_PACKAGES = "api cli client contract dashboard domain workspace"
+# What is loaded when it is first needed.
+_LATE = (
+    "isolet.assembly.management isolet.database.schema isolet.server anyio._backends._asyncio certifi encodings.idna "
+    "httpcore._async.http11 httpcore._sync.http11 importlib.resources.readers pydantic.v1 typer._click.decorators "
+    "uvicorn.lifespan.off uvloop"
+)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -184,15 +195,29 @@ def _prepare(asked: Any, descriptors: Sequence[int]) -> None:
 
 
 def _load() -> None:
-    """All that servers and commands load, and what a server loads when it makes its first route."""
-    for name in ("isolet.assembly.management", "isolet.server", "isolet.database.schema", "pydantic.v1"):
+    """All that servers and commands load, now or when they first need it."""
+    gc.disable()
+    for name in _LATE.split():
         importlib.import_module(name)
-    for name in ("isolet.api", "isolet.cli", "isolet.client", "isolet.contract", "isolet.dashboard", "isolet.domain"):
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+    for name in _PACKAGES.split():
+        package = importlib.import_module(f"isolet.{name}")
+        for module in pkgutil.walk_packages(package.__path__, f"isolet.{name}."):
             importlib.import_module(module.name)
+    _make_commands()
+    gc.enable()
     gc.collect()
     gc.freeze()
+
+
+def _make_commands() -> None:
+    """Typer makes commands of their declarations at each call, which takes 30 ms. Here they are made once."""
+    make = typer.main.get_command = cache(typer.main.get_command)
+    commands: list[Any] = [make(app)]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        for parameter in command.params:
+            parameter.get_runtime_param()
 
 
 def _run(main: Callable[[], None]) -> NoReturn:
@@ -216,8 +241,6 @@ def _run(main: Callable[[], None]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    from isolet.cli.main import main
-
     _load()
     if (asked := _Children(_socket(int(sys.argv[1])), sys.stdin).next()) is not None:
         _prepare(*asked)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import starter
 from tests.support.isolet_command import Isolet
 from tests.support.projects import Project
 from tests.support.waiting import wait_until
@@ -150,7 +151,7 @@ def at_a_terminal(isolet: Isolet, *arguments: str, asked: bytes = b"", typed: by
     """What a terminal gets, at which this is typed when it was asked for."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, **{name: value for name, value in isolet.variables.items() if value}}
-    command = [sys.executable, "-m", "isolet", *arguments]
+    command = [starter.command(isolet.folder / "isolet"), *arguments]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "NO_COLOR": ""}):
         os.close(theirs)
         shown = b""
