@@ -120,7 +120,7 @@ class Body:
         if self._told is None or self._told > FREE_BYTES:
             await self._held().memory(spool.READING_BYTES)
         while not self._ended:
-            yield self._take(await self._receive())
+            yield await self._next()
 
     async def gone(self) -> None:
         """Returns when the caller has left; to be called after the body's end."""
@@ -142,7 +142,13 @@ class Body:
 
     async def _receive_up_to(self, size: int, parts: list[bytes]) -> None:
         while not self._ended and self._read <= size:
-            parts.append(self._take(await self._receive()))
+            parts.append(await self._next())
+
+    async def _next(self) -> bytes:
+        """What comes next; who has brought much takes turns with others."""
+        if self._read > FREE_BYTES:
+            await self._bodies.rounds.wait(self._project_id)
+        return self._take(await self._receive())
 
     async def _spool(self, parts: list[bytes], form: Form | None) -> Spooled:
         hold = self._held()

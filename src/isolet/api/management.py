@@ -35,6 +35,8 @@ def build(
     app = FastAPI(title="Isolet", version=__version__, openapi_url=None, redirect_slashes=False)
     for table in tables:
         app.router.routes.extend(table)
+    # The framework loads more of itself with the first one, which the loop should not wait for.
+    made(app.routes[:1])
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, Any]:

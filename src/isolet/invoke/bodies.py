@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from isolet.errors import IsoletError, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
+from isolet.invoke.rounds import Rounds
 from isolet.turns import Turns
 
 T = TypeVar("T")
@@ -125,6 +126,7 @@ class Bodies:
         self.disk = Budget(disk_bytes, "disk", wait_s=wait_s)
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.rounds = Rounds()
         self.checks = Turns(_CHECKS, of_one=1)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bodies")
 
@@ -134,6 +136,14 @@ class Bodies:
 
     async def run(self, work: Callable[[], T]) -> T:
         return await asyncio.wrap_future(self.submit(work))
+
+    def close_file(self, file: IO[bytes]) -> None:
+        """Close a file that nobody works on, off the loop."""
+        try:
+            self.submit(file.close)
+        except RuntimeError:
+            # The threads have ended already, with the server.
+            file.close()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
