@@ -140,10 +140,12 @@ class Bodies:
     def close_file(self, file: IO[bytes]) -> None:
         """Close a file that nobody works on, off the loop."""
         try:
-            self.submit(file.close)
+            closing = self.submit(file.close)
         except RuntimeError:
-            # The threads have ended already, with the server.
+            # The threads have ended with the server, or end before they come to it.
             file.close()
+        else:
+            closing.add_done_callback(lambda done: file.close() if done.cancelled() else None)
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
