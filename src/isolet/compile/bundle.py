@@ -11,7 +11,9 @@ import base64
 import json
 import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from isolet.compile.esbuild import EXPORT_HANDLER, NO_HANDLER, NOT_DECLARED, Bun
 from isolet.compile.files import bundle_files
 from isolet.domain.source_lines import with_mappings
 from isolet.domain.sources import DEFAULT_ENTRY, Sources, is_script
-from isolet.domain.versions import Language, lines_of
+from isolet.domain.versions import Language, line_at, place_at
 from isolet.errors import BuildFailed
 from isolet.ids import ProjectId
 from isolet.turns import Turns
@@ -29,6 +31,10 @@ _WITH_MAP = "--sourcemap=inline"
 _MAP = "\n//# sourceMappingURL=data:application/json;base64,"
 _NAMES_A_MAP = "sourceMappingURL="
 _TEXT_MAX_CHARS = 200
+# So many places where a name stands are looked at, and so much before each.
+_PLACES_MAX = 100
+_BEFORE_CHARS = 200
+_IMPORTING = re.compile(r"\b(?:from|import|require)\s*+\(?\s*+\Z")
 # What the runtime brings; every other name with a colon is an address.
 _BUILT_IN = ("node:", "cloudflare:", "workerd:")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -100,8 +106,7 @@ class Compiler:
             # In TypeScript an export of what is not there may be a type, and is dropped without a word.
             if "handler" not in output.exports:
                 raise BuildFailed(NO_HANDLER)
-        for path in output.imports:
-            _check_import(path, code)
+        await asyncio.to_thread(_check_imports, output.imports, code)
         return Bundle(module=module if language is Language.JAVASCRIPT else output.code, language=language)
 
     async def _esbuild_run(self, text: str, code: str, language: Language) -> _Output:
@@ -157,6 +162,11 @@ def _is_syntax(error: BuildFailed) -> bool:
     return error.line is not None and not isinstance(error, _NotToImport)
 
 
+def _check_imports(paths: Sequence[str], code: str) -> None:
+    for path in paths:
+        _check_import(path, code)
+
+
 def _check_import(path: str, code: str) -> None:
     """Raises BuildFailed for what is not here to be imported, with its place."""
     if path.startswith((".", "/", "file:", "isolet/")):
@@ -166,19 +176,25 @@ def _check_import(path: str, code: str) -> None:
     else:
         return
     line, column, text = _place_of(path, code)
-    raise _NotToImport(f"cannot import {path!r}: {reason}", line=line, column=column, text=text)
+    raise _NotToImport(f"cannot import {path[:_TEXT_MAX_CHARS]!r}: {reason}", line=line, column=column, text=text)
 
 
 def _place_of(path: str, code: str) -> tuple[int | None, int | None, str | None]:
     """Where code names what it imports, as far as it is written there."""
-    quoted = rf"""(["'`]){re.escape(path)}\1"""
-    found = re.search(rf"\b(?:from|import|require)\s*\(?\s*{quoted}", code) or re.search(quoted, code)
-    if found is None:
+    found = [at for quote in "\"'`" for at in islice(_found(quote + path + quote, code), _PLACES_MAX)]
+    if not found:
         return None, None, None
-    before = code[: found.end() - len(path) - 2]
-    line = len(lines_of(before + "x"))
-    text = lines_of(code)[line - 1]
-    return line, len(lines_of(before + "x")[-1]), text[:_TEXT_MAX_CHARS]
+    imported = (at for at in sorted(found) if _IMPORTING.search(code, max(at - _BEFORE_CHARS, 0), at))
+    line, column = place_at(code, next(imported, min(found)))
+    return line, column, line_at(code, line)[1][:_TEXT_MAX_CHARS]
+
+
+def _found(text: str, code: str) -> Iterator[int]:
+    """Not by a pattern: what is imported may be long, and code may be made of its beginnings."""
+    at = code.find(text)
+    while at >= 0:
+        yield at
+        at = code.find(text, at + 1)
 
 
 def _position(error: BuildFailed) -> tuple[int, int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from isolet.domain.versions import lines_of
+from isolet.domain.versions import line_at
 from isolet.errors import BuildFailed
 
 _MESSAGE = re.compile(r"\[ERROR\] (?P<message>.*)")
-_PLACE = re.compile(r"^\s+function\.\w+:(?P<line>\d+):(?P<column>\d+):$", re.MULTILINE)
+_PLACE = re.compile(r"^[^\S\n]++function\.\w+:(?P<line>\d+):(?P<column>\d+):$", re.MULTILINE)
 _TEXT_MAX_CHARS = 200
 
 
@@ -19,11 +19,9 @@ def read_diagnostic(stderr_tail: str, code: str) -> BuildFailed:
     place = _PLACE.search(stderr_tail)
     if place is None:
         return BuildFailed(message)
-    lines = lines_of(code)
     # An error at the very end may point past the author's last line, into the export that was added.
-    line = min(int(place["line"]), len(lines))
-    text = lines[line - 1]
-    if int(place["line"]) > len(lines):
+    line, text = line_at(code, int(place["line"]))
+    if int(place["line"]) > line:
         column = len(text) + 1
     else:
         column = len(text.encode()[: int(place["column"])].decode(errors="ignore")) + 1

@@ -16,7 +16,7 @@ from typing import Any
 from isolet.compile.esbuild import EXPORT_HANDLER, NO_HANDLER, NOT_DECLARED, Bundle, Wrap, run_esbuild
 from isolet.domain.source_lines import with_mappings
 from isolet.domain.sources import BUNDLE_MAX_BYTES, Sources
-from isolet.domain.versions import Language, Module, ModuleKind
+from isolet.domain.versions import Language, Module, ModuleKind, line_at, place_at
 from isolet.errors import BuildFailed
 
 _OUT, _SRC, _META = "out", "src", "meta.json"
@@ -59,7 +59,7 @@ async def bundle_files(sources: Sources, *, esbuild: Path, wrap: Wrap, node: boo
             if failed is None and "handler" not in _exports(root):
                 raise BuildFailed(NO_HANDLER)
         if failed is not None:
-            raise _diagnostic(failed, root, sources)
+            raise await asyncio.to_thread(_diagnostic, failed, root, sources)
         return await asyncio.to_thread(_read, root, sources)
     finally:
         await asyncio.to_thread(folder.cleanup)
@@ -200,11 +200,13 @@ def _check_externals(root: Path, sources: Sources) -> None:
 
 
 def _unresolved(name: str, path: str, sources: Sources) -> BuildFailed:
-    message = f'Could not resolve "{name}"{_hint(name)}'
-    for number, line in enumerate(str(sources.files.get(path, "")).splitlines(), 1):
-        if (at := line.find(name)) >= 0:
-            return BuildFailed(message, line=number, column=max(at, 1), text=line[:_TEXT_MAX_CHARS], file=path)
-    return BuildFailed(message)
+    message = f'Could not resolve "{name[:_TEXT_MAX_CHARS]}"{_hint(name)}'
+    text = str(sources.files.get(path, ""))
+    if (at := text.find(name)) < 0:
+        return BuildFailed(message)
+    line, column = place_at(text, at)
+    shown = line_at(text, line)[1][:_TEXT_MAX_CHARS]
+    return BuildFailed(message, line=line, column=max(column - 1, 1), text=shown, file=path)
 
 
 def _check_size(size: int) -> None:
@@ -243,9 +245,7 @@ def _diagnostic(stderr_tail: str, root: Path, sources: Sources) -> BuildFailed:
     file = sources.files.get(path)
     if not isinstance(file, str):
         return BuildFailed(message)
-    lines = file.splitlines() or [""]
-    line = min(int(place["line"]), len(lines))
-    text = lines[line - 1]
+    line, text = line_at(file, int(place["line"]))
     column = len(text.encode()[: int(place["column"])].decode(errors="ignore")) + 1
     return BuildFailed(message, line=line, column=column, text=text[:_TEXT_MAX_CHARS], file=path)
 

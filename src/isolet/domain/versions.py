@@ -13,7 +13,9 @@ from isolet.domain.limits import Limits
 from isolet.domain.sources import Sources
 from isolet.ids import DeploymentId, FunctionId, ProjectId
 
-_LINE_END = re.compile("\r\n|[\n\r\u2028\u2029]")
+_LINE_ENDS = ("\n", "\r", "\u2028", "\u2029")
+_LINE_END = re.compile("[\n\r\u2028\u2029]")
+_STEP_CHARS = 65_536
 
 
 class Language(StrEnum):
@@ -79,7 +81,31 @@ class Deployment:
     project_id: ProjectId
 
 
-def lines_of(code: str) -> list[str]:
-    """The lines of source text as JavaScript ends them, at least one; an end after the last begins no other."""
-    lines = _LINE_END.split(code)
-    return lines[:-1] if len(lines) > 1 and not lines[-1] else lines
+def line_at(code: str, number: int) -> tuple[int, str]:
+    """A line of source text by its number from 1, or the last one, with its number. Lines end as JavaScript ends them.
+
+    An end after the last begins no other. In steps that are short: code may have a million lines.
+    """
+    code = code.replace("\r\n", "\n")
+    if code.endswith(_LINE_ENDS):
+        code = code[:-1]
+    line, begins = 1, 0
+    for at in range(0, len(code), _STEP_CHARS):
+        step = code[at : at + _STEP_CHARS]
+        ends = sum(map(step.count, _LINE_ENDS))
+        if line + ends < number:
+            line += ends
+            begins = max(begins, at + 1 + max(map(step.rfind, _LINE_ENDS)))
+            continue
+        for found in _LINE_END.finditer(step):
+            if line == number:
+                return line, code[begins : at + found.start()]
+            line, begins = line + 1, at + found.end()
+    return line, code[begins:]
+
+
+def place_at(code: str, offset: int) -> tuple[int, int]:
+    """The line and the column of a character, both from 1."""
+    before = code[:offset].replace("\r\n", "\n")
+    line = 1 + sum(map(before.count, _LINE_ENDS))
+    return line, len(before) - max(map(before.rfind, _LINE_ENDS))

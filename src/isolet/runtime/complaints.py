@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from isolet.domain.source_lines import authored_file, authored_place
-from isolet.domain.versions import lines_of
+from isolet.domain.versions import line_at
 from isolet.errors import BuildFailed
 
 _UNCAUGHT = re.compile(r"^service function: (?:Uncaught )?(?P<message>.+)$", re.MULTILINE)
@@ -28,11 +28,12 @@ def load_failure(stderr_tail: str, module: str, code: str | None = None) -> Buil
     file = authored_file(module, int(told["line"]), int(told["column"])) if told is not None else None
     if file is not None and place is not None:
         return BuildFailed(message, line=place[0], column=place[1], file=file)
-    lines = lines_of(module if code is None else code)
-    if place is None or not 0 < place[0] <= len(lines):
+    if place is None or place[0] < 1:
         return BuildFailed(message)
     line, column = place
-    text = lines[line - 1]
+    last, text = line_at(module if code is None else code, line)
+    if last < line:
+        return BuildFailed(message)
     if message.startswith("SyntaxError") and not _begins_a_name(text, column):
         # Where V8 does not understand the text itself, workerd counts columns from 0. A syntax error that was thrown
         # has the place of a name: of what was called, or `new`.

@@ -168,7 +168,9 @@ class Instance:
             raise watching.result()
         if not self._child.exited.done():
             raise FunctionCrashed("the instance was stopped while it started")
-        raise load_failure(self.stderr_tail, self.spec.module, self.spec.code) or self._start_failure()
+        # The lines of a large module are read for that.
+        failed = await asyncio.to_thread(load_failure, self.stderr_tail, self.spec.module, self.spec.code)
+        raise failed or self._start_failure()
 
     async def _watch_loading(self, timeout_s: float) -> BuildFailed:
         failed = await loading.watch(self._child, self.priority, self.spec.limits, timeout_s)
