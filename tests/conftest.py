@@ -15,6 +15,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import starter
 from tests.support.browser import Browser
 from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
@@ -98,6 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        starter.share()
     memory = memory_folder()
     if config.option.basetemp is None and memory is not None:
         config.option.basetemp = tempfile.mkdtemp(prefix="isolet-tests-", dir=memory)

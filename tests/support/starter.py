@@ -35,6 +35,8 @@ from tests.support import clock, starter_client, statements
 
 _MESSAGE_MAX_BYTES = 200_000
 _PATIENCE_S = 60.0
+# Not a variable that the program would take for one of its own.
+_SHARED = "STARTER_OF_TESTS"
 # With all that is in them.
 _PACKAGES = "api cli client contract dashboard domain workspace"
 # What is loaded when it is first needed.
@@ -49,7 +51,7 @@ _ROOT = Path(__file__).parents[2]
 def command(path: Path, **defaults: str) -> Path:
     """Writes the `isolet` command as a program; `defaults` are variables that it has where its caller has none."""
     variables = "".join(f'export {name}="${{{name}-{value}}}"\n' for name, value in defaults.items())
-    words = [sys.executable, "-IS", starter_client.__file__, _starter().address]
+    words = [sys.executable, "-IS", starter_client.__file__, _address()]
     path.write_text(f'#!/bin/sh\n{variables}exec {shlex.join(words)} "$@"\n')
     path.chmod(0o755)
     return path
@@ -65,7 +67,7 @@ class Forked:
         variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         with open(os.devnull) as nothing, os.fdopen(writing, "wb") as stdout:
             descriptors = (nothing.fileno(), stdout.fileno(), stderr.fileno())
-            self._asked = starter_client.Asked(_starter().address, arguments, variables, descriptors=descriptors)
+            self._asked = starter_client.Asked(_address(), arguments, variables, descriptors=descriptors)
         self.pid = self._asked.pid
 
     def poll(self) -> int | None:
@@ -111,6 +113,15 @@ class _Starter:
 @cache
 def _starter() -> _Starter:
     return _Starter()
+
+
+def share() -> None:
+    """Let the processes that this one starts ask its starter, and not start one each."""
+    os.environ[_SHARED] = _starter().address
+
+
+def _address() -> str:
+    return os.environ.get(_SHARED) or _starter().address
 
 
 def _socket(descriptor: int | None = None) -> socket.socket:
