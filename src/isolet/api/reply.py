@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Response
@@ -35,8 +35,13 @@ async def page_reply(shape: Callable[[T], Any], items: Sequence[T], next_cursor:
     return Response(body, media_type=_JSON)
 
 
-def streamed(member: str, shape: Callable[[T], Any], batches: AsyncIterator[Sequence[T]]) -> Response:
-    """`{"<member>": […]}`, written as the batches come and no faster than the caller reads."""
+def streamed(
+    member: str,
+    shape: Callable[[T], Any],
+    batches: AsyncIterator[Sequence[T]],
+    others: Mapping[str, Any] | None = None,
+) -> Response:
+    """`{"<member>": […], …}`, written as the batches come and no faster than the caller reads. `others` follow."""
 
     async def parts() -> AsyncIterator[bytes]:
         before = b'{"' + member.encode() + b'":['
@@ -44,7 +49,8 @@ def streamed(member: str, shape: Callable[[T], Any], batches: AsyncIterator[Sequ
             if batch:
                 yield before + await asyncio.to_thread(joined, shape, batch)
                 before = b","
-        yield (b"" if before == b"," else before) + b"]}"
+        after = b"," + dumps(dict(others))[1:] if others else b"}"
+        yield (b"" if before == b"," else before) + b"]" + after
 
     return StreamingResponse(parts(), media_type=_JSON)
 

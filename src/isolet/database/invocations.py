@@ -46,6 +46,17 @@ _OWN = (
 _common = attrgetter(*_COMMON[:-4], "door._value_", "kind._value_", "outcome._value_", "kill_report")
 _own = attrgetter(*_OWN[:-5])
 # A page looks at so many records at most; what it has not seen is for the next page.
+# What a list does without: of one call it may be megabytes.
+_LARGE: Mapping[str, Any] = {
+    "stack": None,
+    "request_body": b"",
+    "response_body": b"",
+    "console": "",
+    "outgoing": "",
+    "query": "",
+    "request_headers": b"",
+}
+_SMALL = [column for column in invocations.c if column.name not in _LARGE]
 _WINDOW_ROWS = 10_000
 _ENDS = "null"
 _QUEUED_MS = 10 * 60 * 1000
@@ -151,6 +162,11 @@ def list_log(connection: Connection, /, function_id: FunctionId, **wanted: Any) 
     return [read_invocation(row) for row in connection.execute(log_of(function_id, **wanted))]
 
 
+def list_log_ids(connection: Connection, /, function_id: FunctionId, **wanted: Any) -> list[InvocationId]:
+    """The ids of what `log_of` selects."""
+    return list(connection.scalars(log_of(function_id, **wanted).with_only_columns(invocations.c.id)))
+
+
 def log_of(
     function_id: FunctionId,
     *,
@@ -193,10 +209,12 @@ def get_invocation(connection: Connection, invocation_id: str) -> Invocation:
 
 
 def find_invocations(connection: Connection, wanted: CallFilter) -> CallPage:
-    """A page of calls. However rare they are, it looks at a bounded part of the records."""
+    """A page of calls without what may be large in them: `_LARGE`. However rare they are, it looks at a bounded part
+    of the records.
+    """
     scope = _scope(wanted)
     end: str | None = connection.scalar(window_end(wanted))  # type: ignore[assignment]
-    query = select(invocations).where(*scope, *_residue(wanted)).order_by(invocations.c.id.desc())
+    query = select(*_SMALL).where(*scope, *_residue(wanted)).order_by(invocations.c.id.desc())
     if end is not None:
         query = query.where(invocations.c.id >= end)
     rows = connection.execute(query.limit(wanted.limit + 1)).all()
@@ -285,15 +303,14 @@ def _read_outgoing(text: str) -> list[OutgoingEvent]:
 
 
 def read_invocation(row: Row[Any]) -> Invocation:
-    values = dict(row._mapping)
+    values = {**_LARGE, **row._mapping}
     values["door"] = Door(row.door)
     values["kind"] = Kind(row.kind)
     values["outcome"] = Outcome(row.outcome)
     values["kill_report"] = KillReport.from_json(row.kill_report) if row.kill_report else None
-    values["request_headers"] = bytes(row.request_headers or b"")
-    values["request_body"] = bytes(row.request_body)
-    values["response_body"] = bytes(row.response_body)
-    values["console"], values["console_truncated"] = _read_console(row.console)
-    values["outgoing"] = _read_outgoing(row.outgoing)
+    for name in ("request_headers", "request_body", "response_body"):
+        values[name] = bytes(values[name] or b"")
+    values["console"], values["console_truncated"] = _read_console(values["console"])
+    values["outgoing"] = _read_outgoing(values["outgoing"])
     del values["size_bytes"]
     return Invocation(**values)

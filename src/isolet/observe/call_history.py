@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from isolet.database import invocations as stored
 from isolet.database.connection import Database
@@ -10,6 +10,8 @@ from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.search import CallFilter, CallPage
 from isolet.ids import FunctionId, InvocationId
 from isolet.observe.recorder import Recorder
+
+_READ_AT_ONCE = 8
 
 
 class CallHistory:
@@ -32,21 +34,32 @@ class CallHistory:
         await self._recorder.catch_up()
         return await self._database.read(stored.get_invocation, invocation_id)
 
+    async def log_ids(
+        self, function_id: FunctionId, *, limit: int, after_ms: int | None = None, failed: bool | None = None
+    ) -> list[InvocationId]:
+        """Of calls that began after `after_ms`, newest first. `failed` keeps those with an error or a status of 400 or
+        more, or all others."""
+        await self._recorder.catch_up()
+        return await self._database.read(
+            stored.list_log_ids, function_id, limit=limit, after_ms=after_ms, failed=failed
+        )
+
     async def log(
         self,
         function_id: FunctionId,
+        ids: Sequence[InvocationId],
         *,
-        limit: int,
         after_ms: int | None = None,
         failed: bool | None = None,
-        ids: Sequence[InvocationId] | None = None,
-    ) -> list[Invocation]:
-        """Calls that began after `after_ms`, newest first. `failed` keeps those with an error or a status of 400 or
-        more, or all others; `ids` keeps these."""
-        await self._recorder.catch_up()
-        return await self._database.read(
-            stored.list_log, function_id, limit=limit, after_ms=after_ms, failed=failed, ids=ids
-        )
+    ) -> AsyncIterator[list[Invocation]]:
+        """Those of these calls that are wanted, in the order of their ids, a few at a time: each may have printed two
+        megabytes."""
+        for first in range(0, len(ids), _READ_AT_ONCE):
+            part = ids[first : first + _READ_AT_ONCE]
+            found = await self._database.read(
+                stored.list_log, function_id, limit=len(part), after_ms=after_ms, failed=failed, ids=part
+            )
+            yield sorted(found, key=lambda call: part.index(call.id))
 
     def own_lines(self, function_id: FunctionId) -> Sequence[ConsoleLine]:
         """The latest lines of a function that are of no call, oldest first."""

@@ -5,6 +5,7 @@ from isolet.database.connection import Database
 from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine, Door, Kind, Outcome
 from isolet.domain.kills import KillReport, Limit
+from isolet.domain.search import CallFilter
 from isolet.ids import InvocationId, new_id
 from tests.integration.database.rows import AT_MS, a_function, a_project, an_invocation
 
@@ -123,7 +124,19 @@ async def test_a_log_has_what_began_later_failed_or_not(database: Database, func
     assert await log(failed=False) == [1, 0]
     assert await log(failed=True, after_ms=AT_MS + 3) == [4]
     assert await log(ids=[made[0].id, made[4].id], after_ms=AT_MS) == [4]
+    assert await database.read(stored.list_log_ids, function.id, limit=2, failed=True) == [made[4].id, made[3].id]
     assert await database.read(stored.list_ids, function.id, limit=2, after_ms=AT_MS) == [made[4].id, made[3].id]
+
+
+async def test_a_page_of_calls_is_read_without_what_is_large(database: Database, function: Function) -> None:
+    line = ConsoleLine(level="log", message="x" * 10_000, at_ms=1)
+    made = an_invocation(function, console=[line], response_body=b"reply", stack="at x", query="a=b", error="it broke")
+    await database.write(stored.insert_invocations, [made])
+    page = await database.read(stored.find_invocations, CallFilter(project_id=function.project_id))
+    (call,) = page.calls
+    assert (call.id, call.path, call.error, call.duration_us) == (made.id, made.path, made.error, made.duration_us)
+    assert (call.console, call.response_body, call.stack, call.query) == ([], b"", None, "")
+    assert (await database.read(stored.get_invocation, made.id)).console == [line]
 
 
 async def test_late_lines_are_added_to_their_records(database: Database, function: Function) -> None:

@@ -67,9 +67,9 @@ class ButterbaseFunctions:
     async def list_logs(self, request: Request, project: GrantedProject, name: str) -> Response:
         function_id = await self._logged(request, project, name)
         limit, since_ms, failed = _log_query(request)
-        found = await self.records.log(function_id, limit=limit + 1, after_ms=since_ms, failed=failed)
-        logs = [shapes.log_entry(call) for call in found[:limit]]
-        return Json({"logs": logs, "hasMore": len(found) > limit})
+        found = await self.records.log_ids(function_id, limit=limit + 1, after_ms=since_ms, failed=failed)
+        calls = self.records.log(function_id, found[:limit])
+        return streamed("logs", shapes.log_entry, calls, {"hasMore": len(found) > limit})
 
     @route("GET", "/functions/{name:path}/logs/stream", READ)
     async def stream_logs(self, request: Request, grant: Granted, name: str) -> Response:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from isolet.api.butterbase import shapes
 from isolet.clock import Clock, iso
+from isolet.domain.invocations import Invocation
 from isolet.errors import StoreError
 from isolet.ids import FunctionId, InvocationId
 from isolet.observe.call_history import CallHistory
@@ -54,16 +56,11 @@ class LogStream:
             try:
                 ids = await self.records.ids(function_id, limit=_STREAM_CALLS, after_ms=floor_ms)
                 fresh = [id_ for id_ in reversed(ids) if id_ not in seen]
-                for first in range(0, len(fresh), LOG_MAX):
-                    part = fresh[first : first + LOG_MAX]
-                    calls = await self.records.log(
-                        function_id, limit=len(part), after_ms=start_ms, failed=failed, ids=part
-                    )
-                    for call in reversed(calls):
+                async for calls in self.records.log(function_id, fresh, after_ms=start_ms, failed=failed):
+                    for text in await asyncio.to_thread(_events, calls):
                         quiet_s = 0.0
-                        data = json.dumps(shapes.log_entry(call))
-                        yield f"id: {iso(call.started_at_ms)}\nevent: log\ndata: {data}\n\n"
-                    seen |= frozenset(part)
+                        yield text
+                    seen |= frozenset(call.id for call in calls)
                 seen = frozenset(ids)
                 # Never back, when the function's timeout grows: what lies before is no longer known as seen.
                 floor_ms = max(floor_ms, self.clock.now_ms() - self._look_back_ms(function_id))
@@ -80,3 +77,10 @@ class LogStream:
         """A call shows up when it ends, so a stream looks back by as long as one may take, within bounds."""
         route = self.routes.function(function_id)
         return _WRITTEN_MS + min(_LOOK_BACK_MAX_MS if route is None else route.limits.timeout_ms, _LOOK_BACK_MAX_MS)
+
+
+def _events(calls: Sequence[Invocation]) -> list[str]:
+    """What a call printed may be large, so not on the loop."""
+    return [
+        f"id: {iso(call.started_at_ms)}\nevent: log\ndata: {json.dumps(shapes.log_entry(call))}\n\n" for call in calls
+    ]
