@@ -56,13 +56,16 @@ def test_everybody_can_use_every_page(desk: Desk, home: Project) -> None:
     ]
     addresses = [desk.address(*parts) for parts in pages]
     addresses += [f"{desk.server.pages_url}/dashboard/{path}" for path in ("projects", "sessions")]
+    looks = [("light", 1280), ("dark", 390)]
     for address in addresses:
         desk.page.open(address)
-        for scheme, width in (("light", 1280), ("dark", 390)):
+        for scheme, width in looks:
             desk.page.resize(width, 800, scheme=scheme)
             assert desk.axe() == [], (address, scheme)
             assert desk.page.run("document.documentElement.scrollWidth <= innerWidth"), (address, width)
             assert desk.page.run("document.querySelectorAll('h1').length") == 1, address
+        # The next page begins as this one ended.
+        looks.reverse()
     # Not "no functions yet", and not "no runs yet".
     beyond = "ffffffff-ffff-7fff-bfff-ffffffffffff"
     for address, said in ((f"functions?cursor={beyond}", "There is nothing more"), ("runs?status=failed", "No run is")):
@@ -212,9 +215,9 @@ def test_everybody_can_sign_in(browser: Browser, server: Server) -> None:
     with browser.page() as page:
         desk = Desk(page=page, server=server, slug="default")
         for path in ("login", "login?code=some-code"):
+            page.open(f"{server.pages_url}/dashboard/{path}")
             for scheme, width in (("light", 1280), ("dark", 390)):
                 page.resize(width, 800, scheme=scheme)
-                page.open(f"{server.pages_url}/dashboard/{path}")
                 assert desk.axe() == [], (path, scheme)
                 assert page.run("document.documentElement.scrollWidth <= innerWidth"), (path, width)
         assert page.errors == []
