@@ -26,8 +26,7 @@ def open_schedules(core: Core) -> Feature:
     engine.register(CRON, firings, capacity=core.host.settings.job_concurrency)
     scheduler = Scheduler(database=database, engine=engine, clock=clock)
     core.host.loops.loop(scheduler.run(), name="schedules")
-    # Triggers of functions are schedules, too, and are written with their functions.
-    core.registry.changes.add(lambda _: scheduler.changed())
+    core.registry.changes.add(scheduler.follow)
     schedules = Schedules(database=database, engine=engine, scheduler=scheduler, clock=clock, flows=flows)
 
     def doors() -> Sequence[object]:

@@ -12,6 +12,8 @@ from isolet.clock import Clock
 from isolet.database import schedules as stored
 from isolet.database.connection import Connection, Database
 from isolet.database.due_times import Dealt, deal
+from isolet.domain.changes import Change, FunctionChanged, ProjectChanged
+from isolet.domain.triggers import CronTrigger
 from isolet.errors import StoreError, StoreRefused
 from isolet.ids import ScheduleId, new_id
 from isolet.jobs.engine import Engine
@@ -30,6 +32,20 @@ _SETTLE_S = 2.0
 _RETRY_S = 1.0
 
 
+def may_be_due(change: Change) -> bool:
+    """Whether something may be due sooner. Triggers of functions are schedules, too, and are written with them."""
+    match change:
+        case FunctionChanged(function=function):
+            has_trigger = any(isinstance(trigger, CronTrigger) for trigger in function.triggers or ())
+            return has_trigger or function.door_schedule is not None
+        case ProjectChanged():
+            # Its triggers switch the schedules of its functions.
+            return True
+        case _:
+            # What goes away is not due any more.
+            return False
+
+
 class Scheduler:
     """`missed` counts due times that were not run, by schedule; `lags_ms` are how late the latest were found."""
 
@@ -41,6 +57,11 @@ class Scheduler:
         self.missed_total = 0
         self.lags_ms: deque[int] = deque(maxlen=1_000)
         self.lag_ms = 0
+
+    def follow(self, change: Change) -> None:
+        """A listener of all that changes."""
+        if may_be_due(change):
+            self.changed()
 
     def changed(self) -> None:
         """A schedule was made or is another one: look again when the next one is due."""
