@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from isolet.database import invocations as stored
 from isolet.database.connection import Database
@@ -51,7 +51,7 @@ class CallHistory:
         *,
         after_ms: int | None = None,
         failed: bool | None = None,
-    ) -> AsyncIterator[list[Invocation]]:
+    ) -> AsyncGenerator[list[Invocation], None]:
         """Those of these calls that are wanted, in the order of their ids, a few at a time: each may have printed two
         megabytes."""
         for first in range(0, len(ids), _READ_AT_ONCE):

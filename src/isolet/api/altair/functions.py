@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 
 from isolet.access import rates
 from isolet.access.credentials import Credentials
@@ -18,12 +22,13 @@ from isolet.api.request import json_body, open_body
 from isolet.api.rows import GrantedProject, LaterRoute, route
 from isolet.clock import iso, parse_iso
 from isolet.domain.functions import Function
+from isolet.domain.invocations import Invocation
 from isolet.domain.projects import Project
 from isolet.domain.schedules import OPTIONS_NAME
 from isolet.errors import InvalidInput, NotFound, RequestError, Unauthenticated
 from isolet.functions.publisher import Publisher
 from isolet.functions.service import Functions
-from isolet.ids import ProjectId
+from isolet.ids import InvocationId, ProjectId
 from isolet.observe.call_history import CallHistory
 from isolet.observe.usage_stats import UsageStats
 from isolet.projects.tokens import EXPIRES_S, Tokens
@@ -33,6 +38,7 @@ from isolet.settings import Settings
 ROOT_CLIENT = "root"
 _FORM_MAX_BYTES = 16_384
 _LOG_CALLS = 500
+
 # The original documents no size of a page: who does not ask for one gets all, or nearly.
 _LIST_MAX = 500
 _CURSOR_MAX = 2**31
@@ -139,19 +145,33 @@ class AltairFunctions:
         function = await self._function(project, name)
         if function.version is None:
             return Json(_NOT_READY, status_code=202)
-        lines = await self._lines(function, _since(since), _whole("tail", tail))
-        return Response("".join(lines), media_type="application/x-ndjson")
+        lines = self._lines(function, _since(since), _whole("tail", tail))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def _lines(self, function: Function, since_ms: int, tail: int) -> list[str]:
-        calls = await self.records.latest(function.id, limit=_LOG_CALLS)
-        lines = [
-            json.dumps({"name": function.slug, "instance": call.id, "timestamp": iso(line.at_ms), "text": line.message})
-            + "\n"
-            for call in reversed(calls)
-            for line in call.console
-            if line.at_ms >= since_ms
-        ]
-        return lines[-tail:] if tail > 0 else lines
+    async def _lines(self, function: Function, since_ms: int, tail: int) -> AsyncIterator[str]:
+        """Oldest first, a few calls at a time: each may have printed two megabytes."""
+        ids, skip = await self.records.log_ids(function.id, limit=_LOG_CALLS), 0
+        if tail > 0:
+            ids, skip = await self._of_tail(function, ids, since_ms, tail)
+        async for calls in self.records.log(function.id, ids[::-1]):
+            lines = await asyncio.to_thread(_ndjson, function.slug, calls, since_ms)
+            yield "".join(lines[skip:])
+            skip = max(skip - len(lines), 0)
+
+    async def _of_tail(
+        self, function: Function, ids: Sequence[InvocationId], since_ms: int, tail: int
+    ) -> tuple[list[InvocationId], int]:
+        """The newest calls that printed the last `tail` lines, and how many lines the oldest of them printed before."""
+        found: list[InvocationId] = []
+        lines = 0
+        async with aclosing(self.records.log(function.id, ids)) as parts:
+            async for calls in parts:
+                for call in calls:
+                    found.append(call.id)
+                    lines += sum(line.at_ms >= since_ms for line in call.console)
+                    if lines >= tail:
+                        return found, lines - tail
+        return found, 0
 
     async def _function(self, project: Project, name: str) -> Function:
         """Raises NotFound."""
@@ -200,3 +220,12 @@ def _whole(name: str, value: str, *, least: int | None = None, most: int | None 
         bounds = f"at least {least}" if most is None else f"from {least} to {most}"
         raise InvalidInput(f"{name} must be {bounds}")
     return number
+
+
+def _ndjson(name: str, calls: Sequence[Invocation], since_ms: int) -> list[str]:
+    return [
+        json.dumps({"name": name, "instance": call.id, "timestamp": iso(line.at_ms), "text": line.message}) + "\n"
+        for call in calls
+        for line in call.console
+        if line.at_ms >= since_ms
+    ]
