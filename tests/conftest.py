@@ -32,9 +32,10 @@ settings.load_profile("isolet")
 # The files that take longest, by `--durations`: a worker that got one of them last would leave the others idle.
 _LONGEST = (
     "acceptance/test_secrets.py",
-    "acceptance/test_egress.py",
     "acceptance/test_operation.py",
     "acceptance/jobs/test_two_servers.py",
+    "acceptance/test_flow_crash.py",
+    "acceptance/test_schedule_clock.py",
     "acceptance/test_silent_names.py",
     "acceptance/test_kapso_deploy.py",
     "acceptance/test_kapso_invoke.py",
@@ -48,11 +49,9 @@ _LONGEST = (
     "acceptance/test_dashboard_story.py",
     "acceptance/test_dashboard_attacks.py",
     "acceptance/test_limits.py",
-    "acceptance/test_kapso_invocations.py",
     "integration/runtime/test_pool.py",
     "acceptance/test_storage_process.py",
     "acceptance/test_scaling.py",
-    "acceptance/test_console.py",
     "integration/invoke/test_invoker.py",
     "acceptance/jobs/test_copied_data.py",
     "acceptance/test_many.py",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.support.kapso import Kapso, error_of
-from tests.support.projects import Project
+from tests.support.kapso import Kapso, SharedKapso, error_of
+from tests.support.projects import Project, new_project
+from tests.support.server import Server
 
 HELLO = 'async function handler() { return new Response("hello"); }'
 FUNCTION = {"function": {"name": "Test", "code": HELLO}}
@@ -23,6 +25,13 @@ ON_ONE = {
     "invocations": ("GET", "/functions/{id}/invocations", None),
 }
 MANAGEMENT = {"list": ("GET", "/functions", None), "create": ("POST", "/functions", FUNCTION), **ON_ONE}
+
+
+@pytest.fixture(scope="module")
+def stranger(server: Server, root: httpx.Client) -> Iterator[Project]:
+    """Another project, with nothing in it."""
+    with new_project(server, root) as project:
+        yield project
 
 
 def ask(
@@ -69,17 +78,17 @@ def test_management_without_a_good_key_is_401(
     assert "API key" in error_of(reply)
 
 
-def test_every_error_is_json_with_error_as_text(api: Kapso, anonymous: httpx.Client) -> None:
+def test_every_error_is_json_with_error_as_text(common: SharedKapso, anonymous: httpx.Client) -> None:
     """Item 4."""
-    function = api.create(HELLO)
-    path = f"{api.base}/functions"
+    function = common.create(HELLO)
+    path = f"{common.base}/functions"
     replies = {
-        400: api.client.post(path, content=b"{"),
+        400: common.client.post(path, content=b"{"),
         401: anonymous.get(path),
-        404: api.client.get(f"{path}/{uuid.uuid4()}"),
-        405: api.client.put(path, json={}),
-        409: api.client.patch(f"{path}/{function['id']}", json={"function": {"name": "x", "lock_version": 7}}),
-        422: api.client.post(path, json={"function": {"name": "x"}}),
+        404: common.client.get(f"{path}/{uuid.uuid4()}"),
+        405: common.client.put(path, json={}),
+        409: common.client.patch(f"{path}/{function['id']}", json={"function": {"name": "x", "lock_version": 7}}),
+        422: common.client.post(path, json={"function": {"name": "x"}}),
     }
 
     assert {status: reply.status_code for status, reply in replies.items()} == {status: status for status in replies}
@@ -87,63 +96,63 @@ def test_every_error_is_json_with_error_as_text(api: Kapso, anonymous: httpx.Cli
 
 
 @pytest.mark.parametrize("path", ["/functions/", "/nothing", "/functions/x/nothing"])
-def test_a_path_that_does_not_exist_is_404_in_the_same_shape(api: Kapso, path: str) -> None:
+def test_a_path_that_does_not_exist_is_404_in_the_same_shape(common: SharedKapso, path: str) -> None:
     """Item 4."""
-    reply = api.client.get(api.base + path)
+    reply = common.client.get(common.base + path)
 
     assert reply.status_code == 404
     assert error_of(reply)
 
 
 @pytest.mark.parametrize("route", ON_ONE.values(), ids=ON_ONE)
-def test_an_unknown_function_is_404(api: Kapso, route: tuple[str, str, object]) -> None:
+def test_an_unknown_function_is_404(common: SharedKapso, route: tuple[str, str, object]) -> None:
     """Item 5."""
-    reply = ask(api.client, api.base, route, str(uuid.uuid4()))
+    reply = ask(common.client, common.base, route, str(uuid.uuid4()))
 
     assert (reply.status_code, reply.json()) == (404, {"error": "Function not found"})
 
 
 @pytest.mark.parametrize("route", {**ON_ONE, "invoke": ("POST", "/functions/{id}/invoke", {})}.values())
 def test_another_projects_function_is_like_an_unknown_one(
-    api: Kapso, stranger: Project, route: tuple[str, str, object]
+    common: SharedKapso, stranger: Project, route: tuple[str, str, object]
 ) -> None:
     """Item 6."""
-    mine = api.deployed(HELLO)
+    mine = common.deployed(HELLO)
 
-    others = ask(stranger.client, api.base, route, mine)
-    unknown = ask(stranger.client, api.base, route, str(uuid.uuid4()))
+    others = ask(stranger.client, common.base, route, mine)
+    unknown = ask(stranger.client, common.base, route, str(uuid.uuid4()))
 
     assert (others.status_code, others.content) == (404, unknown.content)
     assert set(others.headers) == set(unknown.headers)
-    assert api.get(mine)["name"] == "Test"
+    assert common.get(mine)["name"] == "Test"
 
 
-def test_objects_and_lists_are_wrapped_in_data(api: Kapso) -> None:
+def test_objects_and_lists_are_wrapped_in_data(common: SharedKapso) -> None:
     """Item 7."""
-    path = f"{api.base}/functions"
-    created = api.client.post(path, json=FUNCTION)
+    path = f"{common.base}/functions"
+    created = common.client.post(path, json=FUNCTION)
     one = f"{path}/{created.json()['data']['id']}"
 
-    replies = [created, api.client.get(one), api.client.patch(one, json={"function": {"name": "New"}})]
+    replies = [created, common.client.get(one), common.client.patch(one, json={"function": {"name": "New"}})]
 
     assert [list(reply.json()) for reply in replies] == [["data"]] * 3
-    listed = api.client.get(path).json()
+    listed = common.client.get(path).json()
     assert list(listed) == ["data"]
     assert isinstance(listed["data"], list)
 
 
-def test_a_delete_has_no_body(api: Kapso) -> None:
+def test_a_delete_has_no_body(common: SharedKapso) -> None:
     """Item 7."""
-    function = api.create(HELLO)
+    function = common.create(HELLO)
 
-    reply = api.client.delete(f"{api.base}/functions/{function['id']}")
+    reply = common.client.delete(f"{common.base}/functions/{function['id']}")
 
     assert (reply.status_code, reply.content) == (204, b"")
     assert "content-type" not in reply.headers
 
 
-def test_the_case_of_an_id_does_not_matter(api: Kapso) -> None:
-    function_id = api.deployed(HELLO)
+def test_the_case_of_an_id_does_not_matter(common: SharedKapso) -> None:
+    function_id = common.deployed(HELLO)
 
-    assert api.get(function_id.upper())["id"] == function_id
-    assert api.invoke(function_id.upper(), {}).text == "hello"
+    assert common.get(function_id.upper())["id"] == function_id
+    assert common.invoke(function_id.upper(), {}).text == "hello"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.projects import Project
+from tests.support.projects import Project, new_project
+from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 V1 = "/isolet/v1"
@@ -63,6 +65,22 @@ class Named:
 @pytest.fixture
 def named(home: Project) -> Named:
     return Named(home)
+
+
+@pytest.fixture(scope="module")
+def kept(common_home: Project) -> Named:
+    """A project with a function `kept` and a namespace `there`, which what is refused leaves as they are."""
+    named = Named(common_home)
+    named.put("kept")
+    assert named.client.put(f"{named.address}/kv/key?namespace=there", content=b"v").status_code == 204
+    return named
+
+
+@pytest.fixture(scope="module")
+def untouched(server: Server, root: httpx.Client) -> Iterator[Named]:
+    """A project with nothing in it, for what makes nothing."""
+    with new_project(server, root) as project:
+        yield Named(project)
 
 
 def code_of(reply: httpx.Response) -> tuple[int, str]:
@@ -166,38 +184,37 @@ def test_a_variable_or_a_secret_does_not_take_the_place_of_a_binding(named: Name
         ({f"B{number}": {"type": "kv", "namespace": f"n{number}"} for number in range(50)}, "may have 50 namespaces"),
     ],
 )
-def test_bad_bindings_are_refused_and_change_nothing(named: Named, bindings: object, said: str) -> None:
-    named.client.put(f"{named.address}/kv/key?namespace=there", content=b"v")
-    made = named.client.post(f"{named.address}/functions", json={"name": "kept", "code": CODE}).json()
-    before = named.client.get(f"{V1}/functions/{made['id']}").json()
+def test_bad_bindings_are_refused_and_change_nothing(kept: Named, bindings: object, said: str) -> None:
+    before = kept.client.get(f"{kept.address}/functions/kept").json()
+    made_id = before["id"]
     replies = [
-        named.client.patch(f"{V1}/functions/{made['id']}", json={"bindings": bindings, "description": "new"}),
-        named.client.put(f"{named.address}/functions/kept", json={"bindings": bindings, "description": "new"}),
-        named.client.put(f"{named.address}/functions/new", json={"bindings": bindings, "code": CODE}),
-        named.client.post(f"{named.address}/functions", json={"name": "new", "bindings": bindings, "code": CODE}),
+        kept.client.patch(f"{V1}/functions/{made_id}", json={"bindings": bindings, "description": "new"}),
+        kept.client.put(f"{kept.address}/functions/kept", json={"bindings": bindings, "description": "new"}),
+        kept.client.put(f"{kept.address}/functions/new", json={"bindings": bindings, "code": CODE}),
+        kept.client.post(f"{kept.address}/functions", json={"name": "new", "bindings": bindings, "code": CODE}),
     ]
     assert [code_of(reply) for reply in replies] == [(422, "invalid_input")] * 4
     assert all("bindings" in reply.text or said in reply.text for reply in replies)
     assert said in replies[1].json()["error"]["message"]
-    after = named.client.get(f"{V1}/functions/{made['id']}").json()
-    kept = {name: after[name] for name in ("bindings", "description", "lock_version")}
-    assert kept == {name: before[name] for name in kept}
-    assert named.client.get(f"{named.address}/functions/new").status_code == 404
-    assert named.names("namespaces") == ["default", "there"]
+    after = kept.client.get(f"{V1}/functions/{made_id}").json()
+    for name in ("bindings", "description", "lock_version"):
+        assert after[name] == before[name]
+    assert kept.client.get(f"{kept.address}/functions/new").status_code == 404
+    assert kept.names("namespaces") == ["default", "there"]
 
 
 @pytest.mark.parametrize("name", ["Upper", "", "a/b", "..", "n" * 64, "a b", "a\x00", "ü"])
-def test_a_bad_name_in_a_query_makes_no_store(named: Named, name: str) -> None:
-    kv, database = f"{named.address}/kv", f"{named.address}/database"
+def test_a_bad_name_in_a_query_makes_no_store(untouched: Named, name: str) -> None:
+    kv, database = f"{untouched.address}/kv", f"{untouched.address}/database"
     replies = [
-        named.client.get(kv, params={"namespace": name}),
-        named.client.put(f"{kv}/key", params={"namespace": name}, content=b"v"),
-        named.client.get(database, params={"database": name}),
-        named.client.post(f"{database}/query", params={"database": name}, json={"sql": "SELECT 1"}),
-        named.client.post(f"{database}/import", params={"database": name}, content=b"SELECT 1"),
+        untouched.client.get(kv, params={"namespace": name}),
+        untouched.client.put(f"{kv}/key", params={"namespace": name}, content=b"v"),
+        untouched.client.get(database, params={"database": name}),
+        untouched.client.post(f"{database}/query", params={"database": name}, json={"sql": "SELECT 1"}),
+        untouched.client.post(f"{database}/import", params={"database": name}, content=b"SELECT 1"),
     ]
     assert [code_of(reply) for reply in replies] == [(422, "invalid_input")] * len(replies)
-    assert (named.names("namespaces"), named.names("databases")) == (["default"], ["default"])
+    assert (untouched.names("namespaces"), untouched.names("databases")) == (["default"], ["default"])
 
 
 def test_a_write_makes_a_store_and_a_read_does_not(named: Named) -> None:

@@ -41,17 +41,16 @@ class Schedules:
         self.clock.before_minute(30_000)
         self._folder = folder
         self.server = Server(folder / "data", clock=self.clock).wait_ready()
-        with self.server.client() as client:
-            url = "/isolet/v1/projects/default/functions/clock"
-            made = client.put(url, json={"code": CODE}, params={"wait": 120})
-            assert made.status_code == 201, made.text
-            self._function_id = made.json()["id"]
+        self.client = self.server.client()
+        url = "/isolet/v1/projects/default/functions/clock"
+        made = self.client.put(url, json={"code": CODE}, params={"wait": 120})
+        assert made.status_code == 201, made.text
+        self._function_id = made.json()["id"]
         self._ids = {missed: self.add(missed=missed, overlap="queue") for missed in MISSED}
 
     def add(self, **values: Any) -> str:
         url = f"/isolet/v1/functions/{self._function_id}/schedules"
-        with self.server.client() as client:
-            made = client.post(url, json={"cron": "* * * * *", **values})
+        made = self.client.post(url, json={"cron": "* * * * *", **values})
         assert made.status_code == 201, made.text
         return str(made.json()["id"])
 
@@ -60,6 +59,12 @@ class Schedules:
         self.server.kill()
         self.clock.step(while_away * MINUTE_MS)
         self.server = Server(self._folder / "data", clock=self.clock).wait_ready()
+        self.client.close()
+        self.client = self.server.client()
+
+    def stop(self) -> None:
+        self.client.close()
+        self.server.stop()
 
     def suspend(self, minutes: int) -> None:
         os.kill(self.server.process.pid, signal.SIGSTOP)
@@ -69,16 +74,14 @@ class Schedules:
     def ran(self, schedule_id: str) -> list[int]:
         """The due times that were run, oldest first."""
         query = {"limit": 500}
-        with self.server.client() as client:
-            found = client.get(f"/isolet/v1/schedules/{schedule_id}/firings", params=query).json()["data"]
+        found = self.client.get(f"/isolet/v1/schedules/{schedule_id}/firings", params=query).json()["data"]
         return sorted(parse_iso(one["due_at"]) for one in found if one["status"] == "succeeded")
 
     def become(self, **expected: tuple[int, int]) -> None:
         """Wait until each policy has so many runs, and has missed so many due times, in all."""
 
         def seen() -> dict[str, tuple[int, int]]:
-            with self.server.client() as client:
-                shown = {name: client.get(f"/isolet/v1/schedules/{one}").json() for name, one in self._ids.items()}
+            shown = {name: self.client.get(f"/isolet/v1/schedules/{one}").json() for name, one in self._ids.items()}
             return {name: (len(self.ran(self._ids[name])), one["missed_total"]) for name, one in shown.items()}
 
         def look() -> bool:
@@ -88,7 +91,8 @@ class Schedules:
 
         last: dict[str, tuple[int, int]] = {}
         try:
-            wait_until(look)
+            # A hundred runs in line take a while, and a look is at each of them.
+            wait_until(look, pause_s=0.5)
         except AssertionError:
             raise AssertionError(f"{last}, not {expected}") from None
         for schedule_id in self._ids.values():
@@ -99,7 +103,7 @@ class Schedules:
 def schedules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schedules]:
     made = Schedules(tmp_path_factory.mktemp("clock"))
     yield made
-    made.server.stop()
+    made.stop()
 
 
 def test_due_times_of_which_nobody_took_note_follow_the_policy(schedules: Schedules) -> None:
@@ -118,8 +122,7 @@ def test_due_times_of_which_nobody_took_note_follow_the_policy(schedules: Schedu
     due = schedules.clock.before_minute(500)
     assert wait_until(lambda: schedules.ran(new)) == [due]
     schedules.become(one=(3, 327), all=(210, 120), none=(0, 330))
-    with schedules.server.client() as client:
-        text = client.get("/metrics").text
+    text = schedules.client.get("/metrics").text
     (found,) = [line for line in text.splitlines() if line.startswith("isolet_schedule_missed_total ")]
     # Of this run of the server, which began with ten due times behind it.
     assert float(found.split()[1]) == 9 + 10

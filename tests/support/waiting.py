@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+_LONGEST_PAUSE_S = 0.15
 
 
 def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = "", pause_s: float = 0.01) -> T:
     """What `look` gives once it is true. Fails after `timeout_s`, naming what was last seen.
 
-    `pause_s` is the time between the first two looks; it grows.
+    `pause_s` is the time between the first two looks; it grows up to `_LONGEST_PAUSE_S`.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -27,7 +28,7 @@ def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = ""
             raise AssertionError(f"{what or 'it'} did not happen within {timeout_s} s; last seen: {seen!r}")
         time.sleep(pause_s)
         # Looking costs what is looked at, too.
-        pause_s = min(pause_s * 1.5, 0.15)
+        pause_s = max(pause_s, min(pause_s * 1.5, _LONGEST_PAUSE_S))
 
 
 def once_within(limit_s: float, work: Callable[[], T], *, tries: int = 10) -> T:
