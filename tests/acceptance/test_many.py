@@ -16,8 +16,8 @@ from tests.support.waiting import wait_until
 
 CODE = "async function handler(request) { return Response.json([NUMBER, (await request.json()).n]); }"
 # Fewer may run than there are: some make room for others.
-FUNCTIONS = 40
-INSTANCES = 32
+FUNCTIONS = 60
+INSTANCES = 50
 BUSY = 20
 CALLS = 1_000
 CONNECTIONS = 50
@@ -38,7 +38,7 @@ def test_more_functions_than_may_run_and_a_thousand_calls(tmp_path: Path) -> Non
         base_descriptors, base_children = itself.num_fds(), len(server.children())
 
         ids = [create_deployed(kapso, number) for number in range(FUNCTIONS)]
-        functions = wait_until(lambda: settled(kapso), timeout_s=180, what="all deploys", pause_s=0.3)
+        functions = wait_until(lambda: settled(kapso), timeout_s=180, what="all deploys")
         assert {function["status"] for function in functions} == {"deployed"}
         assert [kapso.invoke(function_id, {"n": -1}).json() for function_id in ids] == [
             [number, -1] for number in range(FUNCTIONS)

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-_LONGEST_PAUSE_S = 0.15
+_LONGEST_PAUSE_S = 0.05
 
 
 def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = "", pause_s: float = 0.01) -> T:
     """What `look` gives once it is true. Fails after `timeout_s`, naming what was last seen.
 
-    `pause_s` is the time between the first two looks; it grows up to `_LONGEST_PAUSE_S`.
+    `pause_s` is the time between the first two looks; it grows up to `_LONGEST_PAUSE_S`, which tests rely on that act
+    at a moment. More is for what takes long and is costly to look at.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -28,7 +29,7 @@ def wait_until(look: Callable[[], T], *, timeout_s: float = 60.0, what: str = ""
             raise AssertionError(f"{what or 'it'} did not happen within {timeout_s} s; last seen: {seen!r}")
         time.sleep(pause_s)
         # Looking costs what is looked at, too.
-        pause_s = max(pause_s, min(pause_s * 1.5, _LONGEST_PAUSE_S))
+        pause_s = max(pause_s, min(pause_s * 1.3, _LONGEST_PAUSE_S))
 
 
 def once_within(limit_s: float, work: Callable[[], T], *, tries: int = 10) -> T:
