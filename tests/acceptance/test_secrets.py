@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support import starter
 from tests.support.kapso import Kapso, SharedKapso
 from tests.support.projects import Project, new_project
 from tests.support.server import ROOT_KEY, Server
@@ -485,7 +485,7 @@ def test_secrets_survive_a_restart(data: Path, sealed: tuple[Path, str]) -> None
 def _rotate(server: Server, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLET_")}
     return subprocess.run(
-        [sys.executable, "-m", "isolet", "secrets", "rotate-master-key", "--url", server.url],
+        [starter.command(server.data_dir.with_name("isolet")), "secrets", "rotate-master-key", "--url", server.url],
         env={**environment, "ISOLET_API_KEY": ROOT_KEY, **variables},
         capture_output=True,
         text=True,

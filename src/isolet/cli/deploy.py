@@ -122,7 +122,7 @@ async def _compare(session: Session, workspace: Workspace, functions: Sequence[F
     deploys, state, server = _opened(session, workspace, project)
     async with server.client:
         pending = await deploys.pending_migrations()
-        found = await asyncio.gather(*(deploys.compare(one, state) for one in functions))
+        found = await deploys.compare_all(functions, state)
     changes = [
         {
             "name": one.function.name,

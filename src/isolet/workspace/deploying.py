@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -23,6 +24,7 @@ from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
 from isolet.workspace.model import FunctionConfig, Workspace
 from isolet.workspace.state import State
 
+_T = TypeVar("_T")
 _PARALLEL = 4
 _WAIT_S = 120
 _PROBE_S = 30.0
@@ -95,6 +97,10 @@ class Deploys:
             forgotten = state.forgotten_variables(function.name, function.variables)
             return await asyncio.to_thread(compare, function, collected, remote, forgotten=forgotten)
 
+    async def compare_all(self, functions: Sequence[FunctionConfig], state: State) -> list[Comparison]:
+        """Raises as `compare` does."""
+        return await together(self.compare(one, state) for one in functions)
+
     async def migrate(self) -> None:
         """Apply what is not applied. Raises WorkspaceError, ApiError."""
         client, project, root = self._server.client, self._server.project, self._workspace.root
@@ -125,7 +131,7 @@ class Deploys:
             self._progress(f"{ended} of {len(functions)}: {done.name} {done.outcome}")
             return done
 
-        return list(await asyncio.gather(*map(one, functions)))
+        return await together(map(one, functions))
 
     async def again(self, function: FunctionConfig, before: Deployed, changed: Set[Path]) -> Deployed:
         """Deploy a function of which only sources may have changed since it was deployed here.
@@ -257,6 +263,16 @@ def _guessed(before: Deployed, root: Path, changed: Set[Path]) -> Collected | No
     except OSError:
         return None
     return None if guess is None or _same(guess, before.collected) else guess
+
+
+async def together(work: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """What each returns. When one fails, its error is raised after the others were cancelled and have ended."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _both(
