@@ -123,7 +123,7 @@ def _check_path(path: Any) -> None:
 
 def _checked(path: str, sent: object) -> str | bytes:
     if isinstance(sent, str):
-        if "\x00" in sent or any("\ud800" <= char <= "\udfff" for char in sent if char > "\ud7ff"):
+        if "\x00" in sent or not _has_utf8(sent):
             raise InvalidInput(f"files: {path} holds characters that are not text; send it as base64")
         return sent
     if isinstance(sent, Mapping) and set(sent) == {"base64"} and isinstance(sent["base64"], str):
@@ -132,6 +132,14 @@ def _checked(path: str, sent: object) -> str | bytes:
         except (binascii.Error, ValueError) as exc:
             raise InvalidInput(f"files: {path} is not base64") from exc
     raise InvalidInput(f'files: {path} must be text or {{"base64": text}}')
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_folders(files: Mapping[str, object]) -> None:

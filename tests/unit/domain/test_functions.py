@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -109,6 +110,20 @@ def test_one_bad_value_refuses_all_changes() -> None:
 def test_only_workers_have_a_public_endpoint(function: Function, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"^public_endpoint is only supported for cloudflare_worker functions$"):
         changed(function, changes)
+
+
+def test_what_can_be_stored_is_told_without_a_look_at_each_character() -> None:
+    """Code may have a million of them, and that is asked on the event loop."""
+
+    class Code(str):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError("a loop over the text")
+
+    assert is_storable(Code("é😀"))
+    assert not is_storable(Code("a\ud800"))
+    assert not is_storable(Code("a\x00"))
 
 
 def test_what_was_born_wrapped_may_stay_so_or_leave_for_good() -> None:

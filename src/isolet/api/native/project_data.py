@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -32,6 +32,7 @@ from isolet.domain.projects import Project
 from isolet.domain.stores import DEFAULT, StoreKind, check_store
 from isolet.errors import InvalidInput
 from isolet.ids import ProjectId
+from isolet.invoke.spool import PART_BYTES
 from isolet.project_data import kv, sql
 from isolet.project_data.backup import Backups as BackupService
 from isolet.project_data.kv import Kv as KvService
@@ -96,7 +97,10 @@ class StorageDoor:
         place = await self.stores.known(project.id, StoreKind.KV, namespace)
         found = await self.kv.get(project.id, key, namespace=place)
         headers = {METADATA_HEADER: found.metadata} if found.metadata is not None else {}
-        return Response(found.data, media_type="application/octet-stream", headers=headers)
+        if len(found.data) <= PART_BYTES:
+            return Response(found.data, media_type="application/octet-stream", headers=headers)
+        headers["content-length"] = str(len(found.data))
+        return StreamingResponse(_parts(found.data), media_type="application/octet-stream", headers=headers)
 
     @serve(Kv.put, _DEPLOY, convertors=_WHOLE)
     async def put_value(
@@ -240,3 +244,9 @@ def _key(key: KvKey) -> KvKeyReply:
     if key.metadata is not None:
         shown["metadata"] = key.metadata
     return KvKeyReply(**shown)
+
+
+async def _parts(data: bytes) -> AsyncIterator[bytes]:
+    """To write 25 MB at once would hold up the event loop."""
+    for at in range(0, len(data), PART_BYTES):
+        yield data[at : at + PART_BYTES]
