@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from isolet.dashboard.pages.function_metrics import WINDOWS
-from tests.support.server import ROOT_KEY, Server
+from tests.support.server import NO_CAS, ROOT_KEY, Server
 from tests.support.statements import Statements
 from tests.support.workflows import a_line, a_node
 
@@ -59,7 +59,7 @@ def server(folder: Path, statements: Statements) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def pages(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.pages_url, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=server.pages_url, trust_env=False, verify=NO_CAS, timeout=60) as client:
         client.post("/dashboard/login", data={"key": ROOT_KEY}, headers={"Origin": server.pages_url})
         yield client
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.projects import Project
-from tests.support.server import Server
+from tests.support.server import NO_CAS, Server
 
 LOGIN = "/dashboard/login"
 FUNCTIONS = "/dashboard/projects/{slug}/functions"
@@ -20,7 +20,7 @@ class Visitor:
 
     def __init__(self, server: Server) -> None:
         self.origin = server.pages_url
-        self.http = httpx.Client(base_url=server.pages_url, trust_env=False, timeout=60)
+        self.http = httpx.Client(base_url=server.pages_url, trust_env=False, verify=NO_CAS, timeout=60)
 
     def sign_in(self, key: str) -> httpx.Response:
         return self.post(LOGIN, {"key": key})

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.kapso import Kapso
 from tests.support.projects import Project
+from tests.support.server import NO_CAS
 from tests.support.waiting import wait_until
 
 CODE = """async function handler(request, env) {
@@ -30,6 +31,7 @@ class Script:
             headers={"X-API-Key": home.key(), "Content-Type": "application/json", "Accept": "application/json"},
             timeout=60,
             trust_env=False,
+            verify=NO_CAS,
         )
 
     def __call__(self, method: str, path: str, text: str | None = None, *, status: int = 200) -> dict[str, Any]:

@@ -12,14 +12,14 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.server import Server
+from tests.support.server import NO_CAS, Server
 
 V1 = "/isolet/v1"
 
 
 @pytest.fixture
 def pages(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.pages_url, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=server.pages_url, trust_env=False, verify=NO_CAS, timeout=30) as client:
         yield client
 
 
@@ -155,7 +155,7 @@ def _listening(server: Server) -> list[int]:
 
 
 def _get(port: int, path: str, **headers: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, trust_env=False, timeout=30)
+    return httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, trust_env=False, verify=NO_CAS, timeout=30)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import httpx
 
 from tests.support.dashboard import Desk
 from tests.support.projects import Project
+from tests.support.server import NO_CAS
 from tests.support.waiting import wait_until
 from tests.support.workflows import a_line, a_node
 
@@ -71,7 +72,7 @@ def sign_in_by_the_link(story: Story) -> None:
     assert found is not None
     assert found[1].startswith(f"{server.pages_url}/dashboard/login?code=")
     code = found[1].rpartition("=")[2]
-    with httpx.Client(base_url=server.pages_url, trust_env=False) as other:
+    with httpx.Client(base_url=server.pages_url, trust_env=False, verify=NO_CAS) as other:
 
         def sign_in(code: str, origin: str = server.pages_url) -> httpx.Response:
             return other.post("/dashboard/login", data={"code": code}, headers={"Origin": origin})

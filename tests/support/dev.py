@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 import httpx
 
+from tests.support.server import NO_CAS
 from tests.support.starter import Forked
 from tests.support.waiting import wait_until
 
@@ -38,8 +39,7 @@ class Dev:
         self._readers = [threading.Thread(target=self._read, args=arguments) for arguments in streams]
         for reader in self._readers:
             reader.start()
-        # Not the machine's CAs: the server speaks plain HTTP.
-        self.client = httpx.Client(trust_env=False, timeout=_TIMEOUT_S)
+        self.client = httpx.Client(trust_env=False, verify=NO_CAS, timeout=_TIMEOUT_S)
 
     def url(self, function: str) -> str:
         """Where it says that the function answers."""

@@ -25,7 +25,8 @@ from tests.support.starter import Forked
 from tests.support.statements import Statements
 
 ROOT_KEY = "root-key-of-the-tests"
-_NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# Of clients: reading the CAs of the machine or of `certifi` takes 30 ms, and the servers of tests speak plain HTTP.
+NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _PAGES = re.compile(r"^Docs: (\S+)/docs$", re.MULTILINE)
 _READY = re.compile(r"Isolet is ready at (\S+)")
 
@@ -108,8 +109,7 @@ class Server:
         """A client with the root key, another key, or (empty text) none."""
         key = self.root_key if key is None else key
         headers = {"X-API-Key": key} if key else {}
-        # Not the machine's CAs: reading them takes 20 ms, and the server speaks plain HTTP.
-        known = {"timeout": 240, "trust_env": False, "verify": _NO_CAS, **options}
+        known = {"timeout": 240, "trust_env": False, "verify": NO_CAS, **options}
         return httpx.Client(base_url=self.url, headers=headers, **known)  # type: ignore[arg-type]
 
     def children(self) -> list[psutil.Process]:
