@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
-from isolet.client.errors import NotFound, Refused
-from isolet.contract.database import SqlQuery, SqlReply, TableReply
+from isolet.client.errors import NotFound, Refused, UnexpectedReply, error_of, unexpected
+from isolet.contract.database import SqlQuery, TableReply
 from isolet.dashboard.sections import Section
 from isolet.dashboard.visits import Visit
 
@@ -20,6 +22,9 @@ section = Section("SQL", "sql", api="POST /isolet/v1/projects/{slug}/database/qu
 DEFAULT = "default"
 _ROWS_SHOWN = 500
 _CELL_CHARS = 1_000
+# More than the rows of a query may have.
+_REPLY_MAX_BYTES = 64 * 1024 * 1024
+_read_at = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,27 +62,73 @@ async def download(visit: Visit, form: Mapping[str, str]) -> Response:
     return Response(text, media_type="text/csv", headers=headers)
 
 
-def _csv(reply: SqlReply) -> bytes:
-    text = io.StringIO()
+def _csv(reply: bytes) -> bytes:
+    text, rows = io.StringIO(), Rows(reply)
     writer = csv.writer(text)
-    writer.writerow(reply.columns or [])
-    writer.writerows(["" if cell is None else _text(cell) for cell in row] for row in reply.rows)
+    writer.writerow(rows.columns)
+    for row in rows:
+        writer.writerow(["" if cell is None else _text(cell) for cell in row])
     return text.getvalue().encode("utf-8", "replace")
 
 
-async def _query(visit: Visit, database: str, sql: str) -> SqlReply:
-    return await visit.api.database.query(visit.slug, SqlQuery(sql=sql, rows="arrays"), database=database)
+async def _query(visit: Visit, database: str, sql: str) -> bytes:
+    """The reply as it came: its rows are read one at a time. Raises Refused."""
+    content = json.dumps(SqlQuery(sql=sql, rows="arrays").to_json()).encode()
+    target = f"/isolet/v1/projects/{quote(visit.slug, safe='')}/database/query?{urlencode({'database': database})}"
+    headers = [(b"content-type", b"application/json")]
+    answer = await visit.api.send("POST", target, headers, content, most=_REPLY_MAX_BYTES)
+    body = bytes(answer.body)
+    if answer.status != 200 or len(body) < answer.size_bytes:
+        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+        raise error_of(answer.status, told, body)
+    return body
 
 
-def _outcome(reply: SqlReply) -> Outcome:
-    rows = [[_cell(cell) for cell in row] for row in reply.rows[:_ROWS_SHOWN]]
-    columns = list(reply.columns or [])
+class Rows:
+    """Reads the rows of a reply, each for itself: what one call of the parser reads holds up everybody else.
+
+    `columns` are known at once, `figures` when the rows were read to their end.
+    """
+
+    def __init__(self, reply: bytes) -> None:
+        """Raises UnexpectedReply, as reading does, for a reply that broke off."""
+        self._text = reply.decode()
+        self.figures: dict[str, Any] = {}
+        self.columns, self._at = self._read(len('{"columns":'))
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        at = self._at + len(',"rows":[')
+        while not self._text.startswith("]", at):
+            row, at = self._read(at)
+            at += self._text.startswith(",", at)
+            yield row
+        try:
+            self.figures = json.loads("{" + self._text[at + 2 :])
+        except ValueError:
+            raise self._broken() from None
+
+    def _read(self, at: int) -> tuple[Any, int]:
+        try:
+            return _read_at(self._text, at)
+        except ValueError:
+            raise self._broken() from None
+
+    def _broken(self) -> UnexpectedReply:
+        return unexpected(200, self._text[-100:].encode(errors="replace"))
+
+
+def _outcome(reply: bytes) -> Outcome:
+    rows, shown, total = Rows(reply), list[list[str | None]](), 0
+    for row in rows:
+        total += 1
+        if total <= _ROWS_SHOWN:
+            shown.append([_cell(cell) for cell in row])
     return Outcome(
-        columns=columns,
-        rows=rows,
-        total=len(reply.rows),
-        changes=reply.changes,
-        may_download=bool(columns) and not reply.rows_written,
+        columns=rows.columns,
+        rows=shown,
+        total=total,
+        changes=rows.figures["changes"],
+        may_download=bool(rows.columns) and not rows.figures["rows_written"],
     )
 
 
