@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+# The starter may still have to load the program.
+_START_S = 120.0
 _HEARD = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
@@ -30,11 +32,13 @@ class Asked:
     ) -> None:
         """`descriptors` become its standard ones; `ignored` are the signals that it ignores."""
         self.connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self.connection.settimeout(_START_S)
         self.connection.connect(address)
         asked = (list(arguments), dict(environment), os.getcwd(), umask, list(ignored))
         rights = b"".join(descriptor.to_bytes(4, sys.byteorder) for descriptor in descriptors)
         self.connection.sendmsg([marshal.dumps(asked)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         self.pid = self._told()
+        self.connection.settimeout(None)
 
     def status(self) -> int:
         """As `Popen.returncode` has it. It waits as long as the connection does, and is told once."""
