@@ -136,11 +136,14 @@ async def test_a_child_can_be_killed_before_it_is_ready(
     bubblewrap = run_folder / "bwrap"
     bubblewrap.symlink_to(toolchain.bubblewrap)
     sandbox = Sandbox(replace(toolchain, bubblewrap=bubblewrap), enabled=enabled)
+    ready = []
     for _ in range(10):
         child = spawn(within=sandbox)
         child.kill()
-        assert await child.started(60) is False
+        ready.append(await child.started(60))
         assert await ended(child) == -signal.SIGKILL
+    # This process may have had to wait before it came to the kill.
+    assert False in ready
 
     def left() -> list[psutil.Process]:
         """By its path: other tests start and kill bubblewraps on this machine too."""
