@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from tests.support.kapso import Kapso, SharedKapso
+from tests.support.receiver import Answer, Delivery, Receiver
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 from tests.support.world import World, echo_server, serving
@@ -266,3 +268,38 @@ def test_a_tcp_connection_works(opened: SharedKapso) -> None:
     } }""")
     with echo_server() as echo, serving(echo):
         assert opened.invoke(function_id, f"127.0.0.1:{echo.server_address[1]}").text == "echo hello\n"
+
+
+LATER = """async function handler(request, env) {
+    const url = await request.json();
+    env.waitUntil((async () => {
+        await fetch(url + "/first");
+        await scheduler.wait(500);
+        // One has a connection already.
+        await Promise.all([fetch(url + "/second"), fetch(url + "/second")]);
+    })());
+    return new Response("began");
+}"""
+
+
+def test_requests_leave_while_the_server_itself_stands_still(
+    open_server: Server, opened: SharedKapso, receiver: Receiver
+) -> None:
+    """Their number is bounded by what the server tells at times: the last that it told holds."""
+    replied = threading.Event()
+
+    def stop(delivery: Delivery) -> Answer:
+        if delivery.path.endswith("/first"):
+            assert replied.wait(60)
+            open_server.process.send_signal(signal.SIGSTOP)
+        return Answer()
+
+    receiver.answer = stop
+    try:
+        assert opened.invoke(opened.deployed(LATER), receiver.url).text == "began"
+        replied.set()
+        first, *others = receiver.wait(3)
+    finally:
+        open_server.process.send_signal(signal.SIGCONT)
+    assert first.path.endswith("/first")
+    assert [other.path.endswith("/second") for other in others] == [True, True]

@@ -7,6 +7,8 @@ import { connect } from "cloudflare:sockets";
 const HEAD_MAX_BYTES = 16_384;
 const HEAD_TIMEOUT_MS = 10_000;
 const LIMIT_KEPT_MS = 250;
+// A host that is busy, or stopped, holds nothing up.
+const LIMIT_TIMEOUT_MS = 1_000;
 const DRAIN_MS = 1_000;
 // How long a receiver may be silent after a function has closed its side, or ended.
 const LINGER_MS = 30_000;
@@ -50,11 +52,12 @@ async function refreshLimit(env) {
   limit ??= env.LIMIT;
   if (Date.now() - askedAt < LIMIT_KEPT_MS) return;
   askedAt = Date.now();
-  try {
-    limit = await (await env.HOST.fetch("http://host/limit")).json();
-  } catch {
-    // The last one that was told holds.
-  }
+  // Where none is told, the last one holds.
+  limit = (await withTimeout(told(env), LIMIT_TIMEOUT_MS)) ?? limit;
+}
+
+async function told(env) {
+  return (await env.HOST.fetch("http://host/limit")).json();
 }
 
 /** `bytes` that came, of a CONNECT its `target` and what follows the head; null for a peer that said nothing. */
