@@ -109,7 +109,7 @@ def endless_trailers(home: Project) -> Round:
 
 def console_flood(home: Project) -> Round:
     """Lines for calls that never were, with the wrapper's own means turned against it."""
-    function_id = limited(Kapso(home.client), _FORGING, timeout_ms=5000)
+    function_id = limited(Kapso(home.client), _FORGING, timeout_ms=2000)
     return _calls(home, f"/platform/v1/functions/{function_id}/invoke", times=2)
 
 
@@ -220,8 +220,8 @@ def endless_checks(home: Project) -> Round:
             while time.monotonic() - began < _ROUND_S:
                 home.client.post(f"/isolet/v1/projects/{home.slug}/tools/endless/call", json={"arguments": {}})
 
-        with ThreadPoolExecutor(20) as pool:
-            list(pool.map(call, range(20)))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(call, range(8)))
 
     return act
 
