@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 from isolet.api.asgi import Message, Send, send_bytes
 from isolet.api.body import Body, JsonForm, TextAsJsonForm
-from isolet.errors import HandlerFailed, RequestError, TooLarge
+from isolet.domain.json_text import Verdict
+from isolet.errors import HandlerFailed, TooLarge
 from isolet.ids import ProjectId
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Reply
@@ -28,19 +29,14 @@ class _ResultForm(JsonForm):
         self.is_json = is_json
 
     async def whole(self, body: bytes) -> bytes:
-        if self.is_json:
-            try:
-                await super().whole(body)
-            except RequestError:
-                self.is_json = False
-        return body
+        return await super().whole(body) if self.is_json else body
 
     async def check(self, body: Spooled) -> None:
         if self.is_json:
-            try:
-                await super().check(body)
-            except RequestError:
-                self.is_json = False
+            await super().check(body)
+
+    def _hear(self, verdict: Verdict) -> None:
+        self.is_json = verdict is Verdict.JSON
 
 
 async def send_wrapped(send: Send, reply: Reply, bodies: Bodies, project_id: ProjectId, *, limit: int) -> None:
