@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -60,6 +61,9 @@ async def _connection(engine: Engine, name: str) -> AsyncIterator[Any]:
 
 async def _follow(connection: Any, hear: Callable[[str], Awaitable[None]]) -> None:
     loop, news = asyncio.get_running_loop(), asyncio.Event()
+    told: deque[str] = deque()
+    # The check below reads what comes meanwhile, too.
+    connection.add_notify_handler(lambda notice: told.append(notice.payload))
     descriptor = connection.pgconn.socket
     loop.add_reader(descriptor, news.set)
     try:
@@ -74,6 +78,8 @@ async def _follow(connection: Any, hear: Callable[[str], Awaitable[None]]) -> No
             news.clear()
             connection.pgconn.consume_input()
             while (notice := connection.pgconn.notifies()) is not None:
-                await hear(notice.extra.decode())
+                told.append(notice.extra.decode())
+            while told:
+                await hear(told.popleft())
     finally:
         loop.remove_reader(descriptor)

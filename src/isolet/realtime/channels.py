@@ -118,16 +118,20 @@ class Channels:
 
     async def _repair(self, project_id: ProjectId, topic: Topic) -> None:
         try:
-            after = topic.last
-            now_ms = self._clock.now_ms()
-            _, kept = await self._database.read(stored.read_channel, project_id, topic.name, after, now_ms)
-            room = self._rooms.find(project_id)
-            if room is None or room.topics.get(topic.name) is not topic:
-                return
-            for message in kept:
-                room.send_out(topic, topic.take(message))
-            if topic.has_gap:
-                room.send_out(topic, topic.pass_over_gap())
+            gap = True
+            while gap:
+                # Whoever hears of a message hears of it once it can be read, as can those before it.
+                heard, after = topic.newest, topic.last
+                now_ms = self._clock.now_ms()
+                head, kept = await self._database.read(stored.read_channel, project_id, topic.name, after, now_ms)
+                room = self._rooms.find(project_id)
+                if room is None or room.topics.get(topic.name) is not topic:
+                    return
+                for message in kept:
+                    room.send_out(topic, topic.take(message))
+                room.send_out(topic, topic.pass_over_gaps(max(head, heard)))
+                # A newer message may have come meanwhile, and those before it were not read.
+                gap = topic.has_gap
         except IsoletError as exc:
             log.error("cannot read messages that other servers published", error=exc.message)
         finally:

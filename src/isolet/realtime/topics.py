@@ -66,11 +66,18 @@ class Topic:
             self._early = {seq: one for seq, one in self._early.items() if seq > head}
         return self._ready()
 
-    def pass_over_gap(self) -> list[Message]:
-        """What is missing is not kept any more."""
-        if self._early:
-            self.last = min(self._early) - 1
-        return self._ready()
+    @property
+    def newest(self) -> int:
+        """The newest message that this server has heard of; 0 of none."""
+        return max(self._early, default=self.last or 0)
+
+    def pass_over_gaps(self, up_to: int) -> list[Message]:
+        """What is missing up to a number is not kept any more; what is missing beyond it may still be read."""
+        ready = self._ready()
+        while self._early and self.last is not None and self.last < up_to:
+            self.last = min(min(self._early) - 1, up_to)
+            ready += self._ready()
+        return ready
 
     def _ready(self) -> list[Message]:
         ready: list[Message] = []

@@ -47,9 +47,23 @@ def test_a_gap_is_seen_and_passed_over() -> None:
     topic.begin(0)
     assert topic.take(message(5)) == []
     assert topic.has_gap
-    assert [one.seq for one in topic.pass_over_gap()] == [5]
-    assert topic.pass_over_gap() == []
+    assert [one.seq for one in topic.pass_over_gaps(5)] == [5]
+    assert topic.pass_over_gaps(5) == []
     assert [one.seq for one in topic.take(message(6))] == [6]
+
+
+def test_what_is_missing_beyond_what_was_read_is_not_passed_over() -> None:
+    topic = Topic("c")
+    topic.begin(0)
+    for seq in (3, 4, 7, 9):
+        assert topic.take(message(seq)) == []
+    assert topic.newest == 9
+    # Numbers up to 5 were read: 6 may have been written since.
+    assert [one.seq for one in topic.pass_over_gaps(5)] == [3, 4]
+    assert (topic.last, topic.has_gap) == (5, True)
+    assert [one.seq for one in topic.take(message(6))] == [6, 7]
+    assert [one.seq for one in topic.pass_over_gaps(9)] == [9]
+    assert (topic.last, topic.newest, topic.has_gap) == (9, 9, False)
 
 
 def test_a_subscriber_gets_what_came_meanwhile_after_what_was_kept() -> None:
