@@ -169,15 +169,31 @@ async def test_code_that_does_not_load_is_told_to_every_caller(pool: Pool) -> No
 
 
 async def test_code_that_does_not_load_in_time_is_told(runtime: Runtime, lines: Lines) -> None:
-    async with runtime.pool(lines, start_timeout_s=0.3) as pool:
+    # On a machine with much other work the shorter ones are over before the program is there.
+    for timeout_s in (0.3, 2.0, 10.0):
+        if await _stops_as_it_loads(runtime, lines, timeout_s):
+            return
+    raise AssertionError("the program was never there in time")
+
+
+async def _stops_as_it_loads(runtime: Runtime, lines: Lines, timeout_s: float) -> bool:
+    """Whether it came so far; then it has ended as it must."""
+
+    def is_there() -> bool:
+        return [_is_workerd(instance.pid) for instance in pool.instances] == [True]
+
+    async with runtime.pool(lines, start_timeout_s=timeout_s) as pool:
         proving = asyncio.ensure_future(pool.prove(a_spec("for (;;) {}")))
-        await until(lambda: [_is_workerd(instance.pid) for instance in pool.instances] == [True], "the start")
-        (instance,) = pool.instances
-        # It waits, as no module can make it: what spins is short of a processor, or ended for its CPU time.
-        os.kill(instance.pid, signal.SIGSTOP)
-        with pytest.raises(BuildFailed, match=r"^the code did not load within 0\.3 s$"):
+        await until(lambda: proving.done() or is_there(), "the start")
+        came = not proving.done()
+        if came:
+            (instance,) = pool.instances
+            # It waits, as no module can make it: what spins is short of a processor, or ended for its CPU time.
+            os.kill(instance.pid, signal.SIGSTOP)
+        with pytest.raises(BuildFailed, match=rf"^the code did not load within {timeout_s:g} s$"):
             await proving
         await until(lambda: not pool.instances, "the end of the process")
+    return came
 
 
 def _is_workerd(pid: int) -> bool:
