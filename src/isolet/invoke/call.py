@@ -93,9 +93,9 @@ class Call:
 
     @property
     def live_connection(self) -> Connection:
-        """The connection of a call that has one. Raises FunctionCrashed when it has none."""
+        """The connection of a call that has one. Raises what ended the call, else FunctionCrashed."""
         if self.connection is None:
-            raise FunctionCrashed("the call has no connection")
+            raise self._aborted or FunctionCrashed("the call has no connection")
         return self.connection
 
     @property

@@ -13,7 +13,6 @@ from isolet.database.connection import Database
 from isolet.domain.invocations import Kind, Outcome
 from isolet.errors import (
     ClientDisconnected,
-    ExecutionError,
     FunctionCrashed,
     FunctionTimeout,
     HandlerFailed,
@@ -273,7 +272,8 @@ async def test_a_reply_over_its_time_breaks_off(harness: Harness) -> None:
       return new Response(readable);
     };
     """
-    route = harness.route(module, timeout_ms=2000)
+    # With the start of the instance, on a machine with other work.
+    route = harness.route(module, timeout_ms=5000)
     reply = await harness.call(route)
     assert await reply.chunk() == b"first"
     with pytest.raises(FunctionTimeout):
@@ -295,7 +295,7 @@ async def test_a_reply_that_its_caller_does_not_take_ends_with_its_time(harness:
     record = await harness.record(route)
     assert (record.outcome, record.duration_us >= 1_990_000) == (Outcome.TIMEOUT, True)
     assert [instance.active for instance in harness.pool.instances] == [0]
-    with pytest.raises(ExecutionError):
+    with pytest.raises(FunctionTimeout):
         await reply.read(100_000_000)
 
 
