@@ -72,9 +72,10 @@ def test_a_copy_leaves_the_original_alone_and_holds_what_it_had_queued(tmp_path:
         assert client.put("/isolet/v1/projects/default/kv/go", content=b"1").status_code < 300
         assert [altair.ended(call_id)["result"]["body"] for call_id in (running, queued)] == ["running", "queued"]
         assert held(original) == 0
-        told_to = len(refusing.deliveries)
         assert [delivery.body for delivery in refusing.deliveries].count(b"told") == 1
 
+    # Once the original has stopped, it delivers nothing more.
+    told_to = len(refusing.deliveries)
     # Still held at the next start, until the operator says that the original does not run any more.
     refusing.answer = lambda _: Answer()
     with Server(copy.data_dir, **SETTINGS) as copy:
