@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -13,11 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from isolet import __version__
-from isolet.api.asgi import Receive, Scope, Send
+from isolet.api.asgi import Receive, Scope, Send, dumps
 from isolet.api.description import completed
 from isolet.api.dialects import error_reply
 from isolet.api.paths import unmarked
-from isolet.api.reply import Json, large
+from isolet.api.reply import Json
 from isolet.api.request_ids import HEADER, bound
 from isolet.api.rows import LaterRoute, made
 from isolet.domain.platform_pages import PlatformPages
@@ -53,14 +55,19 @@ def build(
 
 
 def _describe(app: FastAPI) -> None:
-    """Making the description takes a second, so it is made on a thread, when somebody asks for it."""
+    """Making the description takes a second, so it is made on a thread, when somebody asks for it; and written once,
+    since anybody may ask for it."""
 
     @completed
     def describe() -> dict[str, Any]:
         return get_openapi(title=app.title, version=app.version, routes=made(app.routes))
 
+    @cache
+    def written() -> bytes:
+        return dumps(describe())
+
     async def openapi() -> Response:
-        return await large(describe)
+        return Response(await asyncio.to_thread(written), media_type="application/json")
 
     app.openapi = describe  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from isolet.domain.json_text import PIECE_BYTES, JsonChecker, NotJson
+from isolet.domain.json_text import Verdict, judge
 
 # To read or write more at once would hold up the event loop, from a thread as well: one call of the parser cannot be
 # interrupted.
@@ -34,20 +34,11 @@ def read_bounded(data: bytes | str, **options: Any) -> Any:
     # Commas and brackets in strings are counted as well: what has few of them needs no closer look.
     counts = map(data.count, ",[{") if isinstance(data, str) else map(data.count, (b",", b"[", b"{"))
     if sum(counts) > VALUES_MAX:
-        _count(data.encode("utf-8", "replace") if isinstance(data, str) else data)
-    return read_json(data, **options)
-
-
-def _count(data: bytes) -> None:
-    checker = JsonChecker()
-    for start in range(0, len(data), PIECE_BYTES):
-        try:
-            checker.feed(data[start : start + PIECE_BYTES])
-        except NotJson:
-            # The parser reads no more before that place, and says what is wrong.
-            return
-        if checker.values > VALUES_MAX:
+        text = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        # Of what is no JSON the parser says what is wrong; it reads no more before that place than was counted.
+        if judge([text], VALUES_MAX) is Verdict.TOO_MANY_VALUES:
             raise TooManyValues(f"it {TOO_MANY}")
+    return read_json(data, **options)
 
 
 def _refuse(constant: str) -> None:
