@@ -9,9 +9,10 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from os import uname
 from pathlib import Path
+
+from msgspec import Struct
 
 from isolet import keyfile
 from isolet.errors import SettingsError
@@ -43,8 +44,7 @@ def locked(path: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerName:
+class ServerName(Struct, frozen=True, kw_only=True):
     """What a server is called among those that share its database; `copied` when the folder brought another's along."""
 
     name: str

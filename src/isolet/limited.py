@@ -7,8 +7,9 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import IO
+
+from msgspec import Struct
 
 _CHUNK = 64 * 1024
 _KEPT_MAX_BYTES = 4 * 1024 * 1024
@@ -16,8 +17,7 @@ _KEPT_MAX_BYTES = 4 * 1024 * 1024
 _SHELL = 'ulimit -d "$1" && ulimit -t "$2" && ulimit -c 0 && shift 2 && exec "$@"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """`status` is negative for a signal."""
 
     status: int

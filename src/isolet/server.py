@@ -17,9 +17,10 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from isolet import datadir, keyfile
 from isolet.api.deferred import Asgi, Deferred
@@ -52,8 +53,7 @@ _PAGES_CONNECTIONS = 500
 _SWITCH_INTERVAL_S = 0.0005
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(Struct, frozen=True, kw_only=True):
     """What the operator is told. `new_key` is the root key when it was made now; `sign_in_url` is good once."""
 
     url: str
@@ -151,8 +151,7 @@ def _hear_signals(stopping: StopRequests) -> None:
         loop.add_signal_handler(number, stopping.add)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What a server takes of the machine. `port` and `pages_port` are bound; `tasks` ends last of all."""
 
     host: Host

@@ -7,8 +7,9 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TextIO, cast
+
+from msgspec import Struct
 
 # structlog loads rich where it is installed, for tracebacks that are not printed here: a fifteenth of a start. An entry
 # of None lets its `import` fail.
@@ -80,8 +81,7 @@ def get_logger(name: str) -> Any:
     return structlog.get_logger(component=name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracing:
+class Tracing(Struct, frozen=True, kw_only=True):
     """An OpenTelemetry tracer, and what sends the rest and stops it; that may take seconds."""
 
     tracer: Any

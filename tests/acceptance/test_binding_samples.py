@@ -6,12 +6,12 @@ Two of them call servers on the internet: a server of the test's own stands in f
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
+from msgspec import Struct, field
 
 from tests.support.kapso import Kapso
 from tests.support.projects import Project, new_project
@@ -96,8 +96,7 @@ return new Response('OK');
 """
 
 
-@dataclass
-class StandIn:
+class StandIn(Struct):
     """Takes what the samples send; each request is its method, path, headers and body."""
 
     url: str = ""

@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct, field
 
 from tests.support.altair import Altair
 from tests.support.doors import Doors
@@ -38,8 +38,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 QUERY = "a=1&a=%20&&=&no-value&x=%7b%7D&plus=a+b&snow=%E2%98%83&s=/?:@!$()*,;~%00%2F%0d%0a"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """A body as it is sent: `parts` go in chunks."""
 
     type: str | None = None
@@ -68,8 +67,7 @@ _DEEP = "/" + "/".join(["deep"] * 100)
 SHAPES = ("", "/", "/todos/7", "/a%2Fb", "/a//b/", "//", "/%E2%98%83/x+y", _DEEP)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Door(Struct, frozen=True, kw_only=True):
     """One row of the matrix: what passes through a door, and what becomes of it.
 
     `address` is where it is; with `host`, at that host. `paths` are the shapes below it that it takes, with the path

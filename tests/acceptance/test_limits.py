@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import pytest
+from msgspec import Struct
 
 from tests.support.kapso import Kapso
 from tests.support.limits import limited, record_of
@@ -26,8 +26,7 @@ _OVER_MEMORY = rf"Function exceeded its memory limit: it used \d+ MB of {_MEMORY
 _OVER_TIME = rf"Function execution timeout \({_TIMEOUT_MS}ms\)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bad:
+class Bad(Struct, frozen=True, kw_only=True):
     """`limit` is what the kill report names; None for an error that the runtime itself gives."""
 
     code: str

@@ -9,10 +9,11 @@ import platform
 import socket
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.runtime.config import SOCKET_NAME
 from isolet.runtime.pid_files import PidFiles
@@ -28,8 +29,7 @@ _SOURCE = Path(__file__).parents[1] / "support" / "intruder.c"
 _TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
+class Attempts(Struct, frozen=True, kw_only=True):
     """What the program said: the error number of each attempt (0: it succeeded), and lines of its status."""
 
     results: Mapping[str, int]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psutil
+from msgspec import Struct
 
 from tests.bench.report import Figure
 from tests.bench.sides import isolet_server
@@ -20,8 +20,7 @@ _SAMPLES = 20
 _CODE = "async function handler() { return new Response('here'); }"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
+class Leak(Struct, frozen=True, kw_only=True):
     """What the cycles left: memory by a straight line through the samples, processes and descriptors by count.
 
     `late_bytes_per_cycle` looks at the second half alone: caches have filled by then, so what goes on growing leaks.

@@ -6,7 +6,8 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tests.bench.jobs import Side, measure, restate
 from tests.bench.report import Figure, single
@@ -31,8 +32,7 @@ _ADDED = """
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ours:
+class _Ours(Struct, frozen=True, kw_only=True):
     side: Side
     database: sqlite3.Connection
 

@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from msgspec import Struct, field
 
 from isolet.database import jobs as stored
 from isolet.database.conclusions import Conclusion, Outcome, conclude
@@ -44,8 +44,7 @@ _CALLED = CallPayload(door=Door.ALTAIR, kind=Kind.ASYNC, method="POST").dump()
 _CLOCK = "export default async () => new Response(String(Date.now()));"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class Side(Struct, frozen=True, kw_only=True):
     """Where calls are posted, with which body, and how many have completed by now."""
 
     port: int

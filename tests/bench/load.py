@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from msgspec import Struct
 
 from tests.bench.sides import Target
 from tests.support.waiting import wait_until
@@ -19,8 +19,7 @@ _QUIET_S = 0.2
 _SCRIPT = Path(__file__).with_name("post.lua")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Load(Struct, frozen=True, kw_only=True):
     """What one run of wrk saw, and what it cost the processes under load."""
 
     requests_per_s: float

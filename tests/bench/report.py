@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.table import Table
 
@@ -23,8 +23,7 @@ _WIDTH_MIN = 110
 _STEAL_PERCENT_MAX = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """Medians of one quantity. `ratio` is the median of the ratios of neighbouring rounds, not of the medians.
 
     `bare` is the same for bare workerd or another `side`, where there is such a thing; `target` is the ratio aimed at.
@@ -38,7 +37,7 @@ class Figure:
     target: float | None = None
     side: str = "bare workerd"
     more_is_better: bool = False
-    rounds: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    rounds: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def met(self) -> bool | None:
@@ -121,7 +120,7 @@ def write(results: Mapping[str, Sequence[Figure]], stolen: Mapping[str, float], 
     content = {
         "machine": machine(),
         "stolen_percent": stolen,
-        "results": {name: [dataclasses.asdict(figure) for figure in figures] for name, figures in results.items()},
+        "results": {name: [asdict(figure) for figure in figures] for name, figures in results.items()},
     }
     path.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -10,13 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import capnp
+from msgspec import Struct
 
 from isolet import toolchain
 from isolet.domain.compatibility import NEWEST as COMPATIBILITY_DATE
@@ -31,8 +31,7 @@ ANSWER = b"42"
 _BACKLOG = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """Where a POST of `body` gives `answer`."""
 
     url: str

@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tests.bench.load import Load, measure
 from tests.bench.report import Figure, compared
@@ -26,8 +28,7 @@ _SECONDS = 2
 _MANY = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
+class _Side(Struct, frozen=True, kw_only=True):
     """A process tree below `pid` that serves the function."""
 
     target: Target

@@ -10,11 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
+from msgspec import Struct
 
 from tests.support.altair import Altair
 from tests.support.receiver import Receiver
@@ -33,8 +33,7 @@ _SETTINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """`unknown` are callbacks of calls whose 202 never reached the client: kept, and rightly run."""
 
     kills: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from tests.support.clock import SetClock
 from tests.support.waiting import wait_until
@@ -70,8 +70,7 @@ PRICE = """export default {
 ORDER = {"items": [{"name": "pot", "count": 1}, {"name": "tea", "count": 3}]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ids:
+class Ids(Struct, frozen=True, kw_only=True):
     """Of what has a page of its own."""
 
     orders: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tests.screenshots.content import EMPTY, ORDER, SLUG, Ids
 from tests.support.dashboard import Desk
@@ -13,8 +14,7 @@ _TABS = ("code", "invocations", "metrics", "secrets", "triggers", "versions", "s
 _OF_PROJECT = ("kv", "sql", "queue", "queue/callbacks", "flows", "runs", "realtime", "keys", "usage")
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
+class Shot(Struct, frozen=True):
     name: str
     path: str
     act: Callable[[Desk], None] = lambda desk: None

@@ -6,17 +6,16 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 import httpx
+from msgspec import Struct
 
 from isolet.access.rules import Access
 from isolet.api.rows import rows_of
 from isolet.domain.access import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     method: str
     path: str
     access: Access

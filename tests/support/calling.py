@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.clock import SystemClock
 from isolet.database import invocations as stored
@@ -27,8 +29,7 @@ from isolet.tasks import Tasks
 from tests.support.runtime import a_spec
 
 
-@dataclass(slots=True)
-class Harness:
+class Harness(Struct):
     """Calls functions by the text of their module."""
 
     invoker: Invoker

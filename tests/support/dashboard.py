@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from tests.support.browser import Browser, Page
 from tests.support.projects import Project
@@ -24,8 +24,7 @@ _RUN_AXE = """axe.run(document, { resultTypes: ["violations"], preload: { assets
 SCRIPT = "<img src=x onerror=\"document.title='run'\">'\"</textarea></script><script>document.title='run'</script>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     page: Page
     server: Server
     slug: str

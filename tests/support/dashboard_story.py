@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 import httpx
+from msgspec import Struct
 
 from tests.support.dashboard import Desk
 from tests.support.projects import Project
@@ -52,8 +52,7 @@ _ASKED_WHILE_HIDDEN = """new Promise((tell) => {
 })"""
 
 
-@dataclass(slots=True, kw_only=True)
-class Story:
+class Story(Struct, kw_only=True):
     desk: Desk
     home: Project
     function_id: str = ""

@@ -8,12 +8,12 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+
+class Step(Struct, frozen=True, kw_only=True):
     """`words` are those of the JSON form, else of the text; `text` is without the instruction's name and its flags."""
 
     line: int
@@ -28,8 +28,7 @@ class Step:
         return shlex.split(self.text)
 
 
-@dataclass(slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, kw_only=True):
     image: str
     name: str
     steps: list[Step] = field(default_factory=list)

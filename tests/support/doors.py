@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from tests.support.butterbase import Butterbase
 from tests.support.projects import Project
@@ -15,8 +16,7 @@ from tests.support.projects import Project
 DOORS = ("kapso", "butterbase", "test", "altair")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What a connection brought until it was closed: the last reply's parts, and all of it."""
 
     raw: bytes

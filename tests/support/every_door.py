@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from tests.support.butterbase import Butterbase
 
@@ -14,8 +14,7 @@ DOORS = ("kapso", "kapso older", "butterbase", "butterbase test call", "altair")
 PUBLIC = ("kapso", "butterbase")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
+class Doors(Struct, frozen=True, kw_only=True):
     """`public` sends no key; `key` is one of the project."""
 
     app: str

@@ -6,19 +6,18 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import psutil
+from msgspec import Struct
 
 from tests.support.kapso import Kapso
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What is stored of a call."""
 
     status: int

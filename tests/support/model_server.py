@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec import Struct, field
 
 from tests.support.world import serving
 
 _HOLD_S = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Says:
+class Says(Struct, frozen=True, kw_only=True):
     """An answer: text, calls of tools as `(name, arguments)` (text goes as it is), or a refusal."""
 
     text: str | None = None
@@ -47,8 +47,7 @@ class Says:
         return self.finish_reason or ("tool_calls" if self.calls else "stop")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
+class Raw(Struct, frozen=True, kw_only=True):
     """Anything else: a status, headers and a body. With `hold` it comes when the test says so, or never."""
 
     status: int = 200

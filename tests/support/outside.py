@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class Outside:
+class Outside(Struct):
     """`requests` are the first lines of what came; every reply is `reply`."""
 
     url: str = ""

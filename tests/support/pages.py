@@ -13,10 +13,11 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec import Struct
 
 from tests.support.kapso import Kapso
 
@@ -27,8 +28,7 @@ _TIMEOUT_S = 60.0
 _MARK = "-- end of block --"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(Struct, frozen=True, kw_only=True):
     """`line` is where its text begins in the page; `follows` that nothing but blank lines is before it."""
 
     language: str

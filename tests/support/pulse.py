@@ -15,18 +15,18 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from msgspec import Struct, field
+
 _EVERY_MS = 10.0
 _PATIENCE_S = 120
 
 
-@dataclass(slots=True)
-class Pulse:
+class Pulse(Struct):
     """A context manager around what happens; then `held_ms` has an entry for each check that was due meanwhile."""
 
     url: str

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawReply:
+
+class RawReply(Struct, frozen=True, kw_only=True):
     """`raw` is all the server sent until it closed; `statuses` are those of every reply in it."""
 
     raw: bytes

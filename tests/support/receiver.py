@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct, field
 
 from tests.support.waiting import wait_until
 from tests.support.world import serving
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """One request. Header names are lower case."""
 
     method: str
@@ -22,8 +22,7 @@ class Delivery:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits
@@ -49,8 +50,7 @@ def ready(pool: Pool, spec: InstanceSpec) -> Instance | None:
     return pool.ready(spec.release, spec.limits)
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(Struct):
     """The console lines that instances printed, by call."""
 
     printed: list[tuple[InvocationId, ConsoleLine]] = field(default_factory=list)
@@ -63,8 +63,7 @@ class Lines:
         return [line.message for _, line in self.printed]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class Runtime(Struct, frozen=True, kw_only=True):
     """Makes pools; `folder` is a short path for sockets and pids."""
 
     folder: Path

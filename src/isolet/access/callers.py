@@ -6,8 +6,9 @@ Routes with a row get here by `Authorizer`; calls of functions, which have no ro
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.access import rates
 from isolet.access.credentials import Credentials, Sources
@@ -18,8 +19,7 @@ from isolet.errors import Forbidden, NotFound
 from isolet.wire.channel import Headers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callers:
+class Callers(Struct, frozen=True, kw_only=True):
     """`sources` are the credentials of the dialect.
 
     `refused` makes the error of a request without a good one, where the dialect does not have the core's.

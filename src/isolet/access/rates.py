@@ -9,8 +9,9 @@ requests are not counted either. Counted in memory, and anew after a restart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.projects import Plan
 from isolet.errors import RateExceeded
@@ -22,8 +23,7 @@ _SWEEP_PROJECTS = 10_000
 _PLACE = "isolet.rates"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Allowance(Struct, frozen=True, kw_only=True):
     """What a project has left in its minute, after this request."""
 
     limit: int
@@ -35,8 +35,7 @@ class Allowance:
         return [(b"x-ratelimit-limit", b"%d" % self.limit), (b"x-ratelimit-remaining", b"%d" % self.remaining)]
 
 
-@dataclass(slots=True)
-class _Window:
+class _Window(Struct):
     began_s: float
     count: int = 0
 

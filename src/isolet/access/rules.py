@@ -7,9 +7,11 @@ dialect with another place for its projects adds a `ProjectSource` beside its ro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.access.owners import Owners
 from isolet.database.owners import Owned
@@ -27,8 +29,7 @@ READS = "isolet.reads"
 Reads = MutableMapping[tuple[object, ...], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What a source may look at: who asks, the parameters of path and query, and what exists.
 
     `reads` is what earlier requests of the same page have read: none of them changed anything.
@@ -60,8 +61,7 @@ class Asked:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """The project that a request is about, and the function where the row names one. No project: every one."""
 
     project: Project | None
@@ -99,8 +99,7 @@ class _InPath:
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathSlug(_InPath):
+class PathSlug(Struct, _InPath, frozen=True, kw_only=True):
     """A project by its slug in the path."""
 
     parameter: str = "slug"
@@ -113,8 +112,7 @@ class PathSlug(_InPath):
         return Found(project=project)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathFunction(_InPath):
+class PathFunction(Struct, _InPath, frozen=True, kw_only=True):
     """The project of a function whose id is in the path."""
 
     parameter: str = "function_id"
@@ -128,8 +126,7 @@ class PathFunction(_InPath):
         return Found(project=project, function=function)
 
 
-@dataclass(frozen=True, slots=True)
-class PathOwned(_InPath):
+class PathOwned(Struct, _InPath, frozen=True):
     """The project of something else that is named by its id in the path."""
 
     kind: Owned
@@ -147,8 +144,7 @@ class PathOwned(_InPath):
         return Found(project=project)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfKey:
+class OfKey(Struct, frozen=True, kw_only=True):
     """The project of the key; the root key's is the default project, or each one with `every`.
 
     A parameter `slug` of the query names another one. The root key may also name one by a parameter `function`, if
@@ -187,8 +183,7 @@ class OfKey:
 READERS = frozenset({Role.READ})
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """The smallest role that a caller has in the route's project; `root`: the root key only.
 
     `also` are roles that may, though they are smaller. `wider` is the role for a part of what the route shows; those
@@ -214,8 +209,7 @@ class Access:
         return _too_small(principal, self.role)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """A request whose row has been checked."""
 
     principal: Principal

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database import sessions as stored

@@ -6,7 +6,8 @@ Names are looked at again, by address, when the egress process connects.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.domain.callbacks import check_url
 from isolet.domain.networks import Network
@@ -15,8 +16,7 @@ from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingAddresses:
+class OutgoingAddresses(Struct, frozen=True, kw_only=True):
     """`own` gives the networks that lead to this machine."""
 
     routes: Routes

@@ -6,7 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.agents.models import OpenedModel
 from isolet.clock import Clock
@@ -28,8 +30,7 @@ _FIRST_DELAY_S, _DELAY_MAX_S = 1.0, 60.0
 _SMALL_BYTES = 32_768
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(Struct, frozen=True, kw_only=True):
     """`tries` counts the requests that it took, `duration_ms` all of them and the waiting between."""
 
     answer: Answer

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
@@ -26,8 +27,7 @@ _NAME = {"type": "string", "minLength": 1, "maxLength": 256}
 WAITING = "agent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultTool:
+class DefaultTool(Struct, frozen=True, kw_only=True):
     offered: Offered
     do: Callable[[Turn, Mapping[str, Any]], Awaitable[ToolOutcome]]
     kind: str = "default"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
@@ -14,8 +15,7 @@ from isolet.flows.functions import FunctionCalls
 from isolet.functions.tool_checks import ToolChecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionTool:
+class FunctionTool(Struct, frozen=True, kw_only=True):
     """`settings` name the function, as the node has them."""
 
     offered: Offered

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.agents.mcp_client import McpClient
 from isolet.agents.turn import ToolOutcome, Turn
@@ -16,8 +17,7 @@ _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _NAME_MAX_CHARS = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McpTool:
+class McpTool(Struct, frozen=True, kw_only=True):
     """`name` is what the server calls it; a model may know it by another one."""
 
     offered: Offered

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.agents.addresses import OutgoingAddresses
 from isolet.database import agent_models as stored
@@ -17,8 +19,7 @@ from isolet.ids import ProjectId
 _MISSING = "The project has no model for agents"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedModel:
+class OpenedModel(Struct, frozen=True, kw_only=True):
     """With its key in clear."""
 
     model: AgentModel

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.agents.default_tools import default_tools
 from isolet.agents.function_tools import FunctionTool
@@ -30,8 +31,7 @@ TOOLS_TOGETHER_MAX = 128
 _SERVERS_MAX = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnowledgeTool:
+class KnowledgeTool(Struct, frozen=True, kw_only=True):
     """A text that its author wrote, which the model reads when it wants to."""
 
     offered: Offered
@@ -42,8 +42,7 @@ class KnowledgeTool:
         return ToolOutcome(value=await asyncio.to_thread(turn.rendering().text, self.text))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Toolboxes:
+class Toolboxes(Struct, frozen=True, kw_only=True):
     calls: FunctionCalls
     requests: Requests
     checks: ToolChecks

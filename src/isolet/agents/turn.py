@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from isolet.domain.chat import Offered
 from isolet.domain.flows.run_variables import assigned, check_variables
@@ -15,8 +16,7 @@ from isolet.flows.performer import StepContext, StepResult
 RESULT_MAX_CHARS = 65_536
 
 
-@dataclass(slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, kw_only=True):
     """`variables` are the run's, as tools left them; `messages` the conversation."""
 
     step: StepContext
@@ -48,8 +48,7 @@ class Turn:
         return Rendering(spaces=spaces, env=self.step.rendering.env, missing=self.step.rendering.missing)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolOutcome:
+class ToolOutcome(Struct, frozen=True, kw_only=True):
     """What the model is told, and what is recorded besides. `ends` is the step's result when the turn is over."""
 
     value: Any

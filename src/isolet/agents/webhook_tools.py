@@ -6,9 +6,10 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from isolet.agents.turn import ToolOutcome, Turn
 from isolet.domain.chat import Offered
@@ -29,8 +30,7 @@ _BODYLESS = frozenset({"GET", "DELETE"})
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookTool:
+class WebhookTool(Struct, frozen=True, kw_only=True):
     """`settings` are as the node has them. The arguments are the body, or the query of a request that has none.
 
     Where the author wrote a body and no schema for it, that body is sent; those of its members that are `{"$ai": {}}`

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
+
+from msgspec import Struct
 
 from isolet.api.asgi import Headers, Receive, Scope, Send, send_bytes
 from isolet.api.native.errors import error_reply
@@ -30,8 +31,7 @@ _CREDENTIALS = (b"authorization", b"x-api-key")
 _TIME_MAX_MS = 8_640_000_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalRequests:
+class LocalRequests(Struct, frozen=True, kw_only=True):
     """Plain ASGI around all doors. `project` is the slug of the one that is developed."""
 
     app: Any

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
+from msgspec import Struct, field
 
 from isolet import __version__
 from isolet.api.asgi import Headers, Message, Scope
@@ -29,8 +29,7 @@ _PAGE = 100
 _PAGE_CHARS = 131_072
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What is sent back, whole."""
 
     status: int = 500

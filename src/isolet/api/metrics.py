@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastapi import Response
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -28,8 +28,7 @@ from isolet.runtime.lifecycle import State
 _ROOT = Access(Role.ADMIN, OfKey(), root=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsDoor:
+class MetricsDoor(Struct, frozen=True, kw_only=True):
     """`public` lets everybody in; else it takes the root key. `figures` are those of features."""
 
     authorizer: Authorizer

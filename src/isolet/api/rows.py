@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
+from msgspec import Struct
 from starlette.routing import BaseRoute, Route
 
 from isolet.access.authorization import Authorizer
@@ -35,8 +35,7 @@ _PLACE = "isolet.grant"
 _DESCRIBED_KEYS = (Depends(APIKeyHeader(name="X-API-Key", auto_error=False)), Depends(HTTPBearer(auto_error=False)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """`path` is below the prefix of the table; `options` are those of the framework's routes."""
 
     method: str

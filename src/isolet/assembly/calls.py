@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from isolet.access.rates import Rates
 from isolet.api.altair import access as altair_access
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
+class Calls(Struct, frozen=True, kw_only=True):
     """`served` is the application that serves every request; `gateway` the same without what strangers pass first."""
 
     served: OriginGate

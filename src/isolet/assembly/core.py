@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.api.butterbase.loopback import Loopback
 from isolet.assembly.functions import FunctionServices, open_functions
@@ -22,8 +22,7 @@ from isolet.invoke.invoker import Invoker
 from isolet.observe.counters import Counters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
+class Core(Struct, frozen=True, kw_only=True):
     """All that the applications and the features of a server are made of."""
 
     host: Host

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from isolet.access.sessions import Sessions
 from isolet.access.sign_in_links import SignInLinks
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dashboard:
+class Dashboard(Struct, frozen=True, kw_only=True):
     """`sign_in_url` is good once: it is for the operator, who sees the server's output."""
 
     app: Deferred[Asgi]

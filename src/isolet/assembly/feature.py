@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.access.rates import Rates
 from isolet.api.gateway import Finder
@@ -13,8 +14,7 @@ async def _nothing() -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """A number for `/metrics`: a counter, or one that goes up and down."""
 
     name: str
@@ -23,8 +23,7 @@ class Figure:
     counts: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feature:
+class Feature(Struct, frozen=True, kw_only=True):
     """`doors` makes doors of the native API, whose methods have rows, on the thread that loads the web framework;
     `app_doors` those below Butterbase's `/v1/{app_id}`; `kapso_doors` those below the base of Kapso's that it gets.
     `calls` makes what serves paths without the framework. `start` is awaited before the server listens. `figures` are

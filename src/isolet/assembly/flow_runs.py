@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.api.butterbase.loopback import Service
 from isolet.assembly.core import Core
@@ -31,8 +32,7 @@ from isolet.runtime.outgoing import Requests
 _DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowRuns:
+class FlowRuns(Struct, frozen=True, kw_only=True):
     """Further node types are added to `performers`. `calls` is how a step calls a function."""
 
     executions: Executions

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from isolet.api.butterbase.context import context_of
 from isolet.assembly.host import Host
@@ -22,8 +23,7 @@ from isolet.functions.service import Functions
 from isolet.functions.tool_checks import ToolChecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionServices:
+class FunctionServices(Struct, frozen=True, kw_only=True):
     service: Functions
     secrets: Secrets
     environments: Environments

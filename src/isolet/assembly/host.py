@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.runtime.sandbox import Sandbox
@@ -16,8 +17,7 @@ from isolet.toolchain import Toolchain
 from isolet.wire.server import Listener
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """`folder` is the data directory, `url` is where clients reach the API.
 
     Each part pushes its end on `stack` as it is opened. `loops` owns background loops; when one of them fails, the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet import datadir
 from isolet.api.altair import errors as altair_errors
@@ -29,8 +29,7 @@ _MB = 1024 * 1024
 _DELIVERY_DRAIN_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobServices:
+class JobServices(Struct, frozen=True, kw_only=True):
     """Features register kinds of their own with `engine` before it starts."""
 
     engine: Engine

@@ -6,9 +6,9 @@ Its web framework takes half a second to load, so nothing that the server starts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fastapi import FastAPI
+from msgspec import Struct
 
 from isolet import __version__
 from isolet.access.authorization import Authorizer
@@ -48,8 +48,7 @@ from isolet.observe.series import Series
 from isolet.observe.usage_stats import UsageStats
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class Services(Struct, frozen=True, kw_only=True):
     """What only management routes need, beside the core."""
 
     authorizer: Authorizer

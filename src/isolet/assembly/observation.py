@@ -6,7 +6,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.assembly.host import Host
 from isolet.assembly.persistence import Persistence
@@ -25,8 +26,7 @@ _FLUSH_TIMEOUT_S = 10.0
 _MB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(Struct, frozen=True, kw_only=True):
     recorder: Recorder
     tail: Tail
     redaction: Redaction

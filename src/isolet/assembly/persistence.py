@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.assembly.host import Host
 from isolet.database.backups import UpgradeBackups
@@ -13,8 +13,7 @@ from isolet.functions.private_settings import seal_stored
 from isolet.functions.vault import Vault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Persistence:
+class Persistence(Struct, frozen=True, kw_only=True):
     database: Database
     vault: Vault
     master_keys: MasterKeys

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.access.credentials import Credentials
 from isolet.access.lent_keys import LentKeys
@@ -25,8 +26,7 @@ from isolet.projects.tokens import Tokens
 from isolet.routing.follower import Follower
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectServices:
+class ProjectServices(Struct, frozen=True, kw_only=True):
     """`credentials` knows who holds API keys and OAuth tokens, `identities` knows the end users of projects.
 
     `lent_keys` are those of requests that the dashboard makes.

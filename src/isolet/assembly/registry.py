@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.assembly.host import Host
 from isolet.assembly.limits import project_limits
@@ -16,8 +16,7 @@ from isolet.schedules.flow_starts import FlowStarts
 from isolet.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
+class Registry(Struct, frozen=True, kw_only=True):
     """`changes` tells its listeners of each change; `cleanup` has what is dropped with a project, and may wait.
 
     `flow_starts` is how schedules begin runs of workflows. `hosts` says which host names are functions', and which are

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
+
+from msgspec import Struct
 
 from isolet import datadir
 from isolet.api.butterbase.loopback import bind_unix
@@ -40,8 +41,7 @@ log = get_logger("runtime")
 _MB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class Runtime(Struct, frozen=True, kw_only=True):
     """`loopback` is the bound socket by which functions call each other; `instance_of` knows instances by their tokens.
 
     `is_copy` says that the data directory was copied from that of another server.

@@ -6,13 +6,13 @@ import base64
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 import typer
+from msgspec import Struct
 
 from isolet.cli.failures import ExitCode, Usage
 from isolet.cli.output import binary, note
@@ -37,8 +37,7 @@ _REFUSED: dict[int, type[errors.Refused]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """`path` begins with a slash and is escaped."""
 
     method: str

@@ -8,11 +8,12 @@ import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import httpx
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.cli import log_lines, shown
 from isolet.cli.deploy import check_mapped, line_of, problem_text
@@ -44,8 +45,7 @@ _CALL_S = 300.0
 _SHARED = (*NAMES, "package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "tsconfig.json")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What the command's options say."""
 
     paths: tuple[str, ...]

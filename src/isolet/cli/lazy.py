@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import typer
+from msgspec import Struct
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """`module` of `isolet.cli` has the command as `app`; `summary` is what the list of all commands says."""
 
     module: str

@@ -6,9 +6,10 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from isolet.cli import shown
 
@@ -20,8 +21,7 @@ Cell = str | Callable[[Any], object]
 _PAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     as_json: bool
 
     @property

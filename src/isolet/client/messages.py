@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from msgspec import Struct
 from pydantic import BaseModel, RootModel, ValidationError
 
 from isolet.client.errors import ApiError, error_of, unexpected
@@ -18,8 +18,7 @@ PREFIX = "/isolet/v1"
 Content = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """`target` is the encoded path with its query; `content` is None for a request without a body.
 
     The reply may take `wait_s` longer than others.

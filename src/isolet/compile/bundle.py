@@ -12,10 +12,11 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.compile.diagnostics import read_diagnostic
 from isolet.compile.esbuild import EXPORT_HANDLER, NO_HANDLER, NOT_DECLARED, Bundle, Wrap, run_esbuild
@@ -40,8 +41,7 @@ _BUILT_IN = ("node:", "cloudflare:", "workerd:")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
+class _Output(Struct, frozen=True, kw_only=True):
     code: str
     exports: frozenset[str]
     imports: tuple[str, ...]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from isolet.domain.versions import Language, Module
 from isolet.errors import BuildFailed, PlatformError
@@ -33,8 +34,7 @@ _COLLECT_ABOVE = "192MiB"
 Wrap = Callable[..., list[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(Struct, frozen=True, kw_only=True):
     """`module` is the text of an ES module that exports `default`, `handler`, or both; it may import `modules`."""
 
     module: str

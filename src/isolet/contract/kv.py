@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
+
+from msgspec import Struct
 
 from isolet.contract.models import Page, Reply
 from isolet.contract.operations import Mode, Resource, operation
@@ -20,8 +21,7 @@ class KvKeyReply(Reply):
     metadata: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvValue:
+class KvValue(Struct, frozen=True, kw_only=True):
     """`metadata` is JSON text."""
 
     data: bytes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from isolet.contract.invocations import ConsoleLineReply
 from isolet.contract.models import Number, Page, Reply, read
@@ -43,8 +44,7 @@ class Missed(Reply):
     count: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEvent:
+class LogEvent(Struct, frozen=True, kw_only=True):
     """`id` is the `after` of a stream that goes on behind it; a `Missed` has none."""
 
     id: str | None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starter:
+
+class Starter(Struct, frozen=True, kw_only=True):
     label: str
     text: str
     definition: dict[str, Any]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
+
+from msgspec import Struct, field
 
 from isolet.access.lent_keys import LentKeys
 from isolet.access.rules import READS, Reads
@@ -32,8 +33,7 @@ _REPLY_MAX_BYTES = 64 * 1024 * 1024
 _SMALL_BYTES = 16 * 1024
 
 
-@dataclass(slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, kw_only=True):
     """`body` is cut where it is longer than was asked for; `size_bytes` is that of the whole."""
 
     status: int = 0
@@ -46,8 +46,7 @@ class Answer:
         return self.size_bytes > len(self.body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Whom a request is made for: the client of the page, and the host under which the API is asked."""
 
     host: bytes

@@ -13,10 +13,10 @@ A handler that changes something gets the form, whose origin and token have been
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from msgspec import Struct, field
 from starlette.responses import Response
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ Show = Callable[["Visit"], Awaitable[Response]]
 Change = Callable[["Visit", Mapping[str, str]], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """`path` is below that of the section. `api` is the operation that gives the same. A `change` takes a form."""
 
     path: str
@@ -36,8 +35,7 @@ class Page:
     change: Change | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """`path` is below `/dashboard/projects/{slug}/`, or below `/dashboard/` where it is of no project.
 
     One without a label is not in the navigation; `under` names the section that is marked there instead.

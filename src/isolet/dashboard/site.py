@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -33,8 +33,7 @@ _ASKED = "from"
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     """What the dashboard is made of. `calls` is the application of the API, without its gates."""
 
     pages: PlatformPages
@@ -46,8 +45,7 @@ class Desk:
     built: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     desk: Desk
     rendering: Rendering
 

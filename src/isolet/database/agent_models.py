@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select
 
 from isolet.database.tables.agents import agent_models
@@ -11,8 +10,7 @@ from isolet.domain.agent_models import AgentModel
 from isolet.ids import ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredModel:
+class StoredModel(Struct, frozen=True, kw_only=True):
     model: AgentModel
     sealed_key: bytes | None
 

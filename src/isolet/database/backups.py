@@ -8,10 +8,10 @@ import sqlite3
 import subprocess
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec import Struct
 from sqlalchemy import URL, Engine
 
 from isolet.clock import Clock
@@ -41,8 +41,7 @@ _VARIABLES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpgradeBackups:
+class UpgradeBackups(Struct, frozen=True, kw_only=True):
     """Copies go to `folder`, which is made when it is missing and is this user's alone; the newest three are kept."""
 
     folder: Path

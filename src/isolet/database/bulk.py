@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 Values = tuple[Any, ...]
@@ -16,8 +16,7 @@ Values = tuple[Any, ...]
 _ROWS_A_STATEMENT = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkInsert:
+class BulkInsert(Struct, frozen=True, kw_only=True):
     """`INSERT INTO {table} … ON CONFLICT {conflict}` of rows that have the same values in the columns `common`.
 
     To bind a value costs as much as to store it, so what rows have in common is bound once for all of them.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
 from isolet.database.access import list_keys
@@ -25,8 +25,7 @@ _FUNCTION = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class Marks(Struct, frozen=True, kw_only=True):
     """A mark is equal as long as nothing changed. Projects and keys are small, so they are there as they are."""
 
     functions: Mapping[FunctionId, tuple[object, ...]]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from isolet.database.jobs import ROWS_A_STATEMENT, Prepare, as_it_is, dump_history, insert_jobs
@@ -44,8 +45,7 @@ class JoinRefused(Exception):
     """Raised by a join when a job may not end as its outcome says. The text is the error that it fails with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """A job after a try, and what is written with it. Follow-ups are written only when the job ends as `job` says.
 
     `continues`: the one follow-up goes on with the same work, and takes the job's place at once, whoever waits.
@@ -57,8 +57,7 @@ class Outcome:
     continues: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
+class Conclusion(Struct, frozen=True, kw_only=True):
     """`outcome.job` is the job after its try, which ended at `at_ms`; `owner` and its claims are its lease.
 
     `prepare` completes the jobs that a join adds.
@@ -70,8 +69,7 @@ class Conclusion:
     prepare: Prepare = field(default=as_it_is)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concluded:
+class Concluded(Struct, frozen=True, kw_only=True):
     """`state` is what the job is now, None when its lease was lost and nothing was written.
 
     `followed`: the follow-ups are written. `added` are the jobs of a join. `refused` is why a join refused; nothing was

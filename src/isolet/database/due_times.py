@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from isolet.database import jobs as stored_jobs
@@ -28,8 +29,7 @@ _MISSED_SHOWN = 20
 _REPLACED = "replaced by the next run of its schedule"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dealt:
+class Dealt(Struct, frozen=True, kw_only=True):
     """`jobs` were queued, the end of `cancelled` was asked for. `late_ms` is how late the latest due time was found."""
 
     schedule: Schedule

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Row, select, text
 
 from isolet.database.plain_sql import LOCK, execute, insert_rows
@@ -50,8 +50,7 @@ _OPEN_RUNS = (
 _TRUNCATED = '{"truncated":true}'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(Struct, frozen=True, kw_only=True):
     """A run that is to begin. `graph` is the text that `graph_id` names. `job` runs the step that is `running`."""
 
     execution: Execution
@@ -62,8 +61,7 @@ class Draft:
     job: Job | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(Struct, frozen=True, kw_only=True):
     """Which runs a list has. Times are milliseconds since 1970, both ends included."""
 
     project_id: ProjectId | None = None

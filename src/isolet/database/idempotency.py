@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from sqlalchemy import Connection, delete, select
 
 from isolet.database.jobs import Kept
@@ -11,8 +10,7 @@ from isolet.database.tables.jobs import idempotency_keys
 from isolet.domain.jobs import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idempotency:
+class Idempotency(Struct, frozen=True, kw_only=True):
     """A caller's key for a function; `digest` stands for what was asked for with it."""
 
     key: str

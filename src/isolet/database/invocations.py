@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
+from msgspec import Struct, field
 from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, or_, select, update
 
 from isolet.database.bulk import BulkInsert, Values
@@ -102,8 +102,7 @@ def _stored(common: Values) -> Values:
     return (*others, report if report is None else json.dumps(report.to_json()))
 
 
-@dataclass(slots=True)
-class Late:
+class Late(Struct):
     """What a call said after its record was written."""
 
     console: list[ConsoleLine] = field(default_factory=list)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, LargeBinary, Row, delete, func, select, text, update
 
 from isolet.database.tables.jobs import idempotency_keys, jobs
@@ -36,8 +37,7 @@ def as_it_is(job: Job) -> Job:
     return job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """What became of a job that was to be kept: `id` is an earlier job's when that stands for it.
 
     `same` says whether the earlier one was asked for by the same request. `cancelled` are jobs whose end was asked for
@@ -55,8 +55,7 @@ class Kept:
 Admission = Callable[[Connection, Job], Kept]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(Struct, frozen=True, kw_only=True):
     """A job to keep, and what is written with it.
 
     `order` is the key of the row that `admission` writes, with the table before it: admissions of a transaction run in

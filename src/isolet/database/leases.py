@@ -6,8 +6,9 @@ A lease goes by the database's clock where several machines share it, so that no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, case, select, text, true, update
 
 from isolet.database.conclusions import Conclusion, Outcome, conclude
@@ -37,8 +38,7 @@ _LANES = text(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """Up to `limit` jobs; see `domain.shares` for `running` and `room`.
 
     `take` tells whether a project's next body, of so many bytes, may be held as well, and counts it.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from isolet.database.tables.realtime import realtime_channels, realtime_messages, realtime_settings
@@ -18,8 +18,7 @@ NOTIFIED = "isolet_realtime"
 _IDLE_CHANNEL_MS = 30 * 86_400_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(Struct, frozen=True, kw_only=True):
     """A message without a number. `data` is JSON in ASCII."""
 
     channel: str

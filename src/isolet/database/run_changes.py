@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, select, update
 
 from isolet.database import executions as stored
@@ -33,8 +34,7 @@ from isolet.ids import JobId, StepId, new_id
 RESUMING = "resuming"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class Changed(Struct, frozen=True, kw_only=True):
     """The run after a change, and what the engine is to know: jobs that were added, and such that are to end."""
 
     execution: Execution
@@ -42,8 +42,7 @@ class Changed:
     cancelled: Sequence[JobId] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graphs:
+class Graphs(Struct, frozen=True, kw_only=True):
     """A graph to go on with: the run's own where `text` is None."""
 
     id: str

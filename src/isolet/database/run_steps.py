@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, select, update
 
 from isolet.database import executions as stored
@@ -29,8 +30,7 @@ _COUNTERS = ("steps", "events", "events_bytes", "undo_bytes")
 NOT_ITS_TURN = "the run went on without this step"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A run as a step begins. `state` and `undo` are JSON: they may be large. `undo` takes back what was changed during
     the step already; None when it is not kept.
     """
@@ -43,8 +43,7 @@ class Loaded:
     graph: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
+class Advance(Struct, frozen=True, kw_only=True):
     """What is written of a run after a try. `run` and `step` are columns; `state` and `undo` are JSON, None to keep.
 
     `job_id` is the job that made the try: nothing is written unless it is the run's own still. `next_step` begins.

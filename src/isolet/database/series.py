@@ -39,7 +39,7 @@ def count_durations_of(
 
 def list_sums(connection: Connection, function_id: FunctionId, step: Step, since_ms: int) -> dict[int, Sums]:
     """The sums of a function's calls by the begin of each span that has some."""
-    names = tuple(Sums.__dataclass_fields__)
+    names = Sums.__struct_fields__
     query = select(rollups.c.at_ms, *(rollups.c[name] for name in names)).where(
         rollups.c.function_id == function_id, rollups.c.step == step.value, rollups.c.at_ms >= since_ms
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select
 
 from isolet.database.tables.jobs import webhook_secrets
 from isolet.ids import ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookSecret:
+class WebhookSecret(Struct, frozen=True, kw_only=True):
     id: str
     project_id: ProjectId
     sealed: bytes

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -30,8 +31,7 @@ from isolet.ids import ProjectId, WorkflowId
 _MISSING = "Workflow not found"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowFilter:
+class WorkflowFilter(Struct, frozen=True, kw_only=True):
     """Times are milliseconds, the bounds within. `name_contains` looks at no case; SQLite knows that of ASCII."""
 
     status: WorkflowStatus | None = None

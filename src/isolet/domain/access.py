@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from isolet.clock import parse_iso
 from isolet.domain.choices import one_of
@@ -35,8 +36,7 @@ class Role(StrEnum):
 _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """A project's API key; only the SHA-256 of its text is kept.
 
     It is refused from `expires_at_ms` on. `last_used_at_ms` is as the database has it: some seconds old, and older in
@@ -56,8 +56,7 @@ class Key:
         return self.expires_at_ms is None or now_ms < self.expires_at_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
+class Principal(Struct, frozen=True, kw_only=True):
     """What a good credential stands for. The root key has no project and acts on every one."""
 
     role: Role

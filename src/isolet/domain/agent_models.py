@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.errors import InvalidInput
 
@@ -12,8 +12,7 @@ KEY_MAX_CHARS = 8_192
 KEY_SHOWN = "***"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentModel:
+class AgentModel(Struct, frozen=True, kw_only=True):
     """`base_url` ends before `/chat/completions`, without a slash. `streams`: replies are asked for as they come."""
 
     base_url: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from isolet.domain.access import Key
 from isolet.domain.functions import Function
@@ -11,45 +12,38 @@ from isolet.domain.projects import Project
 from isolet.ids import FunctionId, KeyId, ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionChanged:
+class FunctionChanged(Struct, frozen=True, kw_only=True):
     """It was made, or is another one than before. Its code is not always read."""
 
     function: Function
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionDeployed(FunctionChanged):
+class FunctionDeployed(FunctionChanged, frozen=True, kw_only=True):
     """Another version is live."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionDeleted:
+class FunctionDeleted(Struct, frozen=True, kw_only=True):
     function_id: FunctionId
     project_id: ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectChanged:
+class ProjectChanged(Struct, frozen=True, kw_only=True):
     """It was made, or is another one than before."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectDeleted:
+class ProjectDeleted(Struct, frozen=True, kw_only=True):
     """With all that it held. Of functions that went with it there may be no change of their own."""
 
     project: Project
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyCreated:
+class KeyCreated(Struct, frozen=True, kw_only=True):
     key: Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyDeleted:
+class KeyDeleted(Struct, frozen=True, kw_only=True):
     key_id: KeyId
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import Unanswered
@@ -24,8 +25,7 @@ _SHOWN_CHARS = 300
 Message = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class Offered(Struct, frozen=True, kw_only=True):
     """A tool as a model is told of it. `schema` is a JSON Schema of an object."""
 
     name: str
@@ -37,8 +37,7 @@ class Offered:
         return {"type": "function", "function": function}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What a model is asked. `options` are further members such as `temperature`; `tool` is one that it must call."""
 
     messages: Sequence[Message]
@@ -58,8 +57,7 @@ class Asked:
         return json.dumps(told, separators=(",", ":")).encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True, kw_only=True):
     """`arguments` is the text that the model wrote, which should be JSON."""
 
     id: str
@@ -67,8 +65,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """Tokens, as the model's server counted them; 0 where it did not say."""
 
     prompt_tokens: int = 0
@@ -89,8 +86,7 @@ class Usage:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """`refusal` is what the model said instead of an answer."""
 
     text: str = ""

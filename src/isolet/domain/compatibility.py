@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Self
+
+from msgspec import Struct
 
 from isolet.errors import InvalidInput
 
@@ -50,8 +51,7 @@ _FLAGS_MAX = 20
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compatibility:
+class Compatibility(Struct, frozen=True, kw_only=True):
     date: str | None = None
     flags: tuple[str, ...] = ()
 

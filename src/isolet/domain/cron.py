@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from functools import lru_cache
@@ -17,6 +16,7 @@ from itertools import islice
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
+from msgspec import Struct
 
 from isolet.domain.choices import one_of
 from isolet.errors import InvalidInput
@@ -43,8 +43,7 @@ class Dialect(StrEnum):
     CLOUDFLARE = "cloudflare"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cron:
+class Cron(Struct, frozen=True, kw_only=True):
     """`text` is the expression as it was written, `zone` the zone that is in use, `fields` the five standard fields."""
 
     text: str

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.domain.agents import check_agent, with_tool
 from isolet.domain.compatibility import Compatibility, check_date, check_flags
@@ -46,8 +48,7 @@ class ResponseMode(StrEnum):
     WRAPPED = "wrapped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployError:
+class DeployError(Struct, frozen=True, kw_only=True):
     """Why the last deploy failed. `line` and `column` count from 1; `file` is one of several."""
 
     message: str
@@ -58,8 +59,7 @@ class DeployError:
     file: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(Struct, frozen=True, kw_only=True):
     """A function as stored. `version` is the live one; `status` speaks of the last deploy.
 
     `env_revision` grows with each change of its variables. `triggers` and `agent` are None where nobody

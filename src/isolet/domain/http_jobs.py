@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from isolet.domain.invocations import Door, Kind, storable
 from isolet.domain.jobs import Job, JobKind
@@ -20,8 +22,7 @@ ASYNC_DOOR = Door.ALTAIR
 Headers = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallPayload:
+class CallPayload(Struct, frozen=True, kw_only=True):
     """The call as the function gets it, beside its path and its body; `door` and `kind` go into its record."""
 
     door: Door
@@ -53,8 +54,7 @@ class CallPayload:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryPayload:
+class DeliveryPayload(Struct, frozen=True, kw_only=True):
     """Headers of the request, without those of the connection and the signature. The job's target is the URL."""
 
     headers: Headers = ()
@@ -67,15 +67,14 @@ class DeliveryPayload:
         return cls(headers=_headers(json.loads(job.payload)["headers"]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyHead:
+class ReplyHead(Struct, frozen=True, kw_only=True):
     """What came back, without its body. Texts are made storable. `status` is 0 when nothing came back."""
 
     status: int
     headers: Headers = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "headers", tuple((storable(name), storable(value)) for name, value in self.headers))
+        force_setattr(self, "headers", tuple((storable(name), storable(value)) for name, value in self.headers))
 
     def dump(self) -> str:
         return json.dumps({"status": self.status, "headers": self.headers})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from isolet.domain.kills import KillReport
 from isolet.domain.limits import ERROR_MAX_CHARS, RECORDED_BODY_MAX_BYTES
@@ -46,8 +47,7 @@ class Outcome(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleLine:
+class ConsoleLine(Struct, frozen=True, kw_only=True):
     """One line a function printed. `level` is log, info, warn, error or debug; `stack` comes with errors.
 
     `cut`: the text was longer. `ends`: it stands for all that the call printed from here on, which is not kept.
@@ -61,8 +61,7 @@ class ConsoleLine:
     ends: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class Invocation:
+class Invocation(Struct, kw_only=True):
     """A call in progress or ended. Mutable until it is handed to the recorder; bodies are already cut.
 
     `duration_us` is the whole; `queue_us` of it was waiting for room, `cold_start_us` for an instance to start.

@@ -6,9 +6,11 @@ A job is a row that is its own queue entry.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, NewType
+
+from msgspec import Struct
+from msgspec.structs import asdict, force_setattr, replace
 
 from isolet.domain.invocations import cut_error
 from isolet.errors import Conflict
@@ -76,8 +78,7 @@ def next_state(state: JobState, event: JobEvent) -> JobState:
         raise Conflict(f"A job that is {state} cannot be {event}") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """One try. `status` is the HTTP status that it ended with, None without a reply and for other kinds of work.
 
     Whatever `error` says is cut to what is stored of an error, and made storable.
@@ -90,14 +91,13 @@ class Attempt:
 
     def __post_init__(self) -> None:
         if self.error is not None:
-            object.__setattr__(self, "error", cut_error(self.error))
+            force_setattr(self, "error", cut_error(self.error))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """`lane` is `{project}:{part}`: the jobs of a kind that share a limit. Where it is empty the engine fills it in.
 
     `payload` says what is to be done and `result` what came of it, as texts of the kind's own; the engine does not read
@@ -142,7 +142,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.body_bytes < len(self.body):
-            object.__setattr__(self, "body_bytes", len(self.body))
+            force_setattr(self, "body_bytes", len(self.body))
 
     @property
     def held(self) -> bool:
@@ -150,8 +150,7 @@ class Job:
         return self.state is JobState.QUEUED and self.due_at_ms >= HELD_UNTIL_MS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """What a try gave: `payload` is the kind's own text, `body` may be large.
 
     `error` is None when the work was done as asked; it is made storable as an attempt's.
@@ -163,7 +162,7 @@ class Result:
 
     def __post_init__(self) -> None:
         if self.error is not None:
-            object.__setattr__(self, "error", cut_error(self.error))
+            force_setattr(self, "error", cut_error(self.error))
 
 
 # The members of a job that say what is to be done; the others say how far that is.

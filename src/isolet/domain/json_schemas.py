@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.json_bounds import bounded_json
 from isolet.errors import InvalidInput
@@ -42,8 +43,7 @@ class _TooCostly(Exception):
     pass
 
 
-@dataclass(slots=True)
-class _Check:
+class _Check(Struct):
     """What of the budget is left, what a fault costs, and the patterns that were compiled for it."""
 
     per_fault: int

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 
 class Limit(StrEnum):
@@ -15,8 +17,7 @@ class Limit(StrEnum):
     CRASH = "crash"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KillReport:
+class KillReport(Struct, frozen=True, kw_only=True):
     """`allowed` and `used` are milliseconds for time and CPU, MiB for memory; a crash has neither.
 
     `stuck` says that the event loop of the instance did not turn any more, so that the instance was ended with the

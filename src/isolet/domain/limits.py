@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from isolet.errors import InvalidInput
 
@@ -31,8 +33,7 @@ BOUNDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Per call: `timeout_ms`, `cpu_ms`. Per instance: `memory_limit_mb`, `concurrency` calls at once."""
 
     timeout_ms: int = 30_000
@@ -44,7 +45,7 @@ class Limits:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Limits from what `to_json` gave; members this version does not know are passed over."""
-        known = {field.name for field in fields(cls)}
+        known = set(cls.__struct_fields__)
         return cls(**{name: value for name, value in stored.items() if name in known})
 
     def to_json(self) -> dict[str, int]:

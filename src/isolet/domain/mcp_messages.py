@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.json_schemas import ANY_OBJECT, SCHEMA_MAX_BYTES
 from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
@@ -24,8 +25,7 @@ _SHOWN_CHARS = 300
 _CLIENT = {"name": "isolet", "version": "1"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteTool:
+class RemoteTool(Struct, frozen=True, kw_only=True):
     name: str
     description: str
     schema: Mapping[str, Any]

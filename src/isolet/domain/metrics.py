@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -29,8 +30,7 @@ def start_of(step: Step, at_ms: int) -> int:
     return round(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp()) * 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
+class Sums(Struct, frozen=True, kw_only=True):
     """`errors` counts failed calls (an error, or a 5xx of the function's own), `faults` only those with an error,
     `http_errors` every reply with a status of 400 or more, whoever gave it.
 
@@ -63,7 +63,7 @@ class Sums:
         return self.errors / self.total if self.total else 0.0
 
     def plus(self, other: Sums) -> Sums:
-        names = [field.name for field in fields(self)]
+        names = self.__struct_fields__
         most = {name: max(getattr(self, name), getattr(other, name)) for name in names[-2:]}
         return Sums(**{name: getattr(self, name) + getattr(other, name) for name in names[:-2]}, **most)
 
@@ -72,8 +72,7 @@ class Sums:
         return self.mb_us / 1024 / 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """A function's calls at a glance: all there ever were, and those of the last day. `last_status` is the last call's,
     None when no record of it is left."""
 
@@ -82,8 +81,7 @@ class Summary:
     last_status: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionMetrics:
+class FunctionMetrics(Struct, frozen=True, kw_only=True):
     """Of one function from `since_ms` (None: from the first) up to `until_ms`. Percentiles are in µs, by percent.
 
     `exact` says that every figure was taken from the calls themselves; else percentiles are within a bucket's width.
@@ -96,8 +94,7 @@ class FunctionMetrics:
     exact: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class Glance(Struct, frozen=True, kw_only=True):
     """The last day of a function: its calls in each hour, oldest first, and those that failed."""
 
     calls: Sequence[int]
@@ -105,8 +102,7 @@ class Glance:
     p95_us: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """The calls of a function in one of some spans of equal length, which begins at `at_ms`."""
 
     at_ms: int
@@ -114,16 +110,14 @@ class Span:
     percentiles_us: Mapping[int, float | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """Spans of equal length, oldest first, and the calls of all of them as one."""
 
     whole: Span
     spans: Sequence[Span]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """Of one project in one month."""
 
     project_id: str

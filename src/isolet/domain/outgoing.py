@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 OUTGOING_MAX = 100
 METHOD_MAX_CHARS, HOST_MAX_CHARS, PATH_MAX_CHARS = 20, 255, 512
@@ -26,8 +28,7 @@ class OutgoingEvent(NamedTuple):
         return _EVENT_BYTES + len(self.host) + len(self.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, kw_only=True):
     """`duration_ms` is until the head of the reply was there, null while none is; `status` is null without a reply."""
 
     method: str

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from isolet.domain.public_routes import plain_host
 
 _LOCAL = "localhost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnHosts:
+class OwnHosts(Struct, frozen=True, kw_only=True):
     """`names` are those that the operator set, in lower case and without ports."""
 
     names: frozenset[str]

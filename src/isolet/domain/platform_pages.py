@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformPages:
+class PlatformPages(Struct, frozen=True, kw_only=True):
     """The pages and the API know each other by the name under which they were asked, unless an address was set.
 
     `host` stands where a request names none. `url` and `api_url` are what was set, without a slash at their end.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from isolet.errors import InvalidInput
 
 _MOST = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectLimits:
+class ProjectLimits(Struct, frozen=True, kw_only=True):
     """`max_instances` run at once, `storage_mb` MiB of KV and SQL, `queued_calls` and `queued_mb` MiB that wait to run,
     `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once,
     `channels` of live messages, and live connections of clients, `realtime_connections`;
@@ -40,7 +41,7 @@ class ProjectLimits:
         return replace(self, **{name: value for name, value in overrides.items() if name in NAMES})
 
 
-NAMES = tuple(field.name for field in fields(ProjectLimits))
+NAMES = ProjectLimits.__struct_fields__
 
 
 def check_overrides(value: object) -> dict[str, int | None]:

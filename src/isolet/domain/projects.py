@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from isolet.domain.choices import one_of
 from isolet.domain.json_bounds import bounded_json
@@ -25,8 +26,7 @@ class Plan(StrEnum):
     PLATFORM = "platform"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
+class Project(Struct, frozen=True, kw_only=True):
     """`limits` holds what the operator set in place of the server's defaults.
 
     `egress_allow` are those of the operator's networks that the project's functions may reach; None for all.
@@ -37,9 +37,12 @@ class Project:
     name: str
     plan: Plan = Plan.UNLIMITED
     allowed_origins: tuple[str, ...] = ("*",)
-    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    limits: Mapping[str, int] = field(default_factory=dict)
     egress_allow: tuple[str, ...] | None = None
     created_at_ms: int = 0
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
 def check_slug(value: object) -> str:

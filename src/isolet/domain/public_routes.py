@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes, urlsplit
+
+from msgspec import Struct
 
 from isolet.domain.choices import one_of
 from isolet.errors import InvalidInput, MethodNotAllowed, RequestError
@@ -38,8 +39,7 @@ class CorsRules(StrEnum):
     FUNCTION = "function"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where a request asks for: a function of a project, and the raw path that it sees.
 
     `project` is None for the default project; `prefix` is what stands before the path, empty on a host of its own.
@@ -91,8 +91,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostNames:
+class HostNames(Struct, frozen=True, kw_only=True):
     """`domain` has a host for each function below it; None for none. `reserved` are hosts of the server itself."""
 
     domain: str | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from isolet.domain.choices import one_of
 from isolet.domain.functions import is_storable
@@ -33,8 +35,7 @@ class Subscribers(StrEnum):
     FUNCTION = "function"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealtimeSettings:
+class RealtimeSettings(Struct, frozen=True, kw_only=True):
     """`function` is the name of the one that is asked. None takes the server's limit."""
 
     subscribe: Subscribers = Subscribers.AUTHENTICATED
@@ -46,8 +47,7 @@ class RealtimeSettings:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One message of a channel. `seq` counts from 1 without a gap; `data` is JSON in ASCII."""
 
     project_id: ProjectId
@@ -59,7 +59,7 @@ class Message:
 
 def check_realtime_settings(values: Mapping[str, Any]) -> RealtimeSettings:
     """Raises InvalidInput."""
-    known = {field.name for field in fields(RealtimeSettings)}
+    known = set(RealtimeSettings.__struct_fields__)
     if unknown := sorted(values.keys() - known):
         raise InvalidInput(f"{unknown[0]}: is not one of {', '.join(sorted(known))}")
     subscribe = values.get("subscribe", Subscribers.AUTHENTICATED)

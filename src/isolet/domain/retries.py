@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from isolet.errors import InvalidInput
 
@@ -12,8 +14,7 @@ RETRY_AFTER_MAX_MS = 24 * 3_600_000
 _JITTER = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Struct, frozen=True, kw_only=True):
     """A function's `retry` setting. The delay doubles from `backoff_ms` up to `backoff_max_ms`."""
 
     attempts: int = 1

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from isolet.domain.choices import one_of
 from isolet.domain.cron import Cron
@@ -54,8 +56,7 @@ class Missed(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
+class Policies(Struct, frozen=True, kw_only=True):
     """`missed_window_s` is how old a missed due time may be to be run. `jitter_s` spreads schedules over seconds.
 
     `retries` are further attempts at a firing that failed, the first after `retry_backoff_s`, which doubles each time.
@@ -78,7 +79,7 @@ class Policies:
         return replace(self, **{name: _checked(name, value) for name, value in values.items()})
 
 
-POLICIES = tuple(one.name for one in fields(Policies))
+POLICIES = Policies.__struct_fields__
 _BOUNDS = {
     "missed_window_s": (0, 31 * 86_400),
     "jitter_s": (0, 3_600),
@@ -109,8 +110,7 @@ def jitter(schedule_id: str, jitter_s: int) -> timedelta:
     return timedelta(milliseconds=int(share * jitter_s * 1000))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """`runs` are due times to run now, oldest first; `missed` counts those not run, `passed` has the newest.
 
     `last_due` is the newest that was dealt with.
@@ -170,8 +170,7 @@ class FiringStatus(StrEnum):
         return self in (FiringStatus.QUEUED, FiringStatus.RUNNING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """When a function is run, or a workflow: one of the two ids is there. `seen_ms` is up to when due times
     have been dealt with, `next_due_ms` the next one.
 
@@ -207,8 +206,7 @@ class Schedule:
         return None if self.next_due_ms is None else self.next_due_ms + self.jitter_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Firing:
+class Firing(Struct, frozen=True, kw_only=True):
     """One due time that was dealt with. `run_id` is the id of the invocation, or of the workflow's run. `counted`
     is false for those that were asked for, by `run` and `backfill`.
     """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from isolet.domain.invocations import Door, Invocation, Kind
 from isolet.ids import FunctionId, ProjectId
@@ -24,8 +25,7 @@ class Status(StrEnum):
     NOT_2XX = "not-2xx"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallFilter:
+class CallFilter(Struct, frozen=True, kw_only=True):
     """Calls of one function or one project, newest first. Times are in ms, `since_ms` included, `until_ms` not.
 
     `text` is looked for in path and error, in any case. `before` is the id after which the page begins.
@@ -43,8 +43,7 @@ class CallFilter:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallPage:
+class CallPage(Struct, frozen=True, kw_only=True):
     """`following` is where the next page begins; None at the end. A page may be short, even empty, and not the last."""
 
     calls: Sequence[Invocation]

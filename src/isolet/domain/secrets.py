@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.redaction import strings
 from isolet.errors import InvalidInput
@@ -28,8 +29,7 @@ class SecretType(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSecret:
+class StoredSecret(Struct, frozen=True, kw_only=True):
     """A secret as it is on disk: `sealed` is ciphertext."""
 
     function_id: FunctionId

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.ids import KeyId, ProjectId
 
@@ -13,8 +13,7 @@ AGENT_MAX_CHARS = 200
 SESSIONS_MAX = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """Those of the root key have no key and no project. `used_at_ms` is up to a minute old."""
 
     id: str

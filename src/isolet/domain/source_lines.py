@@ -10,9 +10,10 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 _MARK = "\n//# isolet-lines="
 # Before it, where there are several files.
@@ -68,8 +69,7 @@ class _Place(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Mappings:
+class _Mappings(Struct, frozen=True):
     """`starts` has where in the others each compiled line begins, and their end; all count from 0."""
 
     starts: array[int] = field(default_factory=_numbers)

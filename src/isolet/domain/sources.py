@@ -6,9 +6,10 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Self
+
+from msgspec import Struct
 
 from isolet.errors import InvalidInput
 
@@ -26,8 +27,7 @@ _DIFF_MAX_BYTES = 2 * 1024 * 1024
 _DIFF_MAX_LINES = 2_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Sources(Struct, frozen=True, kw_only=True):
     """`files` are by their paths, with slashes and relative to the root: text, or bytes for what is not text."""
 
     entry: str

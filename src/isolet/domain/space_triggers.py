@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.functions import check_text
 from isolet.domain.json_bounds import bounded_json
@@ -22,8 +23,7 @@ class SpaceTriggerType(StrEnum):
     RABBITMQ = "rabbitmq"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceTrigger:
+class SpaceTrigger(Struct, frozen=True, kw_only=True):
     """Only those of the type cron run here; the others are kept, and say that they do not."""
 
     id: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from isolet.domain.functions import is_storable
 from isolet.domain.json_bounds import bounded_json
@@ -23,8 +24,7 @@ _TEXT_MAX_CHARS = 2048
 _KEYS_MAX = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSettings:
+class TokenSettings(Struct, frozen=True, kw_only=True):
     """Where the keys of a project's tokens are, exactly one of three places, and what the tokens must say."""
 
     issuer: str | None = None

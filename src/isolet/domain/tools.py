@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.ids import FunctionId
@@ -15,8 +16,7 @@ RESULT_MAX_BYTES = 1_048_576
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolSettings:
+class ToolSettings(Struct, frozen=True, kw_only=True):
     """What a function says of itself as a tool."""
 
     description: str | None = None
@@ -24,8 +24,7 @@ class ToolSettings:
     read_only: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(Struct, frozen=True, kw_only=True):
     name: str
     description: str
     input_schema: Mapping[str, Any]
@@ -33,8 +32,7 @@ class Tool:
     function_id: FunctionId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(Struct, frozen=True, kw_only=True):
     """What a tool answered: JSON, or text. With `is_error` it says what went wrong.
 
     `invocation_id` is that of the call of its function; None when none was made.

@@ -6,9 +6,11 @@ As JSON a trigger is `{type, config, enabled}`. A new type is a class here and a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Self
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.domain.cron import Cron, read_cron
 from isolet.domain.json_bounds import bounded_json
@@ -43,8 +45,7 @@ NOT_FIRED: Mapping[TriggerType, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trigger:
+class Trigger(Struct, frozen=True, kw_only=True):
     """`more` are the members of its config that have no meaning here; they are kept as they were sent.
 
     The fields named in `members` are the others; None stands for a member that is not there.
@@ -91,8 +92,7 @@ class Trigger:
         return {"type": self.type.value, "config": self.config, "enabled": self.enabled}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpTrigger(Trigger):
+class HttpTrigger(Trigger, frozen=True, kw_only=True):
     """Calls through the public route."""
 
     type = TriggerType.HTTP
@@ -112,8 +112,7 @@ class HttpTrigger(Trigger):
             raise InvalidInput(f"{label}.auth: must be one of {', '.join(HttpAuth)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CronTrigger(Trigger):
+class CronTrigger(Trigger, frozen=True, kw_only=True):
     """`timezone` is None where none was sent: then it is UTC."""
 
     type = TriggerType.CRON
@@ -134,8 +133,7 @@ class CronTrigger(Trigger):
         return read_cron(self.schedule, zone=self.timezone)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookTrigger(Trigger):
+class WebhookTrigger(Trigger, frozen=True, kw_only=True):
     """`secret` is `***` where it was taken out, to be sealed."""
 
     type = TriggerType.WEBHOOK
@@ -152,8 +150,7 @@ class WebhookTrigger(Trigger):
             raise InvalidInput(f"{label}.secret: is required")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebSocketTrigger(Trigger):
+class WebSocketTrigger(Trigger, frozen=True, kw_only=True):
     """Events of live connections that have the name `event`; without one nothing calls the function."""
 
     type = TriggerType.WEBSOCKET
@@ -168,8 +165,7 @@ class WebSocketTrigger(Trigger):
             raise InvalidInput(f"{label}.event: must be a text of 1 to {EVENT_MAX_CHARS} characters")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3UploadTrigger(Trigger):
+class S3UploadTrigger(Trigger, frozen=True, kw_only=True):
     type = TriggerType.S3_UPLOAD
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
@@ -30,16 +31,14 @@ class ModuleKind(StrEnum):
     DATA = "data"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
+class Module(Struct, frozen=True, kw_only=True):
     """A module beside the bundle, which imports it by its name."""
 
     kind: ModuleKind
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True):
     """`bundle` is the ES module that an instance loads; `number` grows by one with each good deploy.
 
     `files` are the sources as JSON where they are more than one text; the bundle imports `modules`.
@@ -63,8 +62,7 @@ class Version:
         return Sources.of_code(self.code, f"index.{'ts' if self.language is Language.TYPESCRIPT else 'js'}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionSummary:
+class VersionSummary(Struct, frozen=True, kw_only=True):
     """What lists show of a version."""
 
     number: int
@@ -72,8 +70,7 @@ class VersionSummary:
     created_at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """An accepted deploy that has not ended. The code as it was when the deploy was asked for stays in the store."""
 
     id: DeploymentId

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.database import functions as stored_functions
 from isolet.database import workflows as stored
@@ -29,8 +30,7 @@ def _no_targets(_: Connection, __: WorkflowId) -> Mapping[str, Iterable[str]]:
     return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
+class Activation(Struct, frozen=True, kw_only=True):
     """`has_model` tells whether a project has a model for its agents; `policy_targets` to which nodes the policies of
     a workflow lead, by node. Everything here is called in a thread of the database.
     """

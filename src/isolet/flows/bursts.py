@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.domain.projects import Plan
 
@@ -17,8 +18,7 @@ LIMITS: Mapping[Plan, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Burst:
+class Burst(Struct, frozen=True, kw_only=True):
     """What is left of the second, after this start."""
 
     limit: int

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.clock import iso
 from isolet.database.executions import Draft
@@ -29,8 +31,7 @@ from isolet.flows.snapshots import snapshot_id, snapshot_text
 from isolet.ids import ExecutionId, StepId, new_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """With what a run begins. `trigger` is what started it, such as `api_call`; `metadata` is about the request.
 
     `id` is that of the run, a new one without it. `parent` is the run that calls this one, and `callers` the workflows

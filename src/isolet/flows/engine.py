@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.database import run_steps
@@ -39,8 +40,7 @@ _FULL = "the runs of workflows of this project that have not ended hold twice wh
 _PARKED_MS = 10 * 365 * 86_400_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class Means(Struct, frozen=True, kw_only=True):
     """`environment` gives a project's variables by name; `call` makes the run that a `call` node begins."""
 
     environment: Callable[[ProjectId], Awaitable[Mapping[str, str]]]

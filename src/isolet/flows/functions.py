@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain import strict_json
 from isolet.domain.flows.run_variables import dump
@@ -25,8 +26,7 @@ _REPLY_MAX_BYTES = 2 * VARIABLES_MAX_BYTES
 _SMALL_BYTES = 16_384
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionReply:
+class FunctionReply(Struct, frozen=True, kw_only=True):
     """`value` is the reply as JSON, or as text when it is none; None for an empty one."""
 
     status: int

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.database import run_steps
 from isolet.database.conclusions import Outcome
@@ -32,8 +34,7 @@ _QUICK_MS = 1_000
 _FINAL = (RunStatus.ENDED, RunStatus.FAILED)
 
 
-@dataclass(slots=True)
-class Conclusion:
+class Conclusion(Struct):
     """Collects what a try writes. `state` and `undo` are of the run as the step began."""
 
     step: StepContext

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 from isolet.clock import Clock
 from isolet.domain.flows.executions import Execution, NewEvent, Spaces, Step, event_payload, step_key
@@ -27,8 +28,7 @@ T = TypeVar("T")
 __all__ = ["Called", "Failed", "Handoff", "Next", "Performer", "Resumed", "StepContext", "StepResult", "Wait"]
 
 
-@dataclass(slots=True, kw_only=True)
-class StepContext:
+class StepContext(Struct, kw_only=True):
     """One try of one step. `past_events` are the newest of the run before it, oldest first.
 
     `attempt` counts from 1. `timeout_s` is what the policy leaves for this try, None when it has no bound of its own;
@@ -114,8 +114,7 @@ class StepContext:
         return told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
+class Next(Struct, frozen=True, kw_only=True):
     """The step is done. `variables` are all variables after it, None when they are as before.
 
     `label` is the edge to follow; the run ends where there is none. `skipped`: the node had nothing to do it with.
@@ -126,8 +125,7 @@ class Next:
     skipped: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Wait(Struct, frozen=True, kw_only=True):
     """The node is performed again, with `resumed`: by an answer, or after `timeout_s`. `memory` is kept JSON."""
 
     reason: str
@@ -136,15 +134,13 @@ class Wait:
     memory: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handoff:
+class Handoff(Struct, frozen=True, kw_only=True):
     """A person takes over. The run goes on along `next` when an operator says so."""
 
     variables: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Struct, frozen=True, kw_only=True):
     """The try failed: the node's policy decides what follows. `final`: another try would fail as well. `fatal`: the run
     fails, whatever the policy says.
 
@@ -159,8 +155,7 @@ class Failed:
     details: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
+class Called(Struct, frozen=True, kw_only=True):
     """A run of another workflow begins, and the node is performed again when it has ended."""
 
     workflow: Workflow

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import Clock, iso, parse_iso
 from isolet.database import workflow_triggers as stored
@@ -33,8 +35,7 @@ EMITTED_MAX = 10
 _STARTED_BY = "project_event_id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectEvent:
+class ProjectEvent(Struct, frozen=True, kw_only=True):
     """`executions` are the runs that it started."""
 
     id: str

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.flows.graph import Graph, read_graph
 from isolet.domain.flows.policies import DEFAULT, Policy, read_policies
@@ -19,8 +20,7 @@ _ENV = "${ENV:"
 _LARGE_CHARS = 8_192
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """`uses_env` are the nodes whose settings name variables of the project, `large` those whose settings are long."""
 
     id: str

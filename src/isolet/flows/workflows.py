@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database import workflows as stored
@@ -35,8 +37,7 @@ class _Moved(Exception):
     """The workflow was changed since its graph was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _NewGraph:
+class _NewGraph(Struct, frozen=True):
     """`of_version` is the `lock_version` of the workflow some of whose graph it has; None when it has none of it."""
 
     graph: Graph

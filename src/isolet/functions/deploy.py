@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.compile import Compiler

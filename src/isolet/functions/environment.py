@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database import environment as stored
@@ -24,8 +26,7 @@ from isolet.listeners import Listeners
 from isolet.runtime.pool import Pool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Struct, frozen=True, kw_only=True):
     """`updated_at_ms` is None while nothing was ever set."""
 
     values: Mapping[str, Any]

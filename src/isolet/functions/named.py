@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.domain.functions import SLUG_MAX_CHARS, Function, check_slug
 from isolet.domain.sources import Sources
@@ -17,8 +19,7 @@ from isolet.functions.service import Functions
 from isolet.ids import ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What is to be: `values` is what `domain.functions.changed` takes. What is None stays as it is."""
 
     values: Mapping[str, Any]
@@ -26,8 +27,7 @@ class Wanted:
     variables: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """`deploy` is done when the deploy, or a newer one, has ended; None where there was nothing to deploy."""
 
     function: Function

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.clock import Clock
 from isolet.compile import Compiler
@@ -28,8 +29,7 @@ _PLACES = 8
 _WAITING_MAX = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(Struct, frozen=True, kw_only=True):
     """What a deploy asks for. `values` is what `domain.functions.changed` takes; `environment` the whole, or None.
 
     `triggers` are the whole; without any those of before stay. `agent` are members to change.

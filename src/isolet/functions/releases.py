@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.database import environment as stored_environment
 from isolet.database import functions as stored_functions
@@ -45,8 +47,7 @@ def environment_purpose(owner_id: str) -> str:
     return f"environment of {owner_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What the platform tells a function of itself: variables, and what `ctx.app` is made of."""
 
     variables: Mapping[str, str]

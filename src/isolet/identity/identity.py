@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database import tokens as stored
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from isolet.identity.jose import KeySet, OctKey
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """An end user, with all that the token claims."""
 
     id: str

@@ -7,7 +7,8 @@ deleted before the other. Every method takes the project whose calls the caller 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.domain.http_jobs import ASYNC_DOOR
 from isolet.domain.invocations import Invocation, Kind
@@ -22,23 +23,20 @@ from isolet.observe.call_history import CallHistory
 _NOT_FOUND = "Invocation not found"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedInvocation:
+class RecordedInvocation(Struct, frozen=True, kw_only=True):
     """A call that has no state of its own: its caller waited for it, or its state is deleted."""
 
     record: Invocation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncInvocation:
+class AsyncInvocation(Struct, frozen=True, kw_only=True):
     """An asynchronous call. `record` is None before it has run, and where nobody asked for it."""
 
     status: Status
     record: Invocation | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """`items` are jobs where the filter asks for a state that records do not know. `following` is None at the end."""
 
     items: Sequence[Invocation | Job]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.domain.invocations import Invocation, Outcome, cut_error, storable
 from isolet.domain.kills import KillReport, Limit
@@ -67,8 +68,7 @@ def _failure(instance: Instance, body: bytes) -> HandlerFailed:
     return HandlerFailed(message, said=said, stack=stack, no_retry=report.no_retry)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
+class _Report(Struct, frozen=True, kw_only=True):
     """What our wrapper says of an error: message, what the error itself says, stack."""
 
     message: str = _IMITATED

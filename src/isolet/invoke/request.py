@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.origins import NOBODY, Origin
@@ -25,8 +26,7 @@ _UPGRADE_LINES = heads.lines([(b"connection", b"Upgrade"), (b"upgrade", b"websoc
 _HTTPS_LINE = heads.line(PROTO_HEADER.encode(), b"https")
 
 
-@dataclass(slots=True, kw_only=True)
-class CallRequest:
+class CallRequest(Struct, kw_only=True):
     """What a door hands over. `target` is the path and query that the function sees in `request.url`.
 
     `gone` resolves when the caller leaves; without it nobody waits. Header names are lower case. `invocation_id` is

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.invocations import Door, Kind
 from isolet.errors import HandlerFailed
@@ -20,8 +21,7 @@ _HEADERS = [(b"host", b"scheduled"), (b"content-type", b"application/json")]
 _UNREADABLE = "The reply to a scheduled event cannot be read: the function changed what the runtime stands on"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Firing:
+class Firing(Struct, frozen=True, kw_only=True):
     """A due time. `cron` is the expression as its author wrote it, `scheduled_time_ms` counts from 1970 in UTC.
 
     `post` is the body of the POST that a function without a `scheduled` handler gets instead.
@@ -46,8 +46,7 @@ class Firing:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FiringResult:
+class FiringResult(Struct, frozen=True, kw_only=True):
     """`error` is None when the handler, and all that it gave to `waitUntil`, went well.
 
     `no_retry`: the handler asked that this due time is not tried again.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.invoke.watch import Watch
@@ -16,8 +17,7 @@ from isolet.runtime.spec import InstanceSpec
 from isolet.tasks import Tasks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallServices:
+class CallServices(Struct, frozen=True, kw_only=True):
     """`on_call` hears that one begins to run on an instance.
 
     `reply_max_ms` is what a call with a caller may take in all.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.database import jobs as stored
 from isolet.database.connection import Database
@@ -24,8 +25,7 @@ _MIB = 1024 * 1024
 _SHARE = 0.05
 
 
-@dataclass(slots=True)
-class _Sum:
+class _Sum(Struct):
     jobs: int = 0
     size_bytes: int = 0
 

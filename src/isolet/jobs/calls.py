@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import unquote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database.conclusions import Outcome
@@ -139,8 +141,7 @@ class Calls(Handler):
         return _Reply(ReplyHead(status=status, headers=[("content-type", "application/json")]), body, error.message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
+class _Reply(Struct, frozen=True):
     """`error` is None for a reply of the function's own."""
 
     head: ReplyHead

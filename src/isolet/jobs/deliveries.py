@@ -9,8 +9,9 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.database.conclusions import Outcome
@@ -142,8 +143,7 @@ class Deliveries(Handler):
         return heads.request(b"POST", job.target.encode("latin-1"), lines) + job.body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Answer(Struct, frozen=True, kw_only=True):
     """What came back: `status` is 0 for nothing, `wanted_ms` is how long the receiver asks to wait."""
 
     status: int = 0

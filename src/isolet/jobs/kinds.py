@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from isolet.domain.jobs import Job, JobKind, lane
 from isolet.ids import JobId, ProjectId

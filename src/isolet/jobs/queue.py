@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.database import deliveries as stored_deliveries
@@ -29,8 +30,7 @@ RESULT_PART_BYTES = 524_288
 _BULK_MAX = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncCall:
+class AsyncCall(Struct, frozen=True, kw_only=True):
     """What a door hands over. `target` is what the function sees as path and query."""
 
     door: Door
@@ -44,8 +44,7 @@ class AsyncCall:
     digest: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(Struct, frozen=True, kw_only=True):
     """A call, and the delivery of its callback when there is one, both without bodies."""
 
     call: Job

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from functools import partial
 
+from msgspec.structs import replace
 from structlog.contextvars import bind_contextvars
 
 from isolet.clock import Clock

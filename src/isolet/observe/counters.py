@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from isolet.domain.invocations import Invocation
 
@@ -15,8 +16,7 @@ OTHER = "_other"
 FunctionKey = tuple[str, str]
 
 
-@dataclass(slots=True)
-class Histogram:
+class Histogram(Struct):
     """`counts[i]` is how many fell at or below `bounds_us[i]` and above the bound before; the last has no bound."""
 
     bounds_us: tuple[float, ...]

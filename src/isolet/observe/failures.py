@@ -4,7 +4,8 @@ each project has so many a minute; how many more there were stands in its next l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.domain.invocations import Invocation
 from isolet.errors import IsoletError
@@ -18,8 +19,7 @@ _WINDOW_S = 60.0
 _PROJECTS_MAX = 10_000
 
 
-@dataclass(slots=True)
-class _Window:
+class _Window(Struct):
     began_s: float
     lines: int = 0
     untold: int = 0

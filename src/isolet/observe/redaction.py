@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
 from isolet.domain.invocations import ConsoleLine, Invocation, cut_body, storable
@@ -26,8 +28,7 @@ _MORE_MAX_BYTES = 4096
 
 
 # Not frozen: one is made for each call, and a frozen one takes three times as long.
-@dataclass(slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, kw_only=True):
     """What is held of a call until its record is filled. `own` are the platform's headers, beside its caller's.
 
     Bodies go beyond the limit by `more_bytes`, so that a value which begins in the part that is recorded is seen; a

@@ -13,8 +13,9 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.errors import TooManyRequests
@@ -53,8 +54,7 @@ class Event(NamedTuple):
         return _EVENT_BYTES + (len(line.message) + len(line.stack or "") if line else 0) + len(error or "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missed:
+class Missed(Struct, frozen=True, kw_only=True):
     """So many of the project's events, wanted or not, went by; None when nobody counted: the server
     started anew, or the reader was away for too long."""
 

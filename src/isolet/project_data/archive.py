@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO
+
+from msgspec import Struct
 
 from isolet.errors import InvalidInput
 
@@ -22,8 +23,7 @@ _NAME_MAX_BYTES = 1024
 _PASSED_OVER = frozenset(("mtime", "uid", "gid", "uname", "gname"))
 
 
-@dataclass(slots=True)
-class Member:
+class Member(Struct):
     """A file, or a folder, of `size` bytes. Its content is read before the next member is."""
 
     name: str

@@ -18,10 +18,11 @@ import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
+
+from msgspec import Struct
 
 from isolet.domain.stores import StoreKind, check_store
 from isolet.errors import InvalidInput, TooLarge, TooManyRequests, Unavailable
@@ -46,8 +47,7 @@ _THREADS = 2
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class Upload(Struct, frozen=True, kw_only=True):
     """A file that comes in, of at most `max_bytes`."""
 
     project_id: ProjectId
@@ -235,8 +235,7 @@ def unpack(file: IO[bytes], target: Path, room_bytes: int) -> Collection[tuple[S
         raise InvalidInput(f"{NO_BACKUP}: {exc}") from exc
 
 
-@dataclass(slots=True, kw_only=True)
-class _Manifest:
+class _Manifest(Struct, kw_only=True):
     files: int
     bytes: int
     crc32: int | None

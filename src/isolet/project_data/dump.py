@@ -6,8 +6,9 @@ What is asked of the database, and the statements that its answers make.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.errors import InvalidInput
 
@@ -28,8 +29,7 @@ _INSERT = "INSERT INTO {} ({}) VALUES\n"
 _GROUP_MAX_CHARS = 20_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(Struct, frozen=True, kw_only=True):
     """`columns` are those that an INSERT may name."""
 
     name: str

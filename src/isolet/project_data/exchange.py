@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.errors import FunctionCrashed, TooLarge, Unavailable
 from isolet.wire import heads
@@ -14,8 +15,7 @@ _TIMEOUT_S = 20.0
 _MB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     status: int
     reason: str
     headers: Headers

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from msgspec import Struct
 
 from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.errors import InvalidInput, NotFound, TooLarge, Unavailable
@@ -24,8 +25,7 @@ TTL_MAX_S = 100 * 365 * 86_400
 _METADATA = "cf-kv-metadata"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvKey:
+class KvKey(Struct, frozen=True, kw_only=True):
     """`expiration` is in seconds since the epoch; `metadata` is a JSON value."""
 
     name: str
@@ -33,8 +33,7 @@ class KvKey:
     metadata: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvValue:
+class KvValue(Struct, frozen=True, kw_only=True):
     """`metadata` is JSON text in ASCII."""
 
     data: bytes

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from isolet.database.connection import Database
 from isolet.errors import StoreError, TooManyRequests, Unavailable
@@ -16,13 +17,12 @@ from isolet.project_data.backup import TEMPORARY
 _RETRY_AFTER_S = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseCopies:
+class DatabaseCopies(Struct, frozen=True, kw_only=True):
     """`folder` is for temporary files; what a server that was killed left there goes with those of `Backups`."""
 
     database: Database
     folder: Path
-    _alone: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextlib.asynccontextmanager
     async def create(self) -> AsyncIterator[Path]:

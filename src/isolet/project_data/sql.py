@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.errors import InvalidInput, IsoletError, TooLarge, Unavailable
@@ -54,8 +55,7 @@ _BEGINNING_CHARS = 60
 _THERE = re.compile(r"\b(?:table|view|index|trigger) .* already exists")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SqlResult:
+class SqlResult(Struct, frozen=True, kw_only=True):
     """`rows` are objects by column name; a blob is an array of its bytes."""
 
     rows: list[dict[str, Any]]
@@ -66,16 +66,14 @@ class SqlResult:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SqlFigures:
+class SqlFigures(Struct, frozen=True, kw_only=True):
     """How large the database is, and how many rows each table has."""
 
     size_bytes: int
     tables: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A database of a project."""
 
     project_id: ProjectId

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.database import stores as stored
@@ -14,8 +15,7 @@ from isolet.ids import ProjectId
 from isolet.runtime.storage.port import ProjectStorages
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class Store(Struct, frozen=True, kw_only=True):
     """`created_at_ms` is None for `default`, which was always there; `size_bytes` is of its database."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from isolet.domain.projects import Project
 from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
@@ -24,8 +25,7 @@ REPLY_MAX_BYTES = 1024 * 1024
 _SMALL_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class Visitor(Struct, frozen=True, kw_only=True):
     """The client of a connection, as functions are told of it. `told` are the headers that say who it is."""
 
     host: bytes
@@ -44,8 +44,7 @@ class EventDialect(Protocol):
         """An object with `error`, which holds nothing of a fault of the platform's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventAnswer:
+class EventAnswer(Struct, frozen=True, kw_only=True):
     """`data` is the function's reply as JSON in ASCII; what went wrong as an object with `error`.
 
     `invocation_id` is None when nothing ran.
@@ -55,8 +54,7 @@ class EventAnswer:
     invocation_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventCalls:
+class EventCalls(Struct, frozen=True, kw_only=True):
     invoker: Invoker
     dialect: EventDialect
 

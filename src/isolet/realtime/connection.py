@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from isolet.clock import Clock
 from isolet.domain.projects import Project
@@ -58,8 +59,7 @@ class Doing(Protocol):
         """The frame that answers an event."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class Means(Struct, frozen=True, kw_only=True):
     """What every connection works with."""
 
     doing: Doing

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from isolet.clock import iso
 from isolet.domain.json_bounds import bounded_json
@@ -31,8 +32,7 @@ class Refused(Exception):
         self.id = id_
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventSent:
+class EventSent(Struct, frozen=True, kw_only=True):
     """`payload` is JSON in ASCII; None when the frame has none."""
 
     event: str
@@ -40,21 +40,18 @@ class EventSent:
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableSubscribed:
+class TableSubscribed(Struct, frozen=True, kw_only=True):
     table: str
     filter: Mapping[str, Any] | None
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableUnsubscribed:
+class TableUnsubscribed(Struct, frozen=True, kw_only=True):
     table: str
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelSubscribed:
+class ChannelSubscribed(Struct, frozen=True, kw_only=True):
     """`since` is the number of the last message that the client has; None for those to come only."""
 
     channel: str
@@ -62,26 +59,22 @@ class ChannelSubscribed:
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelUnsubscribed:
+class ChannelUnsubscribed(Struct, frozen=True, kw_only=True):
     channel: str
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresenceTracked:
+class PresenceTracked(Struct, frozen=True, kw_only=True):
     metadata: Any
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresenceUpdated:
+class PresenceUpdated(Struct, frozen=True, kw_only=True):
     metadata: Any
     id: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenGiven:
+class TokenGiven(Struct, frozen=True, kw_only=True):
     token: str
     id: Any = None
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.identity.identity import User
 from isolet.ids import KeyId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """Nobody, an end user whose token ends at `ends_ms`, or the holder of an API key; `is_root`: of the root key."""
 
     user: User | None = None

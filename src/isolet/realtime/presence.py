@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from isolet.realtime import frames
 from isolet.realtime.frames import Refused
@@ -25,8 +26,7 @@ class Client(Protocol):
     def send(self, frame: bytes) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Tracked:
+class _Tracked(Struct, frozen=True):
     client: Client
     user_id: str | None
     metadata: Any

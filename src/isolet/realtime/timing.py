@@ -5,8 +5,9 @@ Moments are seconds that never go back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 HEARTBEAT_S = 30.0
 WARNING_S = 60.0
@@ -22,8 +23,7 @@ class Due(Enum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, frozen=True, kw_only=True):
     """`frames_s` a second for long, five seconds of them at once; `idle_s` without anything from the client."""
 
     frames_s: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from isolet.domain.realtime import Message
 
@@ -14,8 +15,7 @@ class Member(Protocol):
     def send(self, frame: bytes) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class Subscription:
+class Subscription(Struct, eq=False):
     """`seq` is the last message that its member has. While `held` is a list, what comes waits for what was kept."""
 
     member: Member

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import assert_never
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.clock import Clock, SystemClock
 from isolet.domain.access import Key, Principal, Role, digest
@@ -36,8 +38,7 @@ from isolet.functions.releases import release_of
 from isolet.ids import FunctionId, ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     """A function as a door sees it. `version` is None while nothing is live.
 
     `http_auth` says who may call it by its name; None when nobody may. `impersonation` lets keys act as a user there.
@@ -86,8 +87,7 @@ def route_of(function: Function) -> Route:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _OfProject:
+class _OfProject(Struct, frozen=True):
     """The functions of one project, by id, by name and by event."""
 
     functions: Mapping[str, Route]
@@ -99,8 +99,7 @@ _NONE: Mapping[str, Route] = MappingProxyType({})
 _NO_FUNCTIONS = _OfProject(_NONE, _NONE, _NONE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Snapshot:
+class _Snapshot(Struct, frozen=True, kw_only=True):
     # Proxies, whose copies are made without looking at what they hold.
     functions: MappingProxyType[str, Route] = field(default_factory=lambda: MappingProxyType({}))
     of_projects: MappingProxyType[ProjectId, _OfProject] = field(default_factory=lambda: MappingProxyType({}))

@@ -14,8 +14,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.limits import CONSOLE_MAX_BYTES, CONSOLE_MAX_CHARS, CONSOLE_MAX_LINES
@@ -54,8 +55,7 @@ _BROKEN_KEPT = 16
 _DROPPED = "[what this call printed from here on is not kept]"
 
 
-@dataclass(slots=True)
-class _Budget:
+class _Budget(Struct):
     """What a call may still print; `began_ms` is when it began here."""
 
     began_ms: int
@@ -65,8 +65,7 @@ class _Budget:
     outgoing: int = 2 * OUTGOING_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
+class _Raw(Struct, frozen=True):
     """A line as it was read; without `data` it says that further ones are dropped. Without `call` it is of no call."""
 
     call: InvocationId | None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
+
+from msgspec import Struct
 
 from isolet.wire import heads
 
@@ -34,8 +35,7 @@ def _templates(rest: bytes) -> dict[EventName, bytes]:
 _BARE, _WITH_CONTEXT = _templates(b""), _templates(b',"context":%b')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """What the wrapper is to do with a request.
 
     `context` is a JSON object in ASCII, empty for none. It is a line of the head, so what may be large is in the body

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from isolet.errors import NotFound
 from isolet.ids import ProjectId
@@ -29,8 +30,7 @@ class Service(OfProject, Protocol):
 S = TypeVar("S", bound=Service)
 
 
-@dataclass(slots=True)
-class _Use(Generic[S]):
+class _Use(Struct, Generic[S]):
     """`users` counts who may need the service."""
 
     service: S

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.redaction import Redactor
@@ -59,8 +60,7 @@ class NotDelivered(ConnectionError):
     """The process ended, or could not be reached, before it read the first byte of the call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class Owner(Struct, frozen=True, kw_only=True):
     """What the owner of an instance hears: lines of its calls, its other lines, that it was killed, that it has ended.
 
     `on_stopped` also gets whether it ended by itself.

@@ -5,7 +5,8 @@ No clock and no I/O: every time is loop time in seconds that the caller measured
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.domain.kills import KillReport, Limit
 from isolet.domain.limits import Limits
@@ -33,8 +34,7 @@ _TICK_S = 0.001
 _MB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Struct, frozen=True, kw_only=True):
     """One look at an instance.
 
     `cpu_s` is its processor time so far, `memory_bytes` what it holds more than when it had started, and `replied_at_s`
@@ -47,16 +47,14 @@ class Sample:
     replied_at_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """Whether the loop turns was asked. Processor time without an answer counts from `since_s` and `cpu_s` on."""
 
     since_s: float
     cpu_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class Vitals(Struct, frozen=True, kw_only=True):
     """What is remembered of an instance from one look to the next.
 
     `lag_s` is how long answers take on average, `share` the part of a processor that it has. `unproven_s` is the
@@ -87,8 +85,7 @@ class Vitals:
         return self.question is not None or self.over_since_s is not None or self.grows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
+class Breach(Struct, frozen=True, kw_only=True):
     """A limit that is exceeded, in ms for CPU time and in MiB for memory."""
 
     limit: Limit
@@ -102,8 +99,7 @@ class Breach:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What follows from a look: the next vitals, and what is to be done. `breach` ends the instance.
 
     `ask` sends it a probe, `collect` asks it to collect its garbage, and `give_way` lowers its priority.

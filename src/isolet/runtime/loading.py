@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed
@@ -23,8 +24,7 @@ _OWN_START_S = 0.5
 _STARVED_S = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """One look at a process that loads a module. `busy_s` tells how long its threads ran or waited for a processor."""
 
     elapsed_s: float

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from isolet.errors import FunctionCrashed, InvalidHead, NotFound, Unanswered
 from isolet.ids import ProjectId
@@ -24,8 +25,7 @@ _REASON_MAX_BYTES = 512
 Headers = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, kw_only=True):
     """`url` is an absolute http or https address in ASCII; `headers` are all but `host` and `content-length`."""
 
     method: str
@@ -34,8 +34,7 @@ class Outgoing:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
+class Whole(Struct, frozen=True, kw_only=True):
     """A reply, read to its end. Header names are lower case."""
 
     status: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.errors import TooManyRequests
 from isolet.ids import ProjectId
@@ -23,16 +24,14 @@ _FREE_MIN = 2
 _PLACES_MIN = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """What the instances of all functions together may use."""
 
     instances: int
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """A project's part of the instances, and so of the memory. One that is no limit may grow over it."""
 
     instances: int

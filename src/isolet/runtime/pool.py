@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits

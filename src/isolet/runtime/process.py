@@ -16,9 +16,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.errors import PlatformError, Unavailable
 from isolet.limited import in_memory
@@ -39,8 +40,7 @@ _HALT_MAX_S = 0.005
 _HALT_LOOK_S = 0.0001
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildSpec:
+class ChildSpec(Struct, frozen=True, kw_only=True):
     """`listeners` maps a socket's name in the configuration to the socket, which the caller may keep open.
 
     `folders` are bound inside, read-only unless they are in `writable`; `kept` descriptors stay open in the child.

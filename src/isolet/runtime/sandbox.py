@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from isolet.errors import SettingsError
 from isolet.runtime import elf
@@ -39,8 +40,7 @@ _READ_ONLY = ("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """`arguments` starts a program; `info_fd`, when given, is where bubblewrap reports the program's own pid."""
 
     arguments: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
@@ -15,8 +16,7 @@ from isolet.ids import FunctionId, ProjectId
 _PRIVATE_MIN_CHARS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceSpec:
+class InstanceSpec(Struct, frozen=True, kw_only=True):
     """What one instance runs. `release` names it: the same release means the same code and the same variables.
 
     Text values of `variables` arrive in `env` as strings, all others parsed from JSON. `environment` holds environment

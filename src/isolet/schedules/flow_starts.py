@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from isolet.database.connection import Connection
 from isolet.domain.jobs import Job
@@ -13,8 +14,7 @@ from isolet.errors import Unavailable
 from isolet.ids import JobId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowStart:
+class FlowStart(Struct, frozen=True, kw_only=True):
     """A run that is ready to begin. `write` writes it in a transaction of the caller's, which adds `jobs` there.
 
     `write` raises LimitReached.

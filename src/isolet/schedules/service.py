@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, takewhile
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database import jobs as stored_jobs
@@ -42,8 +44,7 @@ _MEMBERS = frozenset({"cron", "name", "dialect", "timezone", "payload", "enabled
 _REASON_MAX_CHARS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class _Changed:
+class _Changed(Struct, frozen=True):
     schedule: Schedule
     cancelled: Sequence[JobId] = ()
 

@@ -9,7 +9,8 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.errors import RequestError
 from isolet.wire.hosts import is_host
@@ -42,8 +43,7 @@ _SCHEMES = frozenset({"http", "https"})
 _WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """`address` is None where there is none, as on a unix socket. `told` are the headers that a function gets of it.
 
     `host` is what a proxy says that the client called; None where none says it.

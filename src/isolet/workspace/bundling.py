@@ -9,9 +9,10 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.compile.files import BUILT_IN, REQUIRE, bundling_arguments, requires_built_ins
 from isolet.workspace.errors import Problem, SourcesFailed, WorkspaceError
@@ -29,16 +30,14 @@ _LOADERS = {RuleType.TEXT: "text", RuleType.DATA: "copy", RuleType.WASM: "copy",
 _COPIED = {RuleType.DATA: ".bin", RuleType.WASM: ".wasm"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
+class Import(Struct, frozen=True, kw_only=True):
     """`target` is relative to the root; None for what the runtime brings."""
 
     specifier: str
     target: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundled:
+class Bundled(Struct, frozen=True, kw_only=True):
     """`inputs` are all files that were read, by their paths from the root, links followed; with what they import.
 
     `files` are the bundle and what it imports, by name.

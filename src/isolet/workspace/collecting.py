@@ -6,8 +6,10 @@ import asyncio
 import posixpath
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.domain.sources import FILES_MAX, SOURCES_MAX_BYTES
 from isolet.workspace.bundling import BUNDLE, Bundled, Import, bundle
@@ -25,8 +27,7 @@ _ENDINGS = ("", ".tsx", ".ts", ".jsx", ".mts", ".mjs", ".js", ".cjs", ".json")
 _EMITTED = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".jsx": (".tsx",), ".cjs": (".cts",)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
+class Collected(Struct, frozen=True, kw_only=True):
     """`files` as they are sent. `watched` are all files that matter, absolute, links followed.
 
     `own` are the paths of the project's own sources. `bundled` says why a bundle is sent, None when it is not.

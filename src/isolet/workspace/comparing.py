@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.client import AsyncClient, NotFound
 from isolet.contract.functions import EncodedFile, FunctionDefinition, FunctionReply
@@ -20,8 +21,7 @@ _LIMITS = ("timeout_ms", "cpu_ms", "memory_limit_mb", "concurrency", "max_instan
 _PAGE = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class Remote(Struct, frozen=True, kw_only=True):
     """A function as it is on the server. `sources` are those of the live version, None where it has none."""
 
     reply: FunctionReply
@@ -30,8 +30,7 @@ class Remote:
     schedules: Sequence[ScheduleReply]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """`members` are lines about what changes beside files, `definition` is what is to be sent."""
 
     function: FunctionConfig

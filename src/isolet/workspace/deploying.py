@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.client import ApiError, AsyncClient, DeployFailed, Forbidden, NotFound, Refused, Unauthenticated
 from isolet.contract.functions import FunctionReply
@@ -39,8 +40,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployed:
+class Deployed(Struct, frozen=True, kw_only=True):
     """What became of a function. `answered` is the version that answered a probe, `answer` its status.
 
     `problems` are what failed; `collected` is None where its sources could not be read.
@@ -57,8 +57,7 @@ class Deployed:
     function: FunctionReply | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Struct, frozen=True, kw_only=True):
     """Where to deploy to."""
 
     client: AsyncClient

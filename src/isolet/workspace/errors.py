@@ -11,8 +11,9 @@ IsoletError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from isolet.errors import IsoletError
 
@@ -46,8 +47,7 @@ class LocalChanges(WorkspaceError):
         self.paths = tuple(paths)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """`line` and `column` count from 1; `text` is the line."""
 
     message: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 
 class RuleType(StrEnum):
@@ -18,8 +19,7 @@ class RuleType(StrEnum):
     SCRIPT = "ESModule"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class Build(Struct, frozen=True, kw_only=True):
     """How sources become one module. `rules` are the types by ending, such as `.md`.
 
     What is set here only esbuild on this machine knows, so that such a function is bundled before it is sent.
@@ -39,8 +39,7 @@ class Build:
         return self == Build()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """`options` are further members of a schedule's object, such as `timezone` and `retries`."""
 
     name: str
@@ -51,8 +50,7 @@ class Schedule:
         return {"name": self.name, "cron": self.cron, **self.options}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionConfig:
+class FunctionConfig(Struct, frozen=True, kw_only=True):
     """`entry` is relative to the project's root. What is None is left as it is on the server.
 
     `schedules` are all that the function has to have; None leaves them alone.
@@ -78,8 +76,7 @@ class FunctionConfig:
         return any(flag.startswith("nodejs_compat") for flag in self.compatibility_flags or ())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migrations:
+class Migrations(Struct, frozen=True, kw_only=True):
     """SQL files of a database, in a folder relative to the project's root; `table` has those that were applied."""
 
     database: str
@@ -87,8 +84,7 @@ class Migrations:
     table: str = "d1_migrations"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
+class Workspace(Struct, frozen=True, kw_only=True):
     """`file` is what it was read from, relative to `root`. `environment` is the `--env` that was asked for.
 
     `unmapped` are lines about what this platform does not have, `notes` about what means something else here.

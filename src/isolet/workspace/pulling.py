@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from isolet.domain.sources import Sources, diff, is_script
 from isolet.workspace.bundling import BUNDLE_FOLDER
@@ -16,8 +17,7 @@ from isolet.workspace.paths import is_below
 from isolet.workspace.state import State, hash_of, own_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
+class Pull(Struct, frozen=True, kw_only=True):
     """`files` are to be written, `gone` to be deleted; `conflicts` have changes that are only here.
 
     `skipped` are files of the server that a project's sources never are.

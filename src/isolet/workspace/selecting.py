@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from posixpath import dirname
+
+from msgspec.structs import replace
 
 from isolet.domain.sources import ENTRIES
 from isolet.workspace.errors import NoSuchPart

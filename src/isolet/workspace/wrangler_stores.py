@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.workspace.model import Migrations
@@ -16,8 +17,7 @@ _NOT_STORE = re.compile(r"[^a-z0-9]+")
 _ALWAYS = {StoreKind.KV: "KV", StoreKind.DATABASE: "DB"}
 
 
-@dataclass(slots=True, kw_only=True)
-class Stores:
+class Stores(Struct, kw_only=True):
     bindings: dict[str, dict[str, str]] = field(default_factory=dict)
     migrations: list[Migrations] = field(default_factory=list)
     unmapped: list[str] = field(default_factory=list)

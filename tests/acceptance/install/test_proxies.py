@@ -11,7 +11,6 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -20,6 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
 from websockets.sync.client import connect
 
 from tests.support.projects import Project, new_project
@@ -95,8 +95,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return pem, private
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proxy:
+class Proxy(Struct, frozen=True, kw_only=True):
     address: tuple[str, int]
     tls: ssl.SSLContext
 

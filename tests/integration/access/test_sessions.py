@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from isolet.access.sessions import Sessions
 from isolet.access.sign_in_links import GOOD_MS, SignInLinks

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from msgspec import Struct
 from websockets.sync.client import connect
 
 from tests.support.butterbase import Butterbase
@@ -71,8 +71,7 @@ export default { async fetch(request) {
 SECRET = "s" * 40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limited:
+class Limited(Struct, frozen=True, kw_only=True):
     """A function behind all doors of a project on the plan `pro`."""
 
     doors: Doors

@@ -1,5 +1,6 @@
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from isolet.database import access as stored
 from isolet.database import projects

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from isolet.database import agent_models as stored
 from isolet.database import projects as stored_projects

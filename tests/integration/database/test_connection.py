@@ -4,9 +4,9 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select, text
 
 from isolet.database import projects as stored

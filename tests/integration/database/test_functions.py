@@ -1,9 +1,9 @@
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.database import functions as stored
 from isolet.database import projects, versions

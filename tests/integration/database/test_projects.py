@@ -1,7 +1,7 @@
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.database import access, functions, versions
 from isolet.database import projects as stored

@@ -1,7 +1,7 @@
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.database import functions, projects
 from isolet.database import versions as stored

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.clock import SystemClock
 from isolet.database.connection import Database
@@ -35,8 +36,7 @@ NodeSpec = tuple[str, str, dict[str, Any]]
 Script = Callable[[StepContext], Awaitable[StepResult]]
 
 
-@dataclass
-class Scripted:
+class Scripted(Struct):
     """What nodes that call functions do, by node id; others go on at once. `keys` are the steps that it performed."""
 
     scripts: dict[str, Script] = field(default_factory=dict)
@@ -50,8 +50,7 @@ class Scripted:
         return decided(step, "yes", None) if step.node.kind is NodeType.DECIDE else Next()
 
 
-@dataclass
-class Flows:
+class Flows(Struct):
     executions: Executions
     engine: Engine
     scripted: Scripted

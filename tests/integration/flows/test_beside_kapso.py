@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.clock import SystemClock
 from isolet.database import channels, projects
@@ -49,8 +50,7 @@ _WAITS: dict[str, Any] = {
 }
 
 
-@dataclass(slots=True, kw_only=True)
-class World:
+class World(Struct, kw_only=True):
     project: Project
     flows: Flows
     workflows: Workflows

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import Struct
 from sqlalchemy import Connection, insert, select, update
 
 from isolet.clock import SystemClock
@@ -28,8 +28,7 @@ from isolet.routing.routes import Routes
 from tests.integration.database.rows import a_function, a_project
 
 
-@dataclass(slots=True, kw_only=True)
-class World:
+class World(Struct, kw_only=True):
     project: Project
     other: Project
     function_id: str

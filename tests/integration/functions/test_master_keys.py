@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
@@ -21,8 +21,7 @@ from tests.integration.database.rows import a_project
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class Sealed(Struct, frozen=True, kw_only=True):
     """A folder with the key of a database, and a value that it sealed there."""
 
     database: Database

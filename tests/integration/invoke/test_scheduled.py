@@ -1,8 +1,8 @@
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.domain.invocations import Invocation, Outcome
 from isolet.errors import FunctionTimeout, NoHandler

@@ -2,11 +2,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from isolet.domain.limits import Limits

@@ -6,11 +6,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from isolet.errors import PlatformError
 from isolet.runtime.config import SOCKET_NAME, ConfigBuilder

@@ -1,9 +1,9 @@
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.errors import SettingsError
 from isolet.runtime.instance import Instance

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.domain.http_jobs import CALL
 from isolet.domain.jobs import (

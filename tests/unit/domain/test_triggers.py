@@ -1,8 +1,8 @@
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.domain.private_settings import part_triggers
 from isolet.domain.triggers import (

@@ -1,8 +1,7 @@
 """Lines of failed and refused calls in the server's log."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from isolet.domain.invocations import Door, Invocation, Outcome

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from isolet.domain.access import Key, Principal, Role, digest
 from isolet.domain.changes import (

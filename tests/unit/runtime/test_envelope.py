@@ -1,7 +1,7 @@
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from isolet.runtime.envelope import CALL_HEADER, COLLECT, FETCH, PROBE, SCHEDULED, Event, EventName
 from isolet.wire import heads

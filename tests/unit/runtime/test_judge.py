@@ -1,8 +1,7 @@
 """What follows from looks at an instance, in virtual time: no process, no waiting."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from isolet.domain.kills import Limit
 from isolet.domain.limits import Limits

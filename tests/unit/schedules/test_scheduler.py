@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted, FunctionDeployed, KeyDeleted, ProjectChanged
 from isolet.domain.triggers import CronTrigger, HttpTrigger

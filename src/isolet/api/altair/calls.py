@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from isolet.access.callers import Callers, admitted
 from isolet.api.altair.access import INVOKE
@@ -55,8 +56,7 @@ _KEY_MAX_CHARS = 255
 _NOT_KEPT = frozenset({b"x-api-key", b"x-callback-url", b"connection", b"content-length", b"transfer-encoding"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class _Target(Struct, frozen=True, kw_only=True):
     """The parts of a call's path; `extra` is what follows `invoke`, as it was sent."""
 
     space: str
@@ -65,8 +65,7 @@ class _Target:
     extra: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AltairCalls:
+class AltairCalls(Struct, frozen=True, kw_only=True):
     """Plain ASGI on the path of calls."""
 
     routes: Routes

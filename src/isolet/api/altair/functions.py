@@ -6,12 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from msgspec import Struct
 
 from isolet.access import rates
 from isolet.access.credentials import Credentials
@@ -45,8 +45,7 @@ _CURSOR_MAX = 2**31
 _NOT_READY = {"details": "function not ready"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AltairTokens:
+class AltairTokens(Struct, frozen=True, kw_only=True):
     """The routes of OAuth. They have no row: the credentials are in the form."""
 
     credentials: Credentials
@@ -80,8 +79,7 @@ class AltairTokens:
         return Response(status_code=200)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AltairFunctions:
+class AltairFunctions(Struct, frozen=True, kw_only=True):
     routes: Routes
     functions: Functions
     publisher: Publisher

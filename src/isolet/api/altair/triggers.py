@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.api.altair.access import DEPLOY, READ
 from isolet.api.reply import Json
@@ -19,8 +19,7 @@ from isolet.settings import Settings
 _SECRETS = ("password",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AltairTriggers:
+class AltairTriggers(Struct, frozen=True, kw_only=True):
     triggers: SpaceTriggers
     settings: Settings
 

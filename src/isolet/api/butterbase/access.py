@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.access.callers import Callers
 from isolet.access.credentials import Credentials, Source, api_key, bearer
@@ -18,8 +18,7 @@ from isolet.wire.channel import Headers
 _THEIR_KEY_PREFIX = "bb_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class App:
+class App(Struct, frozen=True, kw_only=True):
     """A project by its slug or its id in the path."""
 
     missing: str = "App not found"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.access import rates
 from isolet.access.callers import Callers, admitted
@@ -65,8 +67,7 @@ _AS_USER = b"x-butterbase-as-user"
 _OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", _AS_USER})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ButterbaseCalls:
+class ButterbaseCalls(Struct, frozen=True, kw_only=True):
     routes: Routes
     callers: Callers
     invoker: Invoker

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.access.authorization import Authorizer
 from isolet.api.butterbase import shapes
@@ -37,8 +37,7 @@ _LOG_LIMIT = 100
 _BATCH = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ButterbaseFunctions:
+class ButterbaseFunctions(Struct, frozen=True, kw_only=True):
     """Names may hold slashes, so the routes with more behind a name come before those that end with it."""
 
     authorizer: Authorizer

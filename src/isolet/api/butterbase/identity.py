@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Self
+
+from msgspec import Struct
 
 from isolet.api.asgi import Headers
 from isolet.domain.access import Principal
@@ -13,8 +14,7 @@ from isolet.runtime.envelope import Event, EventName
 CALLER_FAMILY = b"x-butterbase-caller-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """Who calls. `caller` is service_key, end_user_jwt, loopback or anonymous."""
 
     caller: str = "anonymous"

@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.api.butterbase import shapes
 from isolet.clock import Clock, iso
@@ -34,8 +35,7 @@ _WRITTEN_MS = 10_000
 _LOOK_BACK_MAX_MS = 300_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogStream:
+class LogStream(Struct, frozen=True, kw_only=True):
     records: CallHistory
     routes: Routes
     tail: Tail

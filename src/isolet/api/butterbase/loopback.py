@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote
+
+from msgspec import Struct, field
 
 from isolet.api.asgi import Headers, Receive, Scope, Send, parse_json, send_json, send_reply
 from isolet.api.body import SMALL_BYTES, Body
@@ -45,8 +46,7 @@ _LIMIT = "ctx.invoke loop limit exceeded"
 Service: TypeAlias = Callable[[ProjectId, Any, Origin], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loopback:
+class Loopback(Struct, frozen=True, kw_only=True):
     """Plain ASGI. Paths of `services` have a slash, which those of functions never have."""
 
     routes: Routes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+
+from msgspec import Struct
 
 from isolet.access import rates
 from isolet.access.credentials import api_key, bearer
@@ -33,8 +34,7 @@ _TOKEN_PROTOCOL = "token."  # noqa: S105
 _NOBODY = Identity()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealtimeHandshakes:
+class RealtimeHandshakes(Struct, frozen=True, kw_only=True):
     """Pages of every origin may connect: nothing that a browser adds by itself says who they are."""
 
     routes: Routes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.api.butterbase.access import DEPLOY, INVOKE
 from isolet.api.butterbase.errors import Refusal
@@ -18,8 +18,7 @@ from isolet.settings import Settings
 _SHOWN_TABLES, _SHOWN_CHARS = 20, 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealtimeTables:
+class RealtimeTables(Struct, frozen=True, kw_only=True):
     """No table is watched here."""
 
     realtime: Realtime

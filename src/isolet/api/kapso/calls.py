@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.access import rates
 from isolet.access.callers import Callers
@@ -45,8 +45,7 @@ TAGS = {PLATFORM: "Kapso", OLDER: "Kapso, older base"}
 _NOT_FOUND = "Function not found"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KapsoCalls:
+class KapsoCalls(Struct, frozen=True, kw_only=True):
     """Plain ASGI on the path of calls; `functions.py` has the management routes."""
 
     routes: Routes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.api.kapso.access import INVOKE
 from isolet.api.kapso.shapes import body_of
@@ -21,8 +21,7 @@ from isolet.settings import Settings
 _EXAMPLE = {"name": "order.paid", "occurred_at": "2027-01-31T12:00:00Z", "properties": {"amount": 250}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventsDoor:
+class EventsDoor(Struct, frozen=True, kw_only=True):
     events: ProjectEvents
     settings: Settings
 

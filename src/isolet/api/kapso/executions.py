@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.access.rules import Grant
 from isolet.api.kapso import execution_shapes as shapes
@@ -40,8 +41,7 @@ _RESUME_EXAMPLE = {"message": {"data": {"text": "yes"}}, "variables": {"seen": T
 _STATUS_EXAMPLE = {"workflow_execution": {"status": "ended"}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
+class Starts(Struct, frozen=True, kw_only=True):
     """Starts runs for both bases."""
 
     executions: Executions
@@ -83,8 +83,7 @@ def started_reply(burst: Burst, body: dict[str, Any]) -> Response:
     return Json(told, status_code=429, headers={**headers, "retry-after": "1"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionsDoor:
+class ExecutionsDoor(Struct, frozen=True, kw_only=True):
     """Ids may be those of the key's project; of any for the root key."""
 
     workflows: Workflows
@@ -196,8 +195,7 @@ class ExecutionsDoor:
         return await paging.paged_reply(shape, lambda execution: execution.id, paged)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OlderExecutionsDoor:
+class OlderExecutionsDoor(Struct, frozen=True, kw_only=True):
     """Without an envelope around the body, and without one around the reply."""
 
     workflows: Workflows

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.access.rules import Grant
 from isolet.api.kapso import shapes
@@ -32,8 +32,7 @@ _SECRET_EXAMPLE = {"secret": {"name": "API_KEY", "value": "…"}}
 _INVOCATIONS_MAX = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KapsoFunctions:
+class KapsoFunctions(Struct, frozen=True, kw_only=True):
     """The routes that both bases have. `prefix` is the base, which functions show in their own address."""
 
     functions: Functions
@@ -137,8 +136,7 @@ class KapsoFunctions:
         return shapes.function_object(function, base, self.prefix)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OlderKapsoFunctions:
+class OlderKapsoFunctions(Struct, frozen=True, kw_only=True):
     """The route that only the older base has: it also takes a change by PUT."""
 
     functions: KapsoFunctions

@@ -9,10 +9,10 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.api.asgi import dumps
 from isolet.api.reply import joined
@@ -24,8 +24,7 @@ LIMIT_MAX = 100
 _CURSOR_MAX_CHARS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """What a request asks for: at most one of `older_than` and `newer_than`, as a cursor holds them."""
 
     limit: int
@@ -33,8 +32,7 @@ class Page:
     newer_than: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paged(Generic[T]):
+class Paged(Struct, Generic[T], frozen=True, kw_only=True):
     """`items` are newest first."""
 
     items: Sequence[T]

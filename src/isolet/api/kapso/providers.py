@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.api.kapso.access import READ
 from isolet.api.reply import Json
@@ -14,8 +14,7 @@ from isolet.api.rows import GrantedProject, route
 from isolet.ids import ProjectId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvidersDoor:
+class ProvidersDoor(Struct, frozen=True, kw_only=True):
     """`model` is the name of the project's model for agents, None without one."""
 
     model: Callable[[ProjectId], Awaitable[str | None]]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.api.kapso.access import READ
 from isolet.api.reply import large
@@ -18,8 +18,7 @@ from isolet.domain.flows.workflows import Workflow
 from isolet.flows.workflows import Workflows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowVariablesDoor:
+class WorkflowVariablesDoor(Struct, frozen=True, kw_only=True):
     """`latest` tells of the newest runs of a workflow, the newest first."""
 
     workflows: Workflows

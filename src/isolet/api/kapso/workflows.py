@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.api.kapso.access import DEPLOY, READ
 from isolet.api.kapso.shapes import body_of, envelope
@@ -33,8 +33,7 @@ _SWITCH_EXAMPLE = {"trigger": {"active": False}}
 _TRIGGERS_EXAMPLE = {"triggers": [{"trigger_type": "api_call"}]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowsDoor:
+class WorkflowsDoor(Struct, frozen=True, kw_only=True):
     """Ids may be those of the key's project; of any for the root key."""
 
     workflows: Workflows
@@ -75,8 +74,7 @@ class WorkflowsDoor:
         return await large(lambda: {"data": with_definition(workflow)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowTriggersDoor:
+class WorkflowTriggersDoor(Struct, frozen=True, kw_only=True):
     workflows: Workflows
     triggers: WorkflowTriggers
     settings: Settings
@@ -111,8 +109,7 @@ class WorkflowTriggersDoor:
         return Response(status_code=204)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OlderWorkflowsDoor:
+class OlderWorkflowsDoor(Struct, frozen=True, kw_only=True):
     """What the older base calls flows; only the kapso package of PyPI asks for it."""
 
     workflows: WorkflowsDoor

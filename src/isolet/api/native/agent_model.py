@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.access.rules import Access, PathSlug
 from isolet.agents.models import AgentModels
@@ -16,8 +16,7 @@ from isolet.domain.agent_models import KEY_SHOWN, AgentModel
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentModelDoor:
+class AgentModelDoor(Struct, frozen=True, kw_only=True):
     models: AgentModels
 
     @serve(Operations.set, _ADMIN)

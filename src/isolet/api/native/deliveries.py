@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, Grant, OfKey, PathSlug
 from isolet.api.native import job_shapes as shapes
@@ -29,8 +28,7 @@ _READ = _DEPLOY.for_readers()
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveriesDoor:
+class DeliveriesDoor(Struct, frozen=True, kw_only=True):
     routes: Routes
     jobs: Jobs
     secrets: WebhookSecretService

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey, PathOwned, PathSlug
 from isolet.api.native.flows import picture
@@ -37,8 +37,7 @@ _CHANGE = Access(Role.DEPLOY, PathOwned(Owned.EXECUTION, parameter="execution_id
 _READ = _CHANGE.for_readers()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionsDoor:
+class ExecutionsDoor(Struct, frozen=True, kw_only=True):
     executions: ExecutionService
     workflows: Workflows
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, PathOwned, PathSlug
 from isolet.api.native.serving import page, serve
@@ -48,8 +48,7 @@ _ADMIN = Access(Role.ADMIN, PathSlug())
 _PICTURE_HEADERS = {"content-security-policy": "default-src 'none'; sandbox", "x-content-type-options": "nosniff"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowsDoor:
+class FlowsDoor(Struct, frozen=True, kw_only=True):
     workflows: Workflows
     policies: WorkflowPolicies
     channels: Channels

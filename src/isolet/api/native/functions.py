@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey, PathFunction, PathSlug
 from isolet.api.native import shapes
@@ -33,8 +33,7 @@ _OVERVIEW = Access(Role.DEPLOY, PathSlug()).for_readers()
 _LIST = Access(Role.DEPLOY, OfKey(slug="project")).for_readers()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionsDoor:
+class FunctionsDoor(Struct, frozen=True, kw_only=True):
     functions: FunctionService
     deployer: Deployer
     series: Series

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query
 from fastapi.responses import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey
 from isolet.api.job_results import status_reply
@@ -36,8 +36,7 @@ _STATUSES: dict[str, JobState | Status] = {value: kind(value) for kind in (JobSt
 StatusText = Annotated[str | None, Query(json_schema_extra={"enum": list(_STATUSES)})]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvocationsDoor:
+class InvocationsDoor(Struct, frozen=True, kw_only=True):
     routes: Routes
     invocations: InvocationService
     jobs: Jobs

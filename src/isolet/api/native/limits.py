@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey
 from isolet.agents import agent
@@ -41,8 +42,7 @@ from isolet.wire.protocol import HEAD_MAX_BYTES, HEADERS_MAX, Protocol
 _MB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsDoor:
+class LimitsDoor(Struct, frozen=True, kw_only=True):
     routes: Routes
     settings: Settings
 

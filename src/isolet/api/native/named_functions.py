@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from fastapi.responses import PlainTextResponse
+from msgspec import Struct
 
 from isolet.access.rules import Access, PathFunction, PathSlug
 from isolet.api.asgi import parse_json
@@ -52,8 +52,7 @@ _FILES = frozenset({"files", "entry"})
 Wait = Annotated[float | None, Query(ge=0, le=_WAIT_MAX_S)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedFunctionsDoor:
+class NamedFunctionsDoor(Struct, frozen=True, kw_only=True):
     functions: Functions
     named: NamedFunctions
     deployer: Deployer

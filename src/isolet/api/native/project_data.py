@@ -6,12 +6,12 @@ import asyncio
 import codecs
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
+from msgspec import Struct
 from starlette.convertors import register_url_convertor
 
 from isolet.access.rules import Access, PathSlug
@@ -62,8 +62,7 @@ register_url_convertor("kv_key", _KeyConvertor())
 Named = Annotated[str, Query(max_length=63)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageDoor:
+class StorageDoor(Struct, frozen=True, kw_only=True):
     """Reading data needs the role `read` or `deploy`, writing `deploy`; a backup holds everything, and needs `admin`.
 
     What writes to a store that is not there makes it.

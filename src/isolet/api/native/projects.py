@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey, PathSlug
 from isolet.api.native import shapes
@@ -30,8 +29,7 @@ _ROOT = Access(Role.ADMIN, PathSlug(), root=True)
 _ROOT_ALONE = Access(Role.ADMIN, OfKey(), root=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectsDoor:
+class ProjectsDoor(Struct, frozen=True, kw_only=True):
     routes: Routes
     projects: ProjectService
     masters: MasterKeys

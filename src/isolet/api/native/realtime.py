@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, PathSlug
 from isolet.api.native.serving import large_reply, serve
@@ -31,8 +31,7 @@ _ANY = Access(Role.INVOKE, PathSlug())
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealtimeDoor:
+class RealtimeDoor(Struct, frozen=True, kw_only=True):
     realtime: RealtimeService
 
     @serve(Realtime.publish, _ANY)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import Request
 from fastapi.responses import Response
+from msgspec import Struct
 
 from isolet.access.authorization import Authorizer
 from isolet.access.rules import Access, Grant, OfKey, PathFunction
@@ -36,8 +36,7 @@ _FUNCTION = Access(Role.DEPLOY, PathFunction()).for_readers()
 _USAGE = Access(Role.DEPLOY, OfKey(slug="project", every=True)).for_readers()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordsDoor:
+class RecordsDoor(Struct, frozen=True, kw_only=True):
     authorizer: Authorizer
     routes: Routes
     records: CallHistory

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fastapi import Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey, PathFunction, PathOwned
 from isolet.api.native.parameters import Limit, function_id, id_cursor
@@ -41,8 +41,7 @@ _READ = Access(Role.INVOKE, _SCHEDULE)
 _CHANGE = Access(Role.DEPLOY, _SCHEDULE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulesDoor:
+class SchedulesDoor(Struct, frozen=True, kw_only=True):
     routes: Routes
     schedules: ScheduleService
 

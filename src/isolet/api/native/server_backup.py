@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 from fastapi.responses import Response, StreamingResponse
+from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey
 from isolet.api.native.files import parts
@@ -15,8 +15,7 @@ from isolet.domain.access import Role
 from isolet.project_data.server_copy import DatabaseCopies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerBackupDoor:
+class ServerBackupDoor(Struct, frozen=True, kw_only=True):
     copies: DatabaseCopies
 
     @serve(Backups.download_database, Access(Role.ADMIN, OfKey(), root=True))

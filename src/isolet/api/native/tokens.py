@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isolet.access.rules import Access, PathSlug
 from isolet.api.native.serving import serve
@@ -15,8 +15,7 @@ from isolet.identity.identity import Identities
 _ADMIN = Access(Role.ADMIN, PathSlug())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenDoor:
+class TokenDoor(Struct, frozen=True, kw_only=True):
     identities: Identities
 
     @serve(Tokens.set, _ADMIN)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from msgspec import Struct
 
 from isolet.access.rules import Access, PathSlug
 from isolet.api.native.parameters import Limit
@@ -42,8 +42,7 @@ class _MessageForm(ParsedForm):
             return body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolsDoor:
+class ToolsDoor(Struct, frozen=True, kw_only=True):
     tools: Tools
     hosts: OwnHosts
 

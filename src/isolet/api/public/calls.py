@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.access import rates
 from isolet.access.callers import Callers
@@ -58,8 +60,7 @@ _NOT_FOUND = "Function not found"
 log = get_logger("doors")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """Who calls, as `ctx` shows it. `is_root` callers count against no project's rate."""
 
     type: str = "anonymous"
@@ -78,8 +79,7 @@ class Caller:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicCalls:
+class PublicCalls(Struct, frozen=True, kw_only=True):
     routes: Routes
     callers: Callers
     invoker: Invoker

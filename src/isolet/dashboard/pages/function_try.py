@@ -7,10 +7,10 @@ import re
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import Struct
 from starlette.responses import Response
 
 from isolet.client.errors import Refused
@@ -40,8 +40,7 @@ _OURS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     method: str
     path: str
     headers: str

@@ -7,10 +7,10 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from msgspec import Struct
 from starlette.responses import Response
 
 from isolet.client.errors import NotFound, Refused, UnexpectedReply, error_of, unexpected
@@ -27,8 +27,7 @@ _REPLY_MAX_BYTES = 64 * 1024 * 1024
 _read_at = json.JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """`rows` are the first of them, as texts; None is NULL."""
 
     columns: list[str]

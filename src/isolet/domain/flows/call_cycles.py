@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 # Workflows that one may call: who asks whether calls lead back looks at those of all workflows of a project.
 CALLS_MAX = 50
 _SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
+class Called(Struct, frozen=True, kw_only=True):
     """A workflow of a project with what it calls: ids, and slugs where it names no id."""
 
     id: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.run_variables import dump
@@ -33,8 +34,7 @@ class Pause(StrEnum):
     PARKED = "parked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spaces:
+class Spaces(Struct, frozen=True, kw_only=True):
     """What templates and functions see of a run: `execution_context` of Kapso's payloads. All of it is JSON."""
 
     vars: Mapping[str, Any] = field(default_factory=dict)
@@ -46,8 +46,7 @@ class Spaces:
         return {"vars": self.vars, "system": self.system, "context": self.context, "metadata": self.metadata}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Struct, frozen=True, kw_only=True):
     """The part of a run that may be large. `memory` is what a node that waits remembers.
 
     `visits` counts the steps of each node. `callers` are the workflows that this one was called by, outermost first.
@@ -62,8 +61,7 @@ class State:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
+class Execution(Struct, frozen=True, kw_only=True):
     """A run, without what may be large. Times are milliseconds since 1970.
 
     `step_id`, `node_id` and `node_type` are of the newest step. `child_id` is the run that a `call` waits for. `job_id`
@@ -99,8 +97,7 @@ class Execution:
     error: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One visit of a node. `number` counts the steps of the run from 1, `attempts` the tries that ended.
 
     `superseded`: a retry of the run began before it.
@@ -121,8 +118,7 @@ class Step:
     superseded: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something that a run did. `payload` is JSON; `number` counts the events of the run from 1."""
 
     id: str
@@ -143,8 +139,7 @@ def step_key(execution_id: str, node_id: str, visit: int) -> str:
     return f"{execution_id}:{node_id}:{visit}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
+class NewEvent(Struct, frozen=True, kw_only=True):
     """An event before it is stored. `payload` is JSON in ASCII, as `event_payload` makes it."""
 
     id: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.flows.run_variables import dump
 from isolet.domain.jobs import Job, JobKind, lane
@@ -16,8 +17,7 @@ FLOW = JobKind("flow")
 LANE = "runs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
+class Resumed(Struct, frozen=True, kw_only=True):
     """Why a node that waited is performed again: `user_input`, `timeout`, `child` or `operator`.
 
     `message` is what came with it: `{kind, data}` of an answer. `child_id` is the run that a `call` waited for.
@@ -28,8 +28,7 @@ class Resumed:
     child_id: ExecutionId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What a job of a run is to do: the run's newest step, after what `resumed` says when that had waited."""
 
     execution_id: ExecutionId

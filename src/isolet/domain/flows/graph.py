@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from isolet.domain.flows.nodes import NodeType, check_config
 from isolet.domain.json_bounds import bounded_json
@@ -27,8 +29,7 @@ _LABEL_MAX_CHARS = 256
 _SHOWN_CHARS = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """`config` is as `check_config` gives it. `position` is where it is drawn; None when its client named none."""
 
     id: str
@@ -47,8 +48,7 @@ class Node:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class Edge(Struct, frozen=True, kw_only=True):
     """`condition_id` names a condition of a decide node; without one the label does."""
 
     id: str
@@ -68,8 +68,7 @@ class Edge:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
+class Graph(Struct, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 

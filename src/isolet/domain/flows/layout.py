@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isolet.domain.flows.graph import Graph
 
@@ -15,8 +16,7 @@ _SPREAD_LEAST = 4_000
 _SWEEPS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The left upper corner of a node's box, in units of the picture, from 0."""
 
     x: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from isolet.domain.flows.curves import Curve, curve_between
 from isolet.domain.flows.graph import NEXT, Graph, Node
@@ -41,8 +42,7 @@ _STATUS_FILLS = {
 _TITLE_UNITS, _NOTES_UNITS, _LABEL_UNITS = 22, 32, 22
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathStep:
+class PathStep(Struct, frozen=True, kw_only=True):
     """A step of a run. `label` is that of the edge by which the run left the node; None when it is not known."""
 
     node_id: str
@@ -59,8 +59,7 @@ class Link(NamedTuple):
     on_error: bool = False
 
 
-@dataclass(slots=True)
-class _Path:
+class _Path(Struct):
     """What a run visited: the last status and the count of visits by node, and the links that it took."""
 
     status: dict[str, StepStatus] = field(default_factory=dict)

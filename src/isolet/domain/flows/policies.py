@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from isolet.domain.choices import one_of
 from isolet.domain.flows.graph import NODE_ID, NODES_MAX, Graph
@@ -37,8 +38,7 @@ class UnknownEdge(StrEnum):
     FIRST = "first"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """The policy of one node. `retries` are further tries; the first comes after `backoff_s`, which doubles each time.
 
     `timeout_s` bounds one try; None leaves that to the node's own limit. `go_to` is a node's id, for `OnError.GO_TO`.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.errors import InvalidInput
 
@@ -27,8 +28,7 @@ _MISSING_KEPT = 100
 _MISSING = object()
 
 
-@dataclass(slots=True)
-class Rendering:
+class Rendering(Struct):
     """Renders values of one step. `missing` collects the templates that point nowhere, in order; the first hundred.
 
     `spaces` has the members of `SPACES`; `env` the project's variables and secrets by name.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from isolet.domain.flows.graph import Graph
 from isolet.domain.flows.templates import paths_in
@@ -38,16 +39,14 @@ CONTEXT: Facts = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """The variables of a run and when it was last heard of, in milliseconds."""
 
     values: Mapping[str, Any]
     at_ms: int
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """`path` begins with its space. `samples` differ from each other; the newest come first."""
 
     path: str

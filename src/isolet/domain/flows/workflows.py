@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isolet.domain.choices import one_of
 from isolet.domain.flows.graph import Graph
@@ -42,8 +44,7 @@ class ReadMode(StrEnum):
     READ_WITH_TYPING = "read_with_typing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workflow:
+class Workflow(Struct, frozen=True, kw_only=True):
     """`graph` is None where it was not read: it may be large. `lock_version` grows with each change of any member.
 
     `agent_default_tools_version` is stored for clients that show it.
@@ -85,8 +86,7 @@ class TriggerType(StrEnum):
     PROJECT_EVENT = "project_event"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trigger:
+class Trigger(Struct, frozen=True, kw_only=True):
     """What starts a workflow. `settings` are as `triggers.check_settings` makes them."""
 
     id: TriggerId
@@ -150,8 +150,7 @@ def _whole(label: str, value: object, most: int) -> int | None:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionUse:
+class FunctionUse(Struct, frozen=True, kw_only=True):
     """A function that a graph names, by its id or its slug."""
 
     node_id: str
