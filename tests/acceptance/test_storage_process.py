@@ -4,12 +4,12 @@ import fcntl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from msgspec import Struct, field
 
 from tests.support.cases import CaseFailed, Cases
 from tests.support.kapso import Kapso
@@ -55,7 +55,8 @@ def cases(home: Project) -> Cases:
     return Cases(Kapso(home.client), CASES)
 
 
-class Writer(Struct):
+@dataclass
+class Writer:
     """Writes numbers from several threads until told to stop; keeps those that were acknowledged."""
 
     cases: Cases

@@ -21,13 +21,10 @@ CRON = "*/5  0-6 * * MON,wed"
 FIRING = Firing(cron=CRON, scheduled_time_ms=1_790_000_000_000)
 
 
-class Named(Event):
+class Named(Event, frozen=True):
     """An event of any name, as no host sends it."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        object.__setattr__(self, "text", text)
+    text: str
 
     def line(self, call_id: bytes) -> bytes:
         return heads.line(CALL_HEADER.encode(), json.dumps({"id": "", "event": self.text}).encode())
@@ -205,5 +202,5 @@ async def test_the_wrapper_knows_each_event_of_the_host_and_reports_others(harne
         assert b"does not know" not in (await fetch(instance, event=Event(name=name)))[1]
 
     for unknown in ("nothing", "__proto__", "constructor", "default"):
-        status, report = await fetch(instance, event=Named(unknown))
+        status, report = await fetch(instance, event=Named(text=unknown))
         assert (status, b"does not know" in report) == (500, True)
