@@ -13,10 +13,9 @@ from isolet.errors import InvalidHead
 Headers = list[tuple[bytes, bytes]]
 
 _END = b"\r\n"
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {
-    status: b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
-    for status in range(100, 1000)
-    for phrase in (HTTPStatus(status).phrase if status in list(HTTPStatus) else "",)
+    status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, "").encode()) for status in range(100, 1000)
 }
 
 
