@@ -126,6 +126,12 @@ class Settings:
     project_realtime_connections: int = _setting(5_000, "Live connections of a project's clients at once.", minimum=1)
     project_runs: int = _setting(10_000, "Runs of workflows of a project that have not ended.", minimum=1)
     project_runs_mb: int = _setting(1_024, "MiB that a project's runs of workflows may take.", minimum=1)
+    project_keys: int = _setting(1_000, "API keys that a project may have, without those that expired.", minimum=1)
+    project_results_mb: int = _setting(
+        1_024,
+        "Asynchronous calls, callbacks and steps of workflows that have ended, which a project keeps, in MiB.",
+        minimum=1,
+    )
     realtime_frame_kb: int = _setting(
         128, "Largest frame of a live connection, in KiB, where its project says nothing.", minimum=1
     )

@@ -122,3 +122,14 @@ def test_networks_that_the_operator_does_not_allow_change_nothing(home: Project,
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_input")
     assert "egress_allow" in refused.json()["error"]["message"]
     assert home.client.get(address).json() == before
+
+
+def test_a_project_has_no_more_keys_than_it_may(home: Project, root: httpx.Client) -> None:
+    assert root.patch(f"{V1}/projects/{home.slug}", json={"limits": {"keys": 3}}).status_code == 200
+    created = [
+        home.client.post(f"{V1}/projects/{home.slug}/keys", json={"name": "k", "role": "invoke"}) for _ in range(4)
+    ]
+    assert created[0].status_code == 201
+    assert (created[-1].status_code, created[-1].json()["error"]["code"]) == (422, "limit_reached")
+    listed = home.client.get(f"{V1}/projects/{home.slug}/keys").json()["data"]
+    assert len(listed) == 3

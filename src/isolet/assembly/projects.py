@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from msgspec import Struct
 
@@ -24,6 +25,7 @@ from isolet.projects import Projects
 from isolet.projects.key_uses import KeyUses
 from isolet.projects.tokens import Tokens
 from isolet.routing.follower import Follower
+from isolet.routing.routes import Routes
 
 
 class ProjectServices(Struct, frozen=True, kw_only=True):
@@ -62,17 +64,18 @@ async def open_projects(
         on_delete=cleanup.run,
         empty=empty,
         egress_networks=host.settings.egress_networks,
+        most_keys=lambda project_id: routes.limits_of(project_id).keys,
     )
     key_uses = _open_key_uses(host, persistence)
     await service.ensure_default()
-    tokens = Tokens(database=database, clock=host.clock)
-    await tokens.load()
+    tokens = Tokens(database=database, clock=host.clock, owner_of=partial(_owner_of, routes))
     follower = await _open_follower(persistence, registry, runtime, identities, tokens)
     routes.load(
         functions=await database.read(stored_functions.list_for_routes),
         projects=await database.read(stored_projects.list_projects),
         keys=await database.read(stored_access.list_keys),
     )
+    await tokens.load()
     lent_keys = LentKeys()
     return ProjectServices(
         service=service,
@@ -83,6 +86,12 @@ async def open_projects(
         identities=identities,
         follower=follower,
     )
+
+
+def _owner_of(routes: Routes, key_digest: bytes) -> str:
+    """The project of a key; empty for the root key, and for one that is gone."""
+    principal = routes.principal_of(key_digest)
+    return "" if principal is None else principal.project_id or ""
 
 
 async def _open_identities(host: Host, persistence: Persistence, registry: Registry, runtime: Runtime) -> Identities:

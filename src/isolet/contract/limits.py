@@ -27,6 +27,7 @@ class LimitsReply(Reply):
     private: Amounts
     setting: Amounts
     secret: Amounts
+    credentials: Amounts
     realtime: Amounts
     stores: Amounts
     tools: Amounts

@@ -7,14 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from isolet.database.projects import lock_project
 from isolet.database.tables.identity import api_keys
 from isolet.domain.access import Key, Role
+from isolet.errors import LimitReached
 from isolet.ids import KeyId, ProjectId
 
 _MARKED_AT_ONCE = 500
 
 
-def insert_key(connection: Connection, key: Key) -> None:
+def insert_key(connection: Connection, key: Key, *, most: int | None = None) -> list[KeyId]:
+    """The keys that made room for it: where the project has `most`, all that expired.
+
+    Raises LimitReached when `most` others are good still.
+    """
+    gone = [] if most is None else _make_room(connection, key.project_id, most, key.created_at_ms)
     connection.execute(
         insert(api_keys).values(
             id=key.id,
@@ -26,6 +33,21 @@ def insert_key(connection: Connection, key: Key) -> None:
             expires_at_ms=key.expires_at_ms,
         )
     )
+    return gone
+
+
+def _make_room(connection: Connection, project_id: ProjectId, most: int, now_ms: int) -> list[KeyId]:
+    lock_project(connection, project_id)
+    own = api_keys.c.project_id == project_id
+    count = connection.scalar(select(func.count()).select_from(api_keys).where(own)) or 0
+    if count < most:
+        return []
+    expired = (own, api_keys.c.expires_at_ms <= now_ms)
+    gone = [KeyId(found) for found in connection.scalars(select(api_keys.c.id).where(*expired))]
+    if count - len(gone) >= most:
+        raise LimitReached(f"The project has {most} keys, which is its limit: delete one, or ask for more")
+    connection.execute(delete(api_keys).where(*expired))
+    return gone
 
 
 def mark_used(connection: Connection, key_ids: Collection[KeyId], at_ms: int) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from isolet.database.jobs import ROWS_A_STATEMENT, Prepare, as_it_is, dump_history, insert_jobs
+from isolet.database.jobs import ROW_BYTES, ROWS_A_STATEMENT, Prepare, as_it_is, dump_history, insert_jobs
 from isolet.database.plain_sql import savepoint
 from isolet.domain.jobs import Job, JobState
 from isolet.ids import JobId
@@ -28,6 +28,8 @@ _CONCLUDE = """
         result = CAST(done.result AS TEXT),
         result_body = COALESCE(CAST(done.body AS {blob}), jobs.result_body),
         error = CAST(done.error AS TEXT), history = CAST(done.history AS TEXT),
+        kept_bytes = {row_bytes} + jobs.body_bytes + length(jobs.payload) + length(CAST(done.result AS TEXT))
+            + length(CAST(done.history AS TEXT)) + length(COALESCE(CAST(done.body AS {blob}), jobs.result_body)),
         lease_owner = NULL, lease_until_ms = NULL
     FROM done
     WHERE jobs.id = CAST(done.id AS TEXT) AND jobs.state = 'running'
@@ -127,7 +129,9 @@ def _update(connection: Connection, items: Sequence[Conclusion]) -> dict[JobId, 
     for first in range(0, len(items), ROWS_A_STATEMENT):
         part = items[first : first + ROWS_A_STATEMENT]
         values = tuple(value for item in part for value in _values(item))
-        done = connection.exec_driver_sql(_CONCLUDE.format(rows=", ".join([row] * len(part)), blob=blob), values)
+        done = connection.exec_driver_sql(
+            _CONCLUDE.format(rows=", ".join([row] * len(part)), blob=blob, row_bytes=ROW_BYTES), values
+        )
         states.update((JobId(job_id), JobState(state)) for job_id, state in done)
     return states
 

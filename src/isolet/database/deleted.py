@@ -7,6 +7,10 @@ from sqlalchemy import Connection, delete, insert, select
 from isolet.database.tables.functions import deleted_functions
 from isolet.ids import FunctionId, ProjectId
 
+# The latest of a project; a name that was deleted before so many others begins anew.
+NAMES_MAX = 1_000
+_DROPPED_AT_ONCE = 500
+
 
 def remember_deleted(
     connection: Connection, project_id: ProjectId, name: str, function_id: FunctionId, now_ms: int
@@ -17,6 +21,14 @@ def remember_deleted(
             project_id=project_id, name=name, function_id=function_id, deleted_at_ms=now_ms
         )
     )
+    own = select(deleted_functions.c.name).where(deleted_functions.c.project_id == project_id)
+    latest = own.order_by(deleted_functions.c.deleted_at_ms.desc(), deleted_functions.c.function_id.desc())
+    if beyond := connection.scalars(latest.offset(NAMES_MAX)).all():
+        connection.execute(
+            delete(deleted_functions).where(
+                deleted_functions.c.project_id == project_id, deleted_functions.c.name.in_(beyond[:_DROPPED_AT_ONCE])
+            )
+        )
 
 
 def get_deleted(connection: Connection, project_id: ProjectId, name: str) -> FunctionId | None:

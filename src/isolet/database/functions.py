@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Row, Select, case, delete, func, insert, or_,
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
+from isolet.database.projects import lock_project
 from isolet.database.schedules import sync_triggers
 from isolet.database.tables.functions import function_hosts, function_sources, functions
-from isolet.database.tables.projects import projects
 from isolet.database.tables.schedules import schedules
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.functions import (
@@ -68,8 +68,8 @@ def insert_function(connection: Connection, function: Function, *, most: int | N
 
 
 def _check_room(connection: Connection, project_id: ProjectId, most: int) -> None:
-    """Raises LimitReached. Who makes functions of one project takes turns here, each until its transaction ends."""
-    connection.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+    """Raises LimitReached."""
+    lock_project(connection, project_id)
     query = select(func.count()).select_from(functions).where(functions.c.project_id == project_id)
     if connection.execute(query).scalar_one() >= most:
         raise LimitReached(f"The project has {most} functions, which is its limit: delete one, or ask for more")
@@ -271,6 +271,7 @@ def _values(function: Function) -> dict[str, Any]:
 
 def _function(row: Row[Any]) -> Function:
     values = {name: value for name, value in row._mapping.items() if name != _COUNTED}
+    values.pop("code_bytes", None)
     if "altair" in values:
         values["door_settings"] = values.pop("altair")
     values["function_type"] = FunctionType(row.function_type)

@@ -13,13 +13,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, LargeBinary, Row, delete, func, select, text, update
 
-from isolet.database.tables.jobs import idempotency_keys, jobs
+from isolet.database.tables.jobs import jobs
 from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
 from isolet.ids import JobId, ProjectId
 
-_COLUMNS = tuple(column.name for column in jobs.columns)
+_COLUMNS = tuple(column.name for column in jobs.columns if column.name != "kept_bytes")
+# What a row takes besides its texts and bodies.
+ROW_BYTES = 1_000
 # What a job is without its bodies, which may have a hundred megabytes.
-LIGHT = tuple(column for column in jobs.columns if column.name not in ("body", "result_body"))
+LIGHT = tuple(column for column in jobs.columns if column.name not in ("body", "result_body", "kept_bytes"))
+_ALL = tuple(column for column in jobs.columns if column.name != "kept_bytes")
 _DATABASE_MS = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
 ROWS_A_STATEMENT = 50
 _WINDOW_ROWS = 5_000
@@ -129,7 +132,8 @@ def cancel(
         values: dict[str, Any] = {"cancel_requested": True}
     else:
         state = next_state(state, JobEvent.CANCELLED)
-        values = {"state": state.value, "finished_at_ms": now_ms}
+        kept = jobs.c.body_bytes + func.length(jobs.c.payload) + func.length(jobs.c.history) + ROW_BYTES
+        values = {"state": state.value, "finished_at_ms": now_ms, "kept_bytes": kept}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     if join is not None:
         join(connection, state)
@@ -156,7 +160,7 @@ def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int
 
 def get(connection: Connection, job_id: JobId) -> Job | None:
     """All of a job."""
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    row = connection.execute(select(*_ALL).where(jobs.c.id == job_id)).one_or_none()
     return None if row is None else read_job(row)
 
 
@@ -200,13 +204,6 @@ def count_open(connection: Connection) -> dict[tuple[JobKind, JobState], int]:
         rows = connection.execute(select(jobs.c.kind, func.count()).where(where).group_by(jobs.c.kind)).all()
         counts.update({(JobKind(kind), state): count for kind, count in rows})
     return counts
-
-
-def prune(connection: Connection, *, ended_before_ms: int, now_ms: int, limit: int) -> int:
-    """Delete jobs that ended long ago, and keys that ran out. How many jobs."""
-    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at_ms <= now_ms))
-    old = select(jobs.c.id).where(jobs.c.finished_at_ms < ended_before_ms).limit(limit)
-    return connection.execute(delete(jobs).where(jobs.c.id.in_(old))).rowcount
 
 
 def ids_of_project(connection: Connection, project_id: ProjectId, after: str) -> tuple[list[JobId], str | None]:

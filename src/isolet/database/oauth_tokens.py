@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
 from isolet.database.tables.identity import oauth_tokens
 
 
-def insert_token(connection: Connection, digest: bytes, key_digest: bytes, *, now_ms: int, expires_at_ms: int) -> None:
-    """Also drops those that ran out."""
-    connection.execute(delete(oauth_tokens).where(oauth_tokens.c.expires_at_ms <= now_ms))
+def insert_token(
+    connection: Connection, digest: bytes, key_digest: bytes, *, expires_at_ms: int, dropped: Sequence[bytes] = ()
+) -> None:
+    """It takes the place of those that are `dropped`."""
+    if dropped:
+        connection.execute(delete(oauth_tokens).where(oauth_tokens.c.digest.in_(dropped)))
     connection.execute(insert(oauth_tokens).values(digest=digest, key_digest=key_digest, expires_at_ms=expires_at_ms))
 
 
@@ -20,6 +23,6 @@ def delete_token(connection: Connection, digest: bytes) -> bool:
 
 
 def list_tokens(connection: Connection) -> Mapping[bytes, tuple[bytes, int]]:
-    """By digest: the digest of the key that it stands for, and when it runs out."""
-    rows = connection.execute(select(oauth_tokens))
+    """By digest, in the order in which they run out: the digest of the key that it stands for, and when it runs out."""
+    rows = connection.execute(select(oauth_tokens).order_by(oauth_tokens.c.expires_at_ms))
     return {bytes(row.digest): (bytes(row.key_digest), row.expires_at_ms) for row in rows}

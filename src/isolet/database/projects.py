@@ -32,6 +32,11 @@ def delete_project(connection: Connection, project_id: ProjectId) -> None:
     connection.execute(delete(projects).where(projects.c.id == project_id))
 
 
+def lock_project(connection: Connection, project_id: ProjectId) -> None:
+    """Who counts what a project has, to add to it, takes turns here, each until its transaction ends."""
+    connection.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+
+
 def get_project(connection: Connection, project_id: ProjectId) -> Project:
     """Raises NotFound."""
     row = connection.execute(select(projects).where(projects.c.id == project_id)).one_or_none()

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select
 
+from isolet.database.projects import lock_project
 from isolet.database.tables.jobs import webhook_secrets
+from isolet.errors import Conflict
 from isolet.ids import ProjectId
 
 
@@ -18,7 +20,11 @@ class WebhookSecret(Struct, frozen=True, kw_only=True):
     created_at_ms: int
 
 
-def insert_secret(connection: Connection, secret: WebhookSecret) -> None:
+def insert_secret(connection: Connection, secret: WebhookSecret, *, most: int) -> None:
+    """Raises Conflict when the project has `most`."""
+    lock_project(connection, secret.project_id)
+    if len(list_secrets(connection, secret.project_id)) >= most:
+        raise Conflict(f"A project may have {most} webhook secrets; delete one first")
     connection.execute(
         insert(webhook_secrets).values(
             id=secret.id,

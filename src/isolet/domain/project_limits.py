@@ -17,7 +17,8 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     """`max_instances` run at once, `storage_mb` MiB of KV and SQL, `queued_calls` and `queued_mb` MiB that wait to run,
     `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once,
     `channels` of live messages, and live connections of clients, `realtime_connections`;
-    `runs` of workflows that have not ended, and `runs_mb` MiB that all runs take.
+    `runs` of workflows that have not ended, and `runs_mb` MiB that all runs take; API `keys` that have not
+    expired; `results_mb` MiB of asynchronous calls, callbacks and steps that have ended.
     """
 
     max_instances: int = 250
@@ -32,6 +33,8 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     realtime_connections: int = 5_000
     runs: int = 10_000
     runs_mb: int = 1_024
+    keys: int = 1_000
+    results_mb: int = 1_024
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)

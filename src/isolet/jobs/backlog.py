@@ -31,9 +31,16 @@ class _Sum(Struct):
 
 
 class Backlog:
-    """`limits_of` gives a project's limits as they are now."""
+    """`limits_of` gives a project's limits as they are now; `on_ended` hears of each job that ended."""
 
-    def __init__(self, database: Database, limits_of: Callable[[ProjectId], ProjectLimits]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits_of: Callable[[ProjectId], ProjectLimits],
+        *,
+        on_ended: Callable[[Job], None] = lambda _: None,
+    ) -> None:
+        self._on_ended = on_ended
         self._database = database
         self._limits_of = limits_of
         self._counted: dict[ProjectId, _Sum] = {}
@@ -94,6 +101,7 @@ class Backlog:
 
     def ended(self, job: Job) -> None:
         self._change(job, -1)
+        self._on_ended(job)
 
     def forget(self, project_id: ProjectId) -> None:
         """The project is gone, and its jobs with it."""

@@ -25,6 +25,7 @@ from isolet.jobs.counts import OpenCounts
 from isolet.jobs.handler import Handler
 from isolet.jobs.kinds import Kinds
 from isolet.jobs.leases import Leases
+from isolet.jobs.retention import JobRetention
 from isolet.jobs.worker import Worker
 from isolet.jobs.writes import Writes
 from isolet.tasks import Tasks
@@ -33,8 +34,6 @@ from isolet.telemetry import get_logger
 log = get_logger("jobs")
 
 _DELETED_AT_ONCE = 100
-_PRUNE_EVERY = 12
-_PRUNE_ROWS = 5_000
 
 
 class Engine:
@@ -63,13 +62,13 @@ class Engine:
         self._database = database
         self._clock = clock
         self._owner = owner
-        self._retention_ms = retention_ms
         self._bodies = BodyBudget(memory_bytes)
         self._writes = Writes(database)
         self._kinds = Kinds()
         self._workers: list[tuple[JobKind, Worker, float | None]] = []
         self._leases = Leases(database=database, clock=clock, owner=owner, kinds=self._kinds, crash_limit=crash_limit)
-        self.backlog = Backlog(database, limits_of)
+        self._retention = JobRetention(database=database, clock=clock, retention_ms=retention_ms, limits_of=limits_of)
+        self.backlog = Backlog(database, limits_of, on_ended=self._retention.ended)
         self.counts = OpenCounts(database, self._kinds)
 
     def register(self, kind: JobKind, handler: Handler, *, capacity: int, drain_max_s: float | None = None) -> None:
@@ -106,6 +105,7 @@ class Engine:
         for kind, worker, _ in self._workers:
             loops.loop(worker.run(), name=f"jobs of kind {kind}")
         loops.loop(self._keep_leases(), name="leases")
+        loops.loop(self._retention.run(), name="retention of jobs")
 
     def cut(self) -> None:
         """Claim no more, and hand back what runs."""
@@ -122,23 +122,13 @@ class Engine:
         )
 
     async def _keep_leases(self) -> None:
-        rounds = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             try:
                 await self._leases.beat()
                 await self.backlog.count()
-                if rounds % _PRUNE_EVERY == 0:
-                    await self._prune()
             except StoreError as exc:
                 log.error("cannot keep the leases of jobs", error=exc.message)
-            rounds += 1
-
-    async def _prune(self) -> None:
-        now_ms = self._clock.now_ms()
-        await self._database.write(
-            stored.prune, ended_before_ms=now_ms - self._retention_ms, now_ms=now_ms, limit=_PRUNE_ROWS
-        )
 
     # What kinds ask for.
 

@@ -10,12 +10,12 @@ from isolet.database import webhook_secrets as stored
 from isolet.database.connection import Database
 from isolet.database.webhook_secrets import WebhookSecret
 from isolet.domain.callbacks import new_secret
-from isolet.errors import Conflict, NotFound
+from isolet.errors import NotFound
 from isolet.functions.vault import Vault
 from isolet.ids import ProjectId, new_id
 
 _KEPT_S = 5.0
-_MAX = 10
+WEBHOOK_SECRETS_MAX = 10
 
 
 class WebhookSecrets:
@@ -42,12 +42,10 @@ class WebhookSecrets:
 
     async def create(self, project_id: ProjectId) -> tuple[WebhookSecret, str]:
         """The secret's record and its text, which is not shown again. Raises Conflict when there are ten."""
-        if len(await self.list(project_id)) >= _MAX:
-            raise Conflict(f"A project may have {_MAX} webhook secrets; delete one first")
         secret_id, text = new_id(), new_secret()
         sealed = await self._vault.seal(project_id, text, purpose=_purpose(secret_id))
         secret = WebhookSecret(id=secret_id, project_id=project_id, sealed=sealed, created_at_ms=self._clock.now_ms())
-        await self._database.write(stored.insert_secret, secret)
+        await self._database.write(stored.insert_secret, secret, most=WEBHOOK_SECRETS_MAX)
         self._known.pop(project_id, None)
         return secret, text
 

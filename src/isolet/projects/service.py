@@ -40,12 +40,14 @@ class Projects:
         on_delete: Callable[[ProjectId], Awaitable[None]],
         empty: Callable[[ProjectId], Awaitable[None]],
         egress_networks: Sequence[str] = (),
+        most_keys: Callable[[ProjectId], int | None] = lambda _: None,
     ) -> None:
         """`empty` deletes a project's functions one by one, `on_delete` what else the server has of it.
 
         `egress_networks` are those that the operator opened to functions.
         """
         self._egress_networks = egress_networks
+        self._most_keys = most_keys
         self._empty = empty
         self._database = database
         self._on_delete = on_delete
@@ -96,7 +98,7 @@ class Projects:
         await self._on_delete(project.id)
 
     async def create_key(self, project: Project, values: Mapping[str, Any]) -> tuple[Key, str]:
-        """The key's record and its text, which is not to be had again. Raises InvalidInput."""
+        """The key's record and its text, which is not to be had again. Raises InvalidInput, LimitReached."""
         text, now_ms = new_key(), self._clock.now_ms()
         key = Key(
             id=KeyId(new_id()),
@@ -107,7 +109,9 @@ class Projects:
             created_at_ms=now_ms,
             expires_at_ms=check_expiry(values.get("expires_at"), now_ms),
         )
-        await self._database.write(stored_keys.insert_key, key)
+        gone = await self._database.write(stored_keys.insert_key, key, most=self._most_keys(project.id))
+        for key_id in gone:
+            self._events.publish(KeyDeleted(key_id=key_id))
         self._events.publish(KeyCreated(key=key))
         return key, text
 

@@ -8,7 +8,7 @@ from isolet.clock import SystemClock
 from isolet.database import oauth_tokens as stored
 from isolet.database.connection import Database
 from isolet.domain.access import digest
-from isolet.projects.tokens import Tokens
+from isolet.projects.tokens import EXPIRES_S, Tokens
 
 pytestmark = pytest.mark.anyio
 
@@ -30,3 +30,36 @@ async def test_to_revoke_what_nobody_issued_does_not_reach_the_database(database
         await tokens.revoke(text)
     with pytest.raises(RuntimeError):
         await tokens.revoke(token)
+
+
+async def test_the_oldest_token_of_a_project_makes_room_and_no_other_projects(database: Database) -> None:
+    owners = {digest("isk_one"): "a", digest("isk_two"): "a", digest("isk_other"): "b"}
+
+    def opened() -> Tokens:
+        return Tokens(database=database, clock=SystemClock(), owner_of=owners.__getitem__, most=2)
+
+    tokens = opened()
+    issued = [await tokens.issue(key) for key in ("isk_other", "isk_one", "isk_two", "isk_one", "isk_other")]
+    for there in (tokens, opened()):
+        await there.load()
+        assert [there.key_digest(token) is not None for token in issued] == [True, False, True, True, True]
+    assert len(await database.read(stored.list_tokens)) == 4
+
+
+async def test_tokens_that_ran_out_leave_with_the_next_one(database: Database) -> None:
+    clock = SetClock()
+    tokens = Tokens(database=database, clock=clock)
+    for _ in range(3):
+        await tokens.issue("isk_key")
+    clock.at_ms += EXPIRES_S * 1000
+    again = Tokens(database=database, clock=clock)
+    await again.load()
+    token = await again.issue("isk_key")
+    assert list(await database.read(stored.list_tokens)) == [digest(token)]
+
+
+class SetClock(SystemClock):
+    at_ms = 1_769_860_800_123
+
+    def now_ms(self) -> int:
+        return self.at_ms

@@ -325,16 +325,6 @@ async def test_the_list_of_all_projects_deliveries_ends_at_its_limit(
     assert plan == "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id<?)"
 
 
-async def test_old_results_age_out(database: Database) -> None:
-    old = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS)
-    new = a_job(state=JobState.SUCCEEDED, finished_at_ms=AT_MS + 10)
-    await accept(database, old, new, a_job())
-
-    assert await database.write(stored.prune, ended_before_ms=AT_MS + 5, now_ms=AT_MS, limit=100) == 1
-    assert await database.read(stored.get, old.id) is None
-    assert await get(database, new) == new
-
-
 async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(database: Database) -> None:
     ended = a_job(state=JobState.FAILED, finished_at_ms=AT_MS)
     waiting = [a_job(), a_job("p2"), a_job(kind=CALLBACK)]

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from isolet.database import access, functions, versions
+from isolet.database import access, deleted, functions, versions, webhook_secrets
 from isolet.database import projects as stored
 from isolet.database.connection import Database
 from isolet.domain.projects import Plan
@@ -67,3 +67,32 @@ async def test_a_deleted_project_takes_all_it_holds_along(database: Database) ->
     assert await database.read(versions.list_versions, gone.id) == []
     assert len(await database.read(versions.list_versions, kept.id)) == 1
     assert [found.function_id for found in await database.read(versions.list_deployments)] == [kept.id]
+
+
+async def test_of_the_names_that_were_deleted_the_latest_are_remembered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleted, "NAMES_MAX", 2)
+    shop, blog = a_project("shop"), a_project("blog")
+    for project in (shop, blog):
+        await database.write(stored.insert_project, project)
+    gone = a_function(shop)
+    await database.write(deleted.remember_deleted, blog.id, "first", gone.id, AT_MS)
+    for place, name in enumerate(("first", "second", "first", "third", "fourth")):
+        await database.write(deleted.remember_deleted, shop.id, name, gone.id, AT_MS + place)
+    known = [await database.read(deleted.get_deleted, shop.id, name) for name in ("first", "second", "third", "fourth")]
+    assert known == [None, None, gone.id, gone.id]
+    assert await database.read(deleted.get_deleted, blog.id, "first") == gone.id
+
+
+async def test_a_project_has_so_many_webhook_secrets(database: Database) -> None:
+    shop = a_project("shop")
+    await database.write(stored.insert_project, shop)
+    made = [
+        webhook_secrets.WebhookSecret(id=f"s{place}", project_id=shop.id, sealed=b"x", created_at_ms=AT_MS)
+        for place in range(3)
+    ]
+    for secret in made[:2]:
+        await database.write(webhook_secrets.insert_secret, secret, most=2)
+    with pytest.raises(Conflict, match=r"^A project may have 2 webhook secrets; delete one first$"):
+        await database.write(webhook_secrets.insert_secret, made[2], most=2)

@@ -17,17 +17,21 @@ from isolet.api.request import MANAGEMENT_BODY_MAX_BYTES, MANAGEMENT_VALUES_MAX
 from isolet.api.rows import GrantedProject
 from isolet.compile.esbuild import CPU_MAX_S, MEMORY_MAX_MB
 from isolet.contract.limits import Limits, LimitsReply
+from isolet.database.deleted import NAMES_MAX
 from isolet.domain import environment, json_bounds, json_schemas, limits, realtime, secrets, stores, tools
 from isolet.domain.access import Role
 from isolet.domain.flows import call_cycles, executions, graph, policies, runs, workflows
 from isolet.domain.json_text import DEPTH_MAX
 from isolet.domain.projects import Plan
+from isolet.domain.sessions import SESSIONS_MAX
 from isolet.flows.bursts import LIMITS as STARTS_MAX
 from isolet.flows.project_events import EMITTED_MAX
 from isolet.flows.project_events import STARTS_MAX as EVENT_STARTS_MAX
 from isolet.functions.deploy import VERSIONS_KEPT
 from isolet.invoke.bodies import SHARE, WAITING_MAX
+from isolet.jobs.webhook_secrets import WEBHOOK_SECRETS_MAX
 from isolet.project_data import kv, sql
+from isolet.projects.tokens import TOKENS_MAX
 from isolet.realtime import connection
 from isolet.realtime.calls import REPLY_MAX_BYTES
 from isolet.realtime.frames import METADATA_MAX_BYTES
@@ -123,6 +127,7 @@ def _code(settings: Settings) -> dict[str, Any]:
             "compile_cpu_s": CPU_MAX_S,
             "waiting_a_function": 1,
             "versions_kept": VERSIONS_KEPT,
+            "deleted_names_of_a_project": NAMES_MAX,
         },
         "private": {
             "secrets": secrets.SECRETS_MAX,
@@ -133,6 +138,11 @@ def _code(settings: Settings) -> dict[str, Any]:
         },
         "setting": {"json_bytes": json_bounds.SETTING_MAX_BYTES, "json_depth": json_bounds.SETTING_MAX_DEPTH},
         "secret": {"name_chars": secrets.NAME_MAX_CHARS, "value_bytes": secrets.VALUE_MAX_BYTES},
+        "credentials": {
+            "access_tokens_of_a_project": TOKENS_MAX,
+            "webhook_secrets_of_a_project": WEBHOOK_SECRETS_MAX,
+            "sessions_of_a_key": SESSIONS_MAX,
+        },
     }
 
 

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from isolet.database.tables.columns import id_column, metadata, ms_column, owner_column
 
@@ -40,7 +52,10 @@ functions = Table(
     Column("hosts", JSON(none_as_null=True)),
     Column("bindings", JSON(none_as_null=True)),
     Column("compatibility", JSON(none_as_null=True)),
+    # What its sources and its versions take.
+    Column("code_bytes", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
+    Index("functions_code", "project_id", "code_bytes"),
 )
 
 # So that two functions never have one name. `functions.hosts` says the same, in the order of its owner.
@@ -75,6 +90,7 @@ versions = Table(
     Column("compatibility", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),
     ms_column("created_at_ms"),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
 deployments = Table(

@@ -47,6 +47,8 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
         "channels": 1_000,
         "runs": 10_000,
         "runs_mb": 1_024,
+        "keys": 1_000,
+        "results_mb": 1_024,
     }
     rates = told["requests_a_minute"]
     assert (rates["unlimited"], rates["free"]) == (None, 7)
