@@ -124,14 +124,15 @@ class Victim(Struct, frozen=True, kw_only=True):
         paths += [f"{V1}/flows/{self.values['workflow_id']}/schedules"]
         paths += [f"{V1}/flows/{self.values['workflow_id']}/policies", project + "/channel"]
         paths += [f"{V1}/executions/{self.values['execution_id']}", f"{V1}/executions?project={self.values['slug']}"]
-        # A request that is refused uses its key, too.
-        return [_without_last_use(self.root.get(path).json()) for path in paths]
+        return [_lasting(self.root.get(path).json()) for path in paths]
 
 
-def _without_last_use(shown: dict[str, Any]) -> dict[str, Any]:
-    keys = shown["data"] if isinstance(shown.get("data"), list) else []
-    for key in keys:
-        key.pop("last_used_at", None)
+def _lasting(shown: dict[str, Any]) -> dict[str, Any]:
+    """Without what changes by itself: a request that is refused uses its key, too, and the files of databases shrink
+    when their process stops."""
+    for one in shown["data"] if isinstance(shown.get("data"), list) else []:
+        one.pop("last_used_at", None)
+        one.pop("size_bytes", None)
     return shown
 
 

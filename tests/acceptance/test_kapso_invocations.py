@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from tests.support.kapso import Kapso, SharedKapso, error_of
+from tests.support.waiting import wait_until
 
 HELLO = 'async function handler() { return new Response("hello"); }'
 BY_STATUS = """
@@ -19,12 +20,18 @@ async function handler(request) {
 """
 
 
-def logs_of(api: Kapso, body: str, number: int = 0) -> list[dict[str, str]]:
-    """What one call of a function with that body printed. The body may look at the `number`."""
+def logs_of(api: Kapso, body: str, number: int = 0, *, lines: int = 1) -> list[dict[str, str]]:
+    """What one call of a function with that body printed, once so many lines are there. It may look at the `number`."""
     code = f"async function handler(request) {{ const number = await request.json(); {body}; return new Response(); }}"
     function_id = api.deployed(code)
     assert api.invoke(function_id, number).status_code == 200
-    return list(api.invocations(function_id)[0]["console_logs"])
+
+    def printed() -> list[dict[str, str]] | None:
+        # The last lines of many may be read after the reply.
+        logs = list(api.invocations(function_id)[0]["console_logs"])
+        return logs if len(logs) >= lines else None
+
+    return wait_until(printed) or []
 
 
 def test_the_list_names_its_function_and_counts_what_it_returns(common: SharedKapso) -> None:
@@ -136,6 +143,7 @@ def test_console_lines_have_level_message_and_time(common: SharedKapso) -> None:
         common,
         'console.log("one", 1, { a: [true] }); console.info("two"); console.warn("three"); '
         'console.error("four"); console.debug("five")',
+        lines=5,
     )
 
     assert [(line["level"], line["message"]) for line in logs] == [
@@ -188,7 +196,7 @@ def test_whatever_is_printed_is_one_line(common_platform: SharedKapso, value: st
 
 def test_a_call_may_print_100_lines_of_10_000_characters(common: SharedKapso) -> None:
     """The limits of the domain."""
-    logs = logs_of(common, 'for (let i = 0; i < 150; i++) console.log(i + "x".repeat(20_000))')
+    logs = logs_of(common, 'for (let i = 0; i < 150; i++) console.log(i + "x".repeat(20_000))', lines=100)
 
     assert len(logs) == 100
     assert [line["message"] for line in logs] == [(str(number) + "x" * 20_000)[:10_000] for number in range(100)]

@@ -24,10 +24,11 @@ def test_a_silent_connection_is_closed_and_an_open_one_keeps_its_instance(tmp_pa
         with dial(butterbase, "echo") as connection:
             (running,) = instances(server) - egress
             assert closed_with(connection) == (1001, "idle")
-            assert running in instances(server)
 
-        assert recorded(butterbase, connection)["outcome"] == "ok"
-        wait_until(lambda: not instances(server) - egress, what="the end of the idle instance")
+        # Ten times as long as an instance without calls lives.
+        ended = recorded(butterbase, connection)
+        assert (ended["outcome"], ended["duration_ms"] >= 1000) == ("ok", True)
+        wait_until(lambda: running not in instances(server), what="the end of the idle instance")
 
 
 def test_a_stop_asks_callers_to_connect_again_and_does_not_wait_for_those_that_do_not_listen(tmp_path: Path) -> None:

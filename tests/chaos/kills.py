@@ -146,8 +146,8 @@ def _start(folder: Path, port: int) -> Server:
 
 
 def _kill(server: Server) -> None:
-    """SIGKILL to the server and everything below it."""
-    tree = [*server.children(), psutil.Process(server.process.pid)]
+    """SIGKILL to the server and everything below it. The server first: it would tell callers that its child ended."""
+    tree = [psutil.Process(server.process.pid), *server.children()]
     for process in tree:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
