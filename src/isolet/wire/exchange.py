@@ -40,6 +40,7 @@ class Flow:
     __slots__ = (
         "_fixed",
         "_fixed_lines",
+        "_held",
         "_paused",
         "_transport",
         "_writable",
@@ -48,7 +49,7 @@ class Flow:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._paused = False
+        self._paused = self._held = False
         self._writable = asyncio.Event()
         self._writable.set()
         self.write_paused = False
@@ -67,9 +68,18 @@ class Flow:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._paused:
+        if self._paused and not self._held:
             self._paused = False
             self._transport.resume_reading()
+
+    def hold_reading(self) -> None:
+        """Read nothing, whoever asks for more, until `let_reading_go`."""
+        self._held = True
+        self.pause_reading()
+
+    def let_reading_go(self) -> None:
+        self._held = False
+        self.resume_reading()
 
     def pause_writing(self) -> None:
         self.write_paused = True

@@ -28,6 +28,12 @@ __all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "WHOLE", "Protocol"]
 
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
+# So many requests may wait for the replies to those before them; what comes then is parsed later. It is parsed in pieces
+# of so many bytes, so that of thousands of requests that come at once few more are read.
+_PIPELINED_MAX = 16
+_HEADS_BYTES = 4096
+_BODY_BYTES = 16_384
+_NOTHING = memoryview(b"")
 _NO_PROXIES = Proxies()
 
 
@@ -54,6 +60,7 @@ class Protocol(MessageReader):
         "_connections_max",
         "_flow",
         "_half_closed",
+        "_held",
         "_is_at_end",
         "_is_from_proxy",
         "_latest",
@@ -95,6 +102,8 @@ class Protocol(MessageReader):
         self._running: Exchange | None = None
         self._latest: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
+        # What came behind them and is not parsed yet.
+        self._held = _NOTHING
         self._refusal: bytes | None = None
         self._refuses = False
         self._half_closed: HalfClosed | None = None
@@ -132,6 +141,7 @@ class Protocol(MessageReader):
             if exchange is not None and not exchange.response_complete:
                 exchange.disconnect()
         self._waiting.clear()
+        self._held = _NOTHING
         self._flow.resume_writing()
         if self._upgrade is not None:
             self._upgrade.connection_lost(exc)
@@ -198,18 +208,46 @@ class Protocol(MessageReader):
         if self._refuses:
             return
         self._idle_since = 0.0
-        self._piece_bytes = len(data)
+        if len(data) > _HEADS_BYTES or self._held or len(self._waiting) >= _PIPELINED_MAX:
+            self._parse_pieces(memoryview(bytes(self._held) + data if self._held else data))
+        elif (taken := self._parse(data)) < len(data):
+            self._parse_pieces(memoryview(data)[taken:])
+
+    def _parse_pieces(self, data: memoryview) -> None:
+        """As long as not too many requests wait; the rest is parsed when fewer do."""
+        self._held = _NOTHING
+        while data and not self._refuses and not self.transport.is_closing():
+            if self._upgrade is not None:
+                self._upgrade.data_received(bytes(data))
+                return
+            if len(self._waiting) >= _PIPELINED_MAX:
+                self._held = data
+                self._flow.hold_reading()
+                return
+            size = _BODY_BYTES if self._in_message and not self._in_head else _HEADS_BYTES
+            data = data[self._parse(data[:size]) :]
+
+    def _parse_held(self) -> None:
+        if self._held:
+            self._flow.let_reading_go()
+            self._idle_since = 0.0
+            self._parse_pieces(self._held)
+
+    def _parse(self, data: bytes | memoryview) -> int:
+        """How many bytes the parser took: all of them, unless what follows is of another protocol for it."""
+        taken = self._piece_bytes = len(data)
         self._brought_on = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
-            self._go_on(data[exc.args[0] :])
-            return
+            self._go_on()
+            return int(exc.args[0])
         except httptools.HttpParserError:
             self._refuse_message()
-            return
-        if self._in_message and not self._refuses and not self.transport.is_closing() and self._goes_on(len(data)):
+            return taken
+        if self._in_message and not self._refuses and not self.transport.is_closing() and self._goes_on(taken):
             self._refuse_message()
+        return taken
 
     def pause_writing(self) -> None:
         self._flow.pause_writing()
@@ -302,6 +340,9 @@ class Protocol(MessageReader):
         self._state.total_requests += 1
         if self.transport.is_closing():
             return
+        if self._held:
+            # In a turn of its own: who sent much has had this one.
+            self.loop.call_soon(self._parse_held)
         if self._waiting:
             self._flow.resume_reading()
             self._start(self._waiting.popleft())
@@ -348,14 +389,12 @@ class Protocol(MessageReader):
         self._asked = Upgrade(self.transport, self._state.default_headers, on_accept=exchange.switch)
         exchange.scope["extensions"] = {EXTENSION: self._asked}
 
-    def _go_on(self, rest: bytes) -> None:
+    def _go_on(self) -> None:
         """The parser stopped: for it the request is over, and what follows is of another protocol."""
         if self._asked is not None:
             self._upgrade = self._asked
         else:
             self._parser = parser_of_body(self, self._headers)
-        if rest:
-            self.data_received(rest)
 
     # Refusals.
 

@@ -269,3 +269,44 @@ async def test_a_client_may_name_another_host_in_each_request() -> None:
         replies = await talk(address, request % (b"a", b"") + request % (b"b", b"") + request % (b"b", close))
 
     assert [part[-2:] for part in replies.split(b";")] == [b"\na", b"\nb", b"\nb", b""]
+
+
+class CountsHeads(Protocol):
+    heads = 0
+
+    def on_headers_complete(self) -> None:
+        type(self).heads += 1
+        super().on_headers_complete()
+
+
+@pytest.mark.parametrize(
+    ("kind", "offered"),
+    [
+        (type("Plain", (CountsHeads,), {}), b""),
+        (type("Upgrades", (CountsHeads,), {}), b"connection: upgrade\r\nupgrade: h2c\r\n"),
+    ],
+)
+async def test_of_thousands_of_requests_that_come_at_once_few_are_read_before_others_are_answered(
+    kind: type[CountsHeads], offered: bytes
+) -> None:
+    goes_on, count = asyncio.Event(), 3_000
+
+    async def answers_later(scope: Any, receive: Any, send: Any) -> None:
+        await goes_on.wait()
+        await send({"type": WHOLE, "status": 200, "headers": [], "body": scope["query_string"] + b";"})
+
+    request = b"GET /?%d HTTP/1.1\r\nhost: a\r\n%b\r\n"
+    last = request % (count, b"connection: close\r\n")
+    async with listening(answers_later, kind) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"".join([*(request % (number, offered) for number in range(count)), last]))
+        async with asyncio.timeout(60):
+            while not kind.heads:
+                await asyncio.sleep(0)
+            assert kind.heads < 200
+            goes_on.set()
+            replies = await reader.read()
+        writer.close()
+
+    bodies = [part.rpartition(b"\n")[2] for part in replies.split(b";")[:-1]]
+    assert bodies == [b"%d" % number for number in range(count + 1)]
