@@ -195,13 +195,15 @@ def test_a_function_that_is_stopped_answers_with_an_error(app: Butterbase, paylo
 
 
 def test_events_run_in_order_and_one_too_many_is_busy(app: Butterbase) -> None:
+    # One of them is so large that it is read beside the loop.
+    payloads = [*range(7), "x" * 100_000, *range(8, 34)]
     with live(app) as connection:
-        for number in range(34):
-            connection.say(type="event", event="slow", payload=number, id=number)
-        came = [connection.next() for _ in range(34)]
+        for number, payload in enumerate(payloads):
+            connection.say(type="event", event="slow", payload=payload, id=number)
+        came = [connection.next() for _ in payloads]
     busy = [frame for frame in came if frame["type"] == "error"]
     assert busy == [{"type": "error", "message": "busy", "id": 33}]
-    assert [frame["data"] for frame in came if frame["type"] == "event_response"] == list(range(33))
+    assert [frame["data"] for frame in came if frame["type"] == "event_response"] == payloads[:33]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -37,11 +39,14 @@ from isolet.realtime.socket import Socket, Unwanted, text_frame
 from isolet.realtime.timing import Due, Pace, Timing
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.turns import Turns
 
 log = get_logger("realtime")
 
 WAITING_MAX = 32
 CHANNELS_MAX = 100
+# Larger frames are read in a thread.
+_SMALL_CHARS = 16_384
 NORMAL, GOING_AWAY, POLICY, LATER = 1000, 1001, 1008, 1013
 AUTH_FAILED = "Authentication failed"
 _BUSY = "busy"
@@ -60,7 +65,7 @@ class Doing(Protocol):
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """What every connection works with."""
+    """What every connection works with. `reading` are the turns of projects at reading large frames."""
 
     doing: Doing
     rooms: Rooms
@@ -68,6 +73,7 @@ class Means(Struct, frozen=True, kw_only=True):
     clock: Clock
     tasks: Tasks
     pace: Pace
+    reading: Turns
 
 
 class Connection:
@@ -165,8 +171,26 @@ class Connection:
             raise Unwanted(POLICY, "Too many frames")
 
     def _take(self, text: str) -> None:
+        if len(text) <= _SMALL_CHARS:
+            self._take_read(partial(frames.read, text))
+            return
+        # What comes behind it waits.
+        self.socket.hold()
+        self._means.tasks.spawn(self._take_large(text), name="realtime frame")
+
+    async def _take_large(self, text: str) -> None:
         try:
-            frame = frames.read(text)
+            async with self._means.reading.take(self.project.id):
+                read = await asyncio.to_thread(_read, text)
+            if self.socket.is_open:
+                self._take_read(read)
+        finally:
+            self.socket.let_go()
+
+    def _take_read(self, read: Callable[[], Frame]) -> None:
+        """`read` gives a frame, or raises Refused."""
+        try:
+            frame = read()
             if isinstance(frame, EventSent):
                 self._queue_event(frame)
             elif self._ordering or isinstance(frame, ChannelSubscribed | TokenGiven):
@@ -256,13 +280,21 @@ class Connection:
 
     def _track(self, frame: PresenceTracked) -> None:
         if self._room is not None:
+            self._check_room(self._room, frame.id)
             told = self._room.presence.track(self, frame.metadata)
             self.tell(frames.presence_state(self._room.presence.state(), frame.id))
             self._room.tell_others(self, told)
 
     def _update(self, frame: PresenceUpdated) -> None:
-        if self._room is not None and (told := self._room.presence.update(self, frame.metadata)) is not None:
-            self._room.tell_others(self, told)
+        if self._room is not None:
+            self._check_room(self._room, frame.id)
+            if (told := self._room.presence.update(self, frame.metadata)) is not None:
+                self._room.tell_others(self, told)
+
+    def _check_room(self, room: Room, id_: Any) -> None:
+        """Raises Refused."""
+        if room.is_busy:
+            raise Refused(_BUSY, id_)
 
     async def _renew(self, frame: TokenGiven) -> None:
         try:
@@ -316,3 +348,17 @@ class Connection:
         if self._room is not None:
             self._means.rooms.leave(self.project.id, self, self._channels)
         self._wake.set()
+
+
+def _read(text: str) -> Callable[[], Frame]:
+    """For a thread: what gives the frame, or raises Refused."""
+    try:
+        frame = frames.read(text)
+    except Refused as exc:
+        refused = exc
+
+        def refuse() -> Frame:
+            raise refused
+
+        return refuse
+    return lambda: frame

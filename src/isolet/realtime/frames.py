@@ -14,7 +14,7 @@ from msgspec import Struct
 from isolet.clock import iso
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.realtime import NAME_MAX_CHARS, Message, check_word
-from isolet.domain.strict_json import read_json
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import InvalidInput
 
 METADATA_MAX_BYTES = 4_096
@@ -97,7 +97,9 @@ Frame: TypeAlias = (
 def read(text: str) -> Frame:
     """Raises Refused with the text of the error."""
     try:
-        frame = read_json(text)
+        frame = read_bounded(text)
+    except TooManyValues:
+        raise Refused(f"The frame {TOO_MANY}") from None
     except (ValueError, RecursionError):
         raise Refused("Invalid JSON") from None
     if not isinstance(frame, dict):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from isolet.realtime import frames
 from isolet.realtime.frames import Refused
+from isolet.realtime.topics import Subscription
 
 # Each who comes is told of all who are there.
 TRACKED_MAX_BYTES = 262_144
@@ -37,14 +37,20 @@ class _Tracked(Struct, frozen=True):
 
 
 class Presence:
-    """Each change gives the frame for the others that are tracked."""
+    """Each change gives the frame for the others that are tracked. `subscriptions` are theirs: who comes has heard of
+    all changes before by then.
+    """
 
     def __init__(self) -> None:
         self._tracked: dict[Client, _Tracked] = {}
         self._bytes = 0
+        self._changes = 0
+        self.subscriptions: dict[Any, Subscription] = {}
 
-    def others(self, client: Client) -> Iterator[Client]:
-        return (other for other in self._tracked if other is not client)
+    def count(self) -> int:
+        """The number of a change that the others are told of."""
+        self._changes += 1
+        return self._changes
 
     def state(self) -> list[dict[str, Any]]:
         return [one.shown() for one in self._tracked.values()]
@@ -64,6 +70,7 @@ class Presence:
     def leave(self, client: Client) -> str | None:
         """None for a client that was not tracked."""
         gone = self._tracked.pop(client, None)
+        self.subscriptions.pop(client, None)
         if gone is None:
             return None
         self._bytes -= gone.size
@@ -77,3 +84,5 @@ class Presence:
             raise Refused("Presence is full: the project's clients say too much of themselves")
         self._bytes = after
         self._tracked[client] = _Tracked(client, client.user_id, metadata, size)
+        if before is None:
+            self.subscriptions[client] = Subscription(client, self._changes, None)

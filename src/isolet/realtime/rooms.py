@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
+
+from msgspec import Struct
 
 from isolet.domain.realtime import Message
 from isolet.ids import ProjectId
@@ -19,8 +21,17 @@ from isolet.realtime.topics import Member, Subscription, Topic
 from isolet.tasks import Tasks
 
 _AT_ONCE = 100
-# Who publishes more than goes out waits.
+# Who publishes more than goes out waits, and no further change of presence is taken.
 _WAITING_MAX = 200
+
+
+class _Told(Struct, frozen=True):
+    """A frame for those who are among `receivers` when its turn comes and have not had it, all but `besides`."""
+
+    receivers: Mapping[Member, Subscription]
+    seq: int
+    frame: bytes
+    besides: Member | None = None
 
 
 class Occupant(Member, Client, Protocol):
@@ -34,7 +45,9 @@ class Room:
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
-        self._waiting: deque[tuple[list[Subscription], int, bytes]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Told] = deque()
+        self._at_once = _AT_ONCE
         self._room = asyncio.Event()
         self._room.set()
         self._sending = False
@@ -62,49 +75,67 @@ class Room:
         if (frame := self.presence.leave(occupant)) is not None:
             self.tell_others(occupant, frame)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether more is on its way than may be."""
+        return len(self._waiting) > _WAITING_MAX
+
     def tell_others(self, occupant: Occupant, frame: str) -> None:
         """Tell the others that are tracked."""
-        others = [Subscription(other, held=None) for other in self.presence.others(occupant)]
-        self._send([(others, 1, text_frame(frame))])
+        presence = self.presence
+        self._send([_Told(presence.subscriptions, presence.count(), text_frame(frame), occupant)])
 
     def send_out(self, topic: Topic, messages: Iterable[Message]) -> None:
-        """To all who subscribe now; it waits its turn."""
-        self._send([(list(topic.subscriptions.values()), one.seq, text_frame(frames.message(one))) for one in messages])
+        """To all who subscribe; it waits its turn."""
+        self._send([_Told(topic.subscriptions, one.seq, text_frame(frames.message(one))) for one in messages])
 
     async def has_room(self) -> None:
         """Wait until less is on its way than may be."""
         await self._room.wait()
 
-    def _send(self, more: list[tuple[list[Subscription], int, bytes]]) -> None:
+    def _send(self, more: list[_Told]) -> None:
         self._waiting.extend(more)
-        if len(self._waiting) > _WAITING_MAX:
+        if self.is_busy:
             self._room.clear()
         if self._waiting and not self._sending:
             self._sending = True
-            if len(self._waiting) == 1 and len(self._waiting[0][0]) <= _AT_ONCE:
+            if len(self._waiting) == 1 and len(self._waiting[0].receivers) <= self._at_once:
                 self._send_first_at_once()
             else:
                 self._tasks.spawn(self._send_waiting(), name="realtime fan-out")
 
     def _send_first_at_once(self) -> None:
-        receivers, seq, frame = self._waiting.popleft()
-        for one in receivers:
-            one.send(seq, frame)
+        """All of a turn of the loop together to no more than `_AT_ONCE`."""
+        told = self._waiting.popleft()
+        if self._at_once == _AT_ONCE:
+            self._loop.call_soon(self._refill)
+        receivers = list(told.receivers.values())
+        self._at_once -= len(receivers) + 1
+        _tell(receivers, told)
         self._sending = False
+
+    def _refill(self) -> None:
+        self._at_once = _AT_ONCE
 
     async def _send_waiting(self) -> None:
         try:
             while self._waiting:
-                receivers, seq, frame = self._waiting.popleft()
+                told = self._waiting.popleft()
+                receivers = list(told.receivers.values())
                 for start in range(0, len(receivers), _AT_ONCE):
-                    for one in receivers[start : start + _AT_ONCE]:
-                        one.send(seq, frame)
+                    _tell(receivers[start : start + _AT_ONCE], told)
                     await asyncio.sleep(0)
-                if len(self._waiting) <= _WAITING_MAX:
+                if not self.is_busy:
                     self._room.set()
         finally:
             self._sending = False
             self._room.set()
+
+
+def _tell(receivers: Iterable[Subscription], told: _Told) -> None:
+    for one in receivers:
+        if one.member is not told.besides:
+            one.send(told.seq, told.frame)
 
 
 class Rooms:

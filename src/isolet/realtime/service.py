@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from isolet.access.credentials import Credentials
@@ -17,20 +18,25 @@ from isolet.domain.realtime import RealtimeSettings, Subscribers, check_realtime
 from isolet.domain.triggers import EVENT_MAX_CHARS
 from isolet.errors import IsoletError, NotFound
 from isolet.identity.identity import Identities, TokenRefused
-from isolet.ids import ProjectId
+from isolet.ids import KeyId, ProjectId
 from isolet.realtime import frames
 from isolet.realtime.calls import EventAnswer, EventCalls, Visitor
 from isolet.realtime.channels import Channels
 from isolet.realtime.connection import POLICY, Connection, Means
 from isolet.realtime.frames import EventSent
 from isolet.realtime.identity import Identity, token_end_ms
-from isolet.realtime.rooms import Rooms
+from isolet.realtime.rooms import Room, Rooms
 from isolet.realtime.timing import Pace
 from isolet.routing.routes import Route, Routes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.turns import Turns
 
 log = get_logger("realtime")
+
+# Large frames, in threads.
+_READ_AT_ONCE = 2
+_CLOSED_IN_A_TURN = 100
 
 
 class Realtime:
@@ -69,7 +75,13 @@ class Realtime:
             most=lambda project_id: routes.limits_of(project_id).channels,
         )
         self._means = Means(
-            doing=self, rooms=self.rooms, channels=self.channels, clock=clock, tasks=self._tasks, pace=pace
+            doing=self,
+            rooms=self.rooms,
+            channels=self.channels,
+            clock=clock,
+            tasks=self._tasks,
+            pace=pace,
+            reading=Turns(_READ_AT_ONCE, of_one=_READ_AT_ONCE - 1),
         )
 
     # Settings.
@@ -166,17 +178,23 @@ class Realtime:
         """A listener: connections of keys and projects that are gone end."""
         match change:
             case KeyDeleted():
-                for _, holding in self.rooms.all():
-                    for occupant in list(holding.occupants):
-                        if isinstance(occupant, Connection) and occupant.identity.key_id == change.key_id:
-                            occupant.close(POLICY, "Auth failed")
+                rooms = [room for _, room in self.rooms.all()]
+                self._tasks.spawn(self._end(rooms, "Auth failed", change.key_id), name="realtime key deleted")
             case ProjectDeleted():
                 self._settings.pop(change.project.id, None)
-                room = self.rooms.find(change.project.id)
-                for occupant in list(room.occupants) if room is not None else ():
-                    occupant.close(POLICY, "App not found")
+                if (room := self.rooms.find(change.project.id)) is not None:
+                    self._tasks.spawn(self._end([room], "App not found"), name="realtime project deleted")
             case _:
                 pass
+
+    async def _end(self, rooms: Sequence[Room], reason: str, key_id: KeyId | None = None) -> None:
+        """Close connections, some at a time: those of a key, or all."""
+        for room in rooms:
+            for number, occupant in enumerate(list(room.occupants), 1):
+                if key_id is None or (isinstance(occupant, Connection) and occupant.identity.key_id == key_id):
+                    occupant.close(POLICY, reason)
+                if number % _CLOSED_IN_A_TURN == 0:
+                    await asyncio.sleep(0)
 
     async def hear(self, told: str) -> None:
         """Another server, or this one, wrote a message or settings into the database that they share."""

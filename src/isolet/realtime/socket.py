@@ -6,6 +6,7 @@ The protocol is that of `websockets`, without I/O and without compression; this 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -20,6 +21,11 @@ LINGER_S = 2.0
 UNSENT_MAX_BYTES = 1024 * 1024
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _REASON_MAX_BYTES = 123
+# What came is read in pieces of so many bytes, of which a frame has six at least; in one turn of the loop so many bytes
+# are, and so many texts.
+_PIECE_BYTES = 2048
+_TURN_BYTES = 32_768
+_TURN_TEXTS = 8
 
 
 class Unwanted(Exception):
@@ -47,6 +53,8 @@ def _nothing_of(_: str) -> None:
 class Socket(asyncio.Protocol):
     """A `Taker` of the listener's. `on_bytes` hears that something came, `on_frame` counts a frame and may raise
     Unwanted, `on_text` gets each text, `on_lost` hears of the end, once.
+
+    What a client sends at once is taken in several turns of the loop, and read no further meanwhile.
     """
 
     def __init__(
@@ -69,6 +77,9 @@ class Socket(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._early: list[bytes] | None = []
+        self._unread = memoryview(b"")
+        self._frames: deque[Frame] = deque()
+        self._is_later = self._is_held = False
         self.lost = False
 
     @property
@@ -111,15 +122,62 @@ class Socket(asyncio.Protocol):
             self._early.append(data)
             return
         self._on_bytes()
-        self._protocol.receive_data(data)
+        self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
+        if not (self._is_later or self._is_held):
+            self._go_on()
+
+    def hold(self) -> None:
+        """Take no further frame until `let_go`."""
+        self._is_held = True
+        self._pause_reading()
+
+    def let_go(self) -> None:
+        self._is_held = False
+        if not (self._is_later or self.lost):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take frames, for one turn of the loop."""
+        self._is_later = False
+        texts, size = 0, 0
+        while not (self.lost or self._is_held):
+            if texts >= _TURN_TEXTS or size >= _TURN_BYTES:
+                self._is_later = True
+                self._pause_reading()
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
+            if self._frames:
+                frame = self._frames.popleft()
+                texts += frame.opcode in _DATA
+                self._take_or_end(frame)
+            elif self._unread:
+                size += self._read_piece()
+            else:
+                self._resume_reading()
+                return
+
+    def _read_piece(self) -> int:
+        piece, self._unread = bytes(self._unread[:_PIECE_BYTES]), self._unread[_PIECE_BYTES:]
+        self._protocol.receive_data(piece)
         # Frames before a broken one count.
-        frames = self._protocol.events_received()
+        self._frames.extend(cast("list[Frame]", self._protocol.events_received()))
         self._flush()
+        return len(piece)
+
+    def _take_or_end(self, frame: Frame) -> None:
         try:
-            for frame in frames:
-                self._take(cast(Frame, frame))
+            self._take(frame)
         except Unwanted as exc:
+            self._frames.clear()
             self._fail(exc.code, exc.reason)
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lost:
@@ -128,6 +186,8 @@ class Socket(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         self._parts.clear()
+        self._frames.clear()
+        self._unread = memoryview(b"")
         on_lost = self._on_lost
         self._let_go()
         on_lost()

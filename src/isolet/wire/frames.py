@@ -37,11 +37,27 @@ class Frames:
                 step = min(self._left, size - position)
                 self._left -= step
                 position += step
+            elif not self._head and not to_boundary and position < size - _HEAD_MAX_BYTES:
+                position = self._pass_short(data, position)
             else:
                 position += self._read_head(data[position : position + _HEAD_MAX_BYTES])
             if to_boundary and self.at_boundary:
                 break
         return position
+
+    def _pass_short(self, data: bytes, position: int) -> int:
+        """The same over frames that begin there, while they are short: a piece may hold a hundred thousand of them."""
+        last = len(data) - _HEAD_MAX_BYTES
+        while position < last:
+            second = data[position + 1]
+            length = second & _LENGTH
+            if length in _LENGTH_BYTES:
+                return position + self._read_head(data[position : position + _HEAD_MAX_BYTES])
+            if data[position] & _OPCODE == _CLOSE:
+                self.closed = True
+            position += length + (6 if second & _MASKED else 2)
+        self._left = max(position - len(data), 0)
+        return min(position, len(data))
 
     def _read_head(self, data: bytes) -> int:
         known = len(self._head)

@@ -28,8 +28,8 @@ __all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "WHOLE", "Protocol"]
 
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
-# So many requests may wait for the replies to those before them; what comes then is parsed later. It is parsed in pieces
-# of so many bytes, so that of thousands of requests that come at once few more are read.
+# So many requests may wait for the replies to those before them; what comes then is parsed later. It is parsed in
+# pieces of so many bytes, so that of thousands of requests that come at once few more are read.
 _PIPELINED_MAX = 16
 _HEADS_BYTES = 4096
 _BODY_BYTES = 16_384

@@ -47,4 +47,4 @@ def test_to_track_again_replaces_and_a_stranger_changes_nothing() -> None:
     for number in range(1_000):
         presence.track(client, {"text": "x" * 1_000, "n": number})
     assert [one["metadata"]["n"] for one in presence.state()] == [999]
-    assert list(presence.others(client)) == []
+    assert list(presence.subscriptions) == [client]

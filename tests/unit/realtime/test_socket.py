@@ -7,6 +7,8 @@ import gc
 import weakref
 from typing import Any
 
+from websockets.frames import Frame, Opcode
+
 from isolet.realtime.socket import Socket
 from isolet.wire.upgrade import Upgrade
 
@@ -78,3 +80,78 @@ async def test_an_upgrade_that_nobody_took_goes_too() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+class Flows(Kept):
+    """A transport that says whether it is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def can_write_eof(self) -> bool:
+        return False
+
+
+class Reader:
+    """What has a socket and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.frames, self.texts, self.transport = 0, list[str](), Flows()
+        self.socket = Socket(
+            max_bytes=1_000,
+            on_bytes=lambda: None,
+            on_frame=self.count,
+            on_text=self.texts.append,
+            on_lost=lambda: None,
+            on_shutdown=lambda: None,
+        )
+        self.socket.connection_made(self.transport)
+        self.socket.begin()
+
+    def count(self) -> None:
+        self.frames += 1
+
+
+async def test_of_thousands_of_frames_that_come_at_once_few_are_taken_in_a_turn_of_the_loop() -> None:
+    reader, count = Reader(), 40_000
+    reader.socket.data_received(Frame(Opcode.PONG, b"").serialize(mask=True) * count)
+    turns = 1
+    while reader.frames < count:
+        assert reader.frames < 6_000 * turns
+        assert not reader.transport.reads
+        await asyncio.sleep(0)
+        turns += 1
+    assert reader.transport.reads
+
+
+async def test_texts_that_come_at_once_are_taken_in_order_some_in_a_turn_and_none_while_it_holds() -> None:
+    reader, sent = Reader(), [str(number) for number in range(500)]
+    data = b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=True) for text in sent)
+    reader.socket.data_received(data)
+    assert len(reader.texts) < 20
+    reader.socket.hold()
+    held = len(reader.texts)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (len(reader.texts), reader.transport.reads) == (held, False)
+    reader.socket.let_go()
+    while len(reader.texts) < len(sent):
+        await asyncio.sleep(0)
+    assert reader.texts == sent
+
+
+async def test_nothing_is_taken_behind_what_ends_the_connection() -> None:
+    reader = Reader()
+    frames = [Frame(Opcode.TEXT, b"a"), Frame(Opcode.BINARY, b"b"), Frame(Opcode.TEXT, b"c")]
+    reader.socket.data_received(b"".join(frame.serialize(mask=True) for frame in frames) * 100)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert reader.texts == ["a"]
+    reader.socket.connection_lost(None)

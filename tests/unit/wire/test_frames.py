@@ -59,3 +59,28 @@ def test_a_close_is_seen_and_made(masked: bool) -> None:
     assert follower.closed
     assert follower.at_boundary
     assert closing[-12:] == b"\x03\xf4restarting"
+
+
+class CountsHeads(Frames):
+    """How many heads took a look of their own, which is ten times the work."""
+
+    heads = 0
+
+    def _read_head(self, data: bytes) -> int:
+        self.heads += 1
+        return super()._read_head(data)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@given(sizes=st.lists(st.sampled_from([0, 1, 125, 126, 300]), max_size=30))
+def test_of_many_short_frames_few_heads_are_looked_at_by_themselves(masked: bool, sizes: list[int]) -> None:
+    short = frame(PING, 0, masked=masked) * 2_000
+    follower = CountsHeads()
+
+    follower.follow(short + b"".join(frame(BINARY, size, masked=masked) for size in sizes) + short)
+
+    assert follower.at_boundary
+    assert follower.heads <= len(sizes) + 10
+    assert not follower.closed
+    follower.follow(close_frame(1000, "", masked=masked) + short)
+    assert follower.closed

@@ -1,0 +1,101 @@
+"""What many clients are told goes out some at a time, and what waits does not grow with their number."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from isolet.domain.realtime import Message
+from isolet.ids import ProjectId
+from isolet.realtime.rooms import Room
+from isolet.tasks import Tasks
+
+
+class Occupant:
+    """A client that keeps what it is sent; `turns` has how many frames all got in a turn of the loop."""
+
+    def __init__(self, number: int, sent: list[int]) -> None:
+        self.id, self.user_id = str(number), None
+        self.frames: list[bytes] = []
+        self._sent = sent
+
+    def send(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self._sent[0] += 1
+
+    def close(self, code: int, reason: str) -> None:
+        raise AssertionError("nobody is closed")
+
+    def told(self) -> list[str]:
+        return [json.loads(frame[frame.index(b"{") :])["client_id"] for frame in self.frames]
+
+
+async def most_in_a_turn(sent: list[int], is_over: Callable[[], bool]) -> int:
+    """Until all is out."""
+    most = 0
+    while not is_over():
+        most, sent[0] = max(most, sent[0]), 0
+        await asyncio.sleep(0)
+    return max(most, sent[0])
+
+
+async def test_changes_of_presence_wait_for_their_turn_and_are_bounded() -> None:
+    tasks, sent = Tasks(), [0]
+    room = Room(tasks)
+    crowd = [Occupant(number, sent) for number in range(300)]
+    for one in crowd:
+        room.presence.track(one, {})
+    waited = 0
+    while not room.is_busy:
+        room.tell_others(crowd[0], room.presence.update(crowd[0], {"n": waited}) or "")
+        waited += 1
+    assert waited < 1_000
+    newcomer = Occupant(1_000, sent)
+    room.tell_others(newcomer, room.presence.track(newcomer, {}))
+
+    assert await most_in_a_turn(sent, lambda: len(crowd[299].frames) > waited) <= 100
+
+    assert all(one.told() == ["0"] * waited + ["1000"] for one in crowd[1:])
+    # What was told before it came is in what it was told when it came.
+    assert (crowd[0].told(), newcomer.told()) == (["1000"], [])
+    await tasks.close()
+
+
+async def test_who_left_is_told_nothing_more() -> None:
+    tasks, sent = Tasks(), [0]
+    room = Room(tasks)
+    crowd = [Occupant(number, sent) for number in range(150)]
+    for one in crowd:
+        room.occupants.add(one)
+        room.presence.track(one, {})
+    for one in crowd[:149]:
+        room.leave(one, [])
+
+    await most_in_a_turn(sent, lambda: len(crowd[149].frames) == 149)
+
+    # All at once: one that was left had not been told of the others yet.
+    assert all(one.frames == [] for one in crowd[:149])
+    assert crowd[149].told() == [str(number) for number in range(149)]
+    await tasks.close()
+
+
+async def test_messages_to_few_subscribers_go_out_at_once_as_long_as_they_are_few() -> None:
+    tasks, sent = Tasks(), [0]
+    room = Room(tasks)
+    crowd = [Occupant(number, sent) for number in range(60)]
+    topic, _ = room.subscribe(crowd[0], "news")
+    for one in crowd:
+        _, subscription = room.subscribe(one, "news")
+        subscription.release(0)
+    for seq in range(1, 51):
+        message = Message(project_id=ProjectId("p"), channel="news", seq=seq, event="e", data=str(seq))
+        room.send_out(topic, [message])
+        assert sent[0] <= 100
+
+    assert await most_in_a_turn(sent, lambda: len(crowd[59].frames) == 50) <= 100
+
+    assert [len(one.frames) for one in crowd] == [50] * 60
+    numbers = [json.loads(frame[frame.index(b"{") :])["seq"] for frame in crowd[0].frames]
+    assert numbers == list(range(1, 51))
+    await tasks.close()
