@@ -38,6 +38,7 @@ from isolet.runtime.sandbox import Sandbox
 from isolet.settings import Settings
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.threads import share_default_threads
 from isolet.toolchain import find
 from isolet.wire.server import Listener, bind
 
@@ -90,6 +91,7 @@ async def serve(
     # What any part of it writes is this user's alone, and its memory, which holds keys, goes to no file.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    share_default_threads(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:
         stopping = stopping or StopRequests()
         machine = _take_machine(settings, stack, stopping)

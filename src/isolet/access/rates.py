@@ -17,6 +17,7 @@ from isolet.domain.projects import Plan
 from isolet.errors import RateExceeded
 from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
+from isolet.threads import work_for
 
 WINDOW_S = 60
 _SWEEP_PROJECTS = 10_000
@@ -101,7 +102,11 @@ def begin(scope: MutableMapping[str, Any], rates: Rates) -> Counting:
 
 
 def count(scope: MutableMapping[str, Any], project_id: ProjectId | None) -> None:
-    """Count a request for the project that its door found; None is the root key's. Raises RateExceeded."""
+    """Count a request for the project that its door found; None is the root key's. Raises RateExceeded.
+
+    What it asks of threads is the project's from here on.
+    """
+    work_for(project_id)
     counting: Counting | None = scope.get(_PLACE)
     if counting is not None and project_id is not None:
         counting.count(project_id)

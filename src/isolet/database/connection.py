@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -19,6 +18,7 @@ from isolet.database.listening import listen
 from isolet.database.scrubbing import is_scrubbed, scrub
 from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.telemetry import get_logger
+from isolet.threads import FairThreads
 
 __all__ = ["Connection", "Database"]
 
@@ -37,8 +37,8 @@ class Database:
     def __init__(self, url: str, *, backups: UpgradeBackups | None = None) -> None:
         self._backups = backups
         self._engines: Engines = open_engines(url)
-        self._writers = ThreadPoolExecutor(self._engines.writer_threads, thread_name_prefix="isolet-db-write")
-        self._readers = ThreadPoolExecutor(self._engines.reader_threads, thread_name_prefix="isolet-db-read")
+        self._writers = _threads(self._engines.writer_threads, "isolet-db-write")
+        self._readers = _threads(self._engines.reader_threads, "isolet-db-read")
 
     @property
     def shared(self) -> bool:
@@ -127,6 +127,10 @@ class Database:
             self._engines.dispose()
 
         await asyncio.to_thread(work)
+
+
+def _threads(count: int, name: str) -> FairThreads:
+    return FairThreads(count, name=name, of_one=count - 1)
 
 
 def _refused(exc: Exception) -> Exception:

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, TypeVar
 
 from isolet.errors import IsoletError, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
 from isolet.invoke.rounds import Rounds
+from isolet.threads import FairThreads
 from isolet.turns import Turns
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class Bodies:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.rounds = Rounds()
         self.checks = Turns(_CHECKS, of_one=1)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bodies")
+        self._threads = FairThreads(_THREADS, name="bodies")
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Run what takes long, or waits for the disk, off the loop."""

@@ -26,6 +26,7 @@ from isolet.jobs.places import Places
 from isolet.jobs.writes import Writes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.threads import work_for
 
 log = get_logger("jobs")
 
@@ -293,5 +294,9 @@ class Worker:
 
 
 def _bind(job: Job) -> None:
-    """What this task logs carries these ids. A job that tells of another one logs as the invocation of that one."""
+    """What this task logs carries these ids, and the threads that it uses are the project's.
+
+    A job that tells of another one logs as the invocation of that one.
+    """
+    work_for(job.project_id)
     bind_contextvars(job_id=job.id, invocation_id=job.parent_id or job.id, function_id=job.function_id)

@@ -3,7 +3,7 @@ import gc
 import threading
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from isolet.database.tables.identity import api_keys
 from isolet.database.tables.projects import projects
 from isolet.errors import NotFound, StoreError, StoreRefused
 from isolet.ids import ProjectId
+from isolet.threads import work_for
 from tests.integration.database.rows import a_key, a_project
 
 
@@ -230,3 +231,35 @@ async def test_what_was_written_is_kept_by_nothing(database: Database) -> None:
                 await asyncio.sleep(0.001)
     finally:
         gc.enable()
+
+
+async def test_slow_work_of_one_project_leaves_a_reader_to_others_and_the_writer_after_one_piece(
+    database: Database,
+) -> None:
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def slow(_: Connection) -> None:
+        begun.release()
+        assert go.wait(30)
+
+    async def ask(project: str, *asked: Awaitable[object]) -> None:
+        work_for(ProjectId(project))
+        await asyncio.gather(*asked)
+
+    loop = asyncio.get_running_loop()
+    reading = [loop.create_task(ask("big", database.read(slow))) for _ in range(20)]
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(begun.acquire)
+            await loop.create_task(ask("small", database.read(stored.list_projects)))
+            order: list[str] = []
+            writing = [
+                loop.create_task(ask(name, database.write(lambda _, name=name: order.append(name))))  # type: ignore[misc]
+                for name in ("big",) * 8 + ("small",)
+            ]
+            go.set()
+            await asyncio.gather(*reading, *writing)
+    finally:
+        go.set()
+    if not database_is_shared(database):
+        assert order.index("small") <= 2

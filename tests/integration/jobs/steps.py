@@ -19,6 +19,7 @@ from isolet.database.unique import insert_once
 from isolet.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState, Result, concluded
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.jobs.handler import Handler
+from isolet.threads import account
 
 STEP = JobKind("test_step")
 CLOCK = SystemClock()
@@ -85,11 +86,13 @@ def set_state(connection: Connection, flow_id: str, state: str) -> None:
 
 @dataclass
 class Steps(Handler):
-    """`started` has when each try began, `ended` the jobs whose tries were cut short."""
+    """`started` has when each try began, `cut` the jobs whose tries were cut short,
+    `accounts` whose work the tries did."""
 
     started: list[tuple[JobId, int]] = field(default_factory=list)
     cut: list[JobId] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    accounts: set[str] = field(default_factory=set)
     at_once: int = 0
     most_at_once: int = 0
 
@@ -103,6 +106,7 @@ class Steps(Handler):
         asked = json.loads(job.payload)
         began_ms = CLOCK.now_ms()
         self.started.append((job.id, began_ms))
+        self.accounts.add(account())
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

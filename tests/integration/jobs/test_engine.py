@@ -101,6 +101,7 @@ async def test_a_step_moves_its_row_on_and_three_jobs_follow_in_one_transaction(
     assert {(state, lane) for _, state, lane in found} == {(JobState.SUCCEEDED, f"p1:{FLOW}")}
     assert await database.read(flow_of, FLOW) == (4, "open")
     assert steps.most_at_once == 1, "its lane takes one at a time"
+    assert steps.accounts == {"p1"}, "what it asks of threads is its project's"
     assert engine.backlog.room("p1") == 1_000
 
 

@@ -1,3 +1,5 @@
+from contextvars import copy_context
+
 import pytest
 
 from isolet.access import rates as rate_rules
@@ -6,6 +8,7 @@ from isolet.domain.projects import Plan, Project
 from isolet.errors import RateExceeded
 from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
+from isolet.threads import account
 
 
 class Seconds:
@@ -76,3 +79,15 @@ def test_a_request_counts_once_for_the_first_project_that_is_found(seconds: Seco
 def test_where_nothing_is_counted_counting_does_nothing() -> None:
     rate_rules.count({}, A)
     assert rate_rules.headers_of({}) == []
+
+
+def test_what_a_counted_request_asks_of_threads_is_its_projects() -> None:
+    found = []
+
+    def ask(*projects: ProjectId | None) -> None:
+        for project in projects:
+            rate_rules.count({}, project)
+            found.append(account())
+
+    copy_context().run(ask, A, B, None)
+    assert found == [A, B, ""]
