@@ -30,6 +30,7 @@ No error here knows an HTTP status: each door maps `code` to its own dialect in 
         ├── SettingsError            the operator's settings cannot be used
         ├── StoreError               the database cannot be used
         │   └── StoreRefused         it can, and will not take what it was given
+        │       └── ValueRefused     a text or a number in it is one that no column holds
         ├── SecretsFailed            the secrets cannot be read or written
         ├── InvalidHead              an HTTP head would not be read as it was meant, so it is not sent
         └── Unavailable              stopping, or a part is not there yet
@@ -219,6 +220,10 @@ class StoreError(PlatformError):
 
 class StoreRefused(StoreError):
     code = "store_refused"
+
+
+class ValueRefused(StoreRefused):
+    """Half a surrogate pair, a NUL or a number beyond 64 bits: whoever sent it can send another."""
 
 
 class SecretsFailed(PlatformError):

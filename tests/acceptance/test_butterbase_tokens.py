@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import threading
 import time
 import warnings
@@ -127,6 +128,12 @@ BAD_WITH_SECRET = {
     "oversized": _token(HS, "HS256", padding="x" * 9000),
     "not ASCII": "é.é.é",
     "claims no object": f"{_b64({'alg': 'HS256'})}.{_b64([1])}.c2ln",
+    "expiry beyond a double": _token(HS, "HS256", exp=10**400),
+    "expiry that never ends": _token(HS, "HS256", exp=math.inf),
+    "expiry that is no number": _token(HS, "HS256", exp=math.nan),
+    "issued beyond a double": _token(HS, "HS256", iat=10**400),
+    "begins before all time": _token(HS, "HS256", nbf=-math.inf),
+    "a claim that is no number": _token(HS, "HS256", a=[math.nan]),
     "deep": f"{_b64({'alg': 'HS256'})}.{base64.urlsafe_b64encode(b'[' * 3000).decode()}.c2ln",
 }
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.butterbase import Butterbase
 from tests.support.kapso import Kapso
 
 JSON = {"Content-Type": "application/json"}
@@ -31,3 +32,29 @@ def test_lone_surrogates_in_an_error_and_a_line_are_recorded(kapso: Kapso) -> No
     (item,) = kapso.invocations(function_id)
     assert item["error_message"] == "Error: b\ufffd"
     assert [line["message"] for line in item["console_logs"]] == ["a\ufffd"]
+
+
+HALF = r"a\ud800b"
+
+
+def test_text_that_nothing_can_store_is_refused_in_the_dialect_of_its_door(
+    kapso: Kapso, butterbase: Butterbase
+) -> None:
+    function_id = kapso.deployed("export default { scheduled() {}, fetch: () => new Response() }")
+    made = kapso.client.post(f"/isolet/v1/functions/{function_id}/schedules", json={"cron": "@daily"})
+    pause = f"/isolet/v1/schedules/{made.json()['id']}/pause"
+    native = kapso.client.post(pause, content=f'{{"reason": "{HALF}"}}', headers=JSON)
+    assert (native.status_code, native.json()["error"]["code"]) == (422, "invalid_input")
+    code = f'{{"name": "odd", "code": "export default () => new Response(\'{HALF}\')"}}'
+    deployed = butterbase.client.post(butterbase.base, content=code, headers=JSON)
+    assert (deployed.status_code, deployed.json()["error"]["code"]) == (400, "VALIDATION_INVALID_SCHEMA")
+
+
+@pytest.mark.parametrize(("action", "options"), [("query", {"json": {"sql": "x" * 90_000}}), ("import", {})])
+def test_an_error_of_sql_may_quote_a_whole_statement(kapso: Kapso, action: str, options: dict[str, object]) -> None:
+    (project,) = kapso.client.get("/isolet/v1/projects").json()["data"]
+    sent = options or {"content": "x" * 90_000, "headers": {"Content-Type": "application/sql"}}
+    reply = kapso.client.post(f"/isolet/v1/projects/{project['slug']}/database/{action}", **sent)  # type: ignore[arg-type]
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_input")
+    assert "xxx" in reply.json()["error"]["message"]
+    assert len(reply.json()["error"]["message"]) < 3_000

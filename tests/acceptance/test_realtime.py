@@ -99,6 +99,12 @@ def test_a_client_is_greeted_by_its_role(app: Butterbase) -> None:
         assert by_id.greeting["app_id"] == app.project_id
 
 
+def test_a_token_may_end_as_late_as_numbers_go(app: Butterbase) -> None:
+    with live(app, token=token(exp=1e308)) as connection:
+        assert connection.greeting["role"] == "butterbase_user"
+        assert connection.ask(type="auth", token=token(exp=10**300))["type"] == "authenticated"
+
+
 def test_a_token_may_be_in_the_header_or_a_subprotocol(app: Butterbase) -> None:
     given = {"Authorization": f"Bearer {token()}"}
     with live(app, additional_headers=given) as one, live(app, subprotocols=["isolet", f"token.{token()}"]) as other:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from isolet.errors import (
+    InvalidInput,
     InvalidMember,
     IsoletError,
     MethodNotAllowed,
@@ -16,6 +17,7 @@ from isolet.errors import (
     TooManyRequests,
     Unavailable,
     UpgradeRequired,
+    ValueRefused,
 )
 from isolet.ids import new_id
 from isolet.telemetry import get_logger
@@ -83,6 +85,10 @@ def public_error(error: Exception, names: Mapping[str, str] | None = None) -> Is
         return error.named(names or {})
     if isinstance(error, Unavailable | SecretsFailed):
         return error
+    if isinstance(error, ValueRefused):
+        # Each text has its own check, which names it; this is for one that was forgotten.
+        log.warning("a request has a text or a number that cannot be stored", error=error.message)
+        return InvalidInput("The request holds a text or a number that cannot be stored")
     if isinstance(error, IsoletError) and not isinstance(error, PlatformError):
         return error
     fault = new_id()

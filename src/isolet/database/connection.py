@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from isolet.database import migrate
 from isolet.database.backups import UpgradeBackups, copy_database
-from isolet.database.engine import Engines, is_conflict, is_orphan, is_refusal, open_engines
+from isolet.database.engine import Engines, is_conflict, is_odd_number, is_odd_text, is_orphan, is_refusal, open_engines
 from isolet.database.listening import listen
 from isolet.database.scrubbing import is_scrubbed, scrub
-from isolet.errors import NotFound, StoreError, StoreRefused
+from isolet.errors import NotFound, StoreError, StoreRefused, ValueRefused
 from isolet.telemetry import get_logger
 from isolet.threads import FairThreads
 
@@ -59,8 +59,8 @@ class Database:
     async def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function` in a transaction, once more when that was rolled back because of another transaction.
 
-        Raises NotFound when a row's owner was deleted meanwhile, StoreRefused for values that the database cannot
-        hold, StoreError when it cannot be used now.
+        Raises NotFound when a row's owner was deleted meanwhile, ValueRefused for a text or a number that no column
+        holds, StoreRefused for what else the database does not take, StoreError when it cannot be used now.
         """
 
         # It does not call itself: what refers to itself keeps its arguments until the garbage collector comes.
@@ -85,7 +85,7 @@ class Database:
                 with self._engines.reader.begin() as connection:
                     return function(connection, *args, **kwargs)
             except _REFUSED as exc:
-                if isinstance(exc, UnicodeEncodeError) or (isinstance(exc, DataError) and "NUL" in str(exc.orig)):
+                if is_odd_text(exc):
                     raise NotFound("Not found") from exc
                 raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
 
@@ -137,6 +137,8 @@ def _refused(exc: Exception) -> Exception:
     """Why a transaction was not written."""
     if isinstance(exc, DBAPIError) and is_orphan(exc):
         return NotFound("Not found: what this belongs to was deleted meanwhile")
+    if is_odd_text(exc) or is_odd_number(exc):
+        return ValueRefused(f"cannot write to the database: {_cause(exc)}")
     kind = StoreRefused if is_refusal(exc) else StoreError
     return kind(f"cannot write to the database: {_cause(exc)}")
 

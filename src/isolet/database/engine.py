@@ -14,6 +14,9 @@ from isolet.errors import SettingsError
 
 # What a statement was sent with is in no error's text.
 _COMMON: dict[str, Any] = {"hide_parameters": True}
+# PostgreSQL's: characters that an encoding lacks, and a number out of range.
+_ODD_TEXT = frozenset({"22021", "22P05"})
+_ODD_NUMBER = "22003"
 
 
 class Engines(Struct, frozen=True, kw_only=True):
@@ -70,6 +73,20 @@ def is_refusal(error: Exception) -> bool:
         # Data, constraints, and what is beyond the database's own limits.
         return str(state)[:2] in ("22", "23", "54")
     return isinstance(error, DataError | IntegrityError)
+
+
+def is_odd_text(error: Exception) -> bool:
+    """Whether a text is one that no column holds: it has half a surrogate pair, or a NUL."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, UnicodeEncodeError)
+    if (state := getattr(error.orig, "sqlstate", None)) is not None:
+        return state in _ODD_TEXT
+    return isinstance(error, DataError) and "NUL" in str(error.orig)
+
+
+def is_odd_number(error: Exception) -> bool:
+    """Whether a number is one that no column holds."""
+    return isinstance(error, OverflowError) or getattr(getattr(error, "orig", None), "sqlstate", None) == _ODD_NUMBER
 
 
 def _tell_no_values(engine: Engine) -> None:

@@ -83,7 +83,7 @@ def refusal_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float)
         return "its sub is missing or not a user id"
     expires = _time(claims.get("exp"))
     if expires is None:
-        return "its exp is missing"
+        return "its exp is missing, or no time"
     if expires + leeway <= now_s:
         return "it has expired"
     for name in ("nbf", "iat"):
@@ -100,7 +100,13 @@ def refusal_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float)
 
 
 def _time(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """None for what is no time, numbers beyond a double included."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _check_text(name: str, value: object) -> None:

@@ -22,7 +22,16 @@ from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.runs import EVENTS_SHOWN
 from isolet.domain.flows.templates import Rendering
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, asked_again, concluded
-from isolet.errors import IsoletError, NotFound, PlatformError, StoreError, TooManyRequests, Unavailable
+from isolet.errors import (
+    IsoletError,
+    NotFound,
+    PlatformError,
+    StoreError,
+    StoreRefused,
+    TooManyRequests,
+    Unavailable,
+    ValueRefused,
+)
 from isolet.flows.large_work import LARGE_BYTES, LargeWork, is_large
 from isolet.flows.outcomes import Conclusion, failed_run
 from isolet.flows.performer import Called, Failed, Performer, StepContext, StepResult
@@ -111,6 +120,9 @@ class Runs(Handler):
             # The run was deleted.
             attempt = Attempt(at_ms=began_ms, duration_ms=0, error=exc.message)
             return Outcome(job=concluded(job, JobEvent.FAILED, self._clock.now_ms(), attempt=attempt))
+        except StoreRefused:
+            # To try again is of no use.
+            raise
         except (TooManyRequests, Unavailable, StoreError):
             now_ms = self._clock.now_ms()
             after = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=None, delay_ms=NO_ROOM_DELAY_MS)
@@ -204,6 +216,12 @@ class Runs(Handler):
             if not deadline.expired():
                 raise
             return Failed(error=f"the step took longer than {step.timeout_s:g} s", code="timeout")
+        except ValueRefused as exc:
+            log.warning("a step has a text or a number that cannot be stored", error=exc.message)
+            return Failed(error="the step holds a text or a number that cannot be stored", code="invalid_input")
+        except StoreRefused as exc:
+            log.error("a step failed by a fault of ours", error=exc.message)
+            return Failed(error=INTERNAL_ERROR, code=exc.code)
         except (TooManyRequests, Unavailable, StoreError):
             raise
         except PlatformError as exc:

@@ -14,7 +14,7 @@ from isolet.compile import Compiler
 from isolet.database import deleted
 from isolet.database.connection import Database
 from isolet.domain.agents import check_agent
-from isolet.domain.functions import Function
+from isolet.domain.functions import Function, check_code
 from isolet.domain.triggers import Trigger, default_triggers
 from isolet.errors import BuildFailed, Conflict, NotFound
 from isolet.functions.deploy import Deployer, new_deployment
@@ -75,6 +75,7 @@ class Publisher:
         Raises InvalidInput, BuildFailed, LimitReached, and TooManyRequests when too many of the project's deploys wait;
         then what was live is as before.
         """
+        check_code(release.code)
         async with self._turns.take(project_id), self._lock(project_id, release.name):
             await self._compiler.compile(release.code, project_id)
             try:

@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from joserfc import jws, jwt
+from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import KeySet, OctKey
 
+from isolet.domain.strict_json import read_json
 from isolet.domain.tokens import PUBLIC_ALGORITHMS, SHARED_ALGORITHMS
 
 __all__ = ["JoseError", "KeySet", "OctKey", "header", "verified"]
@@ -24,6 +25,14 @@ def header(token: str) -> dict[str, Any]:
 
 
 def verified(token: str, keys: OctKey | KeySet) -> dict[str, Any]:
-    """The claims. A key set takes only signatures, a secret only HMACs, so that neither passes for the other."""
+    """The claims. A key set takes only signatures, a secret only HMACs, so that neither passes for the other.
+
+    Functions are told them, so they are JSON by its standard: the library's reader takes NaN and Infinity.
+    Raises JoseError, ValueError, and RecursionError for what is nested too deeply.
+    """
     algorithms: Iterable[str] = SHARED_ALGORITHMS if isinstance(keys, OctKey) else PUBLIC_ALGORITHMS
-    return dict(jwt.decode(token, keys, algorithms=list(algorithms)).claims)
+    payload = jws.deserialize_compact(token.encode("ascii"), keys, list(algorithms)).payload
+    claims = read_json(payload or b"")
+    if not isinstance(claims, dict):
+        raise ValueError("the claims are no object")
+    return claims

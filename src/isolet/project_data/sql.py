@@ -33,6 +33,9 @@ _OVER_LIMIT = "the project's storage is full"
 _EXPORT_TRIES = 5
 # Errors are smaller, and are told before a reply begins.
 _CHECKED_BYTES = 64 * 1024
+# What SQLite says of a statement quotes as much of it as it likes.
+_ERROR_MAX_BYTES = 4 * 1024 * 1024
+_ERROR_MAX_CHARS = 2_000
 _BULK_TIMEOUT_S = 600.0
 # As JSON, with its quotes and line breaks escaped.
 _BATCH_MAX_BYTES = 40 * 1024 * 1024
@@ -117,7 +120,7 @@ class Sql:
         first = b""
         async for part in parts:
             first += part
-            if len(first) >= _CHECKED_BYTES:
+            if _is_enough(first):
                 break
         else:
             _check_answer(first)
@@ -211,7 +214,7 @@ class Sql:
         first = b""
         async with aclosing(self._answer(place, body, "/query", timeout_s=_BULK_TIMEOUT_S)) as parts:
             async for part in parts:
-                if len(first) < _CHECKED_BYTES:
+                if not _is_enough(first):
                     first += part
         if not is_rows(first):
             _check_answer(first)
@@ -254,6 +257,18 @@ class Sql:
         return answer.body
 
 
+def _is_enough(beginning: bytes) -> bool:
+    """Whether the beginning of an answer shows whether it is one of rows; one that is not is read to its end.
+
+    Raises InvalidInput for an error that is too large to be read.
+    """
+    if is_rows(beginning):
+        return len(beginning) >= _CHECKED_BYTES
+    if len(beginning) > _ERROR_MAX_BYTES:
+        raise InvalidInput("the statement failed, and the text of its error is too large")
+    return False
+
+
 def _failure(answer: dict[str, Any]) -> IsoletError:
     """What a statement failed of."""
     error = str(answer.get("error", "the statement failed"))
@@ -263,7 +278,7 @@ def _failure(answer: dict[str, Any]) -> IsoletError:
         return TooLarge(error)
     if error.endswith(_FULL):
         return Unavailable(f"the project's storage failed: {error}")
-    return InvalidInput(error)
+    return InvalidInput(error if len(error) <= _ERROR_MAX_CHARS else f"{error[:_ERROR_MAX_CHARS]}…")
 
 
 def _check_answer(answer: bytes) -> None:

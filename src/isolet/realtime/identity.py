@@ -10,6 +10,9 @@ from msgspec import Struct
 from isolet.identity.identity import User
 from isolet.ids import KeyId
 
+# The end of the year 9999. A number of seconds may be any double.
+_LAST_S = 253_402_300_799
+
 
 class Identity(Struct, frozen=True, kw_only=True):
     """Nobody, an end user whose token ends at `ends_ms`, or the holder of an API key; `is_root`: of the root key."""
@@ -41,5 +44,5 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 def token_end_ms(claims: Mapping[str, Any], leeway_s: int, now_ms: int) -> int:
     """When a token that is good now ends. The leeway counts only where it is needed."""
-    ends_ms = int(claims["exp"] * 1000)
+    ends_ms = int(min(claims["exp"], _LAST_S) * 1000)
     return ends_ms if ends_ms > now_ms else ends_ms + leeway_s * 1000

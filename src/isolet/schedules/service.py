@@ -18,7 +18,7 @@ from isolet.database import schedules as stored
 from isolet.database.connection import Connection, Database
 from isolet.database.due_times import begin
 from isolet.domain.cron import Cron, Dialect, first, read_cron
-from isolet.domain.functions import Function
+from isolet.domain.functions import Function, check_text
 from isolet.domain.jobs import Job
 from isolet.domain.schedules import (
     BACKFILL_MAX,
@@ -140,8 +140,8 @@ class Schedules:
 
     async def pause(self, schedule: Schedule, reason: object = None) -> Schedule:
         """Raises InvalidInput, NotFound."""
-        if reason is not None and (not isinstance(reason, str) or len(reason) > _REASON_MAX_CHARS):
-            raise InvalidInput(f"reason: must be text of at most {_REASON_MAX_CHARS} characters")
+        if reason is not None:
+            reason = check_text("reason", reason, max_chars=_REASON_MAX_CHARS, allow_empty=True)
         now_ms = self._clock.now_ms()
         return await self._database.write(
             stored.modify_schedule, schedule.id, lambda before: paused(before, reason, now_ms)

@@ -13,7 +13,7 @@ from isolet.database import projects as stored
 from isolet.database.connection import Database
 from isolet.database.tables.identity import api_keys
 from isolet.database.tables.projects import projects
-from isolet.errors import NotFound, StoreError, StoreRefused
+from isolet.errors import NotFound, StoreError, StoreRefused, ValueRefused
 from isolet.ids import ProjectId
 from isolet.threads import work_for
 from tests.integration.database.rows import a_key, a_project
@@ -191,10 +191,15 @@ def is_lenient(database: Database) -> bool:
 
 
 async def test_what_is_refused_is_told_from_what_may_pass(database: Database) -> None:
-    with pytest.raises(StoreRefused):
-        await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
-    with pytest.raises(StoreRefused):
+    for odd in (a_project(name="a lone \ud800 surrogate"), replace(a_project(), created_at_ms=10**30)):
+        with pytest.raises(ValueRefused):
+            await database.write(stored.insert_project, odd)
+    if database_is_shared(database):
+        with pytest.raises(ValueRefused):
+            await database.write(stored.insert_project, a_project(name="a NUL \0"))
+    with pytest.raises(StoreRefused) as refused:
         await database.write(twice)
+    assert not isinstance(refused.value, ValueRefused)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

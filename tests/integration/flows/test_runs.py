@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from isolet.clock import SystemClock
 from isolet.database.connection import Connection, Database
@@ -14,6 +14,7 @@ from isolet.database.executions import Filter
 from isolet.database.tables.executions import executions as execution_table
 from isolet.database.tables.executions import flow_graphs as graph_table
 from isolet.database.tables.jobs import jobs as job_table
+from isolet.database.tables.projects import projects
 from isolet.domain.flows.runs import RunStatus, StepStatus
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
@@ -149,6 +150,27 @@ async def test_a_failure_fails_the_run_with_the_error_in_its_events(database: Da
         assert (run.error["message"], run.error["code"]) == ("out of luck", "function_failed")
         assert run.error["node_id"] == "one"
         assert (await flows.events(run))[-1].payload["message"] == "out of luck"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("half \ud800", "the step holds a text or a number that cannot be stored"), (None, "internal error")],
+)
+async def test_what_the_store_refuses_fails_the_step_and_is_not_tried_for_ever(
+    database: Database, name: str | None, told: str
+) -> None:
+    async with running(database) as flows:
+
+        async def refused(step: StepContext) -> StepResult:
+            # A column of it must not be null.
+            await database.write(lambda connection: connection.execute(insert(projects).values(id="x", name=name)))
+            return Next()
+
+        flows.scripted.scripts["odd"] = refused
+        run = await flows.run(flows.workflow(function("odd")))
+        assert run.status is RunStatus.FAILED
+        assert run.error is not None
+        assert run.error["message"] == told
 
 
 async def test_an_edge_that_is_not_there(database: Database) -> None:

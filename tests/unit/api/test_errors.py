@@ -4,6 +4,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from isolet.api import dialects
+from isolet.api.altair import errors as altair
+from isolet.api.butterbase import errors as butterbase
 from isolet.api.errors import ErrorReply, headers_of, public_error
 from isolet.api.kapso import errors as kapso
 from isolet.api.native import errors as native_errors
@@ -26,6 +28,7 @@ from isolet.errors import (
     TooManyRequests,
     Unauthenticated,
     Unavailable,
+    ValueRefused,
 )
 
 REFUSALS: list[tuple[IsoletError, int, int]] = [
@@ -95,6 +98,12 @@ def test_a_fault_of_our_own_is_told_as_an_id_that_stands_in_the_log(fault: Excep
     assert [(entry["event"], entry["fault"], entry["exc_info"]) for entry in logs] == [
         ("request failed", found[1], fault)
     ]
+
+
+def test_a_value_that_no_column_holds_is_the_callers() -> None:
+    told = [door.error_reply(ValueRefused("at /secret")) for door in (kapso, native_errors, altair, butterbase)]
+    assert [reply.status for reply in told] == [422, 422, 422, 400]
+    assert all("cannot be stored" in str(reply.body) and "/secret" not in str(reply.body) for reply in told)
 
 
 def test_a_refusal_is_not_logged() -> None:
