@@ -132,6 +132,9 @@ class Settings:
         "Asynchronous calls, callbacks and steps of workflows that have ended, which a project keeps, in MiB.",
         minimum=1,
     )
+    project_code_mb: int = _setting(
+        10_240, "Code of a project's functions, with their versions and bundles, in MiB.", minimum=1
+    )
     realtime_frame_kb: int = _setting(
         128, "Largest frame of a live connection, in KiB, where its project says nothing.", minimum=1
     )

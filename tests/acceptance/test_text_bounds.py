@@ -94,3 +94,21 @@ def test_log_streams_of_a_project_are_bounded(butterbase: Butterbase, root: http
             return reply.status_code == 200
 
     assert wait_until(opens, what="a place that is free again")
+
+
+def test_the_code_of_a_project_is_bounded_and_old_versions_make_room(
+    butterbase: Butterbase, root: httpx.Client
+) -> None:
+    kapso = Kapso(butterbase.client)
+    code = f"export default {{ fetch: () => new Response({'x' * 200_000!r}) }}"
+    one, limits = kapso.deployed(code, "one"), f"/isolet/v1/projects/{butterbase.app}"
+    kapso.deploy(one)
+    assert root.patch(limits, json={"limits": {"code_mb": 1}}).status_code == 200
+
+    assert kapso.deploy(one)["status"] == "deployed"
+    versions = butterbase.client.get(f"/isolet/v1/functions/{one}/versions").json()["data"]
+    assert [one["version"] for one in versions] == [3, 2], "one of 400 kB made room"
+    refused = butterbase.client.post("/platform/v1/functions", json={"function": {"name": "two", "code": code}})
+    assert (refused.status_code, "(code_mb)" in refused.text) == (422, True)
+    assert root.patch(limits, json={"limits": {"code_mb": None}}).status_code == 200
+    assert kapso.create(code, "two")["status"] == "draft"

@@ -21,6 +21,8 @@ from isolet.functions.releases import Releases
 from isolet.functions.secrets import Secrets
 from isolet.functions.service import Functions
 from isolet.functions.tool_checks import ToolChecks
+from isolet.ids import ProjectId
+from isolet.routing.routes import Routes
 
 
 class FunctionServices(Struct, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         settling=settling,
         vault=vault,
         most=lambda project_id: registry.routes.limits_of(project_id).functions,
+        code_room=partial(_code_room, registry.routes),
         hosts=registry.hosts,
         checks=checks,
     )
@@ -91,6 +94,11 @@ def _open_deployer(
         events=registry.changes,
         clock=host.clock,
         settling=settling,
+        code_room=partial(_code_room, registry.routes),
     )
     host.stack.push_async_callback(deployer.close)
     return deployer
+
+
+def _code_room(routes: Routes, project_id: ProjectId) -> int | None:
+    return routes.limits_of(project_id).code_mb * 1024 * 1024

@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from sqlalchemy import Connection, Row, Select, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from isolet.database.code_sizes import note_source, source_bytes
 from isolet.database.engine import is_orphan
 from isolet.database.projects import lock_project
 from isolet.database.schedules import sync_triggers
@@ -63,6 +64,7 @@ def insert_function(connection: Connection, function: Function, *, most: int | N
     connection.execute(
         insert(function_sources).values(function_id=function.id, code=function.code or "", files=function.files)
     )
+    note_source(connection, function.id)
     _claim_hosts(connection, function)
     sync_triggers(connection, function)
 
@@ -96,8 +98,10 @@ def replace_function(connection: Connection, function: Function) -> None:
     _claim_hosts(connection, function)
     sync_triggers(connection, function)
     if function.code is not None:
+        size = source_bytes(connection, function.id)
         here = function_sources.c.function_id == function.id
         connection.execute(update(function_sources).where(here).values(code=function.code, files=function.files))
+        note_source(connection, function.id, size)
 
 
 def _claim_hosts(connection: Connection, function: Function) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Row, delete, func, insert, literal, select, update
 
+from isolet.database.code_sizes import Room, check_room, drop_version, no_bound, note_version, over_bytes
 from isolet.database.tables.functions import deployments, function_sources, functions, versions
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.limits import Limits
 from isolet.domain.sources import Sources
 from isolet.domain.versions import Deployment, Language, Module, ModuleKind, Version, VersionSummary
 from isolet.errors import NotFound
-from isolet.ids import DeploymentId, FunctionId
+from isolet.ids import DeploymentId, FunctionId, ProjectId
 
 
 def insert_version(connection: Connection, version: Version) -> None:
@@ -32,6 +33,7 @@ def insert_version(connection: Connection, version: Version) -> None:
             created_at_ms=version.created_at_ms,
         )
     )
+    note_version(connection, version.function_id, version.number)
 
 
 def next_number(connection: Connection, deployment: Deployment) -> int:
@@ -75,16 +77,32 @@ def list_versions(
     ]
 
 
-def prune_versions(connection: Connection, function_id: FunctionId, *, keep: int, live: int) -> None:
-    """Drop all but the `keep` newest and the live one."""
-    newest = (
-        select(versions.c.number)
-        .where(versions.c.function_id == function_id)
-        .order_by(versions.c.number.desc())
-        .limit(keep)
-    )
-    kept = [*connection.execute(newest).scalars(), live]
-    connection.execute(delete(versions).where(versions.c.function_id == function_id, versions.c.number.not_in(kept)))
+def prune_versions(
+    connection: Connection,
+    function_id: FunctionId,
+    *,
+    keep: int,
+    live: int,
+    project_id: ProjectId | None = None,
+    room: Room = no_bound,
+) -> None:
+    """Drop all but the `keep` newest and the live one, and the oldest of those while the project has too much code.
+
+    Raises LimitReached when it has too much with the live one alone.
+    """
+    of_function = select(versions.c.number).where(versions.c.function_id == function_id)
+    numbers = list(connection.execute(of_function.order_by(versions.c.number)).scalars())
+    beyond = [number for number in numbers[:-keep] if number != live]
+    for number in beyond:
+        drop_version(connection, function_id, number)
+    if project_id is None:
+        return
+    over = over_bytes(connection, project_id, room)
+    for number in numbers:
+        if over > 0 and number != live and number not in beyond:
+            over -= drop_version(connection, function_id, number)
+    if over > 0:
+        check_room(connection, project_id, room)
 
 
 def put_deployment(connection: Connection, deployment: Deployment, now_ms: int) -> None:

@@ -18,7 +18,8 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     `records_mb` MiB of records of calls, `functions`, `log_streams` and outgoing `connections` open at once,
     `channels` of live messages, and live connections of clients, `realtime_connections`;
     `runs` of workflows that have not ended, and `runs_mb` MiB that all runs take; API `keys` that have not
-    expired; `results_mb` MiB of asynchronous calls, callbacks and steps that have ended.
+    expired; `results_mb` MiB of asynchronous calls, callbacks and steps that have ended;
+    `code_mb` MiB of the code of functions with their versions.
     """
 
     max_instances: int = 250
@@ -35,6 +36,7 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     runs_mb: int = 1_024
     keys: int = 1_000
     results_mb: int = 1_024
+    code_mb: int = 10_240
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)

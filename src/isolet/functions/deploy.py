@@ -20,6 +20,7 @@ from isolet.clock import Clock
 from isolet.compile import Compiler
 from isolet.database import functions as stored_functions
 from isolet.database import versions as stored
+from isolet.database.code_sizes import Room, no_bound
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeployed
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
@@ -75,7 +76,10 @@ class Deployer:
         events: Listeners[Change],
         clock: Clock,
         settling: PendingChanges,
+        code_room: Room = no_bound,
     ) -> None:
+        """`code_room` tells how many bytes the code of a project's functions may take, with their versions."""
+        self._code_room = code_room
         self._settling = settling
         self._database = database
         self._compiler = compiler
@@ -186,7 +190,9 @@ class Deployer:
             created_at_ms=self._clock.now_ms(),
         )
         instance = await self._pool.prove(await self._releases.prepare(version))
-        publish = partial(_publish, deployment=deployment, version=version, now_ms=self._clock.now_ms())
+        publish = partial(
+            _publish, deployment=deployment, version=version, now_ms=self._clock.now_ms(), room=self._code_room
+        )
         await self._switch(instance, publish)
 
     async def _switch(self, instance: Instance, publish: Callable[[Connection], tuple[Function, Function]]) -> Function:
@@ -236,7 +242,7 @@ def _accept(connection: Connection, deployment: Deployment, now_ms: int) -> Func
 
 
 def _publish(
-    connection: Connection, deployment: Deployment, version: Version, now_ms: int
+    connection: Connection, deployment: Deployment, version: Version, now_ms: int, room: Room
 ) -> tuple[Function, Function]:
     # The function may be gone; then nothing of this deploy is to stay.
     stored_functions.get_function(connection, deployment.function_id, for_update=True)
@@ -244,7 +250,14 @@ def _publish(
         raise NotFound("the deploy has ended: another server went on with it")
     stored.insert_version(connection, version)
     before, after = _go_live(connection, version, now_ms)
-    stored.prune_versions(connection, version.function_id, keep=VERSIONS_KEPT, live=version.number)
+    stored.prune_versions(
+        connection,
+        version.function_id,
+        keep=VERSIONS_KEPT,
+        live=version.number,
+        project_id=deployment.project_id,
+        room=room,
+    )
     return before, after
 
 

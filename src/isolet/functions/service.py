@@ -14,6 +14,7 @@ from isolet.database import schedules as stored_schedules
 from isolet.database import secrets as stored_secrets
 from isolet.database import stores as stored_stores
 from isolet.database import versions as stored_versions
+from isolet.database.code_sizes import Room, check_room, code_bytes, no_bound
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import Function, ResponseMode, changed, slug_from
@@ -49,10 +50,14 @@ class Functions:
         settling: PendingChanges,
         vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
+        code_room: Room = no_bound,
         hosts: HostNames | None = None,
         checks: ToolChecks | None = None,
     ) -> None:
-        """`most` tells how many functions a project may have; `hosts` which names a function may claim."""
+        """`most` tells how many functions a project may have, `code_room` how many bytes their code may take;
+        `hosts` which names a function may claim.
+        """
+        self._code_room = code_room
         self._checks = checks or ToolChecks()
         self._hosts = hosts or HostNames()
         self._most = most
@@ -98,7 +103,14 @@ class Functions:
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
         self._hosts.check_free(draft.hosts or ())
-        insert = partial(_insert, draft=draft, most=self._most(project_id), deployment=deployment, now_ms=now)
+        insert = partial(
+            _insert,
+            draft=draft,
+            most=self._most(project_id),
+            room=self._code_room,
+            deployment=deployment,
+            now_ms=now,
+        )
         function = await self._database.write(insert)
         self._events.publish(FunctionChanged(function=function))
         return function
@@ -202,7 +214,10 @@ class Functions:
         lock_version: object = None,
         with_code: bool = False,
     ) -> Function:
-        """Apply `changes`; what is live stays live. Raises InvalidInput, NotFound, and Conflict for a stale lock."""
+        """Apply `changes`; what is live stays live.
+
+        Raises InvalidInput, NotFound, LimitReached, and Conflict for a stale lock.
+        """
         if lock_version is not None and (isinstance(lock_version, bool) or not isinstance(lock_version, int)):
             raise InvalidInput("lock_version must be a whole number")
 
@@ -225,7 +240,7 @@ class Functions:
             now_ms = self._clock.now_ms()
             return replace(after, env_revision=revision, lock_version=before.lock_version + 1, updated_at_ms=now_ms)
 
-        write = partial(_update, function_id=before.id, modify=modify, with_code=with_code)
+        write = partial(_update, function_id=before.id, modify=modify, with_code=with_code, room=self._code_room)
         earlier, function = await self._database.write(write)
         self._events.publish(FunctionChanged(function=function))
         if function.bindings != earlier.bindings:
@@ -246,11 +261,17 @@ class Functions:
 
 
 def _insert(
-    connection: Connection, draft: Function, most: int | None, deployment: Deployment | None, now_ms: int
+    connection: Connection,
+    draft: Function,
+    most: int | None,
+    room: Room,
+    deployment: Deployment | None,
+    now_ms: int,
 ) -> Function:
     slug = draft.slug or stored.pick_slug(connection, draft.project_id, slug_from(draft.name))
     function = replace(draft, slug=slug)
     stored.insert_function(connection, function, most=most)
+    check_room(connection, function.project_id, room)
     stored_stores.name_stores(connection, function.project_id, named_stores(function.bindings), now_ms)
     if deployment is not None:
         stored_versions.put_deployment(connection, deployment, now_ms)
@@ -258,16 +279,22 @@ def _insert(
 
 
 def _update(
-    connection: Connection, function_id: FunctionId, modify: Callable[[Function], Function], with_code: bool
+    connection: Connection, function_id: FunctionId, modify: Callable[[Function], Function], with_code: bool, room: Room
 ) -> tuple[Function, Function]:
-    """The function before and after; the stores that it names are there then. Raises what `modify` raises."""
+    """The function before and after; the stores that it names are there then.
+
+    Raises what `modify` raises, and LimitReached.
+    """
     kept: list[Function] = []
 
     def noted(before: Function) -> Function:
         kept.append(before)
         return modify(before)
 
+    size = code_bytes(connection, function_id)
     after = stored.modify_function(connection, function_id, noted, with_code=with_code)
+    if code_bytes(connection, function_id) > size:
+        check_room(connection, after.project_id, room)
     (before,) = kept
     if after.bindings and after.bindings != before.bindings:
         check_free(after.bindings, [secret.name for secret in stored_secrets.list_secrets(connection, function_id)])

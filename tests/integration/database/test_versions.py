@@ -3,13 +3,13 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from isolet.database import functions, projects
+from isolet.database import code_sizes, functions, projects
 from isolet.database import versions as stored
-from isolet.database.connection import Database
+from isolet.database.connection import Connection, Database
 from isolet.domain.functions import Function
 from isolet.domain.limits import Limits
 from isolet.domain.versions import Language
-from isolet.errors import NotFound
+from isolet.errors import LimitReached, NotFound
 from tests.integration.database.rows import AT_MS, a_deployment, a_function, a_project, a_version
 
 
@@ -72,6 +72,41 @@ async def test_only_the_newest_versions_and_the_live_one_are_kept(
 
     assert [version.number for version in await database.read(stored.list_versions, one.id)] == [7, 6, 5, 2]
     assert [version.number for version in await database.read(stored.list_versions, other.id)] == [1]
+
+
+async def test_old_versions_make_room_in_a_project_with_too_much_code_and_the_live_one_does_not(
+    database: Database, pair: tuple[Function, Function]
+) -> None:
+    one, other = pair
+
+    def prune(connection: Connection, room: int) -> None:
+        stored.prune_versions(connection, one.id, keep=20, live=4, project_id=one.project_id, room=lambda _: room)
+
+    for number in range(1, 5):
+        await database.write(stored.insert_version, a_version(one, number, bundle="ü" * 1_000))
+    whole = await database.read(code_sizes.code_bytes, one.id)
+    assert 4 * 2_000 < whole < 4 * 2_200
+    await database.write(prune, 5_000)
+    assert [version.number for version in await database.read(stored.list_versions, one.id)] == [4, 3]
+    left = await database.read(code_sizes.code_bytes, one.id)
+    assert 2 * 2_000 < left < whole / 2 + 100
+
+    await database.write(stored.insert_version, a_version(other, 1, bundle="x" * 10_000))
+    with pytest.raises(LimitReached, match=r"\(code_mb\), which is its limit"):
+        await database.write(prune, 5_000)
+    assert [version.number for version in await database.read(stored.list_versions, one.id)] == [4, 3]
+    assert await database.read(code_sizes.code_bytes, one.id) == left
+
+
+async def test_the_source_of_a_function_counts_as_it_is_now(
+    database: Database, pair: tuple[Function, Function]
+) -> None:
+    one, _ = pair
+    for code in ("x" * 5_000, "ü" * 50):
+        await database.write(functions.replace_function, replace(one, code=code))
+        assert await database.read(code_sizes.code_bytes, one.id) == len(code.encode())
+    await database.write(functions.replace_function, replace(one, code=None, name="other"))
+    assert await database.read(code_sizes.code_bytes, one.id) == 100
 
 
 async def test_deploys_are_listed_in_the_order_they_were_accepted(
