@@ -28,6 +28,8 @@ _ERROR_MAX_BYTES = 65_536
 _FIRST_DELAY_S, _DELAY_MAX_S = 1.0, 60.0
 # Larger parts are read in a thread.
 _SMALL_BYTES = 32_768
+# Of a stream: it may have an event in eight bytes.
+_SMALL_STREAMED_BYTES = 8_192
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -126,8 +128,8 @@ async def _streamed(reply: Incoming) -> Answer:
     while not streamed.done and (data := await reply.chunk()):
         if reply.size_bytes > REPLY_MAX_BYTES:
             raise Unanswered(f"the model's stream is larger than {REPLY_MAX_BYTES} bytes")
-        if len(data) > _SMALL_BYTES:
+        if len(data) + streamed.waiting_bytes > _SMALL_STREAMED_BYTES:
             await asyncio.to_thread(streamed.feed, data)
         else:
             streamed.feed(data)
-    return streamed.answer()
+    return await asyncio.to_thread(streamed.answer)

@@ -11,6 +11,7 @@ from isolet.agents.agent import options_of, record_question
 from isolet.agents.chat import Chat
 from isolet.domain.chat import Answer, Asked, Message, Offered
 from isolet.domain.flows.policies import UnknownEdge
+from isolet.domain.strict_json import read_bounded
 from isolet.errors import NotFound, Unanswered
 from isolet.flows.performer import Failed, Next, StepContext, StepResult
 
@@ -45,7 +46,8 @@ class AiDecision:
         except (Unanswered, NotFound) as exc:
             return self._unclear(step, labels, f"the model could not be asked: {exc.message}", "model_failed")
         record_question(step, answered)
-        label, reasoning = chosen(answered.answer, labels)
+        # A model's answer may be a megabyte.
+        label, reasoning = await asyncio.to_thread(chosen, answered.answer, labels)
         if label is None:
             said = (
                 answered.answer.text
@@ -92,13 +94,17 @@ def chosen(answer: Answer, labels: Sequence[str]) -> tuple[str | None, str]:
     told = _object(text)
     if told.get("label") in labels:
         return str(told["label"]), str(told.get("reasoning") or "")[:_SHOWN_CHARS]
-    named = [label for label in labels if text.strip("\"'`. ").casefold() == label.casefold()]
+    said = text.strip("\"'`. ")
+    # What is much longer than every label is none of them, whatever its letters fold to.
+    if len(said) > 3 * max(map(len, labels), default=0):
+        return None, ""
+    named = [label for label in labels if said.casefold() == label.casefold()]
     return (named[0], "") if len(named) == 1 else (None, "")
 
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
-        told = json.loads(text)
+        told = read_bounded(text)
     except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, Mapping) else {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isolet.domain import mcp_messages as messages
-from isolet.domain.mcp_messages import RemoteTool
+from isolet.domain.mcp_messages import EventStream, RemoteTool
 from isolet.errors import Unanswered
 from isolet.ids import ProjectId
 from isolet.runtime.outgoing import Incoming, Outgoing, Requests
@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_S = 20.0
 CALL_TIMEOUT_S = 60.0
 _PAGES_MAX = 10
 _SMALL_BYTES = 32_768
+# Of a stream: it may have an event in seven bytes.
+_SMALL_STREAMED_BYTES = 4_096
 _ERROR_MAX_BYTES = 4_096
 # What says that a server wants no handshake, or cannot do it.
 _NO_HANDSHAKE = frozenset({400, 404, 405, 406, 415, 501})
@@ -147,23 +149,14 @@ async def _read(data: bytes, number: int) -> Mapping[str, Any] | None:
 
 async def _streamed(reply: Incoming, number: int) -> Mapping[str, Any] | None:
     """The answer in a stream of events; what else is told there is passed over."""
-    waiting: list[bytes] = []
-    data: list[bytes] = []
+    events = EventStream(number)
     while chunk := await reply.chunk():
         if reply.size_bytes > REPLY_MAX_BYTES:
             raise Unanswered(f"the MCP server's reply is larger than {REPLY_MAX_BYTES} bytes")
-        if b"\n" not in chunk:
-            waiting.append(chunk)
-            continue
-        *lines, rest = b"".join([*waiting, chunk]).split(b"\n")
-        waiting = [rest]
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif not line and data:
-                told = await _read(b"\n".join(data), number)
-                data = []
-                if told is not None:
-                    return told
-    return await _read(b"\n".join(data), number) if data else None
+        if len(chunk) + events.waiting_bytes > _SMALL_STREAMED_BYTES:
+            told = await asyncio.to_thread(events.feed, chunk)
+        else:
+            told = events.feed(chunk)
+        if told is not None:
+            return told
+    return await asyncio.to_thread(events.end)

@@ -132,6 +132,11 @@ class StreamedAnswer:
         self._events = 0
         self.done = False
 
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the line that is not at its end, which is read with what comes."""
+        return self._parts_bytes
+
     def feed(self, data: bytes) -> None:
         """Raises Unanswered."""
         if b"\n" in data:

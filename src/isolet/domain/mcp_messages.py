@@ -80,6 +80,46 @@ def answer_in(data: bytes, number: int) -> Mapping[str, Any] | None:
     return result
 
 
+class EventStream:
+    """Reads a reply that comes as server-sent events, until one answers a request. Raises as `answer_in` does."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        # A line that is not at its end, and the data of an event that is not.
+        self._parts: list[bytes] = []
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self.waiting_bytes = 0
+
+    def feed(self, chunk: bytes) -> Mapping[str, Any] | None:
+        """The result, once it is there."""
+        self.waiting_bytes += len(chunk)
+        if b"\n" not in chunk:
+            self._parts.append(chunk)
+            return None
+        *lines, rest = b"".join([*self._parts, chunk]).split(b"\n")
+        self._parts = [rest]
+        for line in lines:
+            told = self._line(line.removesuffix(b"\r"))
+            if told is not None:
+                return told
+        self.waiting_bytes = len(rest) + self._data_bytes
+        return None
+
+    def end(self) -> Mapping[str, Any] | None:
+        """The result in what came before the stream ended."""
+        return answer_in(b"\n".join(self._data), self._number) if self._data else None
+
+    def _line(self, line: bytes) -> Mapping[str, Any] | None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+            self._data_bytes += len(line)
+        elif not line and self._data:
+            data, self._data, self._data_bytes = self._data, [], 0
+            return answer_in(b"\n".join(data), self._number)
+        return None
+
+
 def tools_in(result: Mapping[str, Any]) -> Iterator[RemoteTool]:
     """The tools of a list that a model can be told of; a schema that is too large is left out."""
     found = result.get("tools")

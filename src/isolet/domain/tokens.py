@@ -22,6 +22,8 @@ _KEY_TYPES = ("RSA", "EC", "OKP")
 _SOURCES = ("hs256_secret", "jwks", "jwks_url")
 _TEXT_MAX_CHARS = 2048
 _KEYS_MAX = 50
+# Of a number of a key, in base64: twice what any that can be used has. Longer ones take long to be read.
+_NUMBER_MAX_CHARS = 4096
 
 
 class TokenSettings(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,8 @@ def check_jwks(value: object) -> list[dict[str, Any]]:
             raise InvalidInput(f"jwks may hold public keys of the types {', '.join(_KEY_TYPES)}")
         if "d" in key:
             raise InvalidInput("jwks holds a private key; give the public half only")
+        if any(isinstance(key.get(name), str) and len(key[name]) > _NUMBER_MAX_CHARS for name in ("n", "e", "x", "y")):
+            raise InvalidInput("jwks holds a key that is too large")
     return keys
 
 

@@ -56,9 +56,13 @@ class Identities:
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        for project_id, values, sealed in await self._database.read(stored.list_token_settings):
-            settings = check_settings({**values, "hs256_secret": self._open(project_id, sealed)})
-            self._take(project_id, settings, self._keys_of(project_id, settings))
+        """Take over what changed, one project in a turn of the loop: keys take their time to be read."""
+        async with self._changing:
+            for project_id, values, sealed in await self._database.read(stored.list_token_settings):
+                settings = check_settings({**values, "hs256_secret": self._open(project_id, sealed)})
+                if settings != self._settings.get(project_id):
+                    self._take(project_id, settings, self._keys_of(project_id, settings))
+                await asyncio.sleep(0)
 
     def settings(self, project_id: ProjectId) -> TokenSettings | None:
         """Without the secret, which is shown as `***`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -190,7 +191,8 @@ class Schedules:
             raise InvalidInput("from: must not be after to")
         before = moment(in_ms(start) - 1)
         # Not beyond the end: rare due times are years apart, and calendars end.
-        dues = list(islice(takewhile(lambda due: due <= end, schedule.cron.after(before)), BACKFILL_MAX + 1))
+        found = takewhile(lambda due: due <= end, schedule.cron.after(before))
+        dues = await asyncio.to_thread(lambda: list(islice(found, BACKFILL_MAX + 1)))
         if len(dues) > BACKFILL_MAX:
             raise InvalidInput(f"to: there are more than {BACKFILL_MAX} due times")
         await self._begin(schedule, dues)
@@ -203,8 +205,9 @@ class Schedules:
             partial(stored.list_firings, schedule_id=schedule.id, before=cursor, limit=limit)
         )
 
-    def preview(self, cron: Cron, count: int) -> Sequence[datetime]:
-        return first(cron, moment(self._clock.now_ms()), count)
+    async def preview(self, cron: Cron, count: int) -> Sequence[datetime]:
+        """In a thread: a hundred times may be looked for over thousands of years."""
+        return await asyncio.to_thread(first, cron, moment(self._clock.now_ms()), count)
 
     async def _begin(self, schedule: Schedule, dues: Sequence[datetime]) -> Sequence[JobId]:
         work = partial(_begin_now, schedule_id=schedule.id, dues=dues, now_ms=self._clock.now_ms())

@@ -40,6 +40,8 @@ CLAIMS = frozenset(
     }
 )
 _SCHEMES = frozenset({"http", "https"})
+# What stands left of so many addresses is the client's own, who may write thousands of trusted ones there.
+_HOPS_MAX = 32
 _WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
@@ -72,7 +74,7 @@ class Proxies:
         hops = _words(claims, _FOR)
         client, place = proxy, len(hops)
         # From the right: each proxy added whom it was asked by, and what stands left of a stranger is the stranger's.
-        for index in range(len(hops) - 1, -1, -1):
+        for index in reversed(range(max(len(hops) - _HOPS_MAX, 0), len(hops))):
             if (address := plain_address(hops[index])) is None:
                 break
             client, place = address, index

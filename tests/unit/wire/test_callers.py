@@ -45,6 +45,21 @@ def test_the_client_is_the_rightmost_that_no_proxy_is(chains: list[bytes], clien
     assert found.told[:3] == told_of(client)
 
 
+class CountsLooks(Proxies):
+    looks = 0
+
+    def trusts(self, address: str | None) -> bool:
+        self.looks += 1
+        return super().trusts(address)
+
+
+def test_of_thousands_of_addresses_of_proxies_that_a_client_wrote_few_are_looked_at() -> None:
+    proxies = CountsLooks(["10.0.0.0/8", "::1/128"])
+    claims = [(b"x-forwarded-for", b"::1," * 10_000 + b"10.0.0.7," * 40), (b"x-forwarded-proto", b"https")]
+    assert proxies.caller("10.0.0.1", claims, "http").address == "10.0.0.7"
+    assert proxies.looks < 50
+
+
 @pytest.mark.parametrize("name", [b"cf-connecting-ip", b"x-real-ip", b"forwarded", b"true-client-ip"])
 def test_nothing_else_names_the_client(name: bytes) -> None:
     assert caller((name, b"6.6.6.6")).address == "10.0.0.1"

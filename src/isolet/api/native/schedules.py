@@ -88,7 +88,7 @@ class SchedulesDoor(Struct, frozen=True, kw_only=True):
         if not 1 <= body.count <= _PREVIEW_MAX:
             raise InvalidInput(f"count: must be from 1 to {_PREVIEW_MAX}")
         cron = read_cron(body.cron, zone=body.timezone, dialect=body.dialect)
-        times = [iso(in_ms(due)) for due in self.schedules.preview(cron, body.count)]
+        times = [iso(in_ms(due)) for due in await self.schedules.preview(cron, body.count)]
         return PreviewReply(times=times, text=cron.explained())
 
     @serve(Schedules.get, _READ)
