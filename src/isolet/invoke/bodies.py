@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 
 from isolet.errors import IsoletError, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
-from isolet.invoke.rounds import Rounds
+from isolet.rounds import Rounds
 from isolet.threads import FairThreads
 from isolet.turns import Turns
 

@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -32,6 +33,8 @@ log = get_logger("jobs")
 
 _ANSWER_MAX_BYTES = 65_536
 _KEPT_BYTES = 1_024
+# A result may have 16 MiB, and a project ten secrets.
+_SIGNED_AT_ONCE_BYTES = 262_144
 _GONE = 410
 _EGRESS_HEADER = b"x-isolet-egress"
 
@@ -130,7 +133,9 @@ class Deliveries(Handler):
         timestamp_s = self._clock.now_ms() // 1000
         message_id = str(job.parent_id or job.id)
         keys = await self._secrets.keys(job.project_id)
-        signed = callbacks.signature(keys, message_id=message_id, timestamp_s=timestamp_s, body=job.body)
+        sign = partial(callbacks.signature, keys, message_id=message_id, timestamp_s=timestamp_s, body=job.body)
+        # It lets the loop go on meanwhile.
+        signed = await asyncio.to_thread(sign) if len(job.body) * len(keys) > _SIGNED_AT_ONCE_BYTES else sign()
         headers = [
             ("host", urlsplit(job.target).netloc),
             *DeliveryPayload.of(job).headers,

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ from msgspec import Struct
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.errors import TooManyRequests
 from isolet.ids import FunctionId, InvocationId, ProjectId
+from isolet.rounds import Rounds
 
 _RING_EVENTS = 2_000
 _RING_BYTES = 512 * 1024
@@ -27,6 +29,8 @@ _RINGS = 128
 _EVENT_BYTES = 200
 # So long after its last reader has left a project's ring still waits for it to come back.
 _AWAIT_READER_S = 300.0
+# A reader looks at so many in a turn of the loop: all of a project wake at once, and each has what it gets written.
+_AT_ONCE = 50
 # So often a silent stream looks whether it may go on.
 _ALLOWED_S = 1.0
 
@@ -94,6 +98,7 @@ class Tail:
         self._numbered = 0
         self._streams: Counter[ProjectId] = Counter()
         self._closing = asyncio.Event()
+        self._rounds: Rounds | None = None
 
     @property
     def readers(self) -> int:
@@ -151,6 +156,7 @@ class Tail:
         `after` is the place of the last event seen; without it the reader sees what comes from now on.
         """
         ring, wake = self._ring(project_id), asyncio.Event()
+        rounds = self._rounds = self._rounds or Rounds()
         ring.readers.add(wake)
         try:
             place, missed = self._start(ring, after)
@@ -163,6 +169,8 @@ class Tail:
                     missed, place = Missed(count=ring.oldest - place), ring.oldest
                     yield missed
                     continue
+                if place < ring.next:
+                    await rounds.wait(project_id)
                 for event in self._since(ring, place):
                     if event.number < ring.oldest:
                         # The ring moved on while the reader was busy with the one before.
@@ -225,8 +233,9 @@ class Tail:
 
     @staticmethod
     def _since(ring: _Ring, place: int) -> list[Event]:
-        skipped = place - ring.oldest
-        return [event for index, event in enumerate(ring.events) if index >= skipped] if place < ring.next else []
+        """Some that come next."""
+        skipped = max(place - ring.oldest, 0)
+        return list(islice(ring.events, skipped, skipped + _AT_ONCE))
 
     def _ring(self, project_id: ProjectId) -> _Ring:
         ring = self._rings.get(project_id)

@@ -48,6 +48,8 @@ _OWN_LINES = 100
 # What is read at once is taken on the loop when it is little, and in a thread otherwise.
 _LITTLE_BYTES = 4_096
 _WAITING_MAX_BYTES = 1024 * 1024
+# So many lines are handed over in one turn of the loop; that much may hold twenty thousand.
+_HANDED_AT_ONCE = 500
 # An error of the function's own, whose reply was under way.
 _BROKEN = re.compile(rb"Uncaught exception: .{0,200}?: failed: (?:remote\.)?jsg\.(.{1,4096})")
 _ERROR_MAX_BYTES = 8_192
@@ -194,9 +196,15 @@ class Console:
         self._loop.run_in_executor(None, self._parse_all, lines).add_done_callback(self._taken)
 
     def _taken(self, done: asyncio.Future[list[tuple[InvocationId | None, Said]]]) -> None:
+        self._hand_over_some([] if done.cancelled() else done.result(), 0)
+
+    def _hand_over_some(self, lines: Sequence[tuple[InvocationId | None, Said]], start: int) -> None:
+        following = start + _HANDED_AT_ONCE
+        self._hand_over(lines[start:following])
+        if following < len(lines):
+            self._loop.call_soon(self._hand_over_some, lines, following)
+            return
         self._busy = False
-        if not done.cancelled():
-            self._hand_over(done.result())
         if self._waiting:
             self._take()
 

@@ -21,6 +21,8 @@ _HIGH_WATER = 262_144
 # workerd reads a request's head in one piece up to this size: one that is queued whole was not looked at.
 _UNREAD_MAX_BYTES = 4096
 _HEAD_MAX_BYTES = 1024 * 1024
+# A head of a megabyte would have room for a hundred thousand, each of which is looked at and held.
+HEADERS_MAX = 1_000
 _TRAILERS_MAX = 200
 _TRAILERS_MAX_BYTES = 65_536
 _SWITCHED = 101
@@ -241,7 +243,8 @@ class Connection(asyncio.Protocol):
                 # The reply stands; what is behind it belongs to no request.
                 self._drop()
             else:
-                self.abort(FunctionCrashed(f"the instance sent a reply that cannot be read: {exc}"))
+                why = str(exc) if len(self.headers) < HEADERS_MAX else f"it has more than {HEADERS_MAX} headers"
+                self.abort(FunctionCrashed(f"the instance sent a reply that cannot be read: {why}"))
             return
         except httptools.HttpParserUpgrade as exc:
             self._switch(data[exc.args[0] :])
@@ -290,6 +293,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.started:
+            if len(self.headers) >= HEADERS_MAX:
+                raise ValueError("too many headers")
             self.headers.append((name.lower(), value))
             return
         # Trailers are no headers (RFC 9110, 6.5.1), and nobody is told of them.

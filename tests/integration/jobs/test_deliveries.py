@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from isolet.clock import SystemClock
+from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
 from isolet.domain.http_jobs import CALLBACK, DeliveryPayload
@@ -20,6 +22,7 @@ from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.jobs.deliveries import Deliveries
 from isolet.jobs.webhook_secrets import WebhookSecrets
+from tests.integration.database.rows import a_project
 from tests.support.runtime import Runtime
 from tests.unit.domain.test_callbacks import INSIDE, SPELLINGS
 
@@ -179,3 +182,18 @@ async def test_a_request_that_cannot_be_written_is_an_attempt_that_failed(
         ).job
     assert (after.state, after.attempts) == (JobState.QUEUED, 1)
     assert (after.error or "").startswith("cannot deliver: ")
+
+
+async def test_a_large_body_is_signed_with_many_secrets_beside_the_loop(runtime: Runtime, tmp_path: Path) -> None:
+    async with deliveries(runtime, tmp_path) as door:
+        project = a_project(f"p-{new_id()}")
+        await door._secrets._database.write(stored_projects.insert_project, project)
+        for _ in range(10):
+            await door._secrets.create(project.id)
+        job = replace(a_delivery("http://a.example/"), project_id=project.id, body=bytes(16 * 1024 * 1024))
+        loop_s, whole_s = time.thread_time(), time.process_time()
+
+        request = await door._request(job)
+
+        assert time.thread_time() - loop_s < (time.process_time() - whole_s) / 3
+        assert request.count(b"v1,") == 10

@@ -228,3 +228,20 @@ async def test_a_call_has_so_many_requests_and_its_lines_beside_them(console: Co
     console.read(written(CALL, "a line"))
     await until(lambda: heard and isinstance(heard[-1][1], ConsoleLine), "the line")
     assert len(heard) == 201
+
+
+async def test_thousands_of_lines_are_handed_over_in_several_turns_of_the_loop(
+    console: Console, heard: list[Line]
+) -> None:
+    calls = [InvocationId(f"0197a3c0-5d1e-7000-8000-{number:012}") for number in range(50)]
+    for call in calls:
+        console.begin(call)
+        for number in range(100):
+            console.read(written(call, str(number)))
+    most = before = 0
+    async with asyncio.timeout(60):
+        while len(heard) < 5_000:
+            await asyncio.sleep(0)
+            most, before = max(most, len(heard) - before), len(heard)
+    assert most <= 1_000
+    assert [(call, line.message) for call, line in heard] == [(c, str(n)) for c in calls for n in range(100)]

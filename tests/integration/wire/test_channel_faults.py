@@ -113,6 +113,7 @@ async def test_trailers_of_a_reply_become_no_headers(channel: Channel, listener:
         CHUNKED + b"x: " + b"y" * 3_000_000,
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 3_000_000,
         b"HTTP/1.1 200 OK\r\n" + b"x: yyyyyyyyyyyy\r\n" * 200_000,
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1_001 + b"content-length: 2\r\n\r\nok",
     ],
 )
 async def test_heads_and_trailers_of_replies_have_an_end(channel: Channel, listener: Listener, reply: bytes) -> None:

@@ -158,3 +158,26 @@ async def test_what_does_not_follow_learns_of_the_end_too() -> None:
     waiting = asyncio.ensure_future(tail.closes_within(60))
     tail.close()
     assert await waiting
+
+
+async def test_many_readers_of_many_events_take_turns() -> None:
+    tail, read = await followed(), [0]
+    count, readers = 500, 30
+
+    async def reads() -> list[object]:
+        async def counted() -> AsyncGenerator[Event | Missed | None, None]:
+            async for event in follow(tail):
+                read[0] += event is not None
+                yield event
+
+        return await take(counted(), count)
+
+    tasks = [asyncio.create_task(reads()) for _ in range(readers)]
+    await asyncio.sleep(0)
+    say(tail, *map(str, range(count)))
+    most = 0
+    while not all(task.done() for task in tasks):
+        most, read[0] = max(most, read[0]), 0
+        await asyncio.sleep(0)
+    assert most <= 4 * tail_module._AT_ONCE
+    assert all(task.result() == [*map(str, range(count))] for task in tasks)

@@ -9,6 +9,7 @@ calls of its own instance, and none else.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -39,6 +40,8 @@ from isolet.wire.headers import get
 
 DEPTH_MAX = 4
 _NOT_PASSED = (b"x-isolet-", b"x-butterbase-", b"x-user-id", b"x-app-id")
+# Larger ones are read in a thread.
+_SMALL_JSON_BYTES = 32_768
 _LIMIT = "ctx.invoke loop limit exceeded"
 
 
@@ -97,7 +100,9 @@ class Loopback(Struct, frozen=True, kw_only=True):
             payload = await body.read()
         if not isinstance(payload, bytes):
             raise TooLarge(told)
-        await send_json(send, 200, await service(project_id, parse_json(payload), origin))
+        small = len(payload) <= _SMALL_JSON_BYTES
+        asked = parse_json(payload) if small else await asyncio.to_thread(parse_json, payload)
+        await send_json(send, 200, await service(project_id, asked, origin))
 
     def _request(
         self, scope: Scope, source: Route, origin: Origin, route: Route, payload: bytes | Spooled, body: Body
