@@ -39,6 +39,7 @@ from isolet.realtime.socket import Socket, Unwanted, text_frame
 from isolet.realtime.timing import Due, Pace, Timing
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.threads import work_for
 from isolet.turns import Turns
 
 log = get_logger("realtime")
@@ -179,6 +180,7 @@ class Connection:
         self._means.tasks.spawn(self._take_large(text), name="realtime frame")
 
     async def _take_large(self, text: str) -> None:
+        work_for(self.project.id)
         try:
             async with self._means.reading.take(self.project.id):
                 read = await asyncio.to_thread(_read, text)

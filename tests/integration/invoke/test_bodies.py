@@ -15,8 +15,8 @@ from isolet.errors import TooManyRequests, Unavailable
 from isolet.ids import ProjectId
 from isolet.invoke import spool
 from isolet.invoke.bodies import WAITING_MAX, Bodies, Budget, Hold
-from isolet.rounds import Rounds
 from isolet.invoke.spool import Spooled
+from isolet.rounds import Rounds
 
 A, B, C, D, E = (ProjectId(name) for name in "abcde")
 
