@@ -48,6 +48,7 @@ async def open_core(host: Host) -> Core:
     host.stack.push_async_callback(health.close)
     host.stack.push_async_callback(host.loops.close)
     observation = open_observation(host, persistence, registry.routes, counters)
+    registry.cleanup.add(observation.recorder.forget)
     runtime = await open_runtime(host, registry, observation, health)
     functions = open_functions(host, persistence, registry, runtime)
     projects = await open_projects(host, persistence, registry, runtime, functions)

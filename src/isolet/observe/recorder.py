@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -20,6 +20,7 @@ from isolet.domain.outgoing import OutgoingEvent
 from isolet.errors import StoreError, StoreRefused
 from isolet.ids import FunctionId, InvocationId, ProjectId
 from isolet.observe.counters import Counters
+from isolet.observe.own_lines import OwnLines
 from isolet.observe.redaction import Kept
 from isolet.observe.tail import Owner, Tail
 from isolet.telemetry import get_logger
@@ -35,9 +36,8 @@ _LATE_LINES = 10_000
 _LATE_BYTES = 16 * 1024 * 1024
 _RECENT_CALLS = 5_000
 _CATCH_UP_S = 1.0
-# Lines of functions that are of no call are in memory alone.
-_OWN_LINES = 100
-_OWN_FUNCTIONS = 1_000
+# What one project has of these at most.
+_SHARE = 0.75
 _owner: Callable[[Invocation], Owner] = attrgetter("project_id", "function_id", "function_name")
 Entry = tuple[Invocation, Kept | None]
 
@@ -72,7 +72,9 @@ class Recorder:
         self._ended: deque[Entry] = deque()
         self._late: deque[tuple[InvocationId, ConsoleLine | OutgoingEvent]] = deque()
         self._late_bytes = 0
-        self._own: OrderedDict[FunctionId, deque[ConsoleLine]] = OrderedDict()
+        self._late_of: dict[str, int] = {}
+        self._held: dict[ProjectId, _Held] = {}
+        self._own = OwnLines()
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._idle = asyncio.Event()
@@ -95,12 +97,21 @@ class Recorder:
         if self._concluding:
             self._concluding.discard(invocation.id)
         size = _held_bytes(invocation, kept)
-        if len(self._ended) >= _QUEUE_ROWS or self._queued_bytes + size > _QUEUE_BYTES:
+        held = self._held.get(invocation.project_id) or _Held()
+        if (
+            len(self._ended) >= _QUEUE_ROWS
+            or self._queued_bytes + size > _QUEUE_BYTES
+            or held.rows >= _SHARE * _QUEUE_ROWS
+            or held.size_bytes + size > _SHARE * _QUEUE_BYTES
+        ):
             self._close(invocation)
             self.lost += 1
             self._tell([invocation])
             return
         self._queued_bytes += size
+        self._held[invocation.project_id] = held
+        held.rows += 1
+        held.size_bytes += size
         if not self._ended:
             self._idle.clear()
             self._wake.set()
@@ -123,7 +134,8 @@ class Recorder:
             self._tail.printed(_owner(invocation), invocation_id, line)
             return
         recent = self._recent.get(invocation_id)
-        if self._keep_late(invocation_id, line, len(line.message) + len(line.stack or "")) and recent is not None:
+        size = len(line.message) + len(line.stack or "")
+        if self._keep_late(invocation_id, line, size, recent) and recent is not None:
             self._tail.printed(recent, invocation_id, line)
 
     def requested(self, invocation_id: InvocationId, event: OutgoingEvent) -> None:
@@ -132,11 +144,18 @@ class Recorder:
         if invocation is not None:
             invocation.outgoing.append(event)
         else:
-            self._keep_late(invocation_id, event, event.size_bytes)
+            self._keep_late(invocation_id, event, event.size_bytes, self._recent.get(invocation_id))
 
-    def _keep_late(self, invocation_id: InvocationId, said: ConsoleLine | OutgoingEvent, size_bytes: int) -> bool:
+    def _keep_late(
+        self, invocation_id: InvocationId, said: ConsoleLine | OutgoingEvent, size_bytes: int, owner: Owner | None
+    ) -> bool:
         if not invocation_id or len(self._late) >= _LATE_LINES or self._late_bytes >= _LATE_BYTES:
             return False
+        # Each counts as its part of the lines or of the bytes, whichever is more.
+        whose, part = owner[0] if owner is not None else "", max(size_bytes * _LATE_LINES // _LATE_BYTES, 1)
+        if self._late_of.get(whose, 0) + part > _SHARE * _LATE_LINES:
+            return False
+        self._late_of[whose] = self._late_of.get(whose, 0) + part
         self._late.append((invocation_id, said))
         self._late_bytes += size_bytes
         self._idle.clear()
@@ -145,17 +164,17 @@ class Recorder:
 
     def print_own(self, owner: Owner, line: ConsoleLine) -> None:
         """A line of a function that is of no call that one could tell: it is shown, and kept for a while."""
-        _, function_id, _ = owner
-        lines = self._own.setdefault(function_id, deque(maxlen=_OWN_LINES))
-        self._own.move_to_end(function_id)
-        if len(self._own) > _OWN_FUNCTIONS:
-            self._own.popitem(last=False)
-        lines.append(line)
+        project_id, function_id, _ = owner
+        self._own.add(project_id, function_id, line)
         self._tail.printed(owner, InvocationId(""), line)
 
     def own_lines(self, function_id: FunctionId) -> Sequence[ConsoleLine]:
         """The latest lines of a function that are of no call, oldest first, since this server started."""
-        return list(self._own.get(function_id, ()))
+        return self._own.of(function_id)
+
+    def forget(self, project_id: ProjectId) -> None:
+        """The project is gone."""
+        self._own.forget(project_id)
 
     @property
     def waiting(self) -> int:
@@ -240,8 +259,13 @@ class Recorder:
             invocation, kept = self._ended.popleft()
             entries.append((invocation, kept))
             size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
-            size += (held := _held_bytes(invocation, kept))
-            self._queued_bytes -= held
+            size += (freed := _held_bytes(invocation, kept))
+            self._queued_bytes -= freed
+            held = self._held[invocation.project_id]
+            held.rows -= 1
+            held.size_bytes -= freed
+            if not held.rows:
+                del self._held[invocation.project_id]
         return entries
 
     async def _fill(self, entries: Sequence[Entry]) -> None:
@@ -288,11 +312,21 @@ class Recorder:
             else:
                 added.outgoing.append(said)
         self._late_bytes = 0
+        self._late_of.clear()
         if late:
             try:
                 await self._database.write(stored.append_late, late)
             except StoreError as exc:
                 log.error("cannot write console lines", calls=len(late), error=exc.message)
+
+
+class _Held:
+    """What a project has in the queue."""
+
+    __slots__ = ("rows", "size_bytes")
+
+    def __init__(self) -> None:
+        self.rows = self.size_bytes = 0
 
 
 def _held_bytes(invocation: Invocation, kept: Kept | None) -> int:

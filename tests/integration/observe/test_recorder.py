@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from isolet.database import invocations as stored
 from isolet.database.connection import Connection, Database
+from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.redaction import Redactor
 from isolet.ids import InvocationId, new_id
@@ -17,7 +18,7 @@ from isolet.observe.redaction import Kept, Redaction
 from isolet.tasks import Tasks
 from tests.integration.database.rows import a_function, a_project, an_invocation
 
-FUNCTION = a_function(a_project())
+FUNCTION, OTHER = a_function(a_project()), a_function(a_project())
 
 
 def a_line(message: str) -> ConsoleLine:
@@ -34,9 +35,9 @@ async def recorder(database: Database) -> AsyncIterator[Recorder]:
     await tasks.close()
 
 
-def record(recorder: Recorder, *lines: str) -> Invocation:
+def record(recorder: Recorder, *lines: str, function: Function = FUNCTION) -> Invocation:
     """A call from its begin to its end."""
-    invocation = an_invocation(FUNCTION)
+    invocation = an_invocation(function)
     recorder.begin(invocation)
     for line in lines:
         recorder.print(invocation.id, a_line(line))
@@ -147,11 +148,16 @@ async def test_a_line_of_nobody_is_passed_over(recorder: Recorder, database: Dat
     assert (await read(database))[invocation.id].console == []
 
 
-async def test_records_are_counted_as_lost_when_the_store_stalls_for_long(database: Database) -> None:
+async def test_records_are_lost_when_the_store_stalls_for_long_those_of_who_holds_most_first(
+    database: Database,
+) -> None:
     recorder = Recorder(database)
-    for _ in range(20_007):
+    for _ in range(15_007):
         record(recorder)
     assert recorder.lost == 7
+    for expected in (*[7] * 5_000, 8, 9):
+        record(recorder, function=OTHER)
+        assert recorder.lost == expected
     with pytest.raises(TimeoutError):
         await recorder.flush(0.01)
 
@@ -285,3 +291,16 @@ async def test_late_lines_that_wait_are_bounded_in_bytes(database: Database) -> 
     for _ in range(9_000):
         recorder.print(invocation.id, a_line("x" * 10_000))
     assert sum(len(line.message) for _, line in recorder._late) <= 17 * 1024 * 1024
+
+
+async def test_late_lines_of_one_project_leave_room_for_those_of_another(
+    recorder: Recorder, database: Database
+) -> None:
+    calls = [record(recorder), record(recorder, function=OTHER)]
+    await recorder.flush(10)
+    for call in (calls[0],) * 12_000 + (calls[1],):
+        recorder.print(call.id, a_line("late"))
+    await recorder.flush(30)
+    (other,) = await database.read(stored.list_invocations, OTHER.id, limit=10)
+    assert [line.message for line in other.console] == ["late"]
+    assert 5_000 < len((await read(database))[calls[0].id].console) < 10_000

@@ -108,7 +108,7 @@ async def test_what_does_not_fit_while_the_disk_stalls_is_counted(
 ) -> None:
     monkeypatch.setattr(recorder_module, "_QUEUE_BYTES", 100)
     recorder = Recorder(database)
-    for body in (b"x" * 60, b"x" * 60, b"x" * 40):
+    for body in (b"x" * 60, b"x" * 60, b"x" * 15):
         call = an_invocation(function, request_body=body)
         recorder.begin(call)
         recorder.end(call)
