@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Callable
 from itertools import islice
-from urllib.parse import quote
+from urllib.parse import unquote_to_bytes
 
 from isolet.domain.access import KEY_PREFIX, TOKEN_PREFIX
 
@@ -26,6 +26,9 @@ _LOOKS_OWN = re.compile(_AT_START + _ANY_PREFIX + rb"[A-Za-z0-9_-]")
 _WHOLE = re.compile(rb"(?=(" + _ANY_PREFIX + rb"[A-Za-z0-9_-]{43}))")
 _BASIC = re.compile(rb"basic\s+([A-Za-z0-9+/_=-]+)", re.IGNORECASE)
 _COOKIE_NAME = re.compile(rb"[=\s]*(?:__host-|__secure-)?" + SESSION_COOKIE + rb"\s*(?:[=;]|$)", re.IGNORECASE)
+# What no client escapes.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
+_SPACE = 0x20
 # A root key that is a common word may be part of other texts.
 _LONG_CHARS = 12
 _LOOKED_UP_MAX = 16
@@ -36,17 +39,24 @@ class OwnKeys:
 
     def __init__(self, root_key: str, *, is_known: Callable[[str], bool] = lambda _: False) -> None:
         self._is_known = is_known
-        spelled = {root_key.encode("utf-8", "surrogateescape"), quote(root_key, safe="", errors="replace").encode()}
-        self._roots = tuple(root.decode("latin-1") for root in spelled if root)
-        words = b"|".join(re.escape(root) for root in spelled if root)
+        spelled = _spelled(root_key)
+        # What all spellings have in common; nothing for a root key that has no plain character.
+        self._plain_part = max(_PLAIN.findall(root_key), key=len, default="")
+        self._plain_bytes = self._plain_part.encode()
+        self.root_pattern = b"|".join(map(_escaped_or_not, spelled))
         bounded = len(root_key) < _LONG_CHARS
-        self._root = re.compile(rb"(?<![\w-])(?:%b)(?![\w-])" % words if bounded else words) if words else None
+        begin, end = (_AT_START, rb"(?![\w-])") if bounded else (b"", b"")
+        self._root = re.compile(b"%b(?:%b)%b" % (begin, self.root_pattern, end)) if spelled else None
 
     def hold(self, value: bytes) -> bool:
-        """Whether a text holds one of ours, plain or as HTTP's Basic scheme encodes it."""
+        """Whether a text holds one of ours, plain or as HTTP's Basic scheme encodes it, escaped or not."""
         if not self.may_hold(value):
             return False
-        return self._plain(value) or any(self._plain(_decoded(found)) for found in _BASIC.findall(value))
+        return self._holds(value) or (b"%" in value and self._holds(unquote_to_bytes(value)))
+
+    def holds_root(self, data: bytes) -> bool:
+        """Whether it may be in there, in whatever spelling."""
+        return self._root is not None and self._plain_bytes in data
 
     def without(self, headers: Headers) -> Headers:
         """The headers less every one that holds one of ours; of cookies and subprotocols only those go that do."""
@@ -71,7 +81,8 @@ class OwnKeys:
         path, mark, query = target.partition(b"?")
         if not mark or not self.may_hold(query):
             return target
-        kept = b"&".join(part for part in query.split(b"&") if not self.hold(part.replace(b"+", b" ")))
+        # Some clients leave a plus as it is that they mean.
+        kept = b"&".join(part for part in query.split(b"&") if not (self.hold(part) or self.hold(_spaced(part))))
         return path + b"?" + kept if kept else path
 
     def may_hold(self, value: bytes) -> bool:
@@ -80,11 +91,13 @@ class OwnKeys:
         text = value.decode("latin-1")
         if KEY_PREFIX in text or TOKEN_PREFIX in text:
             return True
-        for root in self._roots:
-            if root in text:
-                return True
+        if self._root is not None and self._plain_part in text:
+            return True
         lowered = text.lower()
         return "basic" in lowered or _SESSION_TEXT in lowered
+
+    def _holds(self, value: bytes) -> bool:
+        return self._plain(value) or any(self._plain(_decoded(found)) for found in _BASIC.findall(value))
 
     def _plain(self, value: bytes) -> bool:
         if _LOOKS_OWN.search(value) or (self._root is not None and self._root.search(value)):
@@ -97,12 +110,34 @@ class OwnKeys:
         return b"; ".join(pair for pair in pairs if pair and not is_session_cookie(pair) and not self.hold(pair))
 
 
+def _spelled(root_key: str) -> list[bytes]:
+    """The bytes that it has in a header, as clients write them: in UTF-8, and in Latin-1 where that has it."""
+    latin = [root_key.encode("latin-1")] if max(root_key, default="") <= "\xff" else []
+    return [one for one in dict.fromkeys([root_key.encode("utf-8", "surrogateescape"), *latin]) if one]
+
+
+def _escaped_or_not(text: bytes) -> bytes:
+    """A pattern of a text in which any character that an address may not have is written as it is, or escaped."""
+    return b"".join(map(_escaped_char, text))
+
+
+def _escaped_char(char: int) -> bytes:
+    plain = re.escape(bytes([char]))
+    if _PLAIN.fullmatch(chr(char)) is not None:
+        return plain
+    return b"(?:%b|(?i:%%%02X)%b)" % (plain, char, rb"|\+" if char == _SPACE else b"")
+
+
 def is_session_cookie(cookie: bytes) -> bool:
     """Whether a pair of `Cookie`, or a value of `Set-Cookie`, names the dashboard's session.
 
     Also one without a name whose value spells it: browsers send both alike.
     """
     return _COOKIE_NAME.match(cookie) is not None
+
+
+def _spaced(part: bytes) -> bytes:
+    return part.replace(b"+", b" ")
 
 
 def _decoded(text: bytes) -> bytes:

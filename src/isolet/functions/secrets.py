@@ -15,7 +15,7 @@ from isolet.database import functions as stored_functions
 from isolet.database import secrets as stored
 from isolet.database.connection import Connection, Database
 from isolet.domain.changes import Change, FunctionChanged
-from isolet.domain.functions import Function
+from isolet.domain.functions import Function, is_storable
 from isolet.domain.secrets import SECRETS_MAX, StoredSecret, check_name, check_together, decode_value, encode_value
 from isolet.errors import InvalidInput, NotFound, PlatformError, SecretsFailed
 from isolet.functions.releases import purpose, release_of
@@ -26,6 +26,8 @@ from isolet.runtime.pool import Pool
 from isolet.telemetry import get_logger
 
 log = get_logger("secrets")
+
+_MISSING = "Secret not found"
 
 
 class Secrets:
@@ -88,6 +90,8 @@ class Secrets:
         """Raises NotFound, and InvalidInput for a function that is not deployed."""
         if function.version is None:
             raise InvalidInput("Function must be deployed to manage secrets")
+        if not is_storable(name):
+            raise NotFound(_MISSING)
         with _trouble("delete secret"):
             self._switch(*await self._database.write(partial(_delete, function_id=function.id, name=name)))
 
@@ -118,7 +122,7 @@ def _put(connection: Connection, secret: StoredSecret) -> tuple[Function, Functi
 def _delete(connection: Connection, function_id: FunctionId, name: str) -> tuple[Function, Function]:
     before, after = _bump(connection, function_id)
     if not stored.delete_secret(connection, function_id, name):
-        raise NotFound("Secret not found")
+        raise NotFound(_MISSING)
     return before, after
 
 

@@ -53,10 +53,10 @@ class Redaction:
     """Knows how our keys look, the root key included."""
 
     def __init__(self, root_key: str) -> None:
-        keys = re.escape(root_key) + "|" + re.escape(KEY_PREFIX) + "[A-Za-z0-9_-]+|" + _TOKEN
+        others = re.escape(KEY_PREFIX) + "[A-Za-z0-9_-]+|" + _TOKEN
         self._own = OwnKeys(root_key)
-        self._root_text, self._keys_in_text = root_key, re.compile(keys)
-        self._root_key, self._keys = root_key.encode(), re.compile(keys.encode())
+        self._root_text, self._keys_in_text = root_key, re.compile(f"{re.escape(root_key)}|{others}")
+        self._keys = re.compile(b"%b|%b" % (self._own.root_pattern, others.encode()))
 
     def words(self, call: Invocation) -> None:
         """Take keys out of what a call failed with: it is shown before its record is filled."""
@@ -131,7 +131,7 @@ class Redaction:
         for start in _START_BYTES:
             if start in data:
                 return True
-        return self._root_key in data
+        return self._own.holds_root(data)
 
 
 def stored_headers(block: bytes) -> Headers:

@@ -1,4 +1,5 @@
 import base64
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -69,6 +70,27 @@ def test_a_root_key_of_any_characters_is_found_escaped_too() -> None:
     own = OwnKeys("ünd/so+weiter=")
     for value in ("Bearer ünd/so+weiter=".encode(), b"token=%C3%BCnd%2Fso%2Bweiter%3D"):
         assert own.without([(b"authorization", value)]) == []
+
+
+@pytest.mark.parametrize("root", ["a key/of+odd=chars! (1)", "ünd so weiter", "ключ", "!!", "test"])
+def test_a_root_key_is_found_however_clients_escape_it(root: str) -> None:
+    own = OwnKeys(root)
+    latin = [root.encode("latin-1")] if root.isascii() or "ü" in root else []
+    spelled = {root.encode(), *latin, quote(root, safe="").encode(), quote_plus(root).encode()}
+    # As JavaScript has it, which leaves some more as they are, and as .NET does.
+    spelled |= {quote(root, safe="!'()*").encode(), quote_plus(root, safe="!'()*").lower().encode()}
+    for text in spelled:
+        for form in (b"token=%b", b"Bearer%%20%b", b"%b"):
+            assert own.hold(form % text), text
+            target = b"/a?" + (form % text).replace(b" ", b"+") + b"&b=1"
+            assert own.without_in_query(target) == b"/a?b=1"
+    assert not own.hold(b"token=another%20key&x=100%")
+
+
+def test_basic_credentials_are_found_in_escaped_texts(own: OwnKeys) -> None:
+    escaped = quote(basic(f"user:{KEY}").decode(), safe="").encode()
+    assert own.without([(b"cookie", b"a=1; auth=" + escaped)]) == [(b"cookie", b"a=1")]
+    assert own.without_in_query(b"/a?auth=" + escaped) == b"/a"
 
 
 def test_of_cookies_only_ours_go(own: OwnKeys) -> None:

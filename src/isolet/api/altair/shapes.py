@@ -10,7 +10,7 @@ from typing import Any
 
 from isolet.domain.cron import read_cron
 from isolet.domain.environment import bounded
-from isolet.domain.functions import Function, FunctionStatus, check_slug
+from isolet.domain.functions import Function, FunctionStatus, check_slug, is_storable
 from isolet.domain.json_bounds import bounded_json
 from isolet.domain.secrets import RESERVED_NAMES
 from isolet.errors import InvalidInput, RequestError
@@ -79,6 +79,8 @@ def _settings(sent: dict[str, Any]) -> dict[str, Any]:
     env = _object("env", sent.get("env") or {})
     if not all(isinstance(value, str) for value in env.values()):
         raise InvalidInput("env: every value must be a string")
+    if not all(name and is_storable(name) and is_storable(value) for name, value in env.items()):
+        raise InvalidInput("env: a name is empty, or a name or a value holds characters that cannot be stored")
     if reserved := sorted(env.keys() & RESERVED_NAMES):
         raise InvalidInput(f"env: {reserved[0]} is the name of a binding")
     options = bounded_json("options", _object("options", sent.get("options") or {}))
