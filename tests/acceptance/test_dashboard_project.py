@@ -87,9 +87,11 @@ def test_keys_of_the_kv_are_found_read_written_and_deleted(desk: Desk, home: Pro
     desk.press("Write its value")
     desk.see("Metadata, JSON")
     desk.fill("Value", "by hand")
+    desk.fill("Metadata, JSON", '{"who":\n "日本🎈"}')
     desk.press("Save")
     desk.see("The changes were saved.")
-    assert api(home, "GET", f"{store}/made").text == "by hand"
+    made = api(home, "GET", f"{store}/made")
+    assert (made.text, json.loads(made.headers["x-kv-metadata"])) == ("by hand", {"who": "日本🎈"})
 
 
 def test_sql_is_run_shown_and_downloaded(desk: Desk, home: Project) -> None:

@@ -1,5 +1,7 @@
 """Text that JSON can write and UTF-8, a database or strict JSON cannot."""
 
+import base64
+
 import pytest
 
 from tests.support.butterbase import Butterbase
@@ -58,3 +60,12 @@ def test_an_error_of_sql_may_quote_a_whole_statement(kapso: Kapso, action: str, 
     assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_input")
     assert "xxx" in reply.json()["error"]["message"]
     assert len(reply.json()["error"]["message"]) < 3_000
+
+
+@pytest.mark.parametrize("env", [rf'{{"A": "{HALF}"}}', rf'{{"{HALF}": "A"}}', r'{"A": "a\u0000"}', '{"": "A"}'])
+def test_variables_that_no_process_can_be_given_are_refused_at_altairs_door(butterbase: Butterbase, env: str) -> None:
+    code = base64.b64encode(b"export default () => new Response()").decode()
+    body = f'{{"name": "odd", "source": {{"code": "{code}"}}, "env": {env}}}'
+    reply = butterbase.client.post(f"/spaces/{butterbase.app}/functions", content=body, headers=JSON)
+    assert (reply.status_code, reply.json()["error"]["status"]) == (422, 422)
+    assert "env" in reply.json()["error"]["message"]

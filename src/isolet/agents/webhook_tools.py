@@ -16,7 +16,7 @@ from isolet.domain.chat import Offered
 from isolet.domain.flows.templates import as_text, is_found, look_up
 from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.errors import InvalidInput
-from isolet.flows.functions import STEP_KEY_HEADER
+from isolet.flows.functions import STEP_KEY_HEADER, read_json
 from isolet.flows.performers.webhook import address_of, headers_of
 from isolet.functions.tool_checks import ToolChecks
 from isolet.runtime.outgoing import Outgoing, Requests
@@ -118,7 +118,6 @@ def _about(told: Any) -> dict[str, Any]:
 
 
 def _value(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else ""
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
+    """Raises InvalidInput for more values than are read at once."""
+    value = read_json(body)
+    return "" if value is None and not body.strip() else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +16,9 @@ from isolet.contract.models import read
 from isolet.contract.operations import AnyOperation
 
 PREFIX = "/isolet/v1"
+# The last of ASCII is no character to print, and JSON may have it in a string.
+_BEYOND_ASCII = re.compile(r"[^\x20-\x7e]+")
+_BREAKS = re.compile(r"[\t\r\n]+")
 Content = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 
@@ -59,9 +63,19 @@ def _segment(text: str) -> str:
 
 
 def _header(name: str, value: str) -> str:
-    if not (value.isascii() and value.isprintable()):
-        raise ApiError(f"{name} cannot be sent: it holds characters that no header holds")
-    return value
+    """JSON of any alphabet and on any number of lines is written as one line of ASCII, which says the same."""
+    if value.isascii() and value.isprintable():
+        return value
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        raise ApiError(f"{name} cannot be sent: it holds characters that no header holds") from None
+    # Outside of its strings JSON has neither; inside of them it has no line breaks and no tabs.
+    return _BEYOND_ASCII.sub(_escaped, _BREAKS.sub(" ", value))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def value_of(operation: AnyOperation, status: int, headers: Mapping[str, str], content: bytes) -> Any:

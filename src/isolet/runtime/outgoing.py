@@ -6,6 +6,7 @@ That process resolves names and refuses addresses. No redirect is followed; repl
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from isolet.wire.headers import get
 
 _EGRESS_HEADER = b"x-isolet-egress"
 _REASON_MAX_BYTES = 512
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Headers = Sequence[tuple[str, str]]
 
@@ -142,6 +144,10 @@ async def _check_answered(connection: Connection) -> None:
 
 def _written(request: Outgoing) -> bytes:
     """The request in the form for a proxy. Raises InvalidHead."""
+    for name, _ in request.headers:
+        # A workflow's author may choose it. With a colon or a space in it, it would be read as another one.
+        if _NAME.fullmatch(name) is None:
+            raise InvalidHead(f"cannot send a request: {name[:80]!r} is no name of a header")
     try:
         headers = [("host", urlsplit(request.url).netloc), *request.headers, ("content-length", str(len(request.body)))]
         lines = [heads.line(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

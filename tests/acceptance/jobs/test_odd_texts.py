@@ -91,6 +91,20 @@ export default () => {
 EXTRA = "/%00%ff%ed%a0%80/\u65e5?q=%00%ff"
 
 
+def test_what_is_asked_for_by_a_name_that_no_database_holds_is_not_found(odd: SharedAltair) -> None:
+    name = odd.running("named", "export default () => new Response()")
+    listed = odd.client.get("/isolet/v1/functions", params={"project": "default"}).json()["data"]
+    (function_id,) = (function["id"] for function in listed if function["slug"] == name)
+    for method, path in (
+        ("DELETE", f"/platform/v1/functions/{function_id}/secrets/%00"),
+        ("DELETE", f"/isolet/v1/functions/{function_id}/secrets/a%00"),
+        ("GET", "/isolet/v1/projects/default/functions/%00"),
+        ("DELETE", "/v1/default/functions/%00"),
+        ("GET", "/platform/v1/workflows/%00"),
+    ):
+        assert odd.client.request(method, path).status_code == 404, path
+
+
 def test_odd_text_is_kept_by_each_database(odd: SharedAltair, receiver: Receiver) -> None:
     """Of a call that was made at once, and of one that was queued."""
     name = odd.running("stored", STORED)

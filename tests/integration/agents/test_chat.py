@@ -17,7 +17,7 @@ from isolet.domain.agent_models import AgentModel
 from isolet.domain.chat import Asked, Offered
 from isolet.errors import Unanswered
 from isolet.ids import ProjectId
-from isolet.runtime.outgoing import Requests
+from isolet.runtime.outgoing import Outgoing, Requests
 from tests.support.model_server import BUSY, ModelServer, Raw, Says
 from tests.support.runtime import Runtime
 
@@ -100,6 +100,15 @@ async def test_answers_of_all_kinds(requests: Requests, server: ModelServer, mon
                 await chat.ask(PROJECT, ASKED)
             assert KEY not in failed.value.message
             assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("name", ["a: b", "transfer-encoding ", "", "a\tb", "é", "content-length\x0b"])
+async def test_a_header_that_would_be_read_as_another_one_is_not_sent(
+    requests: Requests, server: ModelServer, name: str
+) -> None:
+    request = Outgoing(method="POST", url=server.url, headers=[(name, "x")])
+    with pytest.raises(Unanswered, match="is no name of a header"):
+        await requests.send(PROJECT, request, timeout_s=60, max_bytes=100)
 
 
 async def test_a_server_that_does_not_answer(requests: Requests, server: ModelServer) -> None:

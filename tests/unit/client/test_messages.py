@@ -60,7 +60,14 @@ def test_content_and_headers_go_where_the_operation_says() -> None:
     assert request.headers == {"x-kv-metadata": '{"a":1}'}
 
 
-@pytest.mark.parametrize("metadata", ["é", "a\r\nx: y", "\0"])
+def test_json_of_any_alphabet_goes_into_a_header() -> None:
+    given = '{"a": "日本🎈é\x7f",\r\n\t"half": "\ud800", "n": 1e5}'
+    written = sent(Kv.put, "shop", "k", b"", metadata=given).headers["x-kv-metadata"]
+    assert (written.isascii(), written.isprintable()) == (True, True)
+    assert json.loads(written) == json.loads(given)
+
+
+@pytest.mark.parametrize("metadata", ["é", "a\r\nx: y", "\0", '"a\n"'])
 def test_a_text_that_no_header_holds_is_refused(metadata: str) -> None:
     with pytest.raises(api.ApiError, match=r"^x-kv-metadata cannot be sent"):
         sent(Kv.put, "shop", "k", b"", metadata=metadata)

@@ -41,6 +41,7 @@ from isolet.project_data.sql import Place, Sql
 from isolet.project_data.stores import Store
 from isolet.project_data.stores import Stores as StoreService
 from isolet.settings import Settings
+from isolet.wire.headers import get
 
 _CHUNK = 1024 * 1024
 _WHOLE = {"key": "kv_key"}
@@ -112,7 +113,7 @@ class StorageDoor(Struct, frozen=True, kw_only=True):
     ) -> None:
         _check_path(request)
         check_store(StoreKind.KV, namespace)
-        metadata = request.headers.get(METADATA_HEADER)
+        metadata = _metadata(request)
         with self._body(request, project.id, kv.VALUE_MAX_BYTES, kv.TOO_LARGE) as body:
             value = await body.whole()
             place = await self.stores.made(project.id, StoreKind.KV, namespace)
@@ -229,6 +230,17 @@ def _check_path(request: Request) -> None:
         unquote_to_bytes(request.scope["raw_path"]).decode()
     except UnicodeDecodeError as exc:
         raise InvalidInput("the key is not UTF-8") from exc
+
+
+def _metadata(request: Request) -> str | None:
+    """JSON in UTF-8, as it is anywhere else; what is none is Latin-1, as headers once were."""
+    value = get(request.scope["headers"], METADATA_HEADER.encode())
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _store(store: Store) -> StoreReply:

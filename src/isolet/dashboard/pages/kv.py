@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from isolet.client.errors import NotFound, Refused
 from isolet.dashboard.sections import Section
+from isolet.dashboard.typed_json import read_json
 from isolet.dashboard.visits import Visit
 
 section = Section("KV", "kv", api="GET /isolet/v1/projects/{slug}/kv")
@@ -113,11 +114,11 @@ async def put(visit: Visit, form: Mapping[str, str]) -> Response:
             key,
             value.encode(),
             expiration_ttl=_seconds(form.get("ttl", "")),
-            metadata=form.get("metadata") or None,
+            metadata=await _metadata(form.get("metadata", "")),
             namespace=namespace,
         )
     except (Refused, ValueError) as exc:
-        text = exc.text if isinstance(exc, Refused) else "The time to live must be a whole number of seconds"
+        text = exc.text if isinstance(exc, Refused) else str(exc)
         status = exc.status if isinstance(exc, Refused) else 422
         return await _show(visit, status=status, error=text, typed={**form, "value": value})
     return RedirectResponse(_entry(visit, namespace, key, done="saved"), 303)
@@ -125,7 +126,21 @@ async def put(visit: Visit, form: Mapping[str, str]) -> Response:
 
 def _seconds(text: str) -> int | None:
     """Raises ValueError."""
-    return int(text) if text.strip() else None
+    try:
+        return int(text) if text.strip() else None
+    except ValueError:
+        raise ValueError("The time to live must be a whole number of seconds") from None
+
+
+async def _metadata(text: str) -> str | None:
+    """JSON as it was typed, which only JSON can be sent as. Raises ValueError."""
+    if not text.strip():
+        return None
+    try:
+        await read_json(text)
+    except (ValueError, RecursionError):
+        raise ValueError("The metadata is not JSON") from None
+    return text
 
 
 @section.post("/delete")
