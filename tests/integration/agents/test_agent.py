@@ -316,6 +316,8 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
             return Answer(body=json.dumps({"data": {"items": [told]}}).encode())
         if delivery.path == "/html":
             return Answer(status=502, headers={"content-type": "text/html"}, body=b"<h1>Bad</h1>")
+        if delivery.path == "/nan":
+            return Answer(status=500, body=b"[NaN]")
         if delivery.path == "/hangs":
             bench.model.free.wait(60)
             return Answer()
@@ -345,6 +347,7 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
                 },
                 {"name": "query", **hook, "jmespath_query": "data.items[?path]"},
                 {"name": "html", "url": f"{base}/html"},
+                {"name": "nan", "url": f"{base}/nan"},
                 {"name": "inside", "url": "http://10.0.0.1/"},
             ],
             "flow_agent_mcp_servers": [
@@ -365,6 +368,7 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
                     ("filled", {"text": "{{vars.shop}}"}),
                     ("query", {}),
                     ("html", {}),
+                    ("nan", {}),
                     ("inside", {}),
                     ("find_it", {}),
                     ("shop_hook", {}),
@@ -376,7 +380,7 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
         )
         result, step = await bench.run(config, variables={"shop": "oil"})
         assert isinstance(result, Next)
-        hooked, unfit, got, fixed, filled, query, html, inside, *found, knowledge = told_of(bench)
+        hooked, unfit, got, fixed, filled, query, html, nan, inside, *found, knowledge = told_of(bench)
         assert json.loads(hooked) == {"method": "POST", "path": "/hook/oil", "body": '{"q":"a"}'}
         assert "'q' is a required property" in unfit
         assert json.loads(got)["data"]["items"][0]["path"] == "/hook/oil?q=%C3%BC%26&n=1"
@@ -389,6 +393,7 @@ async def test_webhooks_mcp_servers_and_knowledge(bench: Bench, monkeypatch: pyt
         assert offered["parameters"]["properties"] == {"text": {"description": "What to say"}}
         assert "jmespath_query is not supported" in query
         assert json.loads(html) == {"status": 502, "body": "<h1>Bad</h1>"}
+        assert json.loads(nan) == {"status": 500, "body": "[NaN]"}
         assert "10.0.0.1" in inside
         assert found == ["found"] * 3
         assert knowledge == "oil opens at 9."
