@@ -27,7 +27,14 @@ def open_schedules(core: Core) -> Feature:
     scheduler = Scheduler(database=database, engine=engine, clock=clock)
     core.host.loops.loop(scheduler.run(), name="schedules")
     core.registry.changes.add(scheduler.follow)
-    schedules = Schedules(database=database, engine=engine, scheduler=scheduler, clock=clock, flows=flows)
+    schedules = Schedules(
+        database=database,
+        engine=engine,
+        scheduler=scheduler,
+        clock=clock,
+        flows=flows,
+        most=lambda project_id: routes.limits_of(project_id).schedules,
+    )
 
     def doors() -> Sequence[object]:
         # It loads the web framework.

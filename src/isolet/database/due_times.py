@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from isolet.domain.flows.runs import RunStatus
 from isolet.domain.jobs import Job, JobKind, lane
 from isolet.domain.schedules import Firing, FiringStatus, Overlap, Schedule, in_ms, moment, plan
 from isolet.errors import InvalidInput, NotFound
-from isolet.ids import FunctionId, JobId, ScheduleId
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId
 
 CRON = JobKind("cron")
 # Of the jobs that were not run one firing each is kept, the newest of them.
@@ -40,9 +40,18 @@ class Dealt(Struct, frozen=True, kw_only=True):
 
 
 def deal(
-    connection: Connection, schedule_id: ScheduleId, *, now_ms: int, since_ms: int, new_id: Callable[[], str]
+    connection: Connection,
+    schedule_id: ScheduleId,
+    *,
+    now_ms: int,
+    since_ms: int,
+    new_id: Callable[[], str],
+    full: Collection[ProjectId] = (),
 ) -> Dealt | None:
-    """Deal with what is due by now of one schedule; None when nothing is any more."""
+    """Deal with what is due by now of one schedule; None when nothing is any more.
+
+    Projects that are `full` have as many jobs as they may: what is due of them is missed.
+    """
     try:
         schedule = stored.get_schedule(connection, schedule_id, for_update=True)
     except NotFound:
@@ -58,6 +67,10 @@ def deal(
         now=moment(now_ms - jitter_ms),
         since=moment(since_ms - jitter_ms),
     )
+    if schedule.project_id in full:
+        planned = replace(
+            planned, runs=(), passed=(*planned.passed, *planned.runs), missed=planned.missed + len(planned.runs)
+        )
     after = replace(
         schedule,
         seen_ms=in_ms(planned.last_due),

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, inse
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
+from isolet.database.projects import lock_project
 from isolet.database.tables.executions import executions
 from isolet.database.tables.functions import functions
 from isolet.database.tables.schedules import firings, schedules, space_triggers
@@ -34,8 +35,11 @@ FIRINGS_KEPT = 1_000
 _OPEN = (FiringStatus.QUEUED.value, FiringStatus.RUNNING.value)
 
 
-def insert_schedule(connection: Connection, schedule: Schedule) -> None:
-    """Raises Conflict for a name that is taken, LimitReached, NotFound when the function or workflow is gone."""
+def insert_schedule(connection: Connection, schedule: Schedule, *, most: int | None = None) -> None:
+    """`most` is how many its project may have.
+
+    Raises Conflict for a name that is taken, LimitReached, NotFound when the function or workflow is gone.
+    """
     word, table, column, owner_id = _owner(schedule)
     owner = select(table.c.id).where(table.c.id == owner_id).with_for_update()
     if connection.execute(owner).first() is None:
@@ -43,6 +47,11 @@ def insert_schedule(connection: Connection, schedule: Schedule) -> None:
     count = select(func.count()).select_from(schedules).where(column == owner_id)
     if connection.execute(count).scalar_one() >= SCHEDULES_MAX:
         raise LimitReached(f"The {word} has {SCHEDULES_MAX} schedules, which is the most")
+    if most is not None:
+        lock_project(connection, schedule.project_id)
+        own = select(func.count()).select_from(schedules).where(schedules.c.project_id == schedule.project_id)
+        if connection.execute(own).scalar_one() >= most:
+            raise LimitReached(f"The project has {most} schedules, which is its limit: delete one, or ask for more")
     try:
         connection.execute(insert(schedules).values(_values(schedule)))
     except IntegrityError as exc:
@@ -163,8 +172,12 @@ def delete_schedule(connection: Connection, schedule_id: ScheduleId) -> None:
 
 
 def due_schedules(connection: Connection, now_ms: int, limit: int) -> list[ScheduleId]:
-    query = select(schedules.c.id).where(schedules.c.next_fire_ms <= now_ms)
-    return list(connection.execute(query.order_by(schedules.c.next_fire_ms).limit(limit)).scalars())
+    """The first of each project, then the second of each, and so on: no project's many are before another's few."""
+    place = func.row_number().over(partition_by=schedules.c.project_id, order_by=schedules.c.next_fire_ms)
+    due = select(schedules.c.id, schedules.c.next_fire_ms, place.label("place"))
+    found = due.where(schedules.c.next_fire_ms <= now_ms).subquery()
+    query = select(found.c.id).order_by(found.c.place, found.c.next_fire_ms).limit(limit)
+    return [ScheduleId(one) for one in connection.execute(query).scalars()]
 
 
 def next_fire_ms(connection: Connection) -> int | None:

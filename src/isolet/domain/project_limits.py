@@ -19,7 +19,7 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     `channels` of live messages, and live connections of clients, `realtime_connections`;
     `runs` of workflows that have not ended, and `runs_mb` MiB that all runs take; API `keys` that have not
     expired; `results_mb` MiB of asynchronous calls, callbacks and steps that have ended;
-    `code_mb` MiB of the code of functions with their versions.
+    `code_mb` MiB of the code of functions with their versions; `schedules`.
     """
 
     max_instances: int = 250
@@ -37,6 +37,7 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     keys: int = 1_000
     results_mb: int = 1_024
     code_mb: int = 10_240
+    schedules: int = 5_000
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)

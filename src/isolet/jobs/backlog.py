@@ -68,17 +68,23 @@ class Backlog:
         """How many more jobs a project may have."""
         return max(0, self._limits_of(project_id).queued_calls - self._total(project_id).jobs)
 
+    def full(self) -> frozenset[ProjectId]:
+        """Projects that have as many jobs as they may."""
+        known = self._counted.keys() | self._changes.keys() | self._pending.keys()
+        return frozenset(project_id for project_id in known if not self.room(project_id))
+
+    def check_count(self, project_id: ProjectId, count: int) -> None:
+        """Raises TooManyRequests when there is no room for so many more."""
+        if self.room(project_id) < count:
+            raise _too_many(self._limits_of(project_id).queued_calls)
+
     def check(self, project_id: ProjectId, size_bytes: int) -> None:
         """Raises TooManyRequests when there is no room for one more, TooLarge when there never is."""
         limits, now = self._limits_of(project_id), self._total(project_id)
         if size_bytes > limits.queued_mb * _MIB:
             raise TooLarge(f"The body is larger than all that waits for this project may be: {limits.queued_mb} MiB")
         if now.jobs >= limits.queued_calls:
-            raise TooManyRequests(
-                f"This project has {limits.queued_calls} asynchronous calls and callbacks that have not ended "
-                "(queued_calls)",
-                retry_after_s=RETRY_AFTER_S,
-            )
+            raise _too_many(limits.queued_calls)
         if now.size_bytes + size_bytes > limits.queued_mb * _MIB:
             raise TooManyRequests(
                 f"The asynchronous calls and callbacks of this project that have not ended hold {limits.queued_mb} MiB "
@@ -116,6 +122,13 @@ class Backlog:
     def _total(self, project_id: ProjectId) -> _Sum:
         parts = [sums[project_id] for sums in (self._counted, self._changes, self._pending) if project_id in sums]
         return _Sum(sum(part.jobs for part in parts), sum(part.size_bytes for part in parts))
+
+
+def _too_many(most: int) -> TooManyRequests:
+    return TooManyRequests(
+        f"This project has {most} asynchronous calls and callbacks that have not ended (queued_calls)",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _add(sums: dict[ProjectId, _Sum], job: Job, sign: int) -> None:

@@ -25,6 +25,7 @@ from isolet.runtime.places import Budget, Places, Share
 from isolet.runtime.spec import InstanceSpec
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
+from isolet.threads import work_for
 
 log = get_logger("runtime")
 
@@ -297,7 +298,9 @@ class Pool:
             on_stopping=self._stopping,
             on_stopped=self._stopped,
         )
-        instance = Context().run(self._launcher.launch, spec, owner)
+        context = Context()
+        context.run(work_for, spec.project_id)
+        instance = context.run(self._launcher.launch, spec, owner)
         self._all.add(instance)
         return instance
 

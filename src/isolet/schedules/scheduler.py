@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from isolet.clock import Clock
@@ -15,7 +15,7 @@ from isolet.database.due_times import Dealt, deal
 from isolet.domain.changes import Change, FunctionChanged, ProjectChanged
 from isolet.domain.triggers import CronTrigger
 from isolet.errors import StoreError, StoreRefused
-from isolet.ids import ScheduleId, new_id
+from isolet.ids import ProjectId, ScheduleId, new_id
 from isolet.jobs.engine import Engine
 from isolet.telemetry import get_logger
 
@@ -97,7 +97,8 @@ class Scheduler:
 
     async def _deal(self, due: Sequence[ScheduleId], since_ms: int) -> None:
         # In one order on every server, so that none waits for another's rows while that waits for its own.
-        work = partial(_deal_all, due=sorted(due), now_ms=self._clock.now_ms(), since_ms=since_ms)
+        full = self._engine.backlog.full()
+        work = partial(_deal_all, due=sorted(due), now_ms=self._clock.now_ms(), since_ms=since_ms, full=full)
         try:
             for dealt in await self._database.write(work):
                 self._note(dealt)
@@ -117,6 +118,8 @@ class Scheduler:
             log.warning("due times were missed", schedule_id=dealt.schedule.id, count=dealt.missed)
 
 
-def _deal_all(connection: Connection, *, due: Sequence[ScheduleId], now_ms: int, since_ms: int) -> list[Dealt]:
-    dealt = (deal(connection, one, now_ms=now_ms, since_ms=since_ms, new_id=new_id) for one in due)
+def _deal_all(
+    connection: Connection, *, due: Sequence[ScheduleId], now_ms: int, since_ms: int, full: Collection[ProjectId]
+) -> list[Dealt]:
+    dealt = (deal(connection, one, now_ms=now_ms, since_ms=since_ms, new_id=new_id, full=full) for one in due)
     return [one for one in dealt if one is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -51,16 +51,26 @@ class _Changed(Struct, frozen=True):
 
 
 class Schedules:
-    """Every change is on disk before a method returns, and counts at once on every server."""
+    """Every change is on disk before a method returns, and counts at once on every server. `most` is how many schedules
+    a project may have.
+    """
 
     def __init__(
-        self, *, database: Database, engine: Engine, scheduler: Scheduler, clock: Clock, flows: FlowStarts
+        self,
+        *,
+        database: Database,
+        engine: Engine,
+        scheduler: Scheduler,
+        clock: Clock,
+        flows: FlowStarts,
+        most: Callable[[ProjectId], int],
     ) -> None:
         self._database = database
         self._flows = flows
         self._engine = engine
         self._scheduler = scheduler
         self._clock = clock
+        self._most = most
 
     async def create(self, function: Function, values: Mapping[str, Any]) -> Schedule:
         """From what a client sent. Raises InvalidInput, Conflict, LimitReached, NotFound."""
@@ -94,7 +104,7 @@ class Schedules:
             updated_at_ms=now_ms,
         )
         schedule = started(_changed(empty, values), now_ms)
-        await self._database.write(stored.insert_schedule, schedule)
+        await self._database.write(partial(stored.insert_schedule, schedule=schedule, most=self._most(project_id)))
         self._scheduler.changed()
         return schedule
 
@@ -185,7 +195,10 @@ class Schedules:
         return begun
 
     async def backfill(self, schedule: Schedule, begin_at: object, end_at: object) -> int:
-        """Run every due time from one moment to another, both included, in order; how many. Raises InvalidInput."""
+        """Run every due time from one moment to another, both included, in order; how many.
+
+        Raises InvalidInput, TooManyRequests.
+        """
         start, end = _moment("from", begin_at), _moment("to", end_at)
         if start > end:
             raise InvalidInput("from: must not be after to")
@@ -210,6 +223,7 @@ class Schedules:
         return await asyncio.to_thread(first, cron, moment(self._clock.now_ms()), count)
 
     async def _begin(self, schedule: Schedule, dues: Sequence[datetime]) -> Sequence[JobId]:
+        self._engine.backlog.check_count(schedule.project_id, len(dues))
         work = partial(_begin_now, schedule_id=schedule.id, dues=dues, now_ms=self._clock.now_ms())
         jobs, cancelled = await self._database.write(work)
         self._engine.joined(jobs, cancelled)

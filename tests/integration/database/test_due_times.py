@@ -16,7 +16,7 @@ from isolet.domain.cron import read_cron
 from isolet.domain.functions import Function
 from isolet.domain.schedules import FiringStatus, Policies, Schedule, started
 from isolet.domain.triggers import CronTrigger
-from isolet.errors import Conflict, NotFound
+from isolet.errors import Conflict, LimitReached, NotFound
 from isolet.ids import ScheduleId, new_id
 from tests.integration.database.rows import AT_MS, a_function, a_project
 
@@ -76,6 +76,37 @@ async def test_a_due_time_is_dealt_with_once_however_many_look(database: Databas
     assert job is not None
     assert (job.function_name, job.lane) == ("clock", f"{function.project_id}:{schedule.id}/allow")
     assert await database.read(stored.next_fire_ms) == BEGIN + 2 * MINUTE
+
+
+async def test_many_schedules_of_one_project_are_not_before_few_of_another(
+    database: Database, function: Function
+) -> None:
+    other = a_project("other")
+    await database.write(projects.insert_project, other)
+    theirs = a_function(other)
+    await database.write(functions.insert_function, theirs)
+    big = [await _schedule(database, function, f"s{place}") for place in range(4)]
+    small = await _schedule(database, theirs, "small")
+    due = await database.read(stored.due_schedules, BEGIN + MINUTE, 2)
+    assert set(due) - {one.id for one in big} == {small.id}
+    assert len(await database.read(stored.due_schedules, BEGIN + MINUTE, 10)) == 5
+
+    more = replace(big[0], id=ScheduleId(new_id()), name="more")
+    with pytest.raises(LimitReached, match="The project has 4 schedules, which is its limit"):
+        await database.write(partial(stored.insert_schedule, schedule=more, most=4))
+    await database.write(partial(stored.insert_schedule, schedule=more, most=5))
+
+
+async def test_what_is_due_of_a_project_with_a_full_queue_is_missed(database: Database, function: Function) -> None:
+    schedule = await _schedule(database, function)
+    full = frozenset({function.project_id})
+    work = partial(deal, schedule_id=schedule.id, now_ms=BEGIN + MINUTE, since_ms=BEGIN, new_id=new_id, full=full)
+    dealt = await database.write(work)
+    assert dealt is not None
+    assert (list(dealt.jobs), dealt.missed, await _firings(database, schedule)) == ([], 1, [(1, "missed")])
+    again = await _deal(database, schedule, 2 * MINUTE)
+    assert again is not None
+    assert (len(again.jobs), again.schedule.missed_total) == (1, 1)
 
 
 @pytest.mark.parametrize(

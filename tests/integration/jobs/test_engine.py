@@ -275,6 +275,10 @@ async def test_a_job_over_the_budget_of_its_project_writes_no_row(database: Data
         await engine.submit(a_step(FLOW, delay_ms=3_600_000))
         with pytest.raises(TooManyRequests):
             await engine.submit(a_step(FLOW), partial(fire_once, schedule_id="s", due_ms=1))
+        assert engine.backlog.full() == {"p1"}
+        with pytest.raises(TooManyRequests, match="queued_calls"):
+            engine.backlog.check_count(a_step(FLOW).project_id, 1)
+        engine.backlog.check_count(a_step(FLOW, "p2").project_id, 1)
         await engine.submit(a_step(FLOW, "p2"))
 
     count = select(func.count()).select_from(firings)

@@ -13,7 +13,9 @@ NOTHING = cast(Any, None)
 
 
 async def test_a_preview_of_rare_due_times_is_made_beside_the_loop() -> None:
-    schedules = Schedules(database=NOTHING, engine=NOTHING, scheduler=NOTHING, clock=SystemClock(), flows=NOTHING)
+    schedules = Schedules(
+        database=NOTHING, engine=NOTHING, scheduler=NOTHING, clock=SystemClock(), flows=NOTHING, most=NOTHING
+    )
     cron = read_cron("0 0 * 2 1#5")
     loop_s, whole_s = time.thread_time(), time.process_time()
 

@@ -50,6 +50,7 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
         "keys": 1_000,
         "results_mb": 1_024,
         "code_mb": 10_240,
+        "schedules": 5_000,
     }
     rates = told["requests_a_minute"]
     assert (rates["unlimited"], rates["free"]) == (None, 7)
