@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, select, tuple_
+from sqlalchemy import Connection, Row, Table, delete, exists, func, select, tuple_
 
 from isolet.database.bulk import BulkInsert, Values
 from isolet.database.invocations import insert_invocations
+from isolet.database.tables.functions import deleted_functions, functions
 from isolet.database.tables.invocations import invocations
 from isolet.database.tables.metrics import ROLLUP_SUMS, rollup_durations, rollups
 from isolet.domain.durations import bucket_of
@@ -204,6 +205,47 @@ def prune_rollups(connection: Connection, step: Step, before_ms: int, *, limit: 
         old = select(*table.primary_key.columns).where(table.c.step == step.value, table.c.at_ms < before_ms)
         removed = max(removed, connection.execute(delete(table).where(key.in_(old.limit(limit)))).rowcount)
     return removed
+
+
+def fold_deleted(connection: Connection, *, limit: int) -> int:
+    """Make less of what is rolled up of functions that are gone: a sum for each project and month. How much, or 0.
+
+    A name that a new deploy may take up again keeps its own. Rows of minutes and hours go first, `limit` at a time.
+    """
+    table = rollups.c
+    there = exists().where(functions.c.id == table.function_id)
+    remembered = exists().where(
+        deleted_functions.c.project_id == table.project_id, deleted_functions.c.function_id == table.function_id
+    )
+    gone = select(table.function_id).distinct()
+    gone = gone.where(table.step == Step.MONTH.value, table.function_id != table.project_id, ~there, ~remembered)
+    ids = list(connection.scalars(gone.limit(limit)))
+    if not ids:
+        return 0
+    return sum(_drop_parts(connection, kind, ids, limit) for kind in (rollups, rollup_durations)) or _fold(
+        connection, ids
+    )
+
+
+def _drop_parts(connection: Connection, table: Table, ids: Sequence[str], limit: int) -> int:
+    key = tuple_(*table.primary_key.columns)
+    parts = select(*table.primary_key.columns).where(table.c.function_id.in_(ids), table.c.step != Step.MONTH.value)
+    return connection.execute(delete(table).where(key.in_(parts.limit(limit)))).rowcount
+
+
+def _fold(connection: Connection, ids: Sequence[str]) -> int:
+    """Add the months of functions to those of their projects, which have the project's id in the function's place."""
+    months = (rollups.c.function_id.in_(ids), rollups.c.step == Step.MONTH.value)
+    values = (rollups.c[name] for name in (*ROLLUP_SUMS, *_MOST))
+    # Of servers that do this at once, one gets the row.
+    taken = connection.execute(delete(rollups).where(*months).returning(rollups.c.project_id, rollups.c.at_ms, *values))
+    sums: dict[_Key, Sequence[int]] = {}
+    for project_id, at_ms, *found in taken:
+        key = (project_id, Step.MONTH.value, at_ms, project_id)
+        sums[key] = _plus(sums[key], found) if key in sums else found
+    _add(connection, rollups, [(*key, *found) for key, found in sums.items()])
+    connection.execute(delete(rollup_durations).where(rollup_durations.c.function_id.in_(ids)))
+    return len(ids)
 
 
 def _window(table: Table, function_id: FunctionId, step: Step, since_ms: int, until_ms: int | None) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, text, tuple_, update
 
 from isolet.database.tables.realtime import realtime_channels, realtime_messages, realtime_settings
 from isolet.domain.realtime import KEPT_BYTES, KEPT_MESSAGES, KEPT_MS, Message
@@ -16,6 +16,8 @@ from isolet.ids import ProjectId
 # What servers on one PostgreSQL tell each other by. SQLite has one server.
 NOTIFIED = "isolet_realtime"
 _IDLE_CHANNEL_MS = 30 * 86_400_000
+_DROPPED_AT_ONCE = 500
+_ROW_BYTES = 200
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -137,10 +139,31 @@ def list_channels(connection: Connection, project_id: ProjectId, limit: int) -> 
     return [(row.name, row.seq) for row in rows]
 
 
-def drop_old(connection: Connection, now_ms: int) -> None:
-    """Messages that nobody is given any more, and channels that were silent for a month."""
-    connection.execute(delete(realtime_messages).where(realtime_messages.c.at_ms <= now_ms - KEPT_MS))
-    connection.execute(delete(realtime_channels).where(realtime_channels.c.last_at_ms <= now_ms - _IDLE_CHANNEL_MS))
+def drop_old(connection: Connection, now_ms: int) -> int:
+    """Some messages that nobody is given any more, and channels that were silent for a month; how many, 0 for none."""
+    old = realtime_messages.c.at_ms <= now_ms - KEPT_MS
+    silent = realtime_channels.c.last_at_ms <= now_ms - _IDLE_CHANNEL_MS
+    return _drop_some(connection, realtime_messages, old) + _drop_some(connection, realtime_channels, silent)
+
+
+def shrink(connection: Connection, project_id: ProjectId, most_bytes: int) -> int:
+    """Delete some of a project's oldest messages, where its channels hold more than so many bytes; how many, or 0."""
+    table = realtime_messages.c
+    size = func.length(table.data) + func.length(table.event) + _ROW_BYTES
+    total = func.sum(size).over(order_by=(table.at_ms.desc(), table.channel, table.seq.desc())).label("total")
+    kept = select(table.channel, table.seq, table.at_ms, total).where(table.project_id == project_id).subquery()
+    beyond = select(kept.c.channel, kept.c.seq).where(kept.c.total > most_bytes).order_by(kept.c.total.desc())
+    rows = [tuple(row) for row in connection.execute(beyond.limit(_DROPPED_AT_ONCE))]
+    if not rows:
+        return 0
+    chosen = tuple_(table.channel, table.seq).in_(rows)
+    return connection.execute(delete(realtime_messages).where(table.project_id == project_id, chosen)).rowcount
+
+
+def _drop_some(connection: Connection, table: Table, where: ColumnElement[bool]) -> int:
+    key = tuple_(*table.primary_key.columns)
+    some = select(*table.primary_key.columns).where(where).limit(_DROPPED_AT_ONCE)
+    return connection.execute(delete(table).where(key.in_(some))).rowcount
 
 
 def put_settings(

@@ -23,6 +23,7 @@ log = get_logger("retention")
 _EVERY_S = 60.0
 _PAUSE_S = 0.05
 _STEP_ROWS = 500
+_FOLD_EVERY = 10
 _UNBOUNDED = 2**62
 # A project that wrote such a part of what it may keep, and so much, is looked at before the next sweep.
 _SHARE = 8
@@ -49,6 +50,7 @@ class Retention:
         self._max_bytes = max_bytes
         self._written: dict[ProjectId, int] = {}
         self._many_written = asyncio.Event()
+        self._sweeps = 0
         self.deleted = 0
 
     def written(self, project_id: ProjectId, size_bytes: int) -> None:
@@ -84,6 +86,11 @@ class Retention:
                     )
                 )
             await self._sweep_bytes(project_id)
+        if self._sweeps % _FOLD_EVERY == 0:
+            await self._steps(
+                lambda: database.write(stored_metrics.fold_deleted, limit=_STEP_ROWS), full=1, counted=False
+            )
+        self._sweeps += 1
         for step, keep_ms in _ROLLUPS_MS.items():
             before = now - keep_ms
             await self._steps(
@@ -105,11 +112,14 @@ class Retention:
         if newest is not None:
             await self._steps(lambda: self._database.write(stored.delete_up_to, project_id, newest, limit=_STEP_ROWS))
 
-    async def _steps(self, delete: Callable[[], Awaitable[int]], *, counted: bool = True) -> None:
+    async def _steps(
+        self, delete: Callable[[], Awaitable[int]], *, full: int = _STEP_ROWS, counted: bool = True
+    ) -> None:
+        """Until a step is not `full`."""
         while True:
             deleted = await delete()
             if counted:
                 self.deleted += deleted
-            if deleted < _STEP_ROWS:
+            if deleted < full:
                 return
             await asyncio.sleep(_PAUSE_S)

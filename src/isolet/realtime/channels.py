@@ -10,7 +10,7 @@ from isolet.clock import Clock
 from isolet.database import realtime as stored
 from isolet.database.connection import Database
 from isolet.database.realtime import Draft
-from isolet.domain.realtime import KEPT_MS, Message, check_data, check_word
+from isolet.domain.realtime import KEPT_MS, PROJECT_KEPT_BYTES, Message, check_data, check_word
 from isolet.errors import IsoletError, LimitReached, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
 from isolet.realtime import frames
@@ -24,23 +24,36 @@ log = get_logger("realtime")
 
 WAITING_MAX = 1_000
 _BATCH = 100
+_PAUSE_S = 0.02
+# A project is looked at each time when it published such a part of what it may keep.
+_LOOKED_AT_SHARE = 8
 _Waiting = tuple[Draft, asyncio.Future[int]]
 
 
 class Channels:
     """One transaction of a project at a time, with all that it publishes meanwhile in the next: no project is before
-    the others' writes with more than one. `most` is how many channels it may have.
+    the others' writes with more than one. `most` is how many channels it may have, `kept_bytes` what all of them keep.
     """
 
     def __init__(
-        self, *, database: Database, clock: Clock, rooms: Rooms, tasks: Tasks, most: Callable[[ProjectId], int]
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        rooms: Rooms,
+        tasks: Tasks,
+        most: Callable[[ProjectId], int],
+        kept_bytes: int = PROJECT_KEPT_BYTES,
     ) -> None:
+        self._kept_bytes = kept_bytes
         self._database = database
         self._clock = clock
         self._rooms = rooms
         self._tasks = tasks
         self._most = most
         self._waiting: dict[ProjectId, list[_Waiting]] = {}
+        # Bytes that a project published since it was last seen to that it keeps no more than it may.
+        self._grown: dict[ProjectId, int] = {}
         self._repairing: set[Topic] = set()
 
     # Publishing.
@@ -95,8 +108,17 @@ class Channels:
             message = Message(project_id=project_id, channel=draft.channel, seq=seq, event=draft.event, data=draft.data)
             self.deliver(message)
             _settle(written, seq)
+        await self._shrink(project_id, sum(len(draft.data) for draft in drafts))
         if (room := self._rooms.find(project_id)) is not None:
             await room.has_room()
+
+    async def _shrink(self, project_id: ProjectId, grown: int) -> None:
+        grown = self._grown[project_id] = self._grown.get(project_id, 0) + grown
+        if grown < self._kept_bytes // _LOOKED_AT_SHARE:
+            return
+        del self._grown[project_id]
+        while await self._database.write(stored.shrink, project_id, self._kept_bytes):
+            await asyncio.sleep(0)
 
     # Going out.
 
@@ -180,7 +202,9 @@ class Channels:
         while True:
             await asyncio.sleep(KEPT_MS / 5_000)
             try:
-                await self._database.write(stored.drop_old, self._clock.now_ms())
+                # In small steps, so that no other write waits long.
+                while await self._database.write(stored.drop_old, self._clock.now_ms()):
+                    await asyncio.sleep(_PAUSE_S)
             except IsoletError as exc:
                 log.error("cannot delete old messages", error=exc.message)
 

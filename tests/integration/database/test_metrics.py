@@ -2,16 +2,19 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects import sqlite
 
+from isolet.database import deleted, retention
+from isolet.database import functions as stored_functions
 from isolet.database import invocations as stored_calls
 from isolet.database import metrics as stored
-from isolet.database import retention
+from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
+from isolet.database.tables.metrics import rollup_durations, rollups
 from isolet.domain.functions import Function
 from isolet.domain.invocations import Door, Invocation, Kind, Outcome
-from isolet.domain.metrics import HOUR_MS, MINUTE_MS, Step, Sums, start_of
+from isolet.domain.metrics import DAY_MS, HOUR_MS, MINUTE_MS, Step, Sums, start_of
 from isolet.domain.search import CallFilter, Status
 from isolet.errors import StoreError
 from isolet.ids import FunctionId, InvocationId, first_of_ms
@@ -178,3 +181,39 @@ def plan_of(connection: Connection, query: Select[Any]) -> str:
     compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
     return "; ".join(row.detail for row in rows)
+
+
+async def test_functions_that_are_gone_become_one_sum_of_their_project(database: Database) -> None:
+    shop, blog = a_project("shop"), a_project("blog")
+    for project in (shop, blog):
+        await database.write(stored_projects.insert_project, project)
+    there, named, *gone = [a_function(shop, slug=f"f{number}") for number in range(5)]
+    theirs = a_function(blog)
+    await database.write(stored_functions.insert_function, there)
+    await database.write(deleted.remember_deleted, shop.id, "f1", named.id, MINUTE)
+    everyone = (there, named, *gone, theirs)
+    await database.write(stored.add_rollups, [at(one, MINUTE, place) for place, one in enumerate(everyone)])
+    await database.write(stored.add_rollups, [at(gone[0], MINUTE - 40 * DAY_MS, 9)])
+    month = start_of(Step.MONTH, MINUTE)
+    before = await database.read(stored.sum_projects, month)
+
+    while await database.write(stored.fold_deleted, limit=2):
+        pass
+    assert await database.read(stored.sum_projects, month) == before
+    assert before[shop.id].total == 5
+    rows = await database.read(
+        lambda connection: connection.execute(select(rollups.c.function_id, rollups.c.step)).all()
+    )
+    expected = {(one.id, step.value) for one in (there, named) for step in Step} | {
+        (shop.id, "month"),
+        (blog.id, "month"),
+    }
+    assert (set(map(tuple, rows)), len(rows)) == (expected, 9)
+    durations = select(rollup_durations.c.function_id)
+    counted = set(await database.read(lambda connection: connection.scalars(durations).all()))
+    assert counted == {there.id, named.id}
+    # A call that was written late.
+    await database.write(stored.add_rollups, [at(gone[1], MINUTE, 20)])
+    while await database.write(stored.fold_deleted, limit=100):
+        pass
+    assert (await database.read(stored.sum_projects, month))[shop.id].total == 6

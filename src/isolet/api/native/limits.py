@@ -177,6 +177,7 @@ def _features(settings: Settings) -> dict[str, Any]:
             "message_bytes": realtime.MESSAGE_MAX_BYTES,
             "kept_messages": realtime.KEPT_MESSAGES,
             "kept_bytes": realtime.KEPT_BYTES,
+            "project_kept_bytes": realtime.PROJECT_KEPT_BYTES,
             "kept_s": realtime.KEPT_MS // 1000,
             "metadata_bytes": METADATA_MAX_BYTES,
             "presence_bytes": TRACKED_MAX_BYTES,
