@@ -74,14 +74,19 @@ def test_a_function_changes_variables_and_the_run_ends(kapso: Runs, common_platf
     context = run["execution_context"]["context"]
     assert (context["phone_number"], context["b"], context["channel"]) == ("+15550100", 2, "api")
     assert run["execution_context"]["metadata"]["request"]["ip"] == "127.0.0.1"
+    assert run["execution_context"]["metadata"]["request"]["user_agent"] == kapso.client.headers["user-agent"]
     assert run["workflow"] == {"id": workflow["id"], "name": "Function", "status": "active"}
     assert run["error_details"] is None
     assert run["resumable_execution_id"] is None
     assert all(TIME.fullmatch(run[name]) for name in ("started_at", "ended_at", "last_event_at"))
     events = [event["event_type"] for event in run["events"]]
     assert (events[0], events[-1]) == ("execution_started", "execution_ended")
+    path = f"{kapso.base}/workflows/{workflow['id']}/executions"
+    telling = {"User-Agent": f"tool/1 ({kapso.client.headers['X-API-Key']})"}
+    told = kapso.client.post(path, json={"workflow_execution": {}}, headers=telling).json()["data"]
+    assert kapso.run(told["id"])["execution_context"]["metadata"]["request"]["user_agent"] == ""
     again = kapso("GET", f"/workflows/{workflow['id']}")
-    assert (again["execution_count"], again["lock_version"]) == (1, workflow["lock_version"])
+    assert (again["execution_count"], again["lock_version"]) == (2, workflow["lock_version"])
     assert TIME.fullmatch(again["last_executed_at"])
 
 

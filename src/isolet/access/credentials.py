@@ -83,7 +83,7 @@ class Credentials:
 def api_key(headers: Headers) -> str | None:
     """The `X-API-Key` header."""
     value = get(headers, b"x-api-key")
-    return value.decode("latin-1").strip() if value is not None else None
+    return _text(value).strip() if value is not None else None
 
 
 def bearer(headers: Headers) -> str | None:
@@ -91,8 +91,16 @@ def bearer(headers: Headers) -> str | None:
     value = get(headers, b"authorization")
     if value is None:
         return None
-    scheme, _, token = value.decode("latin-1").partition(" ")
+    scheme, _, token = _text(value).partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _text(value: bytes) -> str:
+    """A root key may be any text: terminals send it in UTF-8, libraries and pages in Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _given(headers: Headers, source: Source) -> str | None:

@@ -52,7 +52,7 @@ def doors_of(
         )
 
         door = WorkflowsDoor(workflows=workflows, settings=settings)
-        starts = Starts(executions=runs, bursts=bursts, routes=routes, clock=clock)
+        starts = Starts(executions=runs, bursts=bursts, routes=routes, clock=clock, own_keys=core.invoker.own_keys)
         if prefix == OLDER:
             older = OlderExecutionsDoor(workflows=workflows, starts=starts, settings=settings)
             return [OlderWorkflowsDoor(workflows=door), older]

@@ -23,12 +23,14 @@ from isolet.clock import Clock, iso
 from isolet.database.executions import Filter
 from isolet.domain.flows.executions import Execution
 from isolet.domain.flows.workflows import Workflow, WorkflowStatus
+from isolet.domain.own_keys import OwnKeys
 from isolet.errors import InvalidInput, NotFound, RequestError
 from isolet.flows.bursts import Burst, Bursts
 from isolet.flows.service import Executions
 from isolet.flows.workflows import Workflows
 from isolet.routing.routes import Routes
 from isolet.settings import Settings
+from isolet.wire.headers import get
 
 _OF_WORKFLOW = "/workflows/{workflow_id}/executions"
 _ONE = "/workflow_executions/{execution_id}"
@@ -42,12 +44,13 @@ _STATUS_EXAMPLE = {"workflow_execution": {"status": "ended"}}
 
 
 class Starts(Struct, frozen=True, kw_only=True):
-    """Starts runs for both bases."""
+    """Starts runs for both bases. `own_keys` knows what no run may keep."""
 
     executions: Executions
     bursts: Bursts
     routes: Routes
     clock: Clock
+    own_keys: OwnKeys
 
     async def start(
         self, request: Request, grant: Grant, workflow: Workflow, sent: Any
@@ -65,7 +68,8 @@ class Starts(Struct, frozen=True, kw_only=True):
         return burst, await self.executions.start(workflow, metadata=self._metadata(request), **values)
 
     def _metadata(self, request: Request) -> dict[str, Any]:
-        agent = request.headers.get("user-agent", "")[:512]
+        sent = get(self.own_keys.without(request.scope["headers"]), b"user-agent") or b""
+        agent = sent.decode("latin-1")[:512]
         host = None if request.client is None else request.client.host
         return {"request": {"ip": host, "user_agent": agent, "timestamp": iso(self.clock.now_ms())}}
 
