@@ -263,6 +263,11 @@ BAD_HEADS = {
     "an unknown coding": [b"Transfer-Encoding: magic"],
     "chunked twice": [b"Transfer-Encoding: chunked, chunked"],
     "chunked not last": [b"Transfer-Encoding: chunked, gzip"],
+    "another coding before it": [b"Transfer-Encoding: gzip, chunked"],
+    "another coding in a line before it": [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"],
+    "chunked in two lines": [b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"],
+    "chunked with a parameter": [b"Transfer-Encoding: chunked;q=1"],
+    "chunked and nothing": [b"Transfer-Encoding: chunked,"],
     "chunked in disguise": [b"Transfer-Encoding: xchunked"],
     "chunked behind a tab": [b"Transfer-Encoding:\x0bchunked"],
 }
@@ -276,6 +281,13 @@ def test_headers_that_smuggle_are_refused(small: Server, echo: str, headers: lis
     reply = send_raw(small.url, request(f"{FUNCTIONS}/{echo}/invoke", *headers, body=body))
 
     assert_refused(reply)
+
+
+def test_a_coding_in_the_older_version_is_refused(small: Server, echo: str) -> None:
+    chunks = b"2\r\n{}\r\n0\r\n\r\n" + request("/healthz", method=b"GET")
+    head = b"POST %b/%b/invoke HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert_refused(send_raw(small.url, head % (FUNCTIONS.encode(), echo.encode()) + chunks))
 
 
 BAD_CHUNKS = {

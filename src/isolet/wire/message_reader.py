@@ -16,7 +16,8 @@ HEADERS_MAX = 200
 HEAD_MAX_BYTES = 65_536
 # What may come in a body without bringing a byte of it on: the lines between its chunks, and trailers.
 _FRAMING_MAX_BYTES = 2 * HEAD_MAX_BYTES
-_WATCHED = CLAIMS | {b"host", b"expect"}
+_CODING = b"transfer-encoding"
+_WATCHED = CLAIMS | {b"host", b"expect", _CODING}
 
 
 class MessageReader(TimedConnection):
@@ -79,6 +80,8 @@ class MessageReader(TimedConnection):
                 return
             if name == b"host":
                 self._hosts.append(value)
+            elif name == _CODING:
+                self._check_coding(value)
             elif value.lower() == b"100-continue":
                 self._expects_continue = True
         self._headers.append((name, value))
@@ -90,6 +93,19 @@ class MessageReader(TimedConnection):
             self._head_bytes = len(self._url) + sum(len(name) + len(value) for name, value in fields)
         if self._is_too_large:
             raise ValueError("headers too large")
+
+    def _check_coding(self, value: bytes) -> None:
+        """Nothing here decodes another one, and a body that stays encoded would be taken for what it is not.
+
+        Raises ValueError.
+        """
+        if value.lower() != b"chunked" or any(name == _CODING for name, _ in self._headers):
+            raise ValueError("not one coding that is known")
+
+    def _check_coding_of_old(self) -> None:
+        """HTTP/1.0 has no codings: who passed one on saw another body (RFC 9112, 6.1). Raises ValueError."""
+        if any(name == _CODING for name, _ in self._headers):
+            raise ValueError("a coding in HTTP/1.0")
 
     def _check_host(self, version: str) -> None:
         """Raises ValueError for a head that does not name one host."""

@@ -274,6 +274,8 @@ class Protocol(MessageReader):
             self._check_size()
         parser = self._parser
         version = parser.get_http_version()
+        if version == "1.0":
+            self._check_coding_of_old()
         raw_path, query = split_target(self._url, self._hosts)
         if self._hosts != self._good_hosts:
             self._check_host(version)
