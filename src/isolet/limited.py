@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, TypeAlias
 
 from msgspec import Struct
 
+# Of a file in memory: all of it, or what writes it.
+Content: TypeAlias = bytes | Callable[[IO[bytes]], object]
 _CHUNK = 64 * 1024
 _KEPT_MAX_BYTES = 4 * 1024 * 1024
 # The shell sets its own limits, and becomes the program with them.
@@ -69,10 +71,13 @@ def _start(
         os.close(given)
 
 
-def in_memory(name: str, data: bytes) -> int:
-    """A descriptor to read `data` from, backed by memory alone. `name` is for who looks at the process."""
+def in_memory(name: str, content: Content) -> int:
+    """A descriptor to read `content` from, backed by memory alone. `name` is for who looks at the process."""
     with os.fdopen(os.memfd_create(name), "wb") as file:
-        file.write(data)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
         file.seek(0)
         return os.dup(file.fileno())
 

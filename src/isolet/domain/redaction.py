@@ -39,10 +39,11 @@ class Redactor:
     """Blanks the values of secrets, as they are and as JSON, queries and forms write them.
 
     Of values that overlap nothing is left. What was `cut` may end in the midst of a value: that part goes too.
-    `longest` is the size of the longest of them as it may be written, in bytes.
+    `longest` is the size of the longest of them as it may be written, in bytes. `is_quick` tells whether few of them
+    are tried at one place; else a text of some thousand bytes takes tens of milliseconds.
     """
 
-    __slots__ = ("_all", "_forms", "_groups", "_shorter", "_starts", "longest")
+    __slots__ = ("_all", "_forms", "_groups", "_shorter", "_starts", "is_quick", "longest")
 
     def __init__(self, values: Iterable[Any]) -> None:
         written = {text.encode(errors="surrogatepass") for text in _written(values)}
@@ -50,6 +51,7 @@ class Redactor:
         self._forms = [] if self._all else sorted(written)
         self.longest = max(map(len, written), default=0)
         self._shorter = _nested(self._forms)
+        self.is_quick = _depth(self._shorter) <= _FEW
         self._groups = _grouped(self._forms)
         self._starts = frozenset(int.from_bytes(start, sys.byteorder) for start in self._groups)
 
@@ -161,6 +163,14 @@ def _nested(forms: list[bytes]) -> list[int]:
         shorter.append(open_[-1] if open_ else -1)
         open_.append(index)
     return shorter
+
+
+def _depth(shorter: list[int]) -> int:
+    """How many values one place may have to be tried with."""
+    depths = list[int]()
+    for index in shorter:
+        depths.append(1 + (depths[index] if index >= 0 else 0))
+    return max(depths, default=0)
 
 
 def _grouped(forms: list[bytes]) -> dict[bytes, tuple[int, int, int]]:

@@ -60,7 +60,7 @@ def authored_stack(module: str, stack: str) -> str:
 
 
 def _numbers() -> array[int]:
-    return array("q")
+    return array("i")
 
 
 class _Place(NamedTuple):
@@ -91,7 +91,8 @@ class _Mappings(Struct, frozen=True):
         return _Place(file, self.source_lines[at] + 1, self.source_columns[at] + 1)
 
 
-@lru_cache(maxsize=16)
+# Those of one module may have a million segments of sixteen bytes.
+@lru_cache(maxsize=8)
 def _mappings(module: str) -> _Mappings | None:
     rest, mark, text = module.rstrip().rpartition(_MARK)
     if not mark or _MAPPINGS.fullmatch(text) is None:

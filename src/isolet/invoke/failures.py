@@ -56,7 +56,8 @@ async def check_reply(instance: Instance, connection: Connection, event: EventNa
 
 async def _told(instance: Instance, body: bytes) -> HandlerFailed:
     """Places are looked up in the mappings of the module, which are read for that when they are first used."""
-    if len(body) <= _SMALL_REPORT_BYTES and len(instance.spec.module) <= _SMALL_MODULE_CHARS:
+    quick = instance.redactor.is_quick and len(instance.spec.module) <= _SMALL_MODULE_CHARS
+    if quick and len(body) <= _SMALL_REPORT_BYTES:
         return _failure(instance, body)
     return await asyncio.to_thread(_failure, instance, body)
 

@@ -13,6 +13,7 @@ import capnp
 from isolet.domain.compatibility import NEWEST as COMPATIBILITY_DATE
 from isolet.domain.stores import DEFAULT, StoreKind
 from isolet.domain.versions import Module
+from isolet.limited import Content
 from isolet.runtime.envelope import CALL_HEADER
 from isolet.runtime.spec import InstanceSpec
 
@@ -73,7 +74,7 @@ DENIED_NETWORKS = (
 
 
 class ConfigBuilder:
-    """Loads the schema once; each method gives the bytes for `workerd serve --binary -`."""
+    """Loads the schema once; each method gives what is written for `workerd serve --binary -`."""
 
     def __init__(self, schema: Path) -> None:
         capnp.remove_import_hook()
@@ -86,7 +87,7 @@ class ConfigBuilder:
 
     def instance(
         self, spec: InstanceSpec, *, egress: str, storage: str, loopback: str | None = None, token: str = ""
-    ) -> bytes:
+    ) -> Content:
         """A worker of our wrapper and the function's module.
 
         `egress` is the address that `fetch` leaves by; `storage` the folder of the project's storage sockets;
@@ -126,7 +127,7 @@ class ConfigBuilder:
         (options,) = self._listen(config, {SOCKET_NAME: "function"})
         options.cfBlobHeader = CALL_HEADER
         options.forwardedProtoHeader = PROTO_HEADER
-        return bytes(config.to_bytes())
+        return _written(config)
 
     def _reach_stores(self, services: Sequence[Any], named: Sequence[tuple[str, str]], storage: str) -> None:
         """By the first of the services."""
@@ -147,7 +148,7 @@ class ConfigBuilder:
 
     def egress(
         self, *, allow: Sequence[str], deny: Sequence[str], inside: str, connections_max: int, trust_system_cas: bool
-    ) -> bytes:
+    ) -> Content:
         """A forward proxy to the networks in `allow`, less those in `deny`, for so many connections at once.
 
         `inside` is the folder of the sockets of the process itself: its own HTTP server, and who explains failures.
@@ -179,9 +180,9 @@ class ConfigBuilder:
             socket.service.name = "egress"
         gate.init("tcp")
         own.init("http").style = "proxy"
-        return bytes(config.to_bytes())
+        return _written(config)
 
-    def storage(self, *, folder: str, inside: str) -> bytes:
+    def storage(self, *, folder: str, inside: str) -> Content:
         """workerd's own KV and D1 workers, over SQLite files in `folder`; user code never runs here.
 
         `inside` is the folder of the socket by which they ask the host how much they may store.
@@ -200,7 +201,7 @@ class ConfigBuilder:
         internet.name = "internet"
         internet.init("network").allow = []
         self._listen(config, {KV_SOCKET: KV_SOCKET, DATABASE_SOCKET: DATABASE_SOCKET})
-        return bytes(config.to_bytes())
+        return _written(config)
 
     def _bundled(self, service: Any, name: str, *, class_name: str, bindings: Sequence[str]) -> Any:
         """A worker that comes with workerd, below ours that keeps a limit.
@@ -277,6 +278,11 @@ class ConfigBuilder:
             socket.service.name = service
             options.append(socket.init("http"))
         return options
+
+
+def _written(config: Any) -> Content:
+    """Modules may have fifteen megabytes: they are not put together in one text before they are written."""
+    return lambda file: config.write(file)
 
 
 def unique_key(socket: str) -> str:

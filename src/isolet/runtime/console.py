@@ -47,9 +47,14 @@ _RECENT_CALLS = 4_096
 _OWN_LINES = 100
 # What is read at once is taken on the loop when it is little, and in a thread otherwise.
 _LITTLE_BYTES = 4_096
+# Where many values may stand at one place of a text.
+_LITTLE_SLOW_BYTES = 256
 _WAITING_MAX_BYTES = 1024 * 1024
 # So many lines are handed over in one turn of the loop; that much may hold twenty thousand.
 _HANDED_AT_ONCE = 500
+# What a place in a stack trace begins with, unless its letters are escaped.
+_PLACE, _ESCAPE = b"function.js:", b"\\u"
+_SMALL_MODULE_CHARS = 16_384
 # An error of the function's own, whose reply was under way.
 _BROKEN = re.compile(rb"Uncaught exception: .{0,200}?: failed: (?:remote\.)?jsg\.(.{1,4096})")
 _ERROR_MAX_BYTES = 8_192
@@ -189,11 +194,18 @@ class Console:
         """Read what waits: redacted before anybody sees it, and in the order in which it was printed."""
         lines, self._waiting = self._waiting, []
         size, self._waiting_bytes = self._waiting_bytes, 0
-        if size <= _LITTLE_BYTES:
+        little = _LITTLE_BYTES if self._redactor.is_quick else _LITTLE_SLOW_BYTES
+        if size <= little and not self._has_places(lines):
             self._hand_over(self._parse_all(lines))
             return
         self._busy = True
         self._loop.run_in_executor(None, self._parse_all, lines).add_done_callback(self._taken)
+
+    def _has_places(self, lines: Sequence[_Raw]) -> bool:
+        """Whether places in a large module may have to be looked up: its mappings are read when they first are."""
+        return len(self._module) > _SMALL_MODULE_CHARS and any(
+            _PLACE in raw.data or _ESCAPE in raw.data for raw in lines
+        )
 
     def _taken(self, done: asyncio.Future[list[tuple[InvocationId | None, Said]]]) -> None:
         self._hand_over_some([] if done.cancelled() else done.result(), 0)

@@ -22,7 +22,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from isolet.errors import PlatformError, Unavailable
-from isolet.limited import in_memory
+from isolet.limited import Content, in_memory
 from isolet.runtime import kernel_limits
 from isolet.runtime.output import Output, drop, read
 from isolet.runtime.pid_files import PidFiles
@@ -49,7 +49,7 @@ class ChildSpec(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    config: bytes
+    config: Content
     listeners: Mapping[str, socket.socket]
     network: bool = False
     folders: Mapping[str, Path] = field(default_factory=dict)

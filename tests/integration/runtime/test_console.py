@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -245,3 +246,47 @@ async def test_thousands_of_lines_are_handed_over_in_several_turns_of_the_loop(
             most, before = max(most, len(heard) - before), len(heard)
     assert most <= 1_000
     assert [(call, line.message) for call, line in heard] == [(c, str(n)) for c in calls for n in range(100)]
+
+
+class Redacts(Redactor):
+    """On which threads texts were redacted."""
+
+    def __init__(self, values: list[str]) -> None:
+        super().__init__(values)
+        self.threads: list[int] = []
+
+    def text(self, text: str, *, cut: bool = False) -> str:
+        self.threads.append(threading.get_ident())
+        return super().text(text, cut=cut)
+
+
+STACK = "Error: oh\n    at handler (function.js:1:1)"
+LARGE = "x" * 20_000
+# Of values that begin with each other many are tried at one place.
+NESTED = ["aaaa" + "b" * length for length in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("values", "module", "message", "stack", "beside"),
+    [
+        (["s3cret-value"], "", "hi", None, False),
+        (["s3cret-value"], "", "hi", STACK, False),
+        (["s3cret-value"], LARGE, "hi", None, False),
+        (["s3cret-value"], LARGE, "hi", STACK, True),
+        (NESTED, "", "aaaac" * 300, None, True),
+    ],
+)
+async def test_a_line_that_takes_long_to_read_is_read_beside_the_loop(
+    heard: list[Line], values: list[str], module: str, message: str, stack: str | None, beside: bool
+) -> None:
+    redactor = Redacts(values)
+    console = Console(
+        redactor,
+        module,
+        on_line=lambda call, line: heard.append((call, line)),
+        on_own_line=lambda line: heard.append((None, line)),
+    )
+    console.begin(CALL)
+    console.read(written(CALL, message, stack=stack))
+    await wait_for(heard, 1)
+    assert [one != threading.get_ident() for one in redactor.threads] == [beside] * (1 if stack is None else 2)
