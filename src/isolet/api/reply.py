@@ -10,6 +10,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from isolet.api.asgi import dumps
+from isolet.domain.json_writing import write_json
 
 T = TypeVar("T")
 _JSON = "application/json"
@@ -24,7 +25,7 @@ class Json(JSONResponse):
 
 async def large(shape: Callable[[], Any], status_code: int = 200) -> Response:
     """`shape` makes the value; it runs in a thread, as does the writing."""
-    body = await asyncio.to_thread(lambda: dumps(shape()))
+    body = await asyncio.to_thread(lambda: write_json(shape()).encode())
     return Response(body, status_code=status_code, media_type=_JSON)
 
 
