@@ -102,7 +102,8 @@ async def serve(
         for feature in features:
             await feature.start()
         management = management_of(core, features, machine.pages)
-        calls = build_calls(core, features, management, machine.pages)
+        connections_max = _raise_open_files() // 2
+        calls = build_calls(core, features, management, machine.pages, connections_max=connections_max)
         dashboard = _serve_pages(machine, core, management, calls, stack)
         started = _started(machine, dashboard, await make_example(core) if example else None)
 
@@ -114,7 +115,7 @@ async def serve(
             around(core, calls.served),
             machine.port,
             drain_timeout_s=settings.drain_timeout_s,
-            connections_max=_raise_open_files() // 2,
+            connections_max=connections_max,
             trusted_proxies=settings.trusted_networks,
             on_started=serving,
         )

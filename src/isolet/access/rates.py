@@ -13,15 +13,18 @@ from typing import Any
 
 from msgspec import Struct
 
+from isolet.access.open_requests import OpenRequests
 from isolet.domain.projects import Plan
 from isolet.errors import RateExceeded
 from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
 from isolet.threads import work_for
+from isolet.wire.exchange import ON_END
 
 WINDOW_S = 60
 _SWEEP_PROJECTS = 10_000
 _PLACE = "isolet.rates"
+_OPENING = "isolet.open_requests"
 
 
 class Allowance(Struct, frozen=True, kw_only=True):
@@ -101,8 +104,15 @@ def begin(scope: MutableMapping[str, Any], rates: Rates) -> Counting:
     return counting
 
 
+def opened(scope: MutableMapping[str, Any], opening: OpenRequests) -> None:
+    """A request comes: `count` notes it among those of its project that are open, until it ends."""
+    scope[_OPENING] = opening
+
+
 def count(scope: MutableMapping[str, Any], project_id: ProjectId | None) -> None:
-    """Count a request for the project that its door found; None is the root key's. Raises RateExceeded.
+    """Count a request for the project that its door found; None is the root key's.
+
+    Raises RateExceeded, and TooManyRequests when too many of the project's are open.
 
     What it asks of threads is the project's from here on.
     """
@@ -110,6 +120,9 @@ def count(scope: MutableMapping[str, Any], project_id: ProjectId | None) -> None
     counting: Counting | None = scope.get(_PLACE)
     if counting is not None and project_id is not None:
         counting.count(project_id)
+    opening: OpenRequests | None = scope.get(_OPENING)
+    if opening is not None and project_id is not None and not scope[ON_END]:
+        scope[ON_END].append(opening.begin(project_id))
 
 
 def told(scope: MutableMapping[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from isolet.access.open_requests import OpenRequests
 from isolet.access.rates import Rates
 from isolet.api.altair import access as altair_access
 from isolet.api.altair.calls import AltairCalls
@@ -39,9 +40,14 @@ class Calls(Struct, frozen=True, kw_only=True):
 
 
 def build_calls(
-    core: Core, features: Sequence[Feature], management: Deferred[FastAPI], pages: PlatformPages | None
+    core: Core,
+    features: Sequence[Feature],
+    management: Deferred[FastAPI],
+    pages: PlatformPages | None,
+    *,
+    connections_max: int,
 ) -> Calls:
-    """`pages` says where the platform's own pages are, if it shows any."""
+    """`pages` says where the platform's own pages are, if it shows any; callers may have `connections_max`."""
     own_cors = OwnCors(core.persistence.database)
     public = _public(core)
     limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
@@ -54,7 +60,9 @@ def build_calls(
         management=management,
         beside=[find for feature in features for find in feature.calls(rates)],
     )
-    gate = OriginGate(RateGate(gateway, rates=rates), pages=pages, is_own=public.is_own_host)
+    gate = OriginGate(
+        RateGate(gateway, rates=rates, opening=OpenRequests(connections_max)), pages=pages, is_own=public.is_own_host
+    )
     return Calls(served=gate, gateway=gateway)
 
 

@@ -16,6 +16,8 @@ from isolet.wire.body_rate import BodyRate
 from isolet.wire.heads import Headers
 
 WHOLE = "isolet.response"
+# Of a scope: what is called once the request has ended.
+ON_END = "isolet.on_end"
 HIGH_WATER_BYTES = 65_536
 
 Message = MutableMapping[str, Any]
@@ -173,6 +175,8 @@ class Exchange:
             if not isinstance(exc, Exception):
                 raise
         finally:
+            for ended in self.scope[ON_END]:
+                ended()
             # They refer back to the connection, which refers to this.
             self._on_complete = self._on_late = _nothing
 

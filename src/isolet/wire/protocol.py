@@ -17,7 +17,8 @@ from isolet.tasks import start_in
 from isolet.wire.behind import parser_of_body
 from isolet.wire.body_rate import BodyRate
 from isolet.wire.callers import TOLD, Caller, Proxies, address_of, plain_address, told_of
-from isolet.wire.exchange import WHOLE, Exchange, Flow
+from isolet.wire.connection_room import ConnectionRoom
+from isolet.wire.exchange import ON_END, WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
 from isolet.wire.message_reader import HEAD_MAX_BYTES, HEADERS_MAX, MessageReader
 from isolet.wire.refusals import refusal_of
@@ -71,6 +72,7 @@ class Protocol(MessageReader):
         "_proxies",
         "_refusal",
         "_refuses",
+        "_room",
         "_running",
         "_scheme",
         "_state",
@@ -87,6 +89,7 @@ class Protocol(MessageReader):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         proxies: Proxies = _NO_PROXIES,
+        room: ConnectionRoom | None = None,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -96,6 +99,7 @@ class Protocol(MessageReader):
         self._connections_max = config.limit_concurrency
         self._state = server_state
         self._proxies = proxies
+        self._room = room
         self._parser = httptools.HttpRequestParser(self)
         # What a client pipelines behind a request that closes waits like any other, and is dropped then.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -127,10 +131,31 @@ class Protocol(MessageReader):
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._is_from_proxy = self._proxies.trusts(address)
         self._told = told_of(address)
-        if self._connections_max is not None and len(self._state.connections) > self._connections_max:
+        if not self._has_room():
             self._send_refusal(503, "Too many connections; try again later")
         else:
             self._begin_head_timer()
+
+    def _has_room(self) -> bool:
+        """Whether no more connections are open than may be, once idle ones have yielded."""
+        most, connections = self._connections_max, self._state.connections
+        if most is None or len(connections) <= most:
+            return True
+        return self._room is not None and self._room.make(connections, most, self.loop.time())
+
+    @property
+    def idle_since(self) -> float:
+        """When it began to wait for a request of its client, by the loop's clock; 0 while it has one."""
+        if self._upgrade is not None or self._is_answering or self.transport.is_closing():
+            return 0.0
+        return self._idle_since or self._head_since
+
+    @property
+    def peer_host(self) -> str:
+        return self._peer[0] if self._peer is not None else ""
+
+    def close(self) -> None:
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
@@ -296,6 +321,7 @@ class Protocol(MessageReader):
             "client": (caller.address, 0) if caller else self._peer,
             "state": self._app_state.copy(),
             TOLD: caller.told if caller else self._told,
+            ON_END: [],
         }
         exchange = Exchange(
             scope,

@@ -14,6 +14,7 @@ import uvicorn
 
 from isolet.errors import SettingsError
 from isolet.wire.callers import Proxies
+from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.protocol import Protocol
 
 _KEEP_ALIVE_S = 75
@@ -24,8 +25,9 @@ _BACKLOG = 4096
 class Listener(uvicorn.Server):
     """Serves `app` on a socket that was bound before, so that a taken port is told before anything starts.
 
-    Connections over `connections_max` are refused. `trusted_proxies` are networks whose proxies say for whom they ask.
-    `on_started` is called once connections are accepted.
+    Connections over `connections_max` take the places of idle ones, and are refused where there is none.
+    `trusted_proxies` are networks whose proxies say for whom they ask. `on_started` is called once connections are
+    accepted.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast(type[asyncio.Protocol], partial(Protocol, proxies=Proxies(trusted_proxies))),
+                http=cast(
+                    type[asyncio.Protocol], partial(Protocol, proxies=Proxies(trusted_proxies), room=ConnectionRoom())
+                ),
                 interface="asgi3",
                 ws="none",
                 lifespan="off",

@@ -44,6 +44,11 @@ class TimedConnection(asyncio.Protocol):
     def _begin_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self.transport.close)
 
+    @property
+    def _head_since(self) -> float:
+        """When the head began that its client sends, or is to send; 0 for none."""
+        return 0.0 if self._head_timer is None else self._head_timer.when() - _HEAD_TIMEOUT_S
+
     def _end_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()

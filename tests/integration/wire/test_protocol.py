@@ -1,14 +1,17 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from isolet.wire.connection_room import ConnectionRoom
+from isolet.wire.exchange import ON_END
 from isolet.wire.protocol import WHOLE, Protocol
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
@@ -54,7 +57,7 @@ class Floods:
 
 
 @asynccontextmanager
-async def listening(app: Any, kind: type[Protocol], **options: Any) -> AsyncIterator[tuple[str, int]]:
+async def listening(app: Any, kind: Callable[..., Protocol], **options: Any) -> AsyncIterator[tuple[str, int]]:
     loop = asyncio.get_running_loop()
     config = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None, **options)
     state = ServerState()
@@ -310,3 +313,58 @@ async def test_of_thousands_of_requests_that_come_at_once_few_are_read_before_ot
 
     bodies = [part.rpartition(b"\n")[2] for part in replies.split(b";")[:-1]]
     assert bodies == [b"%d" % number for number in range(count + 1)]
+
+
+async def test_idle_connections_make_room_and_those_that_are_served_do_not() -> None:
+    go = asyncio.Event()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/wait":
+            await go.wait()
+        await takes_whole(scope, receive, send)
+
+    busy = b"GET /wait HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+    asks = HEAD % (b"GET", b"")
+    async with asyncio.timeout(60), contextlib.AsyncExitStack() as stack:
+        opened = listening(waits, partial(Protocol, room=ConnectionRoom()), limit_concurrency=3)
+        address = await stack.enter_async_context(opened)
+
+        async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection(*address)
+            stack.callback(writer.close)
+            return reader, writer
+
+        idle, sending, serving = await connect(), await connect(), await connect()
+        idle[1].write(asks)
+        assert (await idle[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        sending[1].write(asks[:20])
+        serving[1].write(busy)
+        more = await connect()
+        more[1].write(busy)
+        # Both that wait for their clients have yielded.
+        assert await idle[0].read() == b""
+        assert await sending[0].read() == b""
+        last = await connect()
+        last[1].write(busy)
+        refused = await connect()
+        assert (await refused[0].read()).startswith(b"HTTP/1.1 503")
+        go.set()
+        for reader, _ in (serving, more, last):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_to_hear_of_the_end_of_a_request_does(fails: bool) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope[ON_END].append(ended.set)
+        if fails:
+            raise RuntimeError
+        await takes_whole(scope, receive, send)
+        assert not ended.is_set()
+
+    async with listening(app, Protocol) as address:
+        await talk(address, HEAD % (b"GET", b"connection: close\r\n"))
+        async with asyncio.timeout(60):
+            await ended.wait()
