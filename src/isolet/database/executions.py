@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, select, text
+from sqlalchemy import ColumnElement, Connection, Row, func, select, text
 
 from isolet.database.plain_sql import LOCK, execute, insert_rows
 from isolet.database.tables.executions import execution_events, execution_steps, executions, flow_graphs
@@ -15,6 +15,7 @@ from isolet.database.workflows import count_execution
 from isolet.domain.flows.executions import (
     EVENTS_MAX,
     EVENTS_MAX_BYTES,
+    GRAPHS_MAX,
     ROW_BYTES,
     Event,
     Execution,
@@ -28,7 +29,7 @@ from isolet.domain.flows.executions import (
 from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.runs import RunStatus, StepStatus
 from isolet.domain.jobs import Job
-from isolet.errors import NotFound
+from isolet.errors import LimitReached, NotFound
 from isolet.ids import ExecutionId, ProjectId, StepId, WorkflowId
 
 LIGHT = tuple(column for column in executions.columns if column.name != "state")
@@ -75,7 +76,7 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 def insert_draft(connection: Connection, draft: Draft) -> None:
-    """Write a run that begins; its job is the caller's to write."""
+    """Write a run that begins; its job is the caller's to write. Raises LimitReached before it writes anything."""
     execution = draft.execution
     keep_graph(connection, execution.graph_id, execution.project_id, draft.graph, execution.started_at_ms)
     state = dump_state(draft.state)
@@ -96,7 +97,14 @@ def size_of(state_bytes: int, *, steps: int, events: int, events_bytes: int, und
 
 
 def keep_graph(connection: Connection, graph_id: str, project_id: ProjectId, graph: str, now_ms: int) -> None:
-    """Once for all runs; what is used now is not dropped meanwhile."""
+    """Once for all runs; what is used now is not dropped meanwhile. Raises LimitReached for one that is too many."""
+    count = select(func.count()).select_from(flow_graphs).where(flow_graphs.c.project_id == project_id)
+    if (connection.scalar(count) or 0) >= GRAPHS_MAX:
+        known = select(flow_graphs.c.id).where(flow_graphs.c.id == graph_id)
+        if connection.execute(known).first() is None:
+            raise LimitReached(
+                f"The runs of this project began with {GRAPHS_MAX} different graphs, as many as they may"
+            )
     connection.execute(
         text(
             "INSERT INTO flow_graphs (id, project_id, graph, used_at_ms) VALUES (:id, :project, :graph, :now)"

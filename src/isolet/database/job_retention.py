@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, text, tuple_
+from sqlalchemy import Connection, delete, exists, func, select, text, tuple_
 
 from isolet.database.tables.jobs import idempotency_keys, jobs
 from isolet.ids import JobId, ProjectId
@@ -14,6 +14,7 @@ _ENDED = text("finished_at_ms IS NOT NULL")
 # What one transaction deletes: a body may have a hundred megabytes, and each of its pages is written.
 _ROWS = 500
 _BYTES = 32 * 1024 * 1024
+_WINDOW_ROWS = 2_000
 
 
 def delete_ended_before(connection: Connection, before_ms: int) -> int:
@@ -49,6 +50,26 @@ def delete_keys(connection: Connection, now_ms: int) -> int:
     columns = (idempotency_keys.c.function_id, idempotency_keys.c.key)
     old = select(*columns).where(idempotency_keys.c.expires_at_ms <= now_ms).limit(_ROWS)
     return connection.execute(delete(idempotency_keys).where(tuple_(*columns).in_(old))).rowcount
+
+
+def keys_without_jobs(
+    connection: Connection, after: tuple[str, str] | None
+) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+    """Those among the next keys whose jobs are gone, and where to go on; None at the end."""
+    table = idempotency_keys.c
+    there = exists().where(jobs.c.id == table.job_id)
+    query = select(table.function_id, table.key, there.label("there")).order_by(table.function_id, table.key)
+    if after is not None:
+        query = query.where(tuple_(table.function_id, table.key) > after)
+    rows = connection.execute(query.limit(_WINDOW_ROWS)).all()
+    found = [(row.function_id, row.key) for row in rows if not row.there]
+    return found, (rows[-1].function_id, rows[-1].key) if len(rows) == _WINDOW_ROWS else None
+
+
+def delete_these_keys(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
+    table = idempotency_keys.c
+    there = exists().where(jobs.c.id == table.job_id)
+    connection.execute(delete(idempotency_keys).where(tuple_(table.function_id, table.key).in_(keys), ~there))
 
 
 def _step(rows: Sequence[Any]) -> Sequence[Any]:

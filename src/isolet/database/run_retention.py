@@ -50,10 +50,34 @@ def drop_runs(connection: Connection, ids: Sequence[ExecutionId]) -> None:
     connection.execute(delete(executions).where(executions.c.id.in_(ids)))
 
 
-def drop_graphs(connection: Connection, used_before_ms: int) -> None:
-    """Those that no run began with."""
+def drop_graphs(connection: Connection, used_before_ms: int, *, limit: int, ids: Sequence[str] | None = None) -> int:
+    """Some of those that no run began with, of all or of these; how many, 0 for none."""
     used = exists().where(executions.c.graph_id == flow_graphs.c.id)
-    connection.execute(delete(flow_graphs).where(flow_graphs.c.used_at_ms < used_before_ms, ~used))
+    unused = select(flow_graphs.c.id).where(flow_graphs.c.used_at_ms < used_before_ms, ~used).limit(limit)
+    if ids is not None:
+        unused = unused.where(flow_graphs.c.id.in_(ids))
+    return connection.execute(delete(flow_graphs).where(flow_graphs.c.id.in_(unused))).rowcount
+
+
+def crowded(connection: Connection, most: int) -> list[tuple[ProjectId, int]]:
+    """Projects whose runs began with more than so many graphs, and how many."""
+    count = func.count()
+    query = select(flow_graphs.c.project_id, count).group_by(flow_graphs.c.project_id).having(count > most)
+    return [(ProjectId(project_id), found) for project_id, found in connection.execute(query)]
+
+
+def oldest_graphs(connection: Connection, project_id: ProjectId, used_before_ms: int, limit: int) -> list[str]:
+    """Those that no open run began with, the one that was used least lately first."""
+    open_run = exists().where(executions.c.graph_id == flow_graphs.c.id, executions.c.ended_at_ms.is_(None))
+    query = select(flow_graphs.c.id).where(
+        flow_graphs.c.project_id == project_id, flow_graphs.c.used_at_ms < used_before_ms, ~open_run
+    )
+    return list(connection.scalars(query.order_by(flow_graphs.c.used_at_ms).limit(limit)))
+
+
+def ended_with_graphs(connection: Connection, graph_ids: Sequence[str], limit: int) -> list[ExecutionId]:
+    query = select(executions.c.id).where(executions.c.graph_id.in_(graph_ids), executions.c.ended_at_ms.is_not(None))
+    return [ExecutionId(found) for found in connection.scalars(query.limit(limit))]
 
 
 def drop_project_graphs(connection: Connection, project_id: ProjectId) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from isolet.clock import Clock
 from isolet.database import run_retention as stored
 from isolet.database.connection import Database
+from isolet.domain.flows.executions import GRAPHS_KEPT
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import StoreError
 from isolet.ids import ProjectId
@@ -26,6 +27,8 @@ _FULL_AT = 2
 _MIB = 1024 * 1024
 # A graph that was used this long ago is in no transaction that begins a run.
 _GRAPH_UNUSED_MS = 3_600_000
+# So long after a graph was used, the run that it was used for has been written.
+_GRAPH_BEGUN_MS = 60_000
 # Runs that one transaction deletes, with all their steps and events.
 _AT_ONCE = 20
 
@@ -38,7 +41,9 @@ class RunRetention:
         clock: Clock,
         retention_ms: int,
         limits_of: Callable[[ProjectId], ProjectLimits],
+        graphs_kept: int = GRAPHS_KEPT,
     ) -> None:
+        self._graphs_kept = graphs_kept
         self._database = database
         self._clock = clock
         self._retention_ms = retention_ms
@@ -76,7 +81,22 @@ class RunRetention:
             over = size - self._limits_of(project_id).runs_mb * _MIB
             if over > 0:
                 await self._shrink(project_id, over)
-        await self._database.write(stored.drop_graphs, now_ms - _GRAPH_UNUSED_MS)
+        while await self._database.write(stored.drop_graphs, now_ms - _GRAPH_UNUSED_MS, limit=_AT_ONCE):
+            pass
+        for project_id, count in await self._database.read(stored.crowded, self._graphs_kept):
+            await self._drop_oldest_graphs(project_id, count - self._graphs_kept)
+
+    async def _drop_oldest_graphs(self, project_id: ProjectId, over: int) -> None:
+        """With the runs that began with them, which have ended."""
+        before_ms = self._clock.now_ms() - _GRAPH_BEGUN_MS
+        while over > 0:
+            ids = await self._database.read(stored.oldest_graphs, project_id, before_ms, min(over, _AT_ONCE))
+            if not ids:
+                return
+            while runs := await self._database.read(stored.ended_with_graphs, ids, _AT_ONCE):
+                await self._database.write(stored.drop_runs, runs)
+            await self._database.write(stored.drop_graphs, before_ms, limit=_AT_ONCE, ids=ids)
+            over -= len(ids)
 
     async def _shrink(self, project_id: ProjectId, over: int) -> None:
         """Drop the oldest runs that have ended, until as many bytes are free."""

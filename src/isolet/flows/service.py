@@ -108,10 +108,11 @@ class Executions:
             refused.clear()
             try:
                 self.check_room(connection, draft.execution.project_id)
+                # It refuses before it writes.
+                stored.insert_draft(connection, draft)
             except LimitReached as exc:
                 refused.append(exc)
                 return Kept(id=job.id, new=False)
-            stored.insert_draft(connection, draft)
             return Kept(id=job.id)
 
         # The workflow's row is written, too.

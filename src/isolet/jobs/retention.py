@@ -19,6 +19,7 @@ log = get_logger("jobs")
 
 _EVERY_S = 60.0
 _PAUSE_S = 0.02
+_KEYS_AT_ONCE = 500
 # So often every project is looked at, whatever this server saw: others work on the database too.
 _ALL_EVERY = 60
 _MIB = 1024 * 1024
@@ -75,6 +76,7 @@ class JobRetention:
         self._ended.clear()
         for project_id, size in await self._database.read(stored.kept_sizes):
             await self._shrink(project_id, size)
+        await self._drop_keys()
 
     async def keep_ended(self) -> None:
         """Bound what those projects keep of which jobs ended since they were last looked at. Raises StoreError."""
@@ -90,6 +92,17 @@ class JobRetention:
             if not freed:
                 return
             over -= freed
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _drop_keys(self) -> None:
+        """Keys that ask for calls which are gone: there are no more than calls are kept."""
+        after: tuple[str, str] | None = None
+        while True:
+            keys, after = await self._database.read(stored.keys_without_jobs, after)
+            for first in range(0, len(keys), _KEYS_AT_ONCE):
+                await self._database.write(stored.delete_these_keys, keys[first : first + _KEYS_AT_ONCE])
+            if after is None:
+                return
             await asyncio.sleep(_PAUSE_S)
 
     async def _age_out(self) -> None:

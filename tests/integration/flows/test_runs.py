@@ -523,6 +523,16 @@ async def test_a_run_keeps_its_place_for_some_steps_and_then_lets_others_go_on(d
     assert order == [True] * 8 + [False] * 8 + [True] * 4 + [False] * 4
 
 
+async def test_no_run_begins_with_one_graph_too_many(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isolet.database.executions.GRAPHS_MAX", 1)
+    async with running(database) as flows:
+        workflow = flows.workflow(variable("x", 1))
+        for _ in range(2):
+            await flows.run(workflow)
+        with pytest.raises(LimitReached, match="1 different graphs"):
+            await flows.executions.start(flows.workflow(variable("x", 2)))
+
+
 async def test_old_runs_go_and_those_of_a_project_stay_within_its_bytes(database: Database) -> None:
     async with running(database) as flows:
         workflow = flows.workflow(variable("x", 1))
@@ -544,6 +554,20 @@ async def test_old_runs_go_and_those_of_a_project_stay_within_its_bytes(database
         await small.keep()
         left = await flows.executions.list(Filter(project_id=PROJECT), limit=10)
         assert [one.id for one in left] == [large[2].id, large[1].id, waiting.id]
+
+        crowded = RunRetention(
+            database=database,
+            clock=SystemClock(),
+            retention_ms=10**10,
+            limits_of=lambda _: ProjectLimits(),
+            graphs_kept=2,
+        )
+        await database.write(_graphs_are_old)
+        other = await flows.run(flows.workflow(variable("x", 2)))
+        await crowded.keep()
+        left = await flows.executions.list(Filter(project_id=PROJECT), limit=10)
+        assert [one.id for one in left] == [other.id, waiting.id], "those of the oldest graph that no open run has"
+        assert await database.read(_graphs) == 2
 
         await database.write(_graphs_are_old)
         await small.keep()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import select
 
 from isolet.clock import SystemClock
 from isolet.database import job_retention
@@ -12,6 +13,7 @@ from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.connection import Database
 from isolet.database.idempotency import Idempotency, take_key
 from isolet.database.jobs import Accepted
+from isolet.database.tables.jobs import idempotency_keys
 from isolet.domain.jobs import Attempt, Job, JobEvent, JobState, Result, claimed, concluded
 from isolet.domain.project_limits import ProjectLimits
 from isolet.ids import ProjectId
@@ -79,6 +81,18 @@ async def test_a_transaction_deletes_few_large_jobs(database: Database, monkeypa
 
     counts = [await database.write(job_retention.delete_ended_before, AT_MS + 5) for _ in range(4)]
     assert (counts, await kept(database, new)) == ([1, 1, 1, 0], [True])
+
+
+async def test_keys_whose_calls_are_gone_go_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_retention, "_WINDOW_ROWS", 2)
+    kept_job = a_step("f1", "p1")
+    await database.write(stored.accept, [Accepted(job=kept_job)])
+    for place in range(5):
+        wanted = Idempotency(key=f"k{place}", digest=b"d" * 32, expires_at_ms=AT_MS)
+        await database.write(take_key, kept_job if place == 3 else a_step("f1", "p1"), wanted=wanted)
+    await retention(database).keep()
+    rows = await database.read(lambda connection: connection.scalars(select(idempotency_keys.c.key)).all())
+    assert list(rows) == ["k3"]
 
 
 async def test_keys_that_ran_out_are_deleted_some_at_a_time(

@@ -213,6 +213,7 @@ def _workflows(settings: Settings) -> dict[str, Any]:
             "event_bytes": executions.EVENT_MAX_BYTES,
             "events_bytes": executions.EVENTS_MAX_BYTES,
             "undo_bytes": executions.UNDO_MAX_BYTES,
+            "graphs_of_a_project": executions.GRAPHS_MAX,
             "steps_at_once": settings.job_concurrency,
         },
         "workflows": {

@@ -17,6 +17,10 @@ from isolet.ids import ExecutionId, JobId, ProjectId, StepId
 
 TRACKING_ID_MAX_CHARS = 256
 # Of a run, all its retries counted.
+# Graphs that runs of a project began with, each kept once: the oldest runs make room for more than are kept, and no run
+# begins with one more than there may be.
+GRAPHS_KEPT = 2_000
+GRAPHS_MAX = 2 * GRAPHS_KEPT
 ROWS_MAX = 10_000
 EVENTS_MAX = 10_000
 EVENT_MAX_BYTES = 65_536
