@@ -5,13 +5,15 @@ It knows the API by its contract, its description and its address.
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from isolet.dashboard import guides
@@ -54,9 +56,14 @@ def build(desk: Desk, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs
     async def docs(_: Request) -> Response:
         return HTMLResponse(_DOCS)
 
+    written: list[bytes] = []
+
     async def description(request: Request) -> Response:
-        servers = [{"url": pages.api_base(request.headers.get("host", ""))}]
-        return JSONResponse({**await describe(), "servers": servers})
+        if not written:
+            # Once: it is large, and anybody may ask for it.
+            written.append(await asyncio.to_thread(lambda told: json.dumps(told).encode(), await describe()))
+        servers = json.dumps([{"url": pages.api_base(request.headers.get("host", ""))}]).encode()
+        return Response(b'{"servers": %b, %b' % (servers, written[0][1:]), media_type="application/json")
 
     async def script(_: Request) -> Response:
         return FileResponse(_STATIC / "docs.js", media_type="text/javascript")

@@ -31,6 +31,7 @@ Headers = list[tuple[bytes, bytes]]
 _REPLY_MAX_BYTES = 64 * 1024 * 1024
 # Larger replies are read in a thread.
 _SMALL_BYTES = 16 * 1024
+_SMALL_CHARS = 4096
 
 
 class Answer(Struct, kw_only=True):
@@ -77,8 +78,10 @@ class InProcess(Resources[Async]):
 
     async def call(self, operation: AnyOperation, arguments: Mapping[str, Any]) -> Any:
         """Send any operation of the contract. Raises what `client/errors.py` has."""
-        # A body may be a megabyte of small values.
-        large = arguments.get("body") is not None
+        # A body may be a megabyte of small values, and so may be what stands in a path.
+        large = arguments.get("body") is not None or any(
+            isinstance(value, str) and len(value) > _SMALL_CHARS for value in arguments.values()
+        )
         request = (
             await asyncio.to_thread(request_of, operation, arguments) if large else request_of(operation, arguments)
         )

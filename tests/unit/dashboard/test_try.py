@@ -28,3 +28,9 @@ def test_a_reply_is_text_or_base64() -> None:
     assert _text("größe".encode()) == ("größe", "text")
     assert _text("größe".encode()[:3]) == ("gr", "text")
     assert _text(b"\xff\xfe" + b"x" * 10) == ("//54eHh4eHh4eHh4", "base64")
+
+
+@pytest.mark.parametrize("text", ["a:b\n" * 200_000, "a: " + "b" * 70_000, "a:b\n" * 201])
+def test_headers_that_no_head_has_room_for_are_not_read(text: str) -> None:
+    with pytest.raises(InvalidInput, match="There may be 200 headers"):
+        _headers(text)

@@ -25,6 +25,7 @@ LIMITS = {
     "concurrency": "Calls at once, an instance",
     "max_instances": "Instances at most",
 }
+_HOSTS_READ = 1_000
 ACCESS = {
     "none": "Nobody: it has no address of its own",
     "key": "Keys of the project",
@@ -91,7 +92,8 @@ async def _changes(function: FunctionReply, form: Mapping[str, str]) -> dict[str
     """Raises ValueError for what is no number, or no JSON."""
     changes: dict[str, Any] = {name: form[name] for name in ("name", "description", "access", "cors") if name in form}
     if "hosts" in form:
-        changes["hosts"] = form["hosts"].split()
+        # What is more than a function may have is refused all the same.
+        changes["hosts"] = form["hosts"].split(maxsplit=_HOSTS_READ)
     changes |= {name: _number(label, form[name]) for name, label in LIMITS.items() if name in form}
     if "attempts" in form:
         changes["public_endpoint"] = "public_endpoint" in form

@@ -33,6 +33,10 @@ section = Section(
 )
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _SHOWN_BYTES = 256 * 1024
+# A form may hold a megabyte, and a head has room for less than this.
+_PATH_MAX_CHARS = 16_384
+_HEADERS_MAX_CHARS = 65_536
+_HEADERS_MAX = 200
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\x80-\xff\t]*)")
 # They belong to the request that is made here, and to the key of the session.
 _OURS = frozenset(
@@ -137,9 +141,11 @@ def _by_address(function: FunctionReply) -> bool:
 
 
 def _target(visit: Visit, function: FunctionReply, asked: Asked) -> str:
-    """Raises InvalidInput for a path that no request line has."""
+    """Raises InvalidInput for a path that is too long."""
     if not _by_address(function):
         return f"/platform/v1/functions/{function.id}/invoke"
+    if len(asked.path) > _PATH_MAX_CHARS:
+        raise InvalidInput(f"The path is longer than {_PATH_MAX_CHARS} characters")
     path = asked.path if asked.path.startswith("/") else "/" + asked.path
     encoded = quote(path.partition("#")[0], safe="/?&=%:@!$'()*+,;~-._[]", errors="surrogatepass")
     return f"/f/{quote(visit.slug, safe='')}/{quote(function.slug, safe='')}{encoded}"
@@ -147,8 +153,11 @@ def _target(visit: Visit, function: FunctionReply, asked: Asked) -> str:
 
 def _headers(text: str) -> Headers:
     """One a line. Raises InvalidInput."""
+    lines = text.splitlines() if len(text) <= _HEADERS_MAX_CHARS else None
+    if lines is None or len(lines) > _HEADERS_MAX:
+        raise InvalidInput(f"There may be {_HEADERS_MAX} headers of {_HEADERS_MAX_CHARS} characters together")
     found = []
-    for line in filter(None, (line.strip() for line in text.splitlines())):
+    for line in filter(None, (line.strip() for line in lines)):
         parts = _HEADER.fullmatch(line)
         if parts is None:
             raise InvalidInput(f"{line[:100]!r} is no header; write it as Name: value")

@@ -22,6 +22,8 @@ section = Section("SQL", "sql", api="POST /isolet/v1/projects/{slug}/database/qu
 DEFAULT = "default"
 _ROWS_SHOWN = 500
 _CELL_CHARS = 1_000
+# Longer than any name that there is.
+_NAME_READ_CHARS = 100
 # More than the rows of a query may have.
 _REPLY_MAX_BYTES = 64 * 1024 * 1024
 _read_at = json.JSONDecoder().raw_decode
@@ -44,7 +46,7 @@ async def show(visit: Visit) -> Response:
 
 @section.post("")
 async def run(visit: Visit, form: Mapping[str, str]) -> Response:
-    database, sql = form.get("database") or DEFAULT, form.get("sql", "").replace("\r\n", "\n")
+    database, sql = _database(form), form.get("sql", "").replace("\r\n", "\n")
     try:
         reply = await _query(visit, database, sql)
     except Refused as exc:
@@ -55,10 +57,15 @@ async def run(visit: Visit, form: Mapping[str, str]) -> Response:
 @section.post("/csv")
 async def download(visit: Visit, form: Mapping[str, str]) -> Response:
     """The rows of a statement that is run once more: pages offer it for those that changed nothing."""
-    reply = await _query(visit, form.get("database") or DEFAULT, form.get("sql", "").replace("\r\n", "\n"))
+    reply = await _query(visit, _database(form), form.get("sql", "").replace("\r\n", "\n"))
     text = await asyncio.to_thread(_csv, reply)
     headers = {"content-disposition": 'attachment; filename="rows.csv"', "cache-control": "no-store"}
     return Response(text, media_type="text/csv", headers=headers)
+
+
+def _database(form: Mapping[str, str]) -> str:
+    """The name of a database; of one that is too long as much as is refused."""
+    return (form.get("database") or DEFAULT)[:_NAME_READ_CHARS]
 
 
 def _csv(reply: bytes) -> bytes:
