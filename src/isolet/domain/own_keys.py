@@ -32,6 +32,8 @@ _SPACE = 0x20
 # A root key that is a common word may be part of other texts.
 _LONG_CHARS = 12
 _LOOKED_UP_MAX = 16
+# Parts of a header or a query that are looked at one by one; a head has room for thirty thousand.
+_PARTS_MAX = 256
 
 
 class OwnKeys:
@@ -70,7 +72,7 @@ class OwnKeys:
                     kept.append((name, rest))
             elif name == b"sec-websocket-protocol":
                 # Pages cannot set headers on WebSockets, so some send their key as one of the subprotocols.
-                if rest := b", ".join(part.strip() for part in value.split(b",") if not self.hold(part)):
+                if rest := b", ".join(part.strip() for part in self._kept(value.split(b","))):
                     kept.append((name, rest))
             elif not self.hold(value):
                 kept.append((name, value))
@@ -81,8 +83,7 @@ class OwnKeys:
         path, mark, query = target.partition(b"?")
         if not mark or not self.may_hold(query):
             return target
-        # Some clients leave a plus as it is that they mean.
-        kept = b"&".join(part for part in query.split(b"&") if not (self.hold(part) or self.hold(_spaced(part))))
+        kept = b"&".join(self._kept(query.split(b"&"), spaced=True))
         return path + b"?" + kept if kept else path
 
     def may_hold(self, value: bytes) -> bool:
@@ -96,6 +97,16 @@ class OwnKeys:
         lowered = text.lower()
         return "basic" in lowered or _SESSION_TEXT in lowered
 
+    def _kept(self, parts: list[bytes], *, spaced: bool = False) -> list[bytes]:
+        """Those that hold none; of very many parts none at all, if one does. `spaced`: a plus may stand for a space."""
+        if len(parts) <= _PARTS_MAX:
+            # Some clients leave a plus as it is that they mean.
+            return [part for part in parts if not (self.hold(part) or (spaced and self.hold(_spaced(part))))]
+        whole = b"\0".join(parts)
+        if sum(map(whole.count, _PREFIXES)) > _LOOKED_UP_MAX or self.hold(whole):
+            return []
+        return [] if spaced and b"+" in whole and self.hold(_spaced(whole)) else parts
+
     def _holds(self, value: bytes) -> bool:
         return self._plain(value) or any(self._plain(_decoded(found)) for found in _BASIC.findall(value))
 
@@ -106,8 +117,8 @@ class OwnKeys:
         return any(self._is_known(found[1].decode("ascii")) for found in whole)
 
     def _cookies(self, value: bytes) -> bytes:
-        pairs = [pair.strip() for pair in value.split(b";")]
-        return b"; ".join(pair for pair in pairs if pair and not is_session_cookie(pair) and not self.hold(pair))
+        pairs = [pair for one in value.split(b";") if (pair := one.strip()) and not is_session_cookie(pair)]
+        return b"; ".join(self._kept(pairs))
 
 
 def _spelled(root_key: str) -> list[bytes]:

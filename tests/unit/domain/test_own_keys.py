@@ -147,3 +147,31 @@ def test_cookies_that_browsers_send_as_the_dashboards_session(cookie: bytes) -> 
 @pytest.mark.parametrize("cookie", [b"isolet_session2=x", b"a=isolet_session=x", b"my_isolet_session=x", b"a=1", b""])
 def test_other_cookies(cookie: bytes) -> None:
     assert not is_session_cookie(cookie)
+
+
+class CountsLooks(OwnKeys):
+    looks = 0
+
+    def hold(self, value: bytes) -> bool:
+        self.looks += 1
+        return super().hold(value)
+
+
+@pytest.mark.parametrize("key", [*KEYS, "x" + KEY, "a+" + basic(f"u:{KEY}").decode().replace(" ", "+")])
+def test_of_thousands_of_parts_none_is_looked_at_by_itself_and_none_passes_with_one_of_ours(key: str) -> None:
+    own = CountsLooks(ROOT, is_known=lambda text: text == KEY)
+    many = [b"basic a%d" % number for number in range(5_000)]
+    found = [*many[:3_000], f"t={key}".encode(), *many[3_000:]]
+
+    assert own.without_in_query(b"/a?" + b"&".join(many)) == b"/a?" + b"&".join(many)
+    assert own.without([(b"cookie", b"; ".join(many))]) == [(b"cookie", b"; ".join(many))]
+    assert own.without([(b"sec-websocket-protocol", b", ".join(many))])[0][1] == b", ".join(many)
+    assert own.without_in_query(b"/a?" + b"&".join(found)) == b"/a"
+    if "+" not in key:
+        assert own.without([(b"cookie", b"; ".join(found)), (b"sec-websocket-protocol", b", ".join(found))]) == []
+    assert own.looks < 20
+
+
+def test_the_dashboards_session_goes_from_among_many_cookies(own: OwnKeys) -> None:
+    many = [b"a=%d" % number for number in range(1_000)]
+    assert own.without([(b"cookie", b"; ".join([*many, b"isolet_session=x"]))]) == [(b"cookie", b"; ".join(many))]
