@@ -243,6 +243,8 @@ def test_variables_are_merged(home: Project) -> None:
         ({"files": {f"f{n}.js": "" for n in range(2_001)}}, "2000 is the most"),
         ({"files": {"a.js": {"base64": "!"}}}, "is not base64"),
         ({"entry": "a.js"}, "entry needs files"),
+        ({"code": HELLO, "entry": 5}, "entry must be text"),
+        ({"code": HELLO, "entry": [[]]}, "entry must be text"),
         ({"code": HELLO, "access": "all"}, "access must be one of"),
         ({"code": HELLO, "limits": {"timeout_ms": -1}}, "timeout_ms must be"),
         ({"code": HELLO, "limits": {"colour": 1}}, "colour"),

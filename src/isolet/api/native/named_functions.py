@@ -201,9 +201,12 @@ def _sources(sent: dict[str, Any]) -> Sources | None:
     if "files" in sent:
         return check_sources(sent["files"], sent.get("entry"))
     if "code" in sent:
+        entry = sent.get("entry") or DEFAULT_ENTRY
         if not isinstance(sent["code"], str):
             raise InvalidInput("code must be text")
-        return check_sources({sent.get("entry") or DEFAULT_ENTRY: sent["code"]})
+        if not isinstance(entry, str):
+            raise InvalidInput("entry must be text")
+        return check_sources({entry: sent["code"]})
     if "entry" in sent:
         raise InvalidInput("entry needs files beside it")
     return None
