@@ -25,6 +25,7 @@ _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _DIFF_MAX_BYTES = 2 * 1024 * 1024
 # The time that a comparison takes grows with the square of the lines.
 _DIFF_MAX_LINES = 2_000
+_DIFF_MAX_LINES_TOGETHER = 50_000
 
 
 class Sources(Struct, frozen=True, kw_only=True):
@@ -83,14 +84,18 @@ def check_sources(files: object, entry: object = None) -> Sources:
 
 
 def diff(before: Sources, after: Sources) -> str:
-    """A unified diff over all files, empty when nothing changed. A file that is not text is only named."""
+    """A unified diff over all files, empty when nothing changed.
+
+    A file that is not text is only named, and so are those behind many lines that were compared.
+    """
     parts: list[str] = []
-    size = 0
+    size, left = 0, _DIFF_MAX_LINES_TOGETHER
     for path in sorted({*before.files, *after.files}):
         old, new = before.files.get(path), after.files.get(path)
         if old == new:
             continue
-        for line in _diff_of(path, old, new):
+        left -= sum(len(text.splitlines()) for text in (old, new) if isinstance(text, str))
+        for line in _diff_of(path, old, new, compares=left >= 0):
             parts.append(line)
             size += len(line)
             if size > _DIFF_MAX_BYTES:
@@ -98,12 +103,12 @@ def diff(before: Sources, after: Sources) -> str:
     return "".join(parts)
 
 
-def _diff_of(path: str, old: str | bytes | None, new: str | bytes | None) -> list[str]:
+def _diff_of(path: str, old: str | bytes | None, new: str | bytes | None, *, compares: bool) -> list[str]:
     names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
     if isinstance(old, bytes) or isinstance(new, bytes):
         return [f"Binary files {names[0]} and {names[1]} differ\n"]
     lines, changed = ((text or "").splitlines(keepends=True) for text in (old, new))
-    if max(len(lines), len(changed)) > _DIFF_MAX_LINES:
+    if not compares or max(len(lines), len(changed)) > _DIFF_MAX_LINES:
         return [f"Files {names[0]} and {names[1]} differ\n"]
     shown = []
     for line in unified_diff(lines, changed, *names):

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from isolet.domain.invocations import ConsoleLine
 from isolet.domain.limits import Limits
 from isolet.errors import BuildFailed, FunctionCrashed, TooManyRequests, Unavailable
 from isolet.ids import FunctionId, ProjectId
@@ -16,6 +17,7 @@ from isolet.runtime.lifecycle import State
 from isolet.runtime.places import Budget
 from isolet.runtime.pool import Pool
 from isolet.runtime.spec import InstanceSpec
+from isolet.threads import account
 from tests.support.runtime import Lines, Runtime, a_spec, acquire, fetch, ready
 
 HELLO = "export default () => new Response('hello');"
@@ -58,6 +60,19 @@ async def test_an_instance_starts_when_it_is_asked_for(pool: Pool) -> None:
     assert instance.state is State.READY
     assert ready(pool, spec) is instance
     assert await fetch(instance) == (200, b"hello")
+
+
+async def test_what_is_done_for_an_instance_is_its_projects_work(runtime: Runtime, lines: Lines) -> None:
+    whose: list[str] = []
+    spec = a_spec("console.log('loads'); " + HELLO)
+
+    def hear(_: InstanceSpec, line: ConsoleLine) -> None:
+        whose.append(f"{line.message} {account()}")
+
+    async with runtime.pool(lines, on_own_line=hear) as pool:
+        await acquire(pool, spec)
+        await until(lambda: whose, "the line of its module")
+    assert whose == [f"loads {spec.project_id}"]
 
 
 async def test_many_callers_wait_for_one_start(pool: Pool) -> None:

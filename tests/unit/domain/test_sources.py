@@ -114,3 +114,12 @@ def test_compatibility_is_a_date_and_known_flags() -> None:
     for bad in ("nodejs_compat", ["unsafe_eval"], ["experimental"], [5], ["nodejs_compat"] * 21):
         with pytest.raises(InvalidInput, match=r"^compatibility_flags"):
             check_flags(bad)
+
+
+def test_a_diff_of_very_many_lines_names_the_last_files_only() -> None:
+    lines = [f"{number}\r" for number in range(1_999)]
+    before = {f"{number:02}.js": "".join(lines) for number in range(14)}
+    after = {path: text + "new" for path, text in before.items()}
+    shown = diff(Sources(entry="00.js", files=before), Sources(entry="00.js", files=after))
+    assert "+++ b/11.js" in shown
+    assert shown.endswith("Files a/12.js and b/12.js differ\nFiles a/13.js and b/13.js differ\n")
