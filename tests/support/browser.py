@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.waiting import wait_until
@@ -122,7 +123,9 @@ class Browser:
     ) -> None:
         """Asked over the wire: the command may be a script, which a signal would end without the program."""
         try:
-            self._wire.send("Browser.close")
+            # It may be gone before it answers.
+            with suppress(ConnectionClosed):
+                self._wire.send("Browser.close")
             self._process.wait(10)
         finally:
             self._kill()

@@ -258,10 +258,14 @@ async def test_slow_work_of_one_project_leaves_a_reader_to_others_and_the_writer
             await asyncio.to_thread(begun.acquire)
             await loop.create_task(ask("small", database.read(stored.list_projects)))
             order: list[str] = []
-            writing = [
+            writing = [loop.create_task(ask("big", database.write(slow)))]
+            writing += [
                 loop.create_task(ask(name, database.write(lambda _, name=name: order.append(name))))  # type: ignore[misc]
                 for name in ("big",) * 8 + ("small",)
             ]
+            # All have asked before the writer goes on.
+            for _ in range(5):
+                await asyncio.sleep(0)
             go.set()
             await asyncio.gather(*reading, *writing)
     finally:

@@ -14,6 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from isolet.database.connection import Database
+from isolet.database.functions import insert_function
+from isolet.database.projects import insert_project
 from isolet.domain.functions import Function
 from isolet.observe import recorder as recorder_module
 from isolet.observe.call_history import CallHistory
@@ -133,9 +135,10 @@ async def test_figures_count_what_ended_by_function_and_outcome(database: Databa
     assert sum(recorder.figures.cold_starts.counts) == 2
 
 
-async def test_a_sweep_leaves_the_newest_records_and_every_count(
-    database: Database, function: Function, tmp_path: Path
-) -> None:
+async def test_a_sweep_leaves_the_newest_records_and_every_count(database: Database, tmp_path: Path) -> None:
+    function = a_function(project := a_project())
+    await database.write(insert_project, project)
+    await database.write(insert_function, function)
     recorder, tasks = Recorder(database), Tasks()
     tasks.loop(recorder.run(), name="recorder")
     try:
