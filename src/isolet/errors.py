@@ -172,10 +172,11 @@ class ClientDisconnected(ExecutionError):
 class BuildFailed(IsoletError):
     """Code that cannot be deployed. `line` and `column` count from 1; `text` is the offending line.
 
-    `file` is the path of one of several files.
+    `file` is the path of one of several files. Of a message that names a part of the code the beginning is told.
     """
 
     code = "build_failed"
+    message_max_chars = 4_000
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ class BuildFailed(IsoletError):
         file: str | None = None,
     ) -> None:
         place = {"line": line, "column": column, "text": text}
-        super().__init__(message, details=place if file is None else {"file": file, **place})
+        super().__init__(message[: self.message_max_chars], details=place if file is None else {"file": file, **place})
         self.file = file
         self.line = line
         self.column = column

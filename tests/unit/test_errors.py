@@ -65,3 +65,7 @@ def test_errors_carry_what_their_reader_needs() -> None:
     assert MethodNotAllowed("no", allowed=("GET", "PUT")).details == {"allowed": ["GET", "PUT"]}
     assert TooManyRequests("no", retry_after_s=3).retry_after_s == 3
     assert HandlerFailed("no", stack="at handler").stack == "at handler"
+
+
+def test_of_a_message_as_long_as_the_code_the_beginning_is_told() -> None:
+    assert BuildFailed("SyntaxError: " + "x" * 1_000_000).message == "SyntaxError: " + "x" * 3_987

@@ -49,12 +49,13 @@ class Tokens:
         self._of_owner: dict[str, OrderedDict[bytes, None]] = {}
 
     async def load(self) -> None:
-        """To be called once the keys are known."""
+        """To be called once the keys are known, and when other servers issued or revoked some: they alone change."""
+        before = set(self._known)
         found = await self._database.read(stored.list_tokens)
-        self._known.clear()
-        self._of_owner.clear()
-        for token, (key, expires_at_ms) in found.items():
-            self._keep(token, key, expires_at_ms)
+        for token in before - found.keys():
+            self._drop(token)
+        for token in sorted(found.keys() - self._known.keys(), key=lambda token: found[token][1]):
+            self._keep(token, *found[token])
 
     async def issue(self, key: str) -> str:
         """A token for a key that was checked; good for `EXPIRES_S` seconds, over restarts too."""

@@ -46,6 +46,20 @@ async def test_the_oldest_token_of_a_project_makes_room_and_no_other_projects(da
     assert len(await database.read(stored.list_tokens)) == 4
 
 
+async def test_what_another_server_issued_or_revoked_is_known_here_and_the_rest_stays(database: Database) -> None:
+    here, there = (Tokens(database=database, clock=SystemClock()) for _ in range(2))
+    kept, revoked = [await here.issue("isk_key") for _ in range(2)]
+    await there.load()
+    issued = await there.issue("isk_other")
+    await there.revoke(revoked)
+    await here.load()
+    assert [here.key_digest(token) for token in (kept, revoked, issued)] == [
+        digest("isk_key"),
+        None,
+        digest("isk_other"),
+    ]
+
+
 async def test_tokens_that_ran_out_leave_with_the_next_one(database: Database) -> None:
     clock = SetClock()
     tokens = Tokens(database=database, clock=clock)
