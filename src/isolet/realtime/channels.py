@@ -188,14 +188,19 @@ class Channels:
         known = dict(await self._database.read(stored.list_channels, project_id, self._most(project_id)))
         room = self._rooms.find(project_id)
         topics = dict(room.topics) if room is not None else {}
-        return [
-            {
-                "name": name,
-                "subscribers": len(topics[name].subscriptions) if name in topics else 0,
-                "seq": known.get(name, 0),
-            }
-            for name in sorted(known.keys() | topics.keys())
-        ]
+
+        def listed() -> list[dict[str, Any]]:
+            return [
+                {
+                    "name": name,
+                    "subscribers": len(topics[name].subscriptions) if name in topics else 0,
+                    "seq": known.get(name, 0),
+                }
+                for name in sorted(known.keys() | topics.keys())
+            ]
+
+        # In a thread: clients may subscribe to channels that nobody publishes to.
+        return await asyncio.to_thread(listed)
 
     async def drop_old(self) -> None:
         """The background loop; ends by cancellation."""

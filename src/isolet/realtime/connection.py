@@ -34,7 +34,7 @@ from isolet.realtime.frames import (
     TokenGiven,
 )
 from isolet.realtime.identity import Identity
-from isolet.realtime.rooms import Room, Rooms
+from isolet.realtime.rooms import SUBSCRIPTIONS_MAX, Room, Rooms
 from isolet.realtime.socket import Socket, Unwanted, text_frame
 from isolet.realtime.timing import Due, Pace, Timing
 from isolet.tasks import Tasks
@@ -262,6 +262,8 @@ class Connection:
             return
         if frame.channel not in self._channels and len(self._channels) >= CHANNELS_MAX:
             raise Refused(f"A connection may subscribe to {CHANNELS_MAX} channels", frame.id)
+        if frame.channel not in self._channels and room.subscriptions >= SUBSCRIPTIONS_MAX:
+            raise Refused("The project's clients have as many subscriptions as they may", frame.id)
         try:
             if not await self._means.doing.may_subscribe(self, frame.channel):
                 raise Refused(f"Not allowed to subscribe to channel: {frame.channel}", frame.id)

@@ -20,9 +20,11 @@ from isolet.realtime.socket import text_frame
 from isolet.realtime.topics import Member, Subscription, Topic
 from isolet.tasks import Tasks
 
+# Of a project on one server: each takes memory, the more so with a channel that nobody else subscribes to.
+SUBSCRIPTIONS_MAX = 100_000
 _AT_ONCE = 100
 # Who publishes more than goes out waits, and no further change of presence is taken.
-_WAITING_MAX = 200
+WAITING_MAX = 200
 
 
 class _Told(Struct, frozen=True):
@@ -53,18 +55,20 @@ class Room:
         self._sending = False
         self.occupants: set[Occupant] = set()
         self.topics: dict[str, Topic] = {}
+        self.subscriptions = 0
         self.presence = Presence()
 
     def subscribe(self, occupant: Occupant, channel: str) -> tuple[Topic, Subscription]:
         """It is held until it is released."""
         topic = self.topics.setdefault(channel, Topic(channel))
+        self.subscriptions += occupant not in topic.subscriptions
         subscription = topic.subscriptions[occupant] = Subscription(occupant)
         return topic, subscription
 
     def unsubscribe(self, occupant: Occupant, channel: str) -> None:
         topic = self.topics.get(channel)
         if topic is not None:
-            topic.subscriptions.pop(occupant, None)
+            self.subscriptions -= topic.subscriptions.pop(occupant, None) is not None
             if not topic.subscriptions:
                 del self.topics[channel]
 
@@ -78,7 +82,7 @@ class Room:
     @property
     def is_busy(self) -> bool:
         """Whether more is on its way than may be."""
-        return len(self._waiting) > _WAITING_MAX
+        return len(self._waiting) > WAITING_MAX
 
     def tell_others(self, occupant: Occupant, frame: str) -> None:
         """Tell the others that are tracked."""

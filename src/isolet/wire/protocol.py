@@ -25,13 +25,13 @@ from isolet.wire.refusals import refusal_of
 from isolet.wire.targets import asks_for_websocket, split_target
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
-__all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "WHOLE", "Protocol"]
+__all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "PIPELINED_MAX", "WHOLE", "Protocol"]
 
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
 # So many requests may wait for the replies to those before them; what comes then is parsed later. It is parsed in
 # pieces of so many bytes, so that of thousands of requests that come at once few more are read.
-_PIPELINED_MAX = 16
+PIPELINED_MAX = 16
 _HEADS_BYTES = 4096
 _BODY_BYTES = 16_384
 _NOTHING = memoryview(b"")
@@ -233,7 +233,7 @@ class Protocol(MessageReader):
         if self._refuses:
             return
         self._idle_since = 0.0
-        if len(data) > _HEADS_BYTES or self._held or len(self._waiting) >= _PIPELINED_MAX:
+        if len(data) > _HEADS_BYTES or self._held or len(self._waiting) >= PIPELINED_MAX:
             self._parse_pieces(memoryview(bytes(self._held) + data if self._held else data))
         elif (taken := self._parse(data)) < len(data):
             self._parse_pieces(memoryview(data)[taken:])
@@ -245,7 +245,7 @@ class Protocol(MessageReader):
             if self._upgrade is not None:
                 self._upgrade.data_received(bytes(data))
                 return
-            if len(self._waiting) >= _PIPELINED_MAX:
+            if len(self._waiting) >= PIPELINED_MAX:
                 self._held = data
                 self._flow.hold_reading()
                 return

@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
 
 from isolet.domain.realtime import Message
 from isolet.ids import ProjectId
+from isolet.realtime import connection
+from isolet.realtime.connection import Connection, Means
+from isolet.realtime.frames import ChannelSubscribed, Refused
+from isolet.realtime.identity import Identity
 from isolet.realtime.rooms import Room
+from isolet.realtime.timing import Pace
 from isolet.tasks import Tasks
 
 
@@ -98,4 +106,45 @@ async def test_messages_to_few_subscribers_go_out_at_once_as_long_as_they_are_fe
     assert [len(one.frames) for one in crowd] == [50] * 60
     numbers = [json.loads(frame[frame.index(b"{") :])["seq"] for frame in crowd[0].frames]
     assert numbers == list(range(1, 51))
+    await tasks.close()
+
+
+async def test_subscriptions_are_counted_once_each_until_they_end() -> None:
+    tasks, sent = Tasks(), [0]
+    room, (one, other) = Room(tasks), (Occupant(number, sent) for number in range(2))
+    for _ in range(3):
+        room.subscribe(one, "a")
+        room.subscribe(one, "b")
+        room.subscribe(other, "a")
+    assert room.subscriptions == 3
+    room.unsubscribe(one, "a")
+    room.unsubscribe(one, "a")
+    room.unsubscribe(one, "never")
+    assert room.subscriptions == 2
+    room.leave(one, ["a", "b"])
+    room.leave(other, ["a"])
+    assert (room.subscriptions, room.topics) == (0, {})
+    await tasks.close()
+
+
+async def test_no_client_subscribes_to_more_than_all_of_a_project_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SUBSCRIPTIONS_MAX", 1)
+    tasks, nothing = Tasks(), cast(Any, None)
+    room = Room(tasks)
+    room.subscribe(Occupant(1, [0]), "a")
+    means = Means(
+        doing=nothing,
+        rooms=nothing,
+        channels=nothing,
+        clock=nothing,
+        tasks=tasks,
+        pace=Pace(frames_s=1, idle_s=1),
+        reading=nothing,
+    )
+    another = Connection(
+        means, project=nothing, app_id="a", visitor=nothing, identity=Identity(), max_frame_bytes=1_000
+    )
+    another._room = room
+    with pytest.raises(Refused, match="as many subscriptions as they may"):
+        await another._subscribe(ChannelSubscribed(channel="b", since=None))
     await tasks.close()

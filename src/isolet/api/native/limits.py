@@ -32,7 +32,7 @@ from isolet.invoke.bodies import SHARE, WAITING_MAX
 from isolet.jobs.webhook_secrets import WEBHOOK_SECRETS_MAX
 from isolet.project_data import kv, sql
 from isolet.projects.tokens import TOKENS_MAX
-from isolet.realtime import connection
+from isolet.realtime import connection, rooms
 from isolet.realtime.calls import REPLY_MAX_BYTES
 from isolet.realtime.frames import METADATA_MAX_BYTES
 from isolet.realtime.presence import TRACKED_MAX_BYTES
@@ -41,7 +41,8 @@ from isolet.routing.routes import Routes
 from isolet.runtime.callers import PROJECT_WAITING_MAX
 from isolet.runtime.callers import WAITING_MAX as WAITING_MAX_CALLERS
 from isolet.settings import Settings
-from isolet.wire.protocol import HEAD_MAX_BYTES, HEADERS_MAX, Protocol
+from isolet.wire.channel import HEADERS_MAX as REPLY_HEADERS_MAX
+from isolet.wire.protocol import HEAD_MAX_BYTES, HEADERS_MAX, PIPELINED_MAX, Protocol
 
 _MB = 1024 * 1024
 
@@ -91,6 +92,8 @@ def _calls(settings: Settings) -> dict[str, Any]:
             "body_bytes": settings.max_body_bytes,
             "headers": HEADERS_MAX,
             "head_bytes": HEAD_MAX_BYTES,
+            "pipelined_requests": PIPELINED_MAX,
+            "reply_headers": REPLY_HEADERS_MAX,
             "small_body_bytes": SMALL_BYTES,
             "bodies_memory_bytes": settings.body_memory_mb * _MB,
             "bodies_disk_bytes": settings.body_disk_mb * _MB,
@@ -172,6 +175,8 @@ def _features(settings: Settings) -> dict[str, Any]:
             "idle_timeout_s": settings.realtime_idle_timeout_s,
             "events_waiting": connection.WAITING_MAX,
             "connection_channels": connection.CHANNELS_MAX,
+            "project_subscriptions": rooms.SUBSCRIPTIONS_MAX,
+            "project_changes_waiting": rooms.WAITING_MAX,
             "reply_bytes": REPLY_MAX_BYTES,
             "unsent_bytes": UNSENT_MAX_BYTES,
             "message_bytes": realtime.MESSAGE_MAX_BYTES,
