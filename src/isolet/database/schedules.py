@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from isolet.database.engine import is_orphan
@@ -131,11 +131,36 @@ def sync_options(connection: Connection, function: Function, now_ms: int) -> Non
     except InvalidInput:
         # One that was stored before expressions were checked.
         cron = None
-    switch = select(space_triggers.c.id).where(
-        space_triggers.c.project_id == function.project_id, space_triggers.c.type == "cron"
-    )
-    enabled = cron is not None and connection.execute(switch.limit(1)).first() is not None
+    enabled = cron is not None and _runs_options(connection, function.project_id)
     _sync(connection, function, OPTIONS_NAME, cron, enabled=enabled, now_ms=now_ms)
+
+
+def switch_options(connection: Connection, project_id: ProjectId, now_ms: int) -> None:
+    """Those of all functions of a project, whose triggers have changed. No function is read: there may be many."""
+    enabled = _runs_options(connection, project_id)
+    own = (
+        (schedules.c.project_id == project_id)
+        & (schedules.c.name == OPTIONS_NAME)
+        & schedules.c.function_id.is_not(None)
+    )
+    for row in connection.execute(select(schedules).where(own, schedules.c.enabled != enabled)).all():
+        after = replace(_schedule(row), enabled=enabled, paused_reason=None, updated_at_ms=now_ms)
+        write_schedule(connection, started(after, now_ms))
+
+
+def without_options(connection: Connection, project_id: ProjectId) -> list[FunctionId]:
+    """Functions whose `door_schedule` was stored before there were schedules."""
+    made = exists().where(schedules.c.function_id == functions.c.id, schedules.c.name == OPTIONS_NAME)
+    said = functions.c.altair[("options", "schedule")].as_string().is_not(None)
+    found = select(functions.c.id).where(functions.c.project_id == project_id, said, ~made)
+    return [FunctionId(one) for one in connection.scalars(found)]
+
+
+def _runs_options(connection: Connection, project_id: ProjectId) -> bool:
+    switch = select(space_triggers.c.id).where(
+        space_triggers.c.project_id == project_id, space_triggers.c.type == "cron"
+    )
+    return connection.execute(switch.limit(1)).first() is not None
 
 
 def _sync(

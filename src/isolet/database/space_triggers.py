@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from isolet.database.functions import list_functions
-from isolet.database.schedules import sync_options
+from isolet.database.functions import get_function
+from isolet.database.schedules import switch_options, sync_options, without_options
 from isolet.database.tables.schedules import space_triggers
 from isolet.domain.space_triggers import TRIGGERS_MAX, SpaceTrigger, SpaceTriggerType
 from isolet.errors import LimitReached, NotFound
@@ -59,9 +59,9 @@ def list_triggers(
 
 
 def _switch(connection: Connection, project_id: ProjectId, now_ms: int) -> None:
-    for function in list_functions(connection, project_id):
-        if function.door_schedule is not None:
-            sync_options(connection, function, now_ms)
+    for function_id in without_options(connection, project_id):
+        sync_options(connection, get_function(connection, function_id), now_ms)
+    switch_options(connection, project_id, now_ms)
 
 
 def _trigger(row: Row[Any]) -> SpaceTrigger:

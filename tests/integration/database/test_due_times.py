@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from isolet.database import functions, projects
+from isolet.database import functions, projects, space_triggers
 from isolet.database import jobs as stored_jobs
 from isolet.database import schedules as stored
 from isolet.database.connection import Database
@@ -15,6 +15,7 @@ from isolet.database.due_times import CRON, Dealt, deal
 from isolet.domain.cron import read_cron
 from isolet.domain.functions import Function
 from isolet.domain.schedules import FiringStatus, Policies, Schedule, started
+from isolet.domain.space_triggers import SpaceTrigger, SpaceTriggerType
 from isolet.domain.triggers import CronTrigger
 from isolet.errors import Conflict, LimitReached, NotFound
 from isolet.ids import ScheduleId, new_id
@@ -202,3 +203,35 @@ async def test_only_some_firings_are_kept(database: Database, function: Function
 
 def _end(connection: Any, firing_id: Any) -> None:
     stored.change_firing(connection, firing_id, status=FiringStatus.SUCCEEDED.value)
+
+
+async def test_a_trigger_of_a_project_switches_all_schedules_of_its_functions_settings(
+    database: Database, function: Function
+) -> None:
+    other = a_project("other")
+    await database.write(projects.insert_project, other)
+    settings = {"options": {"schedule": "0 * * * *"}}
+    own = [a_function(other, slug, door_settings=settings) for slug in ("a", "b")]
+    plain = a_function(other, "plain", door_settings={"options": {"other": "schedule"}})
+    theirs = replace(function, door_settings=settings)
+    for made in (*own, plain):
+        await database.write(functions.insert_function, made)
+    await database.write(functions.replace_function, theirs)
+    # One that was stored before there were schedules.
+    (old,) = (await database.read(stored.of_functions, [own[1].id]))[own[1].id]
+    await database.write(stored.delete_schedule, old.id)
+
+    async def enabled() -> list[bool | None]:
+        found = await database.read(stored.of_functions, [own[0].id, own[1].id, plain.id, theirs.id])
+        return [next((one.enabled for one in found.get(made.id, ())), None) for made in (*own, plain, theirs)]
+
+    assert await enabled() == [False, None, None, False]
+    trigger = SpaceTrigger(
+        id=new_id(), project_id=other.id, type=SpaceTriggerType.CRON, description="", config={}, created_at_ms=BEGIN
+    )
+    await database.write(partial(space_triggers.put_trigger, trigger=trigger, new=True, now_ms=BEGIN))
+    assert await enabled() == [True, True, None, False]
+    (one,) = (await database.read(stored.of_functions, [own[0].id]))[own[0].id]
+    assert one.next_due_ms is not None
+    await database.write(space_triggers.delete_trigger, other.id, trigger.id, BEGIN)
+    assert await enabled() == [False, False, None, False]
