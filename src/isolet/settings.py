@@ -128,7 +128,7 @@ class Settings:
     project_runs_mb: int = _setting(1_024, "MiB that a project's runs of workflows may take.", minimum=1)
     project_keys: int = _setting(1_000, "API keys that a project may have, without those that expired.", minimum=1)
     project_results_mb: int = _setting(
-        1_024,
+        4_096,
         "Asynchronous calls, callbacks and steps of workflows that have ended, which a project keeps, in MiB.",
         minimum=1,
     )

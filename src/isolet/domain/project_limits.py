@@ -35,7 +35,7 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     runs: int = 10_000
     runs_mb: int = 1_024
     keys: int = 1_000
-    results_mb: int = 1_024
+    results_mb: int = 4_096
     code_mb: int = 10_240
     schedules: int = 5_000
 

@@ -48,7 +48,7 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
         "runs": 10_000,
         "runs_mb": 1_024,
         "keys": 1_000,
-        "results_mb": 1_024,
+        "results_mb": 4_096,
         "code_mb": 10_240,
         "schedules": 5_000,
     }
