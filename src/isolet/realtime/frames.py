@@ -6,7 +6,7 @@ The words are Butterbase's; `channel`, `since`, `auth` and `id` are ours beside 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -272,12 +272,20 @@ def message(told: Message) -> str:
     return f'{head[:-1]},"data":{told.data}}}'
 
 
-def presence_state(clients: list[dict[str, Any]], id_: Any) -> str:
-    return _written({"type": "presence_state", "clients": clients}, id_)
+def presence_client(client_id: str, user_id: str | None, metadata: str) -> str:
+    """What is shown of a client that is tracked; `metadata` is JSON in ASCII."""
+    head = _written({"client_id": client_id, "user_id": user_id})
+    return f'{head[:-1]},"metadata":{metadata}}}'
 
 
-def presence_join(client: Mapping[str, Any]) -> str:
-    return _written({"type": "presence_join", **client})
+def presence_state(clients: Iterable[str], id_: Any) -> str:
+    """`clients` are those of `presence_client`."""
+    head = _written({"type": "presence_state"}, id_)
+    return f'{head[:-1]},"clients":[{",".join(clients)}]}}'
+
+
+def presence_join(client: str) -> str:
+    return f'{{"type":"presence_join",{client[1:]}'
 
 
 def presence_update(client_id: str, metadata: Any) -> str:

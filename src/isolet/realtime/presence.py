@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -29,11 +30,9 @@ class Client(Protocol):
 class _Tracked(Struct, frozen=True):
     client: Client
     user_id: str | None
-    metadata: Any
     size: int
-
-    def shown(self) -> dict[str, Any]:
-        return {"client_id": self.client.id, "user_id": self.user_id, "metadata": self.metadata}
+    # What is shown of it, as JSON: who comes is sent that of all, and must not have it written for each.
+    text: str
 
 
 class Presence:
@@ -52,13 +51,14 @@ class Presence:
         self._changes += 1
         return self._changes
 
-    def state(self) -> list[dict[str, Any]]:
-        return [one.shown() for one in self._tracked.values()]
+    def state(self) -> Iterable[str]:
+        """What is shown of each, as JSON."""
+        return [one.text for one in self._tracked.values()]
 
     def track(self, client: Client, metadata: Any) -> str:
         """Raises Refused when there is no more room."""
         self._put(client, metadata)
-        return frames.presence_join(self._tracked[client].shown())
+        return frames.presence_join(self._tracked[client].text)
 
     def update(self, client: Client, metadata: Any) -> str | None:
         """None for a client that is not tracked. Raises Refused."""
@@ -78,11 +78,13 @@ class Presence:
 
     def _put(self, client: Client, metadata: Any) -> None:
         before = self._tracked.get(client)
-        size = len(json.dumps(metadata, separators=(",", ":"))) + _CLIENT_BYTES
+        written = json.dumps(metadata, separators=(",", ":"))
+        size = len(written) + _CLIENT_BYTES
         after = self._bytes - (before.size if before is not None else 0) + size
         if after > TRACKED_MAX_BYTES:
             raise Refused("Presence is full: the project's clients say too much of themselves")
         self._bytes = after
-        self._tracked[client] = _Tracked(client, client.user_id, metadata, size)
+        text = frames.presence_client(client.id, client.user_id, written)
+        self._tracked[client] = _Tracked(client, client.user_id, size, text)
         if before is None:
             self.subscriptions[client] = Subscription(client, self._changes, None)
