@@ -22,10 +22,14 @@ class Rounds:
 
     async def wait(self, project_id: ProjectId) -> None:
         """Returns when it is this one's turn: soon, for nobody keeps a turn."""
+        await self.turn(project_id)
+
+    def turn(self, project_id: ProjectId) -> asyncio.Future[None]:
+        """Done when it is this one's turn."""
         turn: asyncio.Future[None] = self._loop.create_future()
         self._waiting.setdefault(project_id, deque()).append(turn)
         self._schedule()
-        await turn
+        return turn
 
     def _schedule(self) -> None:
         if not self._scheduled:

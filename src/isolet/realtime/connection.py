@@ -37,6 +37,7 @@ from isolet.realtime.identity import Identity
 from isolet.realtime.rooms import SUBSCRIPTIONS_MAX, Room, Rooms
 from isolet.realtime.socket import Socket, Unwanted, text_frame
 from isolet.realtime.timing import Due, Pace, Timing
+from isolet.rounds import Rounds
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.threads import work_for
@@ -66,7 +67,9 @@ class Doing(Protocol):
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """What every connection works with. `reading` are the turns of projects at reading large frames."""
+    """What every connection works with. `reading` are the turns of projects at reading large frames, `rounds` those of
+    the loop for clients that send much at once.
+    """
 
     doing: Doing
     rooms: Rooms
@@ -75,6 +78,7 @@ class Means(Struct, frozen=True, kw_only=True):
     tasks: Tasks
     pace: Pace
     reading: Turns
+    rounds: Rounds
 
 
 class Connection:
@@ -114,6 +118,7 @@ class Connection:
             on_text=self._take,
             on_lost=self._leave,
             on_shutdown=lambda: self.close(GOING_AWAY, "Server shutting down"),
+            turn=partial(means.rounds.turn, project.id),
         )
 
     @property

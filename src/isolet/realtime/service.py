@@ -27,6 +27,7 @@ from isolet.realtime.frames import EventSent
 from isolet.realtime.identity import Identity, token_end_ms
 from isolet.realtime.rooms import Room, Rooms
 from isolet.realtime.timing import Pace
+from isolet.rounds import Rounds
 from isolet.routing.routes import Route, Routes
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
@@ -82,6 +83,7 @@ class Realtime:
             tasks=self._tasks,
             pace=pace,
             reading=Turns(_READ_AT_ONCE, of_one=_READ_AT_ONCE - 1),
+            rounds=Rounds(),
         )
 
     # Settings.

@@ -21,11 +21,12 @@ LINGER_S = 2.0
 UNSENT_MAX_BYTES = 1024 * 1024
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _REASON_MAX_BYTES = 123
-# What came is read in pieces of so many bytes, of which a frame has six at least; in one turn of the loop so many bytes
-# are, and so many texts.
+# What came is read in pieces of so many bytes, of which a frame has six at least.
 _PIECE_BYTES = 2048
-_TURN_BYTES = 32_768
-_TURN_TEXTS = 8
+# Bytes and texts that are taken as they come, for those of many clients may come in one turn of the loop; and in each
+# turn that this client gets.
+_AT_ONCE = (2 * _PIECE_BYTES, 2)
+_IN_A_TURN = (16 * _PIECE_BYTES, 8)
 
 
 class Unwanted(Exception):
@@ -50,11 +51,16 @@ def _nothing_of(_: str) -> None:
     return
 
 
+def _no_turn() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
+
+
 class Socket(asyncio.Protocol):
     """A `Taker` of the listener's. `on_bytes` hears that something came, `on_frame` counts a frame and may raise
     Unwanted, `on_text` gets each text, `on_lost` hears of the end, once.
 
-    What a client sends at once is taken in several turns of the loop, and read no further meanwhile.
+    What a client sends at once is taken in several turns of the loop, and read no further meanwhile; each `turn` is
+    done when there is one for this client.
     """
 
     def __init__(
@@ -66,7 +72,9 @@ class Socket(asyncio.Protocol):
         on_text: Callable[[str], None],
         on_lost: Callable[[], None],
         on_shutdown: Callable[[], None],
+        turn: Callable[[], asyncio.Future[None]],
     ) -> None:
+        self._turn = turn
         self._protocol = ServerProtocol(state=State.OPEN, max_size=max_bytes)
         self._on_bytes = on_bytes
         self._on_frame = on_frame
@@ -124,7 +132,7 @@ class Socket(asyncio.Protocol):
         self._on_bytes()
         self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
         if not (self._is_later or self._is_held):
-            self._go_on()
+            self._go_on(*_AT_ONCE)
 
     def hold(self) -> None:
         """Take no further frame until `let_go`."""
@@ -134,27 +142,29 @@ class Socket(asyncio.Protocol):
     def let_go(self) -> None:
         self._is_held = False
         if not (self._is_later or self.lost):
-            self._go_on()
+            self._go_on(*_AT_ONCE)
 
-    def _go_on(self) -> None:
-        """Take frames, for one turn of the loop."""
-        self._is_later = False
-        texts, size = 0, 0
+    def _go_on(self, size: int, texts: int) -> None:
+        """Take frames: so many bytes and texts of them."""
         while not (self.lost or self._is_held):
-            if texts >= _TURN_TEXTS or size >= _TURN_BYTES:
+            if texts <= 0 or size <= 0:
                 self._is_later = True
                 self._pause_reading()
-                asyncio.get_running_loop().call_soon(self._go_on)
+                self._turn().add_done_callback(self._has_turn)
                 return
             if self._frames:
                 frame = self._frames.popleft()
-                texts += frame.opcode in _DATA
+                texts -= frame.opcode in _DATA
                 self._take_or_end(frame)
             elif self._unread:
-                size += self._read_piece()
+                size -= self._read_piece()
             else:
                 self._resume_reading()
                 return
+
+    def _has_turn(self, _: asyncio.Future[None]) -> None:
+        self._is_later = False
+        self._go_on(*_IN_A_TURN)
 
     def _read_piece(self) -> int:
         piece, self._unread = bytes(self._unread[:_PIECE_BYTES]), self._unread[_PIECE_BYTES:]
@@ -196,6 +206,7 @@ class Socket(asyncio.Protocol):
         """Drop what refers back to this: thousands may go at once, and the garbage collector would stop the loop."""
         self._on_bytes = self._on_frame = self._on_lost = self._on_shutdown = _nothing
         self._on_text = _nothing_of
+        self._turn = _no_turn
         self._transport = self._linger = None
         # It is a generator of the protocol's own method.
         self._protocol.parser.close()

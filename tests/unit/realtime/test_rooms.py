@@ -17,6 +17,7 @@ from isolet.realtime.frames import ChannelSubscribed, Refused
 from isolet.realtime.identity import Identity
 from isolet.realtime.rooms import Room
 from isolet.realtime.timing import Pace
+from isolet.rounds import Rounds
 from isolet.tasks import Tasks
 
 
@@ -37,6 +38,12 @@ class Occupant:
 
     def told(self) -> list[str]:
         return [json.loads(frame[frame.index(b"{") :])["client_id"] for frame in self.frames]
+
+
+class Nobody:
+    """A project, as a connection knows it."""
+
+    id = ProjectId("p")
 
 
 async def most_in_a_turn(sent: list[int], is_over: Callable[[], bool]) -> int:
@@ -140,9 +147,11 @@ async def test_no_client_subscribes_to_more_than_all_of_a_project_may(monkeypatc
         tasks=tasks,
         pace=Pace(frames_s=1, idle_s=1),
         reading=nothing,
+        rounds=Rounds(),
     )
+    project = cast(Any, Nobody())
     another = Connection(
-        means, project=nothing, app_id="a", visitor=nothing, identity=Identity(), max_frame_bytes=1_000
+        means, project=project, app_id="a", visitor=nothing, identity=Identity(), max_frame_bytes=1_000
     )
     another._room = room
     with pytest.raises(Refused, match="as many subscriptions as they may"):
