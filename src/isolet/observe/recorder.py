@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -30,6 +31,8 @@ log = get_logger("recorder")
 _BEHIND_S = 0.1
 _BATCH_ROWS = 500
 _BATCH_BYTES = 16 * 1024 * 1024
+# Records of one project may take a tenth of a second each: those of others wait for so much of it.
+_FILL_S = 0.25
 _QUEUE_ROWS = 20_000
 _QUEUE_BYTES = 64 * 1024 * 1024
 _LATE_LINES = 10_000
@@ -69,11 +72,12 @@ class Recorder:
         self._recent: dict[str, Owner] = {}
         self._open: dict[str, Invocation] = {}
         self._concluding: set[str] = set()
-        self._ended: deque[Entry] = deque()
         self._late: deque[tuple[InvocationId, ConsoleLine | OutgoingEvent]] = deque()
         self._late_bytes = 0
         self._late_of: dict[str, int] = {}
+        # What waits, of each project.
         self._held: dict[ProjectId, _Held] = {}
+        self._rows = 0
         self._own = OwnLines()
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
@@ -99,9 +103,9 @@ class Recorder:
         size = _held_bytes(invocation, kept)
         held = self._held.get(invocation.project_id) or _Held()
         if (
-            len(self._ended) >= _QUEUE_ROWS
+            self._rows >= _QUEUE_ROWS
             or self._queued_bytes + size > _QUEUE_BYTES
-            or held.rows >= _SHARE * _QUEUE_ROWS
+            or len(held.entries) >= _SHARE * _QUEUE_ROWS
             or held.size_bytes + size > _SHARE * _QUEUE_BYTES
         ):
             self._close(invocation)
@@ -110,13 +114,13 @@ class Recorder:
             return
         self._queued_bytes += size
         self._held[invocation.project_id] = held
-        held.rows += 1
         held.size_bytes += size
-        if not self._ended:
+        if not self._rows:
             self._idle.clear()
             self._wake.set()
-        self._ended.append((invocation, kept))
-        if len(self._ended) == _BATCH_ROWS:
+        self._rows += 1
+        held.entries.append((invocation, kept))
+        if self._rows == _BATCH_ROWS:
             self._full.set()
 
     def drop(self, invocation: Invocation) -> None:
@@ -179,7 +183,7 @@ class Recorder:
     @property
     def waiting(self) -> int:
         """How many records are not written yet."""
-        return len(self._ended)
+        return self._rows
 
     def _close(self, invocation: Invocation) -> None:
         """Another attempt of the same call may be open by now."""
@@ -235,43 +239,74 @@ class Recorder:
 
     async def _write(self) -> None:
         # What ends meanwhile waits for the next round, so that a busy server writes large batches.
-        rest = len(self._ended)
+        rest = self._rows
         while rest > 0:
             entries = self._next_batch(rest)
-            rest -= len(entries)
-            batch = [invocation for invocation, _ in entries]
-            await self._fill(entries)
+            filled = await self._fill(entries)
+            self._put_back(entries[:filled], entries[filled:])
+            rest -= filled
+            batch = [invocation for invocation, _ in entries[:filled]]
             self._tell(batch)
             self._forget(batch)
             lost = await self._insert(batch)
             if lost:
                 self.lost += lost
         await self._append_late()
-        if self._ended or self._late:
+        if self._rows or self._late:
             self._wake.set()
         elif not self._concluding:
             self._idle.set()
 
     def _next_batch(self, rows: int) -> list[Entry]:
-        """Bounded in rows and in bytes, so that one transaction holds nobody up for long."""
+        """One of each project, then another one of each, and so on.
+
+        Bounded in rows and in bytes, so that one transaction holds nobody up for long.
+        """
         entries, size = list[Entry](), 0
-        while len(entries) < min(rows, _BATCH_ROWS) and size < _BATCH_BYTES:
-            invocation, kept = self._ended.popleft()
-            entries.append((invocation, kept))
-            size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
-            size += (freed := _held_bytes(invocation, kept))
-            self._queued_bytes -= freed
-            held = self._held[invocation.project_id]
-            held.rows -= 1
-            held.size_bytes -= freed
-            if not held.rows:
-                del self._held[invocation.project_id]
+        most = min(rows, _BATCH_ROWS)
+        while len(entries) < most and size < _BATCH_BYTES:
+            for held in list(self._held.values()):
+                if len(entries) < most and size < _BATCH_BYTES:
+                    invocation, kept = entry = self._take(held)
+                    entries.append(entry)
+                    size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
+                    size += _held_bytes(invocation, kept)
         return entries
 
-    async def _fill(self, entries: Sequence[Entry]) -> None:
-        """Cut and redact, in a thread: texts are as large, and values as many, as their owners like."""
+    def _take(self, held: _Held) -> Entry:
+        invocation, kept = entry = held.entries.popleft()
+        size = _held_bytes(invocation, kept)
+        self._rows -= 1
+        self._queued_bytes -= size
+        held.size_bytes -= size
+        if not held.entries:
+            del self._held[invocation.project_id]
+        return entry
+
+    def _put_back(self, done: Sequence[Entry], rest: Sequence[Entry]) -> None:
+        """What was not done is the next of its projects again, behind the others of which nothing was done."""
+        if not rest:
+            return
+        for invocation, kept in reversed(rest):
+            held = self._held.get(invocation.project_id)
+            if held is None:
+                held = self._held[invocation.project_id] = _Held()
+            size = _held_bytes(invocation, kept)
+            self._rows += 1
+            self._queued_bytes += size
+            held.size_bytes += size
+            held.entries.appendleft((invocation, kept))
+        for invocation, _ in done:
+            if (held := self._held.pop(invocation.project_id, None)) is not None:
+                self._held[invocation.project_id] = held
+
+    async def _fill(self, entries: Sequence[Entry]) -> int:
+        """Cut and redact, in a thread: texts are as large, and values as many, as their owners like. How many were done
+        in the time of one step.
+        """
         if any(kept is not None for _, kept in entries):
-            await asyncio.to_thread(_fill_all, entries)
+            return await asyncio.to_thread(_fill_some, entries)
+        return len(entries)
 
     async def _insert(self, batch: Sequence[Invocation]) -> int:
         """Write these records; how many are lost.
@@ -323,18 +358,23 @@ class Recorder:
 class _Held:
     """What a project has in the queue."""
 
-    __slots__ = ("rows", "size_bytes")
+    __slots__ = ("entries", "size_bytes")
 
     def __init__(self) -> None:
-        self.rows = self.size_bytes = 0
+        self.entries: deque[Entry] = deque()
+        self.size_bytes = 0
 
 
 def _held_bytes(invocation: Invocation, kept: Kept | None) -> int:
     return len(invocation.request_body) + (len(kept.response) if kept is not None else len(invocation.response_body))
 
 
-def _fill_all(entries: Sequence[Entry]) -> None:
-    for invocation, kept in entries:
+def _fill_some(entries: Sequence[Entry]) -> int:
+    """As many as take `_FILL_S` of processor time, at least one; how many."""
+    until = time.thread_time() + _FILL_S
+    for done, (invocation, kept) in enumerate(entries):
+        if done and time.thread_time() > until:
+            return done
         if kept is None:
             continue
         try:
@@ -344,3 +384,4 @@ def _fill_all(entries: Sequence[Entry]) -> None:
             log.exception("cannot prepare the record of a call", invocation_id=invocation.id)
             invocation.request_body = invocation.response_body = b""
             invocation.path = ""
+    return len(entries)

@@ -12,6 +12,7 @@ from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine, Invocation
 from isolet.domain.redaction import Redactor
 from isolet.ids import InvocationId, new_id
+from isolet.observe import recorder as recorder_module
 from isolet.observe.call_history import CallHistory
 from isolet.observe.recorder import Recorder
 from isolet.observe.redaction import Kept, Redaction
@@ -231,6 +232,32 @@ async def test_what_is_kept_of_a_call_is_redacted_before_anybody_is_told(databas
     await tasks.close()
     assert told == [b"a [redacted]"]
     assert (await read(database))[invocation.id].response_body == b"a [redacted]"
+
+
+async def test_records_that_take_long_to_prepare_hold_those_of_other_projects_up_for_one_step(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_FILL_S", -1.0)
+    batches: list[list[str]] = []
+    recorder = Recorder(database, on_ended=[lambda batch: batches.append([call.project_id for call in batch])])
+
+    def end(function: Function) -> None:
+        invocation = an_invocation(function)
+        recorder.begin(invocation)
+        redaction = Redaction("root-key")
+        recorder.end(
+            invocation, Kept(recording=redaction, headers=[], query=b"", response=b"", redactor=None, whole=True)
+        )
+
+    for function in [FUNCTION] * 5 + [OTHER] * 2:
+        end(function)
+    tasks = Tasks()
+    tasks.loop(recorder.run(), name="recorder")
+    await recorder.flush(30)
+    await tasks.close()
+    big, small = FUNCTION.project_id, OTHER.project_id
+    assert batches == [[big], [small], [big], [small], [big], [big], [big]]
+    assert len(await read(database)) == 5
 
 
 async def test_what_cannot_be_prepared_is_not_shown_as_it_came(database: Database) -> None:
