@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,11 @@ def bounded_json(label: str, value: Any, *, most: int = SETTING_MAX_BYTES) -> An
     if len(json.dumps(value, separators=(",", ":"))) > most:
         raise _too_large(label, most)
     return value
+
+
+def check_depth(label: str, value: Any) -> None:
+    """Raises InvalidInput for JSON that is nested too deeply, or has too many values, whatever its size."""
+    _check_depth(label, value, sys.maxsize)
 
 
 def _check_depth(label: str, value: Any, most: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from isolet.domain.json_bounds import check_depth
 from isolet.domain.redaction import strings
 from isolet.errors import InvalidInput
 from isolet.ids import FunctionId
@@ -54,6 +55,7 @@ def encode_value(value: object) -> tuple[SecretType, str]:
     if isinstance(value, str):
         kind, text = SecretType.TEXT, value
     elif isinstance(value, dict | list):
+        check_depth("Secret value", value)
         # Not in ASCII: an escaped half of a surrogate pair would be text that cannot be written anywhere.
         kind, text = SecretType.JSON, json.dumps(value, ensure_ascii=False)
     else:

@@ -57,6 +57,15 @@ def test_text_that_cannot_be_stored_is_refused(value: object) -> None:
         encode_value(value)
 
 
+@pytest.mark.parametrize("depth", [70, 950, 20_000])
+def test_a_value_that_is_nested_deeply_is_refused(depth: int) -> None:
+    nested: object = "a"
+    for _ in range(depth):
+        nested = [nested]
+    with pytest.raises(InvalidInput, match="Secret value is nested too deeply"):
+        encode_value(nested)
+
+
 def test_a_value_has_at_most_64_kib() -> None:
     assert encode_value("é" * 32_768)[0] is SecretType.TEXT
     for value in ("é" * 32_768 + "a", ["a" * 65_533]):
