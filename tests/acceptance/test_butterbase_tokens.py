@@ -133,6 +133,7 @@ BAD_WITH_SECRET = {
     "expiry that is no number": _token(HS, "HS256", exp=math.nan),
     "issued beyond a double": _token(HS, "HS256", iat=10**400),
     "begins before all time": _token(HS, "HS256", nbf=-math.inf),
+    "claims nested deeply": _token(HS, "HS256", a=json.loads("[" * 70 + "]" * 70)),
     "a claim that is no number": _token(HS, "HS256", a=[math.nan]),
     "deep": f"{_b64({'alg': 'HS256'})}.{base64.urlsafe_b64encode(b'[' * 3000).decode()}.c2ln",
 }

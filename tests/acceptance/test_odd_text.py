@@ -27,6 +27,19 @@ def test_a_recorded_reply_is_shown_whatever_it_is(kapso: Kapso, reply: str, show
     assert [item["response_body"] for item in kapso.invocations(function_id)] == [shown]
 
 
+def test_a_recorded_reply_of_any_depth_is_shown(kapso: Kapso) -> None:
+    """Python reads JSON some levels deeper than it writes it: then it is shown as text."""
+    nest = "const n = (await request.json()).n; return new Response('['.repeat(n) + ']'.repeat(n));"
+    function_id = kapso.deployed(f"async function handler(request) {{ {nest} }}")
+    for depth in range(978, 992):
+        assert kapso.invoke(function_id, {"n": depth}).status_code == 200
+        (item,) = kapso.invocations(function_id, limit=1)
+        shown = item["response_body"]
+        assert shown == "[" * depth + "]" * depth
+    assert kapso.invoke(function_id, {"n": 50}).status_code == 200
+    assert str(kapso.invocations(function_id, limit=1)[0]["response_body"]) == "[" * 50 + "]" * 50
+
+
 def test_lone_surrogates_in_an_error_and_a_line_are_recorded(kapso: Kapso) -> None:
     code = r"async function handler() { console.log('a\ud800'); throw new Error('b\ud800'); }"
     function_id = kapso.deployed(code)

@@ -17,6 +17,7 @@ from isolet.agents.turn import AgentTool, ToolOutcome, Turn
 from isolet.agents.webhook_tools import WebhookTool, schema_of
 from isolet.domain.chat import Offered
 from isolet.domain.flows.configs.agents import TOOLS_MAX
+from isolet.domain.json_bounds import check_depth
 from isolet.domain.json_schemas import ANY_OBJECT
 from isolet.domain.mcp_messages import RemoteTool
 from isolet.domain.strict_json import read_json
@@ -154,4 +155,5 @@ def arguments_of(text: str) -> Mapping[str, Any]:
         raise InvalidInput("the arguments are no JSON: send an object that fits the schema of the tool") from None
     if not isinstance(value, Mapping):
         raise InvalidInput("the arguments must be a JSON object")
+    check_depth("what the arguments hold", value)
     return value

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_writable
 from isolet.errors import Unanswered
 
 TEXT_MAX_CHARS = 1_048_576
@@ -280,7 +280,7 @@ def without(options: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        told = read_bounded(body)
+        told = read_writable(body)
     except TooManyValues as exc:
         raise Unanswered(f"the model's reply {TOO_MANY}") from exc
     except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from isolet.domain.json_schemas import ANY_OBJECT, SCHEMA_MAX_BYTES
-from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_writable
 from isolet.errors import Unanswered
 
 # With a handshake, and without one.
@@ -61,7 +61,7 @@ def answer_in(data: bytes, number: int) -> Mapping[str, Any] | None:
     Raises Unanswered for what is no message, and for an error.
     """
     try:
-        told = read_bounded(data)
+        told = read_writable(data)
     except TooManyValues as exc:
         raise Unanswered(f"the MCP server's reply {TOO_MANY}") from exc
     except (ValueError, RecursionError):

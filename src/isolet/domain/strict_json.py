@@ -14,6 +14,8 @@ from isolet.domain.json_text import Verdict, judge
 # To read or write more at once would hold up the event loop, from a thread as well: one call of the parser cannot be
 # interrupted.
 VALUES_MAX = 65_536
+# Levels of other values and calls around what was read.
+_ROOM = 200
 TOO_MANY = f"has more than {VALUES_MAX} values"
 
 
@@ -39,6 +41,18 @@ def read_bounded(data: bytes | str, **options: Any) -> Any:
         if judge([text], VALUES_MAX) is Verdict.TOO_MANY_VALUES:
             raise TooManyValues(f"it {TOO_MANY}")
     return read_json(data, **options)
+
+
+def read_writable(data: bytes | str) -> Any:
+    """`read_bounded`, but RecursionError also for what could not be written inside of another value, or from a place
+    with more calls above it: Python writes nearly as deep as it reads.
+    """
+    value = read_bounded(data)
+    nested = value
+    for _ in range(_ROOM):
+        nested = [nested]
+    json.dumps(nested)
+    return value
 
 
 def _refuse(constant: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from isolet.domain.functions import is_storable
-from isolet.domain.json_bounds import bounded_json
+from isolet.domain.json_bounds import bounded_json, check_depth
 from isolet.errors import InvalidInput
 
 TOKEN_MAX_BYTES = 8192
@@ -82,6 +82,11 @@ def is_user_id(text: str) -> bool:
 
 def refusal_of(claims: Mapping[str, Any], settings: TokenSettings, now_s: float) -> str | None:
     """Why a token with these claims stands for nobody; None when it stands for its `sub`."""
+    try:
+        # Functions are told them.
+        check_depth("its claims", claims)
+    except InvalidInput as exc:
+        return exc.message
     subject, leeway = claims.get("sub"), settings.leeway_s
     if not isinstance(subject, str) or not is_user_id(subject):
         return "its sub is missing or not a user id"

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from isolet.clock import iso
-from isolet.domain.json_bounds import bounded_json
+from isolet.domain.json_bounds import bounded_json, check_depth
 from isolet.domain.realtime import NAME_MAX_CHARS, Message, check_word
 from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
 from isolet.errors import InvalidInput
@@ -131,6 +131,8 @@ def _subscribe(frame: dict[str, Any], id_: Any) -> Frame:
         return ChannelSubscribed(channel=check_word("channel", frame["channel"]), since=since, id=id_)
     chosen = frame.get("filter")
     kept = chosen if isinstance(chosen, dict) and chosen else None
+    # It is told back.
+    check_depth("filter", kept)
     return TableSubscribed(table=_table(frame, id_), filter=kept, id=id_)
 
 

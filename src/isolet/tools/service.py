@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isolet.domain.invocations import Door
-from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_writable
 from isolet.domain.tools import RESULT_MAX_BYTES, Tool, ToolResult, ToolSettings, call_body, is_tool_name
 from isolet.errors import ExecutionError, NotFound
 from isolet.functions.tool_checks import ToolChecks
@@ -115,10 +115,7 @@ def failure_of(error: ExecutionError) -> ToolResult:
 
 def _value(body: bytes) -> Any:
     try:
-        value = read_bounded(body) if body else None
-        # What can be read may be nested too deeply to be written.
-        json.dumps(value)
-        return value
+        return read_writable(body) if body else None
     except TooManyValues:
         raise
     except (ValueError, RecursionError):

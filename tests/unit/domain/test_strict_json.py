@@ -8,7 +8,7 @@ from isolet.domain.chat import read_answer
 from isolet.domain.flows.configs.checks import json_or_text
 from isolet.domain.flows.run_variables import check_variables
 from isolet.domain.mcp_messages import answer_in
-from isolet.domain.strict_json import VALUES_MAX, TooManyValues, read_bounded, read_json
+from isolet.domain.strict_json import VALUES_MAX, TooManyValues, read_bounded, read_json, read_writable
 from isolet.errors import InvalidInput, Unanswered
 from isolet.flows.functions import read_json as read_reply
 from isolet.flows.performers.plain import typed
@@ -23,6 +23,22 @@ def test_what_no_other_reader_takes_is_refused(text: str) -> None:
 def test_what_the_standard_has_is_read() -> None:
     assert read_json('{"a": [1.5, 1e308, -0.0, "NaN", null]}') == {"a": [1.5, 1e308, -0.0, "NaN", None]}
     assert read_json(b'"\\ud800"') == "\ud800"
+
+
+def written_below(calls: int, value: Any) -> str:
+    return json.dumps([[[[[value]]]]]) if calls == 0 else written_below(calls - 1, value)
+
+
+def test_what_is_read_to_be_written_elsewhere_can_be_at_every_depth() -> None:
+    read = 0
+    for depth in range(500, 1_000):
+        try:
+            value = read_writable("[" * depth + "]" * depth)
+        except RecursionError:
+            continue
+        read += 1
+        assert written_below(100, value)
+    assert 0 < read < 500
 
 
 MANY = {"a": [[]] * VALUES_MAX}

@@ -44,6 +44,14 @@ def answer_to(text: str) -> str | None:
     return None
 
 
+@pytest.mark.parametrize("depth", [70, 950, 5_000])
+def test_a_filter_of_any_depth_is_told_back_or_refused(depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    told = answer_to(f'{{"type": "subscribe", "table": "t", "filter": {{"a": {nested}}}}}')
+    assert told is not None
+    assert json.loads(told)["type"] == "error"
+
+
 @settings(max_examples=40)
 @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 def test_any_text_is_read_or_refused(text: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from isolet.api.asgi import parse_json
 from isolet.clock import iso
 from isolet.domain.functions import DeployError, Function, FunctionType
 from isolet.domain.invocations import ConsoleLine, Door, Invocation, Outcome
-from isolet.errors import InvalidInput, RequestError
+from isolet.domain.strict_json import read_writable
+from isolet.errors import InvalidInput
 
 _UPDATES = {
     "name": "name",
@@ -140,8 +140,8 @@ def _body(stored: bytes) -> Any:
     if not stored:
         return None
     try:
-        return parse_json(stored)
-    except RequestError:
+        return read_writable(stored.decode())
+    except (ValueError, RecursionError):
         return stored.decode(errors="replace")
 
 
