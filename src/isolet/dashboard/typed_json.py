@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from isolet.domain.strict_json import TooManyValues, read_bounded
+from isolet.domain.strict_json import TooManyValues, read_writable
 
 __all__ = ["TooManyValues", "read_json"]
 
@@ -22,7 +22,7 @@ async def read_json(text: str) -> Any:
 
 
 def _read(text: str) -> Any:
-    return read_bounded(text, pairs=_without_doubles)
+    return read_writable(text, pairs=_without_doubles)
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -43,16 +43,22 @@ def read_bounded(data: bytes | str, **options: Any) -> Any:
     return read_json(data, **options)
 
 
-def read_writable(data: bytes | str) -> Any:
+def read_writable(data: bytes | str, **options: Any) -> Any:
     """`read_bounded`, but RecursionError also for what could not be written inside of another value, or from a place
     with more calls above it: Python writes nearly as deep as it reads.
     """
-    value = read_bounded(data)
-    nested = value
-    for _ in range(_ROOM):
-        nested = [nested]
-    json.dumps(nested)
+    value = read_bounded(data, **options)
+    write_readable(value)
     return value
+
+
+def write_readable(value: Any) -> str:
+    """JSON in ASCII, without spaces. RecursionError also for what could not be read and written again from a place
+    with more calls above it.
+    """
+    for _ in range(_ROOM):
+        value = [value]
+    return json.dumps(value, separators=(",", ":"))[_ROOM:-_ROOM]
 
 
 def _refuse(constant: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from isolet.domain.projects import Project
-from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_writable
 from isolet.errors import IsoletError
 from isolet.invoke.invoker import Invoker, Reply
 from isolet.invoke.request import CallRequest
@@ -95,7 +95,7 @@ def _data(status: int, body: bytes) -> str:
     if not body and status < 400:
         return "null"
     try:
-        return _dump(read_bounded(body))
+        return _dump(read_writable(body))
     except TooManyValues:
         return _dump({"error": f"The function's reply {TOO_MANY}", "status": 500})
     except (ValueError, RecursionError):

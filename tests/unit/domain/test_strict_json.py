@@ -6,6 +6,7 @@ import pytest
 
 from isolet.domain.chat import read_answer
 from isolet.domain.flows.configs.checks import json_or_text
+from isolet.domain.flows.executions import event_payload
 from isolet.domain.flows.run_variables import check_variables
 from isolet.domain.mcp_messages import answer_in
 from isolet.domain.strict_json import VALUES_MAX, TooManyValues, read_bounded, read_json, read_writable
@@ -39,6 +40,15 @@ def test_what_is_read_to_be_written_elsewhere_can_be_at_every_depth() -> None:
         read += 1
         assert written_below(100, value)
     assert 0 < read < 500
+
+
+def test_an_event_of_a_run_can_be_shown_at_every_depth() -> None:
+    for depth in range(500, 1_000, 7):
+        value: Any = []
+        for _ in range(depth):
+            value = [value]
+        assert written_below(100, json.loads(event_payload({"value": value})))
+    assert event_payload({"a": [1, "\ud800"]}) == '{"a":[1,"\\ud800"]}'
 
 
 MANY = {"a": [[]] * VALUES_MAX}

@@ -8,7 +8,7 @@ from typing import Any
 from isolet.domain.flows.configs.waits import wait_s
 from isolet.domain.flows.run_variables import assigned
 from isolet.domain.flows.templates import as_text
-from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_bounded
+from isolet.domain.strict_json import TOO_MANY, TooManyValues, read_writable
 from isolet.errors import InvalidInput
 from isolet.flows.performer import Handoff, Next, StepContext, StepResult, Wait
 
@@ -42,7 +42,7 @@ def typed(value: Any, value_type: str | None) -> Any:
         return as_text(value)
     try:
         if value_type == "json":
-            return read_bounded(value) if isinstance(value, str) else value
+            return read_writable(value) if isinstance(value, str) else value
         if value_type == "boolean":
             return value if isinstance(value, bool) else _BOOLEANS[as_text(value).strip().lower()]
         return _number(value)
