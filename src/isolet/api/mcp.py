@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import mcp_types as types
 from mcp.server.lowlevel import Server
@@ -61,6 +61,20 @@ async def answer(
     async with manager.run():
         await manager.handle_request(scope, receive, send)
     return told
+
+
+def warm_up() -> None:
+    """Answer a message of nobody's, in a loop of its own: the first one makes schemas of the whole protocol."""
+    body = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    headers = [(b"host", b"localhost"), (b"accept", b"application/json, text/event-stream")]
+    headers.append((b"content-type", b"application/json"))
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+
+    async def never() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    # It asks for no tool.
+    asyncio.run(answer(cast(Tools, None), ProjectId(""), scope, body, never))
 
 
 def _server(tools: Tools, project_id: ProjectId) -> Server[Any]:

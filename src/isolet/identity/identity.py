@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,9 @@ from isolet.runtime.egress import Egresses
 
 if TYPE_CHECKING:
     from isolet.identity.jose import KeySet, OctKey
+
+
+_JOSE = "isolet.identity.jose"
 
 
 class User(Struct, frozen=True):
@@ -61,6 +66,7 @@ class Identities:
             for project_id, values, sealed in await self._database.read(stored.list_token_settings):
                 settings = check_settings({**values, "hs256_secret": self._open(project_id, sealed)})
                 if settings != self._settings.get(project_id):
+                    await _load_jose()
                     self._take(project_id, settings, self._keys_of(project_id, settings))
                 await asyncio.sleep(0)
 
@@ -72,6 +78,7 @@ class Identities:
     async def set(self, project_id: ProjectId, values: dict[str, Any]) -> None:
         """Replace the whole. Raises InvalidInput."""
         settings = check_settings(values)
+        await _load_jose()
         keys = self._keys_of(project_id, settings)
         shown = {
             "issuer": settings.issuer,
@@ -153,6 +160,12 @@ class Identities:
         if sealed is None:
             return None
         return self._vault.open_sealed(project_id, sealed, purpose=_purpose(project_id))
+
+
+async def _load_jose() -> None:
+    """In a thread: it takes a twentieth of a second the first time."""
+    if _JOSE not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, _JOSE)
 
 
 def _purpose(project_id: ProjectId) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import pytest
 from joserfc.jwk import OKPKey
 
+import isolet.identity
 from isolet.clock import SystemClock
 from isolet.database import projects as stored_projects
 from isolet.database.connection import Database
@@ -71,3 +75,35 @@ async def test_keys_are_read_one_project_in_a_turn_and_only_those_that_changed(
 def test_a_key_with_an_endless_number_is_refused_before_it_is_read() -> None:
     with pytest.raises(InvalidInput, match="too large"):
         key_set({"keys": [{"kty": "RSA", "n": "A" * 5_000, "e": "AQAB"}]})
+
+
+class Imports(MetaPathFinder):
+    """On which threads the library of keys was loaded."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "isolet.identity.jose":
+            self.threads.append(threading.get_ident())
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_library_of_keys_is_loaded_beside_the_loop(
+    database: Database, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, _ = await Vault.open(database, [MasterKey(bytes(KEY_BYTES))])
+    project = a_project(f"p-{new_id()}")
+    await database.write(stored_projects.insert_project, project)
+    imports, egresses = Imports(), runtime.egresses()
+    monkeypatch.setattr(sys, "meta_path", [imports, *sys.meta_path])
+    for change in (
+        lambda made: made.set(project.id, {"jwks": {"keys": [KEY]}}),
+        lambda made: made.load(),
+    ):
+        monkeypatch.delattr(isolet.identity, "jose", raising=False)
+        monkeypatch.delitem(sys.modules, "isolet.identity.jose", raising=False)
+        await change(Identities(database=database, vault=vault, clock=SystemClock(), egresses=egresses))
+    assert len(imports.threads) == 2
+    assert threading.get_ident() not in imports.threads
+    await egresses.close()

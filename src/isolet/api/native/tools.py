@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from functools import cache
 from typing import Any
 
 from fastapi import Request, Response
@@ -67,7 +68,7 @@ class ToolsDoor(Struct, frozen=True, kw_only=True):
     async def mcp(self, request: Request, project: GrantedProject) -> Response:
         """A page of another origin may not speak to it, even with a name that leads here."""
         self._check_place(request, project)
-        protocol: Any = await asyncio.to_thread(importlib.import_module, "isolet.api.mcp")
+        protocol = await asyncio.to_thread(_protocol)
         with open_body(request, project.id, limit=_MESSAGE_MAX_BYTES) as body:
             whole = await body.whole(_MessageForm())
             told = await protocol.answer(self.tools, project.id, request.scope, whole, body.gone)
@@ -87,6 +88,14 @@ class ToolsDoor(Struct, frozen=True, kw_only=True):
             )
         if origin is not None and not self.hosts.has_origin(origin.decode("latin-1"), project.allowed_origins):
             raise Forbidden("Pages of this Origin may not use the tools: add it to the project's allowed_origins")
+
+
+@cache
+def _protocol() -> Any:
+    """For a thread: the library takes a second to load, and a tenth for its first message."""
+    protocol: Any = importlib.import_module("isolet.api.mcp")
+    protocol.warm_up()
+    return protocol
 
 
 def _tool_reply(tool: Tool) -> ToolReply:
