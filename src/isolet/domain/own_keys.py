@@ -24,6 +24,7 @@ _ANY_PREFIX = b"(?:" + b"|".join(re.escape(prefix) for prefix in _PREFIXES) + b"
 _AT_START = rb"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))"
 _LOOKS_OWN = re.compile(_AT_START + _ANY_PREFIX + rb"[A-Za-z0-9_-]")
 _WHOLE = re.compile(rb"(?=(" + _ANY_PREFIX + rb"[A-Za-z0-9_-]{43}))")
+_KEY_IN_TEXT = re.compile(rf"(?:{re.escape(KEY_PREFIX)}|{re.escape(TOKEN_PREFIX)})[A-Za-z0-9_-]{{43}}")
 _BASIC = re.compile(rb"basic\s+([A-Za-z0-9+/_=-]+)", re.IGNORECASE)
 _COOKIE_NAME = re.compile(rb"[=\s]*(?:__host-|__secure-)?" + SESSION_COOKIE + rb"\s*(?:[=;]|$)", re.IGNORECASE)
 # What no client escapes.
@@ -119,6 +120,11 @@ class OwnKeys:
     def _cookies(self, value: bytes) -> bytes:
         pairs = [pair for one in value.split(b";") if (pair := one.strip()) and not is_session_cookie(pair)]
         return b"; ".join(self._kept(pairs))
+
+
+def without_keys(text: str) -> str:
+    """A text that is kept for people to read, without whole keys and tokens: whoever wrote them there."""
+    return _KEY_IN_TEXT.sub("[redacted]", text) if KEY_PREFIX in text or TOKEN_PREFIX in text else text
 
 
 def _spelled(root_key: str) -> list[bytes]:

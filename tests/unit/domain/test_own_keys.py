@@ -3,7 +3,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from isolet.domain.own_keys import OwnKeys, is_session_cookie
+from isolet.domain.own_keys import OwnKeys, is_session_cookie, without_keys
 
 ROOT = "root-key-of-the-tests"
 KEY, TOKEN = "isk_" + "k" * 43, "ist_" + "t" * 43
@@ -91,6 +91,13 @@ def test_basic_credentials_are_found_in_escaped_texts(own: OwnKeys) -> None:
     escaped = quote(basic(f"user:{KEY}").decode(), safe="").encode()
     assert own.without([(b"cookie", b"a=1; auth=" + escaped)]) == [(b"cookie", b"a=1")]
     assert own.without_in_query(b"/a?auth=" + escaped) == b"/a"
+
+
+def test_whole_keys_are_taken_out_of_texts() -> None:
+    text = f'{{"url":"https://a.test/?k={KEY}&t={TOKEN}","list_items":"isk_ or risk_level"}}'
+    assert without_keys(text) == (
+        '{"url":"https://a.test/?k=[redacted]&t=[redacted]","list_items":"isk_ or risk_level"}'
+    )
 
 
 def test_of_cookies_only_ours_go(own: OwnKeys) -> None:

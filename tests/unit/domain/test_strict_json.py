@@ -48,6 +48,7 @@ def test_an_event_of_a_run_can_be_shown_at_every_depth() -> None:
         for _ in range(depth):
             value = [value]
         assert written_below(100, json.loads(event_payload({"value": value})))
+    assert event_payload({"a": "isk_" + "k" * 43}) == '{"a":"[redacted]"}'
     assert event_payload({"a": [1, "\ud800"]}) == '{"a":[1,"\\ud800"]}'
 
 

@@ -13,6 +13,7 @@ from isolet.domain.flows.nodes import NodeType
 from isolet.domain.flows.run_variables import dump
 from isolet.domain.flows.runs import RunStatus, StepStatus
 from isolet.domain.flows.templates import SPACES
+from isolet.domain.own_keys import without_keys
 from isolet.domain.strict_json import write_readable
 from isolet.ids import ExecutionId, JobId, ProjectId, StepId
 
@@ -159,9 +160,9 @@ class NewEvent(Struct, frozen=True, kw_only=True):
 
 
 def event_payload(payload: Mapping[str, Any]) -> str:
-    """JSON of a payload; its beginning stands for one that is too large."""
+    """JSON of a payload without keys of ours; its beginning stands for one that is too large."""
     try:
-        text = write_readable(payload)
+        text = without_keys(write_readable(payload))
     except (RecursionError, ValueError, TypeError):
         return dump({"truncated": True})
     if len(text) <= EVENT_MAX_BYTES:
