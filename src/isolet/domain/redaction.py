@@ -38,7 +38,8 @@ _TRIAL_BYTES = 64
 class Redactor:
     """Blanks the values of secrets, as they are and as JSON, queries and forms write them.
 
-    Of values that overlap nothing is left. What was `cut` may end in the midst of a value: that part goes too.
+    Of values that overlap nothing is left. What was `cut` may end in the midst of a value: that part goes too. What is
+    `headless` lost its beginning, and may begin in the midst of one: as much as a value may have goes.
     `longest` is the size of the longest of them as it may be written, in bytes. `is_quick` tells whether few of them
     are tried at one place; else a text of some thousand bytes takes tens of milliseconds.
     """
@@ -55,23 +56,24 @@ class Redactor:
         self._groups = _grouped(self._forms)
         self._starts = frozenset(int.from_bytes(start, sys.byteorder) for start in self._groups)
 
-    def text(self, text: str, *, cut: bool = False) -> str:
+    def text(self, text: str, *, cut: bool = False, headless: bool = False) -> str:
         if not self.longest:
             return text
         if cut and "\ud800" <= text[-1:] <= "\udbff":
             # Half of a character that a value may have had.
             text = text[:-1]
         data = text.encode(errors="surrogatepass")
-        told = self.data(data, cut=cut)
-        return text if told is data else told.decode(errors="surrogatepass")
+        told = self.data(data, cut=cut, headless=headless)
+        # A character may have been parted where its beginning was dropped.
+        return text if told is data else told.decode(errors="replace" if headless else "surrogatepass")
 
-    def data(self, data: bytes, *, cut: bool = False) -> bytes:
+    def data(self, data: bytes, *, cut: bool = False, headless: bool = False) -> bytes:
         if self._all:
             return _MARK if data else data
-        if not self._forms or self._holds_none(data, cut=cut):
+        done = min(self.longest, len(data)) if headless else 0
+        if not self._forms or (not done and self._holds_none(data, cut=cut)):
             return data
-        parts: list[bytes] = []
-        done = 0
+        parts = [_MARK] if done else []
         for begin, end in self._spans(data, cut=cut):
             if begin >= done:
                 parts += (data[done:begin], _MARK)

@@ -42,6 +42,7 @@ _DEPTH_MAX = 8
 _MANIFEST_MAX_BYTES = 16_384
 _ROOM_BYTES = 20 * 1024**3
 _RETRY_AFTER_S = 10
+_ENDS_S = 1.0
 _THREADS = 2
 # What is no fault of the file.
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS)
@@ -75,7 +76,8 @@ class Backups:
         self._storages = storages
         self._soundness = soundness
         self._room = room
-        self._busy: set[ProjectId] = set()
+        # What tells that the one of a project has ended.
+        self._busy: dict[ProjectId, asyncio.Event] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="isolet-backup")
         self._folder = folder
         tidy(folder)
@@ -86,11 +88,10 @@ class Backups:
 
         Raises Unavailable when there is no room for it, TooManyRequests while another is under way.
         """
-        with (
-            self._alone(project_id),
-            _room("back up"),
-            tempfile.TemporaryDirectory(dir=self._folder, prefix=TEMPORARY) as scratch,
-        ):
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._alone(project_id))
+            stack.enter_context(_room("back up"))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder, prefix=TEMPORARY))
             copy = Path(scratch) / "copy"
             async with self._storages.use(project_id) as storage, storage.paused() as copy_to:
                 await self._in_thread(copy_to, copy)
@@ -100,18 +101,15 @@ class Backups:
             await self._in_thread(_pack, copy, file, names)
             yield file
 
-    @contextlib.contextmanager
-    def upload(self, project_id: ProjectId) -> Iterator[Upload]:
+    @contextlib.asynccontextmanager
+    async def upload(self, project_id: ProjectId) -> AsyncIterator[Upload]:
         """A place for the file that is to be restored.
 
         Raises Unavailable when there is no room for it, TooManyRequests while another is under way.
         """
-        with (
-            self._alone(project_id),
-            _room("restore"),
-            tempfile.NamedTemporaryFile(dir=self._folder, prefix=UPLOAD) as file,
-        ):
-            yield Upload(project_id=project_id, file=file, max_bytes=2 * self._room(project_id))
+        async with self._alone(project_id):
+            with _room("restore"), tempfile.NamedTemporaryFile(dir=self._folder, prefix=UPLOAD) as file:
+                yield Upload(project_id=project_id, file=file, max_bytes=2 * self._room(project_id))
 
     async def restore(self, upload: Upload) -> None:
         """Put the stores back to what was uploaded. Raises InvalidInput for a file that is no backup.
@@ -138,15 +136,23 @@ class Backups:
         """In threads of their own, so that much to copy delays nothing else."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
-    @contextlib.contextmanager
-    def _alone(self, project_id: ProjectId) -> Iterator[None]:
-        if project_id in self._busy:
-            raise TooManyRequests("A backup or a restore of this project is under way", retry_after_s=_RETRY_AFTER_S)
-        self._busy.add(project_id)
+    @contextlib.asynccontextmanager
+    async def _alone(self, project_id: ProjectId) -> AsyncIterator[None]:
+        """Who has just read the last byte of a backup may go on at once: the file of it goes a moment later."""
+        try:
+            async with asyncio.timeout(_ENDS_S):
+                while (other := self._busy.get(project_id)) is not None:
+                    await other.wait()
+        except TimeoutError:
+            raise TooManyRequests(
+                "A backup or a restore of this project is under way", retry_after_s=_RETRY_AFTER_S
+            ) from None
+        ended = self._busy[project_id] = asyncio.Event()
         try:
             yield
         finally:
-            self._busy.discard(project_id)
+            del self._busy[project_id]
+            ended.set()
 
 
 @contextlib.contextmanager

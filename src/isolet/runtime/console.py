@@ -145,7 +145,8 @@ class Console:
 
     def take_broken(self) -> str | None:
         """Why a reply broke off, once for each, as far as the runtime said it."""
-        return self.redact(self._broken.popleft(), cut=False) if self._broken else None
+        # The line ends where a value may go on: behind a line break of it, or behind what is read of a line.
+        return self.redact(self._broken.popleft(), cut=True) if self._broken else None
 
     def redact(self, text: str, *, cut: bool) -> str:
         return self._redactor.text(text, cut=cut)

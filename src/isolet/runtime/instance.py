@@ -136,7 +136,7 @@ class Instance:
     @property
     def stderr_tail(self) -> str:
         """The end of what it wrote to standard error, without the values of secrets."""
-        return self.redactor.text(self._child.stderr_tail)
+        return self.redactor.text(self._child.stderr_tail, cut=True, headless=not self._child.stderr_is_whole)
 
     def redact(self, text: str) -> str:
         """What the wrapper reports, without the values of secrets; a long text may have been cut there."""

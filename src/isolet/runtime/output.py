@@ -40,9 +40,14 @@ class Output:
         self._listen()
 
     @property
+    def stderr_is_whole(self) -> bool:
+        """Whether the end is all that was written."""
+        return len(self._err) < _STDERR_KEPT
+
+    @property
     def stderr_tail(self) -> str:
         """The end of what was written to standard error, in whole lines."""
-        kept = self._err if len(self._err) < _STDERR_KEPT else self._err.partition(b"\n")[2]
+        kept = self._err if self.stderr_is_whole else self._err.partition(b"\n")[2]
         return kept.decode(errors="replace")
 
     def drain(self) -> None:

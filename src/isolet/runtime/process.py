@@ -88,6 +88,11 @@ class Child:
         self._output = self._spawn(spec, sandbox, on_line, on_error)
 
     @property
+    def stderr_is_whole(self) -> bool:
+        """Whether `stderr_tail` is all that it wrote there."""
+        return self._output.stderr_is_whole
+
+    @property
     def stderr_tail(self) -> str:
         """The end of what it wrote to standard error, in whole lines."""
         return self._output.stderr_tail

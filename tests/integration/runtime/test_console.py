@@ -170,6 +170,8 @@ async def test_lines_of_no_call_are_bounded(console: Console, heard: list[Line])
     [
         (b"x.rs:372: error: Uncaught exception: a/b.h:1456: failed: remote.jsg.Error: db gone\n", "Error: db gone"),
         (b"Uncaught exception: a/b.h:1: failed: jsg.TypeError: of s3cret-value\n", "TypeError: of [redacted]"),
+        # The value goes on behind a line break of its own.
+        (b"Uncaught exception: a/b.h:1: failed: jsg.Error: of s3cret-val\nue\n", "Error: of [redacted]"),
         (b"Uncaught exception: a/b.h:1: disconnected: of its own\n", None),
         (b"something else\n", None),
     ],

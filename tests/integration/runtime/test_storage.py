@@ -1,16 +1,20 @@
 """A project's storage while its files are copied or replaced."""
 
 import asyncio
+import contextlib
 import fcntl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 from isolet.domain.stores import StoreKind
-from isolet.errors import NotFound, Unavailable
+from isolet.errors import NotFound, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
+from isolet.project_data.backup import Backups
 from isolet.project_data.exchange import Answer, ask
+from isolet.project_data.soundness import Soundness
 from isolet.runtime.config import HOST_SOCKET, STORE_HEADER
 from isolet.runtime.storage.files import store_id
 from isolet.runtime.storage.local import LocalStorage, LocalStorages
@@ -166,3 +170,17 @@ async def test_a_store_is_found_in_its_files_and_dropped_alone(storages: LocalSt
         below = storage.folder / "blobs"
         blobs = [path.relative_to(below).parts[0] for path in below.rglob("*") if path.is_file()]
         assert blobs == ([store_id("kv", "two")] if kind is StoreKind.KV else [])
+
+
+async def test_a_backup_of_a_project_waits_for_the_end_of_another_and_not_for_long(
+    storages: LocalStorages, runtime: Runtime, tmp_path: Path
+) -> None:
+    backups = Backups(storages, Soundness(runtime.sandbox), folder=tmp_path)
+    async with contextlib.AsyncExitStack() as first, contextlib.AsyncExitStack() as second:
+        await first.enter_async_context(backups.upload(PROJECT))
+        with pytest.raises(TooManyRequests):
+            await second.enter_async_context(backups.upload(PROJECT))
+        waiting = asyncio.ensure_future(second.enter_async_context(backups.upload(PROJECT)))
+        await asyncio.sleep(0)
+        await first.aclose()
+        assert (await waiting).project_id == PROJECT

@@ -32,6 +32,20 @@ def test_a_value_is_blanked_as_json_writes_it(value: str) -> None:
             assert form not in redactor.text(text)
 
 
+@pytest.mark.parametrize("lost", range(1, len("first line\nsecond ☃ line")))
+def test_what_lost_its_beginning_shows_no_rest_of_a_value(lost: int) -> None:
+    value = "first line\nsecond ☃ line"
+    redactor = Redactor([value, "other-one"])
+    tail = f"{value[lost:]} and then {value}, other-one"
+
+    told = redactor.text(tail, headless=True)
+
+    assert told.endswith(MARK)
+    assert not any(part in told for part in ("ine", "☃", "other"))
+    assert redactor.data(b"", headless=True) == b""
+    assert Redactor([]).text(tail, headless=True) == tail
+
+
 def test_values_that_are_parts_of_each_other_leave_nothing() -> None:
     assert Redactor(["pass", "password", "word"]).text("my password, my pass") == f"my {MARK}, my {MARK}"
 

@@ -183,7 +183,7 @@ class StorageDoor(Struct, frozen=True, kw_only=True):
     @serve(Backups.restore, _ADMIN)
     async def restore(self, request: Request, project: GrantedProject) -> None:
         # A backup may be as large as the stores are: it goes to disk as it comes.
-        with self.backups.upload(project.id) as upload:
+        async with self.backups.upload(project.id) as upload:
             with open_body(request, project.id, limit=upload.max_bytes) as body:
                 async for part in body.parts():
                     await self.backups.write(upload, part)
