@@ -202,6 +202,8 @@ def test_health_and_api_pages_need_no_key(anonymous: httpx.Client) -> None:
     health, pages, description = (anonymous.get(path, follow_redirects=True) for path in paths)
 
     assert (health.status_code, health.json()["status"], health.json()["sandbox"]) == (200, "ok", "on")
+    monitored = anonymous.head("/healthz")
+    assert (monitored.status_code, monitored.content) == (200, b"")
     assert (pages.status_code, pages.headers["content-type"]) == (200, "text/html; charset=utf-8")
     paths = description.json()["paths"]
     assert {"/platform/v1/functions", "/api/v1/functions", "/isolet/v1/functions/{function_id}"} <= paths.keys()
@@ -213,7 +215,7 @@ def test_health_and_api_pages_need_no_key(anonymous: httpx.Client) -> None:
         ("/platform/v1/functions", "GET, POST"),
         ("/api/v1/functions/some", "DELETE, GET, PATCH, PUT"),
         ("/isolet/v1/projects/default/kv/key", "DELETE, GET, PUT"),
-        ("/healthz", "GET"),
+        ("/healthz", "GET, HEAD"),
     ],
 )
 def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(

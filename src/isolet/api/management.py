@@ -40,6 +40,8 @@ def build(
     # The framework loads more of itself with the first one, which the loop should not wait for.
     made(app.routes[:1])
 
+    # Monitors ask for the head alone.
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, Any]:
         return health()
