@@ -47,6 +47,8 @@ _FLAGS = (
     # Whatever name a page asks for, nothing leaves this machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
 )
+# What it would set for itself while its threads already read the environment, which ended it now and then at its start.
+_ENVIRONMENT = {"DBUS_SESSION_BUS_ADDRESS": "disabled:", "FC_FONTATIONS": "1", "VK_ICD_FILENAMES": ""}
 _TIMEOUT_S = 60.0
 _LEAVING = (
     "Cannot find default execution context",
@@ -78,6 +80,7 @@ class Browser:
             stdout=self._log,
             stderr=self._log,
             process_group=0,
+            env=os.environ | _ENVIRONMENT,
         )
         self._stack = ExitStack()
         self._wire: _Wire
@@ -95,12 +98,13 @@ class Browser:
 
     def __enter__(self) -> Self:
         port_file = self._folder / "DevToolsActivePort"
+
+        def listens() -> bool:
+            assert self._process.poll() is None, f"Chromium ended: {Path(self._log.name).read_text(errors='replace')}"
+            return port_file.exists() and port_file.read_text().count("\n") == 1
+
         try:
-            wait_until(
-                lambda: self._process.poll() is None and port_file.exists() and port_file.read_text().count("\n") == 1,
-                timeout_s=_TIMEOUT_S,
-                what="Chromium listens",
-            )
+            wait_until(listens, timeout_s=_TIMEOUT_S, what="Chromium listens")
             port, path = port_file.read_text().splitlines()
             socket = self._stack.enter_context(
                 # Without pings: their thread takes from the random numbers that generated examples are made with.
