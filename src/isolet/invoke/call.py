@@ -61,6 +61,7 @@ class Call:
         "_response",
         "_route",
         "_timer",
+        "_wait",
         "_watch",
         "began_s",
         "connection",
@@ -78,6 +79,7 @@ class Call:
         if self._allowed_ms > means.reply_max_ms and invocation.kind in _WITH_CALLER:
             self._allowed_ms = means.reply_max_ms
         self._timer: asyncio.TimerHandle | None = None
+        self._wait: asyncio.Timeout | None = None
         self._watch: list[asyncio.Task[None]] | None = None
         self._done = False
         # Whether all of the request is there still, to be sent once more.
@@ -150,16 +152,20 @@ class Call:
         began = time.perf_counter_ns()
         rest_s = self._allowed_ms / 1000 - self._elapsed_s()
         try:
-            instance = await self._means.pool.acquire(
-                self._route.release,
-                self._route.limits,
-                lambda: self._means.load_spec(self._route),
-                project_id=self._route.project_id,
-                function_id=self._route.function_id,
-                within_s=max(rest_s, 0),
-            )
+            # It ends early when the caller leaves.
+            async with asyncio.timeout(None) as self._wait:
+                instance = await self._means.pool.acquire(
+                    self._route.release,
+                    self._route.limits,
+                    lambda: self._means.load_spec(self._route),
+                    project_id=self._route.project_id,
+                    function_id=self._route.function_id,
+                    within_s=max(rest_s, 0),
+                )
         except TimeoutError:
-            raise FunctionTimeout(timeout_ms=self._allowed_ms) from None
+            raise self._aborted or FunctionTimeout(timeout_ms=self._allowed_ms) from None
+        finally:
+            self._wait = None
         waited_us = (time.perf_counter_ns() - began) // 1000
         if instance.served:
             self.invocation.queue_us += waited_us
@@ -257,6 +263,8 @@ class Call:
     async def _watch_caller(self, gone: Callable[[], Awaitable[None]]) -> None:
         await gone()
         self._abort(ClientDisconnected("the caller left"))
+        if self._wait is not None and self._wait.when() is None:
+            self._wait.reschedule(0)
 
     def _moved(self) -> None:
         """The reply has begun, or goes on; that of a call without a timer is too young to matter."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import islice
 from typing import Protocol
+
+from isolet.spread import IN_A_TURN
 
 # A call is told between this time and twice of it.
 WATCH_AFTER_S = 0.05
@@ -35,10 +39,11 @@ class Watch:
             self._timer.cancel()
 
     def _look(self) -> None:
-        latest = self._loop.time() - WATCH_AFTER_S
-        for call in list(self._young):
-            if call.began_s > latest:
-                break
+        """Tell those that are due: of a crowd some in each turn of the loop."""
+        latest = time.monotonic() - WATCH_AFTER_S
+        due = [call for call in islice(self._young, IN_A_TURN) if call.began_s <= latest]
+        for call in due:
             del self._young[call]
             call.tick()
-        self._timer = self._loop.call_later(WATCH_AFTER_S, self._look) if self._young else None
+        pause_s = 0 if len(due) == IN_A_TURN else WATCH_AFTER_S
+        self._timer = self._loop.call_later(pause_s, self._look) if self._young else None

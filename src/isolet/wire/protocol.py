@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
 import httptools
 
+from isolet.spread import Spread
 from isolet.tasks import start_in
 from isolet.wire.behind import parser_of_body
 from isolet.wire.body_rate import BodyRate
@@ -47,6 +49,8 @@ class Protocol(MessageReader):
 
     A request that asks for a WebSocket has an `Upgrade` among the extensions of its scope. Any other upgrade that a
     client offers, such as `h2c`, is passed over, as HTTP has it. `proxies` may say for whom they ask.
+
+    Connections share a `spread`: what ends with a crowd of clients that leave at once takes several turns of the loop.
     """
 
     body_timeout_s = 60.0
@@ -75,6 +79,7 @@ class Protocol(MessageReader):
         "_room",
         "_running",
         "_scheme",
+        "_spread",
         "_state",
         "_told",
         "_upgrade",
@@ -90,6 +95,7 @@ class Protocol(MessageReader):
         *,
         proxies: Proxies = _NO_PROXIES,
         room: ConnectionRoom | None = None,
+        spread: Spread | None = None,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -100,6 +106,7 @@ class Protocol(MessageReader):
         self._state = server_state
         self._proxies = proxies
         self._room = room
+        self._spread = spread or Spread()
         self._parser = httptools.HttpRequestParser(self)
         # What a client pipelines behind a request that closes waits like any other, and is dropped then.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -162,16 +169,22 @@ class Protocol(MessageReader):
         self._end_timers()
         if self._half_closed is not None:
             self._half_closed.close()
-        for exchange in (self._running, self._latest, *self._waiting):
-            if exchange is not None and not exchange.response_complete:
-                exchange.disconnect()
+        served = [one for one in (self._running, self._latest, *self._waiting) if one and not one.response_complete]
+        for exchange in served:
+            exchange.disconnected = True
         self._waiting.clear()
         self._held = _NOTHING
+        if served or self._upgrade is not None or self._flow.write_paused:
+            self._spread.later(partial(self._tell_lost, served, exc))
+        # It refers back to this object.
+        del self._parser
+
+    def _tell_lost(self, served: Sequence[Exchange], exc: Exception | None) -> None:
+        for exchange in served:
+            exchange.disconnect()
         self._flow.resume_writing()
         if self._upgrade is not None:
             self._upgrade.connection_lost(exc)
-        # It refers back to this object.
-        del self._parser
 
     def eof_received(self) -> bool:
         """Whether the connection stays open for what is to be sent: a client may close its sending side first."""

@@ -13,6 +13,7 @@ from typing import Any, cast
 import uvicorn
 
 from isolet.errors import SettingsError
+from isolet.spread import Spread
 from isolet.wire.callers import Proxies
 from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.protocol import Protocol
@@ -44,7 +45,8 @@ class Listener(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=cast(
-                    type[asyncio.Protocol], partial(Protocol, proxies=Proxies(trusted_proxies), room=ConnectionRoom())
+                    type[asyncio.Protocol],
+                    partial(Protocol, proxies=Proxies(trusted_proxies), room=ConnectionRoom(), spread=Spread()),
                 ),
                 interface="asgi3",
                 ws="none",

@@ -251,6 +251,28 @@ async def test_a_call_that_waits_for_room_longer_than_its_time_is_told_to_come_b
     assert (await harness.record(route)).outcome is not Outcome.TIMEOUT
 
 
+async def test_a_caller_that_leaves_while_it_waits_for_room_waits_no_longer(harness: Harness) -> None:
+    module = """
+    export default () => new Response(new ReadableStream({
+      pull(controller) { controller.enqueue(new Uint8Array(65_536)); },
+    }));
+    """
+    route = harness.route(module, concurrency=1, max_instances=1, timeout_ms=600_000)
+    running = await harness.call(route)
+    left = asyncio.Event()
+
+    async def gone() -> None:
+        await left.wait()
+
+    waiting = asyncio.ensure_future(harness.call(route, gone=gone))
+    left.set()
+    with pytest.raises(ClientDisconnected, match=r"^the caller left$"):
+        await waiting
+    (instance,) = harness.pool.instances
+    assert instance.active == 1, "the place is another's still"
+    running.close()
+
+
 async def test_a_call_whose_loop_never_turns_is_ended_with_its_process(harness: Harness) -> None:
     module = "export default async (r) => { if (new URL(r.url).search) for (;;) {} return new Response('ok'); };"
     route = harness.route(module, timeout_ms=2_000)

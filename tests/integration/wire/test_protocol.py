@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,6 +11,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from isolet.spread import IN_A_TURN, Spread
 from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.exchange import ON_END
 from isolet.wire.protocol import WHOLE, Protocol
@@ -368,3 +370,48 @@ async def test_what_is_to_hear_of_the_end_of_a_request_does(fails: bool) -> None
         await talk(address, HEAD % (b"GET", b"connection: close\r\n"))
         async with asyncio.timeout(60):
             await ended.wait()
+
+
+class Turns:
+    """Counts the turns of the loop, and in which of them something was noted."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, str]] = []
+        self._now = 0
+        self._handle = asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._now += 1
+        self._handle = asyncio.get_running_loop().call_soon(self._next)
+
+    def note(self, what: str) -> None:
+        self.noted.append((self._now, what))
+
+    def end(self) -> None:
+        self._handle.cancel()
+
+    def most(self, what: str) -> int:
+        return max(Counter(turn for turn, noted in self.noted if noted == what).values())
+
+
+async def test_a_crowd_of_clients_that_leave_at_once_is_told_of_in_several_turns_of_the_loop() -> None:
+    turns, crowd = Turns(), 100
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        turns.note("come")
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+        turns.note("gone")
+
+    async def until_all_have(what: str) -> None:
+        while sum(noted == what for _, noted in turns.noted) < crowd:
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(60), listening(app, partial(Protocol, spread=Spread())) as address:
+        with contextlib.ExitStack() as stack:
+            for _ in range(crowd):
+                stack.enter_context(socket.create_connection(address)).sendall(HEAD % (b"GET", b""))
+            await until_all_have("come")
+        await until_all_have("gone")
+    turns.end()
+    assert turns.most("gone") <= IN_A_TURN
