@@ -17,6 +17,7 @@ from isolet.clock import Clock
 from isolet.database import sessions as stored
 from isolet.database.connection import Database
 from isolet.domain.access import Principal, Role, digest
+from isolet.domain.own_keys import OwnKeys
 from isolet.domain.sessions import AGENT_MAX_CHARS, Session
 from isolet.errors import NotFound, Unauthenticated
 from isolet.ids import new_id
@@ -27,6 +28,7 @@ _KNOWN_MS = 5_000
 _KNOWN_MAX = 10_000
 # How old the time of the last use in the database may be.
 _USED_MS = 60_000
+_REDACTED = "[redacted]"
 
 
 class Sessions:
@@ -34,6 +36,7 @@ class Sessions:
         self._database = database
         self._routes = routes
         self._clock = clock
+        self._own_keys = OwnKeys(root_key)
         self._secret = hashlib.sha256(b"isolet session\0" + root_key.encode("utf-8", "surrogateescape")).digest()
         self._known: dict[bytes, tuple[Session, int]] = {}
 
@@ -50,6 +53,9 @@ class Sessions:
 
     async def _open(self, principal: Principal, key_digest: bytes | None, agent: str) -> str:
         token, now_ms = secrets.token_urlsafe(32), self._clock.now_ms()
+        if self._own_keys.hold(agent.encode("latin-1", "replace")):
+            # Scripts that sign in may say their key there; the list of sessions shows it.
+            agent = _REDACTED
         session = Session(
             id=new_id(),
             token_digest=self._digest(token),

@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from isolet.wire.heads import Headers
 from isolet.wire.hosts import is_host
 
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?", re.DOTALL)
 
 
 def split_target(url: bytes, hosts: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """Path and query. Raises ValueError for a target that names no path, or another host than the request's."""
+    """Path and query. Raises ValueError for a target that names no path, or another host than the request's.
+
+    And for one with a fragment (RFC 9112, 3.2), which whoever stands before this server may have read another way.
+    """
+    if b"#" in url:
+        raise ValueError("the target has a fragment")
     if url.startswith(b"/"):
-        path, _, query = url.partition(b"#")[0].partition(b"?")
+        path, _, query = url.partition(b"?")
         return path, query
     absolute = _ABSOLUTE.fullmatch(url)
     if absolute is None or not is_host(absolute[1]) or [absolute[1].lower()] != [host.lower() for host in hosts]:

@@ -61,6 +61,17 @@ async def test_a_session_stands_for_its_key_while_that_is_good(database: Databas
     assert (sessions.principal(session), await sessions.find(token)) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "said", ["isk_" + "k" * 43, f"curl/8 {ROOT}", "ist_" + "x" * 20, "Basic " + "aXNrX2tleTprZXk="]
+)
+async def test_a_key_in_the_name_of_a_browser_is_not_kept(database: Database, clock: Hands, said: str) -> None:
+    sessions, _ = await a_desk(database, clock)
+    for agent in (said, "x" * 195 + " " + said):
+        session = await sessions.find(await sessions.open("isk_reader", agent))
+        assert session is not None
+        assert session.agent == "[redacted]"
+
+
 async def test_use_keeps_a_session_and_time_ends_it(database: Database, clock: Hands) -> None:
     sessions, _ = await a_desk(database, clock)
     idle, used = [await sessions.open(ROOT, "") for _ in range(2)]
