@@ -10,11 +10,16 @@ from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
+from isolet.domain.json_reading import read_stored
 from isolet.domain.json_writing import write_stored
 from isolet.errors import SettingsError
 
 # What a statement was sent with is in no error's text.
-_COMMON: dict[str, Any] = {"hide_parameters": True, "json_serializer": write_stored}
+_COMMON: dict[str, Any] = {
+    "hide_parameters": True,
+    "json_serializer": write_stored,
+    "json_deserializer": read_stored,
+}
 # PostgreSQL's: characters that an encoding lacks, and a number out of range.
 _ODD_TEXT = frozenset({"22021", "22P05"})
 _ODD_NUMBER = "22003"
