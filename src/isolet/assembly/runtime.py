@@ -74,6 +74,7 @@ async def open_runtime(host: Host, registry: Registry, observation: Observation,
     host.stack.callback(loopback_path.unlink, missing_ok=True)
     loopback = host.stack.enter_context(bind_unix(loopback_path))
     storages = _open_storages(host, routes, configs, pid_files, run)
+    registry.changes.add(storages.follow)
     launcher = Launcher(
         configs=configs,
         sandbox=host.sandbox,

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from isolet.domain.changes import ProjectChanged
+from isolet.domain.projects import Project
 from isolet.domain.stores import StoreKind
 from isolet.errors import NotFound, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
@@ -184,3 +186,33 @@ async def test_a_backup_of_a_project_waits_for_the_end_of_another_and_not_for_lo
         await asyncio.sleep(0)
         await first.aclose()
         assert (await waiting).project_id == PROJECT
+
+
+def file_max_bytes(pid: int) -> int:
+    """The soft limit of the process' files."""
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max file size")
+    ]
+    return int(line.split()[3])
+
+
+async def test_where_a_project_may_store_more_another_process_starts(storages: LocalStorages) -> None:
+    allowed_mb = 1
+    storages.limit_mb = lambda _: allowed_mb
+    storages._file_max_bytes = 2**40
+    changed = ProjectChanged(project=Project(id=PROJECT, slug="shop", name="Shop"))
+    async with storages.use(PROJECT) as storage:
+        assert (await put(storage)).status == 200
+        first = storage.pid
+        assert first is not None
+        assert file_max_bytes(first) == 65 << 20
+        storages.follow(changed)
+        assert (await put(storage)).status == 200
+        assert storage.pid == first
+        allowed_mb = 500
+        storages.follow(changed)
+        async with asyncio.timeout(30):
+            while storage.pid in (None, first):
+                with contextlib.suppress(Unavailable):
+                    await put(storage)
+        assert file_max_bytes(storage.pid) == 564 << 20

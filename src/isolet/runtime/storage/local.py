@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 
+from isolet.domain.changes import Change, ProjectChanged
 from isolet.domain.stores import StoreKind
 from isolet.errors import PlatformError, Unavailable
 from isolet.ids import ProjectId
@@ -63,6 +64,7 @@ class LocalStorage:
         self._kv = Channel(str(self.mount / KV_SOCKET))
         self._database = Channel(str(self.mount / DATABASE_SOCKET))
         self._long = 0
+        self._file_max_bytes = 0
         self._alone = asyncio.Lock()
         watchdog = Watchdog(project_id, self._kv, tasks=owner.tasks, is_excused=self._is_excused)
         listeners = {name: listen(self.mount / name) for name in (KV_SOCKET, DATABASE_SOCKET)}
@@ -97,9 +99,20 @@ class LocalStorage:
         try:
             await asyncio.to_thread(self._room.started)
             self._process.check_wanted()
-            return self._owner.spawn(self, listeners, lock)
+            self._file_max_bytes = self._owner.file_max_bytes(self.project_id)
+            return self._owner.spawn(self, listeners, lock, file_max_bytes=self._file_max_bytes)
         finally:
             os.close(lock)
+
+    def check_limit(self) -> None:
+        """A process keeps the limit of its files that it began with: where they may be larger, another one starts."""
+        if self._process.child is not None and self._owner.file_max_bytes(self.project_id) > self._file_max_bytes:
+            self._owner.tasks.spawn(self._restart(), name=f"restart storage {self.project_id}")
+
+    async def _restart(self) -> None:
+        with contextlib.suppress(Unavailable):
+            async with self.stopped():
+                pass
 
     async def _take_lock(self) -> int:
         """The lock on the files; the child inherits it and keeps it as long as it lives."""
@@ -249,7 +262,21 @@ class LocalStorages:
         await self._in_use.close()
         await self.tasks.close()
 
-    def spawn(self, storage: LocalStorage, listeners: Mapping[str, socket], lock: int) -> Child:
+    def follow(self, change: Change) -> None:
+        """A listener."""
+        if isinstance(change, ProjectChanged):
+            for storage in self._in_use.services:
+                if storage.project_id == change.project.id:
+                    storage.check_limit()
+
+    def file_max_bytes(self, project_id: ProjectId) -> int:
+        """How large a file of a project may grow.
+
+        A transaction that is undone in the end may fill a log as large as the limit, and no more.
+        """
+        return min(self._file_max_bytes, self.limit_mb(project_id) * _MB + _FILE_SLACK_BYTES)
+
+    def spawn(self, storage: LocalStorage, listeners: Mapping[str, socket], lock: int, *, file_max_bytes: int) -> Child:
         """Start the process on a project's files. Raises PlatformError."""
         config = self._configs.storage(
             folder=self._sandbox.path(storage.folder, _DATA_INSIDE),
@@ -262,8 +289,7 @@ class LocalStorages:
             folders={_HOST_INSIDE: storage.inside},
             writable={_DATA_INSIDE: storage.folder},
             kept=(lock,),
-            # A transaction that is undone in the end may fill a log as large as the limit, and no more.
-            file_max_bytes=min(self._file_max_bytes, self.limit_mb(storage.project_id) * _MB + _FILE_SLACK_BYTES),
+            file_max_bytes=file_max_bytes,
             memory_max_bytes=MEMORY_MAX_BYTES + _MEMORY_SLACK_BYTES,
         )
         return Child(spec, self._sandbox, self._pid_files)

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from isolet.domain.changes import Change
 from isolet.domain.stores import StoreKind
 from isolet.ids import ProjectId
 from isolet.wire.channel import Channel
@@ -79,6 +80,10 @@ class ProjectStorages(Protocol):
 
         Raises OSError when there is no room for it.
         """
+        ...
+
+    def follow(self, change: Change) -> None:
+        """A listener: a project's limits hold as they are now."""
         ...
 
     async def delete(self, project_id: ProjectId) -> None:
