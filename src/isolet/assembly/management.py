@@ -147,7 +147,12 @@ def _altair(core: Core, services: Services) -> list[list[LaterRoute]]:
         settings=core.host.settings,
     )
     authorizer = _authorizer(core, altair_access.callers(core.projects.credentials))
-    spaces = SpaceTriggers(database=core.persistence.database, events=core.registry.changes, clock=core.host.clock)
+    spaces = SpaceTriggers(
+        database=core.persistence.database,
+        events=core.registry.changes,
+        clock=core.host.clock,
+        current=core.registry.routes.project_of,
+    )
     triggers = AltairTriggers(triggers=spaces, settings=core.host.settings)
     doors = [routes_of(one, authorizer, ALTAIR + "{space}", tags=["Altair"]) for one in (door, triggers)]
     return [tokens.routes(), *doors]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -14,12 +14,22 @@ from isolet.domain.changes import Change, ProjectChanged
 from isolet.domain.projects import Project
 from isolet.domain.space_triggers import SpaceTrigger, SpaceTriggerType, check_space_trigger
 from isolet.errors import NotFound
-from isolet.ids import is_uuid, new_id
+from isolet.ids import ProjectId, is_uuid, new_id
 from isolet.listeners import Listeners
 
 
 class SpaceTriggers:
-    def __init__(self, *, database: Database, events: Listeners[Change], clock: Clock) -> None:
+    """`current` gives a project as it is now, None once it is gone."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        events: Listeners[Change],
+        clock: Clock,
+        current: Callable[[ProjectId], Project | None],
+    ) -> None:
+        self._current = current
         self._database = database
         self._events = events
         self._clock = clock
@@ -58,9 +68,13 @@ class SpaceTriggers:
     async def delete(self, project: Project, trigger_id: str) -> None:
         """Raises NotFound."""
         await self._database.write(stored.delete_trigger, project.id, trigger_id, self._clock.now_ms())
-        self._events.publish(ProjectChanged(project=project))
+        self._tell(project.id)
 
     async def _put(self, project: Project, trigger: SpaceTrigger, *, new: bool) -> None:
         await self._database.write(partial(stored.put_trigger, trigger=trigger, new=new, now_ms=self._clock.now_ms()))
-        # Who runs schedules looks again.
-        self._events.publish(ProjectChanged(project=project))
+        self._tell(project.id)
+
+    def _tell(self, project_id: ProjectId) -> None:
+        """Who runs schedules looks again. The project may be another one than when it was asked for."""
+        if (project := self._current(project_id)) is not None:
+            self._events.publish(ProjectChanged(project=project))
