@@ -136,6 +136,9 @@ class Settings:
         10_240, "Code of a project's functions, with their versions and bundles, in MiB.", minimum=1
     )
     project_schedules: int = _setting(5_000, "Schedules of functions and workflows that a project may have.", minimum=1)
+    project_settings_mb: int = _setting(
+        64, "Settings, variables and secrets of a project's functions, and payloads of schedules, in MiB.", minimum=1
+    )
     realtime_frame_kb: int = _setting(
         128, "Largest frame of a live connection, in KiB, where its project says nothing.", minimum=1
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -23,6 +25,10 @@ import pytest
 from typer.testing import CliRunner
 
 from isolet.cli.main import app
+from isolet.database import projects as stored_projects
+from isolet.database.connection import Database
+from isolet.database.engine import sqlite_url
+from isolet.ids import ProjectId
 from tests.support.kapso import Kapso
 from tests.support.projects import Project
 from tests.support.server import ROOT_KEY, Server
@@ -289,8 +295,33 @@ def test_the_address_that_the_start_prints_leads_to_the_api_pages(server: Server
     assert (reply.status_code, str(reply.url)) == (200, f"{server.pages_url}/docs")
 
 
-def test_what_was_made_is_there_after_a_restart(tmp_path: Path) -> None:
-    with Server(tmp_path / "data") as server, server.client() as root:
+def half_deleted(data: Path, project_id: str) -> None:
+    """As by a server that ends as soon as a project is gone from the database."""
+
+    async def delete() -> None:
+        database = Database(sqlite_url(data / "isolet.db"))
+        await database.open()
+        await database.write(stored_projects.delete_project, ProjectId(project_id))
+        await database.close()
+
+    asyncio.run(delete())
+
+
+def left_of(data: Path, project_id: str) -> list[object]:
+    """Folders of a project, and rows of what is deleted in steps."""
+    with contextlib.closing(sqlite3.connect(data / "isolet.db")) as connection:
+        tables = ("leftovers", "function_sources")
+        rows = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]  # noqa: S608
+    return [*data.rglob(project_id), *rows]
+
+
+def test_what_was_made_is_there_after_a_restart_and_what_was_half_deleted_is_not(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(data) as server, server.client() as root:
+        gone = root.post("/isolet/v1/projects", json={"slug": "gone"}).json()["id"]
+        root.put("/isolet/v1/projects/gone/kv/key", content=b"v").raise_for_status()
+        code = base64.b64encode(HELLO.encode()).decode()
+        root.post("/spaces/gone/functions", json={"name": "one", "source": {"code": code}})
         root.post("/isolet/v1/projects", json={"slug": "shop"})
         key = root.post("/isolet/v1/projects/shop/keys", json={"name": "k", "role": "admin"}).json()["key"]
         with server.client(key) as client:
@@ -299,7 +330,10 @@ def test_what_was_made_is_there_after_a_restart(tmp_path: Path) -> None:
             call = kapso.invoke(function_id, {}).headers["x-invocation-id"]
             before = kapso.get(function_id)
 
-    with Server(tmp_path / "data") as server, server.client(key) as client:
+    half_deleted(data, gone)
+    assert len(left_of(data, gone)) > 2
+    with Server(data) as server, server.client(key) as client:
+        wait_until(lambda: left_of(data, gone) == [0, 1], what="the end of the deletion")
         assert {**Kapso(client).get(function_id), "endpoint_url": ""} == {**before, "endpoint_url": ""}
         assert Kapso(client).invoke(function_id, {}).text == "hello"
         assert Kapso(client).invocations(function_id)[-1]["id"] == call

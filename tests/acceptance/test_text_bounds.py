@@ -112,3 +112,42 @@ def test_the_code_of_a_project_is_bounded_and_old_versions_make_room(
     assert (refused.status_code, "(code_mb)" in refused.text) == (422, True)
     assert root.patch(limits, json={"limits": {"code_mb": None}}).status_code == 200
     assert kapso.create(code, "two")["status"] == "draft"
+
+
+def test_the_settings_of_a_project_are_bounded_through_every_door(butterbase: Butterbase, root: httpx.Client) -> None:
+    kapso, client, limits = Kapso(butterbase.client), butterbase.client, f"/isolet/v1/projects/{butterbase.app}"
+    assert root.patch(limits, json={"limits": {"settings_mb": 1}}).status_code == 200
+    ids = {name: kapso.create(HELLO, name)["id"] for name in ("one", "two", "three", "four")}
+    ids["five"] = kapso.deployed(HELLO, "five")
+    quarter = {f"V{number}": "x" * 28_000 for number in range(9)}
+    for name in ("one", "two", "three", "four"):
+        assert client.patch(f"{butterbase.base}/{name}/env", json={"envVars": quarter}).status_code == 200
+    # Now it has room for some thirty kilobytes.
+    before = [client.get(f"/isolet/v1/functions/{ids[name]}").json() for name in ids]
+    large, code = {"MORE": "x" * 60_000}, base64.b64encode(HELLO.encode()).decode()
+    native = f"/isolet/v1/projects/{butterbase.app}/functions"
+    refused = [
+        client.patch(f"{butterbase.base}/five/env", json={"envVars": large}),
+        butterbase.post("five", HELLO.replace("ok", "changed"), envVars=large),
+        butterbase.post("six", HELLO, envVars=large),
+        put_secret(kapso, ids["five"], "MORE", "x" * 60_000),
+        client.patch(f"{kapso.base}/functions/{ids['five']}", json={"function": {"runtime_config": large}}),
+        client.put(f"{native}/five", json={"code": HELLO.replace("ok", "changed"), "variables": large}),
+        client.put(f"{native}/six", json={"code": HELLO, "variables": large}),
+        client.post(
+            f"/spaces/{butterbase.app}/functions", json={"name": "six", "source": {"code": code}, "env": large}
+        ),
+        client.post(
+            f"/isolet/v1/functions/{ids['five']}/schedules", json={"cron": "0 0 1 1 *", "payload": "x" * 60_000}
+        ),
+    ]
+    assert [(reply.status_code, "(settings_mb)" in reply.text) for reply in refused] == [(422, True)] * len(refused)
+    assert [client.get(f"/isolet/v1/functions/{ids[name]}").json() for name in ids] == before
+    assert {one["slug"] for one in client.get("/isolet/v1/functions").json()["data"]} == set(ids)
+
+    assert client.delete(f"{kapso.base}/functions/{ids['one']}").status_code < 300
+    assert client.patch(f"{butterbase.base}/five/env", json={"envVars": large}).status_code == 200
+    assert put_secret(kapso, ids["five"], "MORE", "x" * 60_000).status_code == 201
+    payloads = [{"cron": "0 0 1 1 *", "payload": "x" * 60_000} for _ in range(3)]
+    made = [client.post(f"/isolet/v1/functions/{ids['five']}/schedules", json=payload) for payload in payloads]
+    assert [reply.status_code for reply in made] == [201, 201, 422]

@@ -51,7 +51,7 @@ async def open_core(host: Host) -> Core:
     registry.cleanup.add(observation.recorder.forget)
     runtime = await open_runtime(host, registry, observation, health)
     functions = open_functions(host, persistence, registry, runtime)
-    projects = await open_projects(host, persistence, registry, runtime, functions)
+    projects = await open_projects(host, persistence, registry, runtime)
     invoker = open_invoker(host, observation, runtime, functions, projects)
     loopback = serve_loopback(host, registry.routes, runtime, invoker, bodies)
     jobs = open_jobs(host, persistence, registry, runtime, projects, invoker)
@@ -71,8 +71,9 @@ async def open_core(host: Host) -> Core:
 
 
 async def start_core(core: Core) -> None:
-    """Go on with what an earlier run of the server left: deploys, then jobs."""
+    """Go on with what an earlier run of the server left: what was half deleted, deploys, then jobs."""
     core.host.loops.loop(core.projects.follower.run(), name="follower")
+    core.host.loops.loop(core.projects.leftovers.run(), name="leftovers")
     await core.functions.deployer.resume()
     await start_jobs(core.host, core.jobs)
 

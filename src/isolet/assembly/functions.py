@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from isolet.api.butterbase.context import context_of
 from isolet.assembly.host import Host
+from isolet.assembly.limits import settings_room
 from isolet.assembly.persistence import Persistence
 from isolet.assembly.registry import Registry
 from isolet.assembly.runtime import Runtime
@@ -23,6 +24,8 @@ from isolet.functions.service import Functions
 from isolet.functions.tool_checks import ToolChecks
 from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
+
+_MIB = 1024 * 1024
 
 
 class FunctionServices(Struct, frozen=True, kw_only=True):
@@ -41,6 +44,7 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
     releases = Releases(database, vault, context_of=partial(context_of, api_url=host.url))
     settling = PendingChanges()
     checks = ToolChecks()
+    room = partial(settings_room, registry.routes)
     service = Functions(
         database=database,
         pool=pool,
@@ -50,12 +54,15 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         vault=vault,
         most=lambda project_id: registry.routes.limits_of(project_id).functions,
         code_room=partial(_code_room, registry.routes),
+        settings_room=room,
         hosts=registry.hosts,
         checks=checks,
     )
     compiler = Compiler(host.toolchain.esbuild, wrap=host.sandbox.tool)
     deployer = _open_deployer(host, persistence, registry, runtime, compiler, releases, settling)
-    environments = Environments(database=database, vault=vault, pool=pool, events=registry.changes, clock=clock)
+    environments = Environments(
+        database=database, vault=vault, pool=pool, events=registry.changes, clock=clock, room=room
+    )
     publisher = Publisher(
         database=database,
         compiler=compiler,
@@ -67,7 +74,7 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
     registry.cleanup.add(vault.forget)
     return FunctionServices(
         service=service,
-        secrets=Secrets(database=database, vault=vault, pool=pool, events=registry.changes, clock=clock),
+        secrets=Secrets(database=database, vault=vault, pool=pool, events=registry.changes, clock=clock, room=room),
         environments=environments,
         deployer=deployer,
         publisher=publisher,
@@ -101,4 +108,4 @@ def _open_deployer(
 
 
 def _code_room(routes: Routes, project_id: ProjectId) -> int | None:
-    return routes.limits_of(project_id).code_mb * 1024 * 1024
+    return routes.limits_of(project_id).code_mb * _MIB

@@ -10,12 +10,19 @@ from isolet.routing.routes import Routes
 from isolet.runtime.places import Share
 from isolet.settings import Settings
 
+_MIB = 1024 * 1024
+
 
 def project_limits(settings: Settings) -> ProjectLimits:
     """As set; the number of instances is half of the server's unless it is set."""
     given = {name: getattr(settings, f"project_{name}") for name in NAMES}
     given["max_instances"] = given["max_instances"] or max(settings.max_instances // 2, 1)
     return ProjectLimits(**given)
+
+
+def settings_room(routes: Routes, project_id: ProjectId) -> int:
+    """How many bytes the settings of a project's functions and payloads of its schedules may take."""
+    return routes.limits_of(project_id).settings_mb * _MIB
 
 
 def share_of(settings: Settings, routes: Routes) -> Callable[[ProjectId], Share]:

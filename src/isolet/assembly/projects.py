@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 
 from msgspec import Struct
 
 from isolet.access.credentials import Credentials
 from isolet.access.lent_keys import LentKeys
-from isolet.assembly.functions import FunctionServices
 from isolet.assembly.host import Host
 from isolet.assembly.persistence import Persistence
 from isolet.assembly.registry import Registry
@@ -17,12 +15,10 @@ from isolet.assembly.runtime import Runtime
 from isolet.database import access as stored_access
 from isolet.database import functions as stored_functions
 from isolet.database import projects as stored_projects
-from isolet.errors import NotFound
-from isolet.functions.service import Functions
 from isolet.identity.identity import Identities
-from isolet.ids import ProjectId
 from isolet.projects import Projects
 from isolet.projects.key_uses import KeyUses
+from isolet.projects.leftovers import Leftovers
 from isolet.projects.tokens import Tokens
 from isolet.routing.follower import Follower
 from isolet.routing.routes import Routes
@@ -41,6 +37,7 @@ class ProjectServices(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     identities: Identities
     follower: Follower
+    leftovers: Leftovers
 
 
 async def open_projects(
@@ -48,21 +45,18 @@ async def open_projects(
     persistence: Persistence,
     registry: Registry,
     runtime: Runtime,
-    functions: FunctionServices,
 ) -> ProjectServices:
     """Loads the routes."""
     database, routes, cleanup = persistence.database, registry.routes, registry.cleanup
     identities = await _open_identities(host, persistence, registry, runtime)
 
-    async def empty(project_id: ProjectId) -> None:
-        await _delete_functions(functions.service, project_id)
-
+    leftovers = Leftovers(database, cleanup.run)
+    registry.changes.add(leftovers.follow)
     service = Projects(
         database=database,
         events=registry.changes,
         clock=host.clock,
-        on_delete=cleanup.run,
-        empty=empty,
+        on_delete=leftovers.drop_project,
         egress_networks=host.settings.egress_networks,
         most_keys=lambda project_id: routes.limits_of(project_id).keys,
     )
@@ -85,6 +79,7 @@ async def open_projects(
         credentials=Credentials(routes, tokens, lent=lent_keys, on_use=key_uses.note),
         identities=identities,
         follower=follower,
+        leftovers=leftovers,
     )
 
 
@@ -126,9 +121,3 @@ def _open_key_uses(host: Host, persistence: Persistence) -> KeyUses:
     host.stack.push_async_callback(key_uses.write)
     host.loops.loop(key_uses.run(), name="key uses")
     return key_uses
-
-
-async def _delete_functions(functions: Functions, project_id: ProjectId) -> None:
-    for _, function_id in await functions.names(project_id):
-        with contextlib.suppress(NotFound):
-            await functions.delete(project_id, function_id)

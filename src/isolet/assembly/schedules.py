@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature, Figure
+from isolet.assembly.limits import settings_room
 from isolet.database.due_times import CRON
 from isolet.schedules.firings import Firings
 from isolet.schedules.scheduler import Scheduler
@@ -34,6 +36,7 @@ def open_schedules(core: Core) -> Feature:
         clock=clock,
         flows=flows,
         most=lambda project_id: routes.limits_of(project_id).schedules,
+        room=partial(settings_room, routes),
     )
 
     def doors() -> Sequence[object]:

@@ -79,12 +79,13 @@ def _add(connection: Connection, function_id: FunctionId, added: int) -> None:
 
 def _size(connection: Connection, columns: list[Column[Any]], function_id: FunctionId, *where: Any) -> int:
     """Together, in bytes, as the database holds them."""
-    sizes = [func.coalesce(_octets(connection, column), 0) for column in columns]
+    sizes = [func.coalesce(octets(connection, column), 0) for column in columns]
     query = select(*sizes).where(columns[0].table.c.function_id == function_id, *where)
     row = connection.execute(query).one_or_none()
     return 0 if row is None else sum(row)
 
 
-def _octets(connection: Connection, column: Column[Any]) -> Any:
+def octets(connection: Connection, column: Column[Any]) -> Any:
+    """What a column of text or JSON takes, in bytes."""
     text = cast(column, Text)
     return func.octet_length(text) if connection.dialect.name == "postgresql" else func.length(cast(text, LargeBinary))

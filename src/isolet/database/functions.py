@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from sqlalchemy import Connection, Row, Select, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from isolet.database import leftovers
 from isolet.database.code_sizes import note_source, source_bytes
 from isolet.database.engine import is_orphan
 from isolet.database.projects import lock_project
@@ -61,6 +62,7 @@ def insert_function(connection: Connection, function: Function, *, most: int | N
         if is_orphan(exc):
             raise
         raise InvalidInput("slug has already been taken") from exc
+    leftovers.take_back(connection, function.id)
     connection.execute(
         insert(function_sources).values(function_id=function.id, code=function.code or "", files=function.files)
     )
@@ -135,8 +137,14 @@ def modify_function(
 
 
 def delete_function(connection: Connection, function_id: FunctionId) -> bool:
-    """Whether there was such a function; its versions and pending deploys go with it."""
-    return connection.execute(delete(functions).where(functions.c.id == function_id)).rowcount > 0
+    """Whether there was such a function; nobody finds its versions and pending deploys any more."""
+    own = functions.c.id == function_id
+    if connection.execute(select(functions.c.id).where(own).with_for_update()).first() is None:
+        return False
+    timed = connection.scalars(select(schedules.c.id).where(schedules.c.function_id == function_id)).all()
+    connection.execute(delete(functions).where(own))
+    leftovers.note(connection, [function_id, *timed])
+    return True
 
 
 def get_function(
@@ -251,7 +259,8 @@ def _batches(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
 def _select(with_code: bool = False) -> Select[Any]:
     if not with_code:
         return select(functions)
-    return select(functions, function_sources.c.code, function_sources.c.files).join_from(functions, function_sources)
+    found = select(functions, function_sources.c.code, function_sources.c.files)
+    return found.join_from(functions, function_sources, function_sources.c.function_id == functions.c.id)
 
 
 def _values(function: Function) -> dict[str, Any]:
@@ -276,6 +285,7 @@ def _values(function: Function) -> dict[str, Any]:
 def _function(row: Row[Any]) -> Function:
     values = {name: value for name, value in row._mapping.items() if name != _COUNTED}
     values.pop("code_bytes", None)
+    values.pop("settings_bytes", None)
     if "altair" in values:
         values["door_settings"] = values.pop("altair")
     values["function_type"] = FunctionType(row.function_type)

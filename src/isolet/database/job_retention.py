@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, select, text, tuple_
+from sqlalchemy import Connection, Select, delete, exists, func, select, text, tuple_
 
+from isolet.database.steps import ROWS, first_step
 from isolet.database.tables.jobs import idempotency_keys, jobs
 from isolet.ids import JobId, ProjectId
 
-_ENDED = text("finished_at_ms IS NOT NULL")
-# What one transaction deletes: a body may have a hundred megabytes, and each of its pages is written.
-_ROWS = 500
-_BYTES = 32 * 1024 * 1024
+_ENDED, _OPEN = text("finished_at_ms IS NOT NULL"), text("finished_at_ms IS NULL")
 _WINDOW_ROWS = 2_000
 
 
 def delete_ended_before(connection: Connection, before_ms: int) -> int:
     """Delete some jobs that ended before that time; how many, 0 when there are none."""
     old = select(jobs.c.id, jobs.c.kept_bytes).where(_ENDED, jobs.c.finished_at_ms < before_ms)
-    rows = connection.execute(old.order_by(jobs.c.finished_at_ms).limit(_ROWS)).all()
-    return _delete(connection, [row.id for row in _step(rows)])
+    return _delete(connection, _first(connection, old.order_by(jobs.c.finished_at_ms)))
 
 
 def kept_sizes(connection: Connection, project_id: ProjectId | None = None) -> list[tuple[ProjectId, int]]:
@@ -35,20 +32,28 @@ def kept_sizes(connection: Connection, project_id: ProjectId | None = None) -> l
 def delete_oldest(connection: Connection, project_id: ProjectId, over_bytes: int) -> int:
     """Delete some of a project's jobs, those that ended first, up to that many bytes; how many bytes, 0 for none."""
     own = select(jobs.c.id, jobs.c.kept_bytes).where(_ENDED, jobs.c.project_id == project_id)
-    rows = connection.execute(own.order_by(jobs.c.finished_at_ms).limit(_ROWS)).all()
-    chosen, freed = [], 0
-    for row in _step(rows):
+    rows = connection.execute(own.order_by(jobs.c.finished_at_ms).limit(ROWS)).all()
+    chosen: list[JobId] = []
+    freed = 0
+    for job_id in first_step((row.id, row.kept_bytes) for row in rows):
         if freed < over_bytes:
-            chosen.append(row.id)
-            freed += row.kept_bytes
+            freed += rows[len(chosen)].kept_bytes
+            chosen.append(job_id)
     _delete(connection, chosen)
     return freed
+
+
+def delete_of_project(connection: Connection, project_id: ProjectId) -> int:
+    """Delete some of a project's jobs, first what waits or runs; how many, 0 when there are none."""
+    waiting = select(jobs.c.id, jobs.c.body_bytes).where(_OPEN, jobs.c.project_id == project_id)
+    ended = select(jobs.c.id, jobs.c.kept_bytes).where(_ENDED, jobs.c.project_id == project_id)
+    return _delete(connection, _first(connection, waiting) or _first(connection, ended))
 
 
 def delete_keys(connection: Connection, now_ms: int) -> int:
     """Delete some keys that ran out; how many, 0 when there are none."""
     columns = (idempotency_keys.c.function_id, idempotency_keys.c.key)
-    old = select(*columns).where(idempotency_keys.c.expires_at_ms <= now_ms).limit(_ROWS)
+    old = select(*columns).where(idempotency_keys.c.expires_at_ms <= now_ms).limit(ROWS)
     return connection.execute(delete(idempotency_keys).where(tuple_(*columns).in_(old))).rowcount
 
 
@@ -72,14 +77,10 @@ def delete_these_keys(connection: Connection, keys: Sequence[tuple[str, str]]) -
     connection.execute(delete(idempotency_keys).where(tuple_(table.function_id, table.key).in_(keys), ~there))
 
 
-def _step(rows: Sequence[Any]) -> Sequence[Any]:
-    """As many of the first as one transaction deletes, at least one."""
-    size = 0
-    for count, row in enumerate(rows):
-        size += row.kept_bytes
-        if size > _BYTES:
-            return rows[: max(count, 1)]
-    return rows
+def _first(connection: Connection, found: Select[Any]) -> list[JobId]:
+    """Those of these jobs, with their sizes, that one transaction deletes."""
+    with connection.execute(found.limit(ROWS)) as rows:
+        return first_step((JobId(job_id), size) for job_id, size in rows)
 
 
 def _delete(connection: Connection, ids: Sequence[JobId]) -> int:

@@ -25,7 +25,6 @@ LIGHT = tuple(column for column in jobs.columns if column.name not in ("body", "
 _ALL = tuple(column for column in jobs.columns if column.name != "kept_bytes")
 _DATABASE_MS = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
 ROWS_A_STATEMENT = 50
-_WINDOW_ROWS = 5_000
 _STATEMENT_BYTES = 4 * 1024 * 1024
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
@@ -204,15 +203,6 @@ def count_open(connection: Connection) -> dict[tuple[JobKind, JobState], int]:
         rows = connection.execute(select(jobs.c.kind, func.count()).where(where).group_by(jobs.c.kind)).all()
         counts.update({(JobKind(kind), state): count for kind, count in rows})
     return counts
-
-
-def ids_of_project(connection: Connection, project_id: ProjectId, after: str) -> tuple[list[JobId], str | None]:
-    """A project's jobs among the next ones of all projects, and where to go on; None at the end."""
-    rows = connection.execute(
-        select(jobs.c.id, jobs.c.project_id).where(jobs.c.id > after).order_by(jobs.c.id).limit(_WINDOW_ROWS)
-    ).all()
-    found = [JobId(row.id) for row in rows if row.project_id == project_id]
-    return found, rows[-1].id if len(rows) == _WINDOW_ROWS else None
 
 
 def delete_jobs(connection: Connection, ids: Sequence[JobId]) -> None:

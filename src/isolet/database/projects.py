@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from isolet.database import leftovers
+from isolet.database.tables.functions import functions
 from isolet.database.tables.projects import projects
+from isolet.database.tables.schedules import schedules
 from isolet.domain.projects import Plan, Project
 from isolet.errors import Conflict, NotFound
 from isolet.ids import ProjectId
@@ -21,15 +25,30 @@ def insert_project(connection: Connection, project: Project) -> None:
         raise Conflict(f"cannot create project {project.slug!r}: the slug is taken") from exc
 
 
-def update_project(connection: Connection, project: Project) -> None:
-    """Raises NotFound."""
-    if not connection.execute(update(projects).where(projects.c.id == project.id).values(_values(project))).rowcount:
+def modify_project(connection: Connection, project_id: ProjectId, modify: Callable[[Project], Project]) -> Project:
+    """Read, change and write one project. Raises NotFound, and what `modify` raises."""
+    own = projects.c.id == project_id
+    row = connection.execute(select(projects).where(own).with_for_update()).one_or_none()
+    if row is None:
         raise NotFound("Project not found")
+    after = modify(_project(row))
+    connection.execute(update(projects).where(own).values(_values(after)))
+    return after
 
 
 def delete_project(connection: Connection, project_id: ProjectId) -> None:
-    """The project with its functions, versions and keys."""
-    connection.execute(delete(projects).where(projects.c.id == project_id))
+    """The project with its keys, functions, schedules and workflows. What is large or many is noted, and deleted later.
+
+    Raises NotFound.
+    """
+    # Nothing is added to it meanwhile.
+    lock_project(connection, project_id)
+    gone = connection.scalars(select(functions.c.id).where(functions.c.project_id == project_id)).all()
+    timed = connection.scalars(select(schedules.c.id).where(schedules.c.project_id == project_id)).all()
+    if connection.execute(delete(projects).where(projects.c.id == project_id)).rowcount == 0:
+        raise NotFound("Project not found")
+    leftovers.note(connection, [*gone, *timed])
+    leftovers.note_project(connection, project_id)
 
 
 def lock_project(connection: Connection, project_id: ProjectId) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, select
+from typing import Any
 
+from sqlalchemy import Connection, Select, delete, func, select
+
+from isolet.database.steps import first_step
 from isolet.database.tables.invocations import invocations
 from isolet.database.tables.metrics import rollups
 from isolet.ids import InvocationId, ProjectId, first_of_ms
+
+_SIZED = select(invocations.c.id, invocations.c.size_bytes)
 
 
 def recorded_projects(connection: Connection) -> list[ProjectId]:
@@ -44,22 +49,24 @@ def newest_over(connection: Connection, project_id: ProjectId, *, max_bytes: int
 
 
 def delete_up_to(connection: Connection, project_id: ProjectId, newest: InvocationId, *, limit: int) -> int:
-    """Delete up to `limit` of a project's records, that one and older ones; how many."""
-    old = select(invocations.c.id).where(invocations.c.project_id == project_id, invocations.c.id <= newest)
-    return _delete(connection, old.order_by(invocations.c.id).limit(limit))
+    """Delete up to `limit` of a project's records, that one and older ones; how many, 0 for none."""
+    old = _SIZED.where(invocations.c.project_id == project_id, invocations.c.id <= newest)
+    return _delete(connection, old, limit)
 
 
 def delete_before(connection: Connection, project_id: ProjectId, oldest_kept: InvocationId, *, limit: int) -> int:
-    """Delete up to `limit` of a project's records that are older; how many."""
-    old = select(invocations.c.id).where(invocations.c.project_id == project_id, invocations.c.id < oldest_kept)
-    return _delete(connection, old.order_by(invocations.c.id).limit(limit))
+    """Delete up to `limit` of a project's records that are older; how many, 0 for none."""
+    old = _SIZED.where(invocations.c.project_id == project_id, invocations.c.id < oldest_kept)
+    return _delete(connection, old, limit)
 
 
 def delete_older(connection: Connection, before_ms: int, *, limit: int) -> int:
-    """Delete up to `limit` records of calls made before that time; how many."""
-    old = select(invocations.c.id).where(invocations.c.id < first_of_ms(before_ms))
-    return _delete(connection, old.order_by(invocations.c.id).limit(limit))
+    """Delete up to `limit` records of calls made before that time; how many, 0 for none."""
+    return _delete(connection, _SIZED.where(invocations.c.id < first_of_ms(before_ms)), limit)
 
 
-def _delete(connection: Connection, old: object) -> int:
-    return connection.execute(delete(invocations).where(invocations.c.id.in_(old))).rowcount  # type: ignore[arg-type]
+def _delete(connection: Connection, old: Select[Any], limit: int) -> int:
+    """The first of them, up to `limit`, and fewer where they are large."""
+    with connection.execute(old.order_by(invocations.c.id).limit(limit)) as rows:
+        chosen = first_step((row.id, row.size_bytes) for row in rows)
+    return connection.execute(delete(invocations).where(invocations.c.id.in_(chosen))).rowcount if chosen else 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, select, text
+from sqlalchemy import Connection, Select, delete, exists, func, select, text
 
+from isolet.database.steps import first_step
 from isolet.database.tables.executions import executions, flow_graphs
 from isolet.ids import ExecutionId, ProjectId
 
 _OPEN = text("ended_at_ms IS NULL")
+_SIZED = select(executions.c.id, executions.c.size_bytes)
 
 
 def ended_before(connection: Connection, before_ms: int, limit: int) -> list[ExecutionId]:
-    query = select(executions.c.id).where(executions.c.ended_at_ms < before_ms).limit(limit)
-    return [ExecutionId(found) for found in connection.execute(query).scalars()]
+    """As many of them as one transaction deletes, at most `limit`; so do the others here."""
+    return _first(connection, _SIZED.where(executions.c.ended_at_ms < before_ms).limit(limit))
 
 
 def sizes(connection: Connection) -> list[tuple[ProjectId, int]]:
@@ -38,12 +41,18 @@ def oldest_ended(connection: Connection, project_id: ProjectId, limit: int) -> l
         .order_by(executions.c.id)
         .limit(limit)
     )
-    return [(ExecutionId(found), size) for found, size in connection.execute(query)]
+    rows = connection.execute(query).all()
+    step = len(first_step((row.id, row.size_bytes) for row in rows))
+    return [(ExecutionId(found), size) for found, size in rows[:step]]
 
 
 def of_project(connection: Connection, project_id: ProjectId, limit: int) -> list[ExecutionId]:
-    query = select(executions.c.id).where(executions.c.project_id == project_id).limit(limit)
-    return [ExecutionId(found) for found in connection.execute(query).scalars()]
+    return _first(connection, _SIZED.where(executions.c.project_id == project_id).limit(limit))
+
+
+def _first(connection: Connection, found: Select[Any]) -> list[ExecutionId]:
+    with connection.execute(found) as rows:
+        return first_step((ExecutionId(run_id), size) for run_id, size in rows)
 
 
 def drop_runs(connection: Connection, ids: Sequence[ExecutionId]) -> None:
@@ -76,9 +85,11 @@ def oldest_graphs(connection: Connection, project_id: ProjectId, used_before_ms:
 
 
 def ended_with_graphs(connection: Connection, graph_ids: Sequence[str], limit: int) -> list[ExecutionId]:
-    query = select(executions.c.id).where(executions.c.graph_id.in_(graph_ids), executions.c.ended_at_ms.is_not(None))
-    return [ExecutionId(found) for found in connection.scalars(query.limit(limit))]
+    ended = executions.c.ended_at_ms.is_not(None)
+    return _first(connection, _SIZED.where(executions.c.graph_id.in_(graph_ids), ended).limit(limit))
 
 
-def drop_project_graphs(connection: Connection, project_id: ProjectId) -> None:
-    connection.execute(delete(flow_graphs).where(flow_graphs.c.project_id == project_id))
+def drop_project_graphs(connection: Connection, project_id: ProjectId, limit: int) -> int:
+    """How many, 0 for none."""
+    some = select(flow_graphs.c.id).where(flow_graphs.c.project_id == project_id).limit(limit)
+    return connection.execute(delete(flow_graphs).where(flow_graphs.c.id.in_(some))).rowcount

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from isolet.database import leftovers
 from isolet.database.engine import is_orphan
 from isolet.database.projects import lock_project
 from isolet.database.tables.executions import executions
@@ -29,7 +30,7 @@ from isolet.domain.schedules import (
 )
 from isolet.domain.triggers import CronTrigger
 from isolet.errors import Conflict, InvalidInput, LimitReached, NotFound
-from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, WorkflowId, new_id
+from isolet.ids import FunctionId, JobId, ProjectId, ScheduleId, WorkflowId, first_of_ms, new_id
 
 FIRINGS_KEPT = 1_000
 _OPEN = (FiringStatus.QUEUED.value, FiringStatus.RUNNING.value)
@@ -193,7 +194,8 @@ def _sync(
 
 
 def delete_schedule(connection: Connection, schedule_id: ScheduleId) -> None:
-    connection.execute(delete(schedules).where(schedules.c.id == schedule_id))
+    if connection.execute(delete(schedules).where(schedules.c.id == schedule_id)).rowcount:
+        leftovers.note(connection, [schedule_id])
 
 
 def due_schedules(connection: Connection, now_ms: int, limit: int) -> list[ScheduleId]:
@@ -275,6 +277,13 @@ def prune_firings(connection: Connection, schedule_id: ScheduleId) -> None:
     if oldest is not None:
         here = (firings.c.schedule_id == schedule_id) & (firings.c.id <= oldest) & firings.c.status.not_in(_OPEN)
         connection.execute(delete(firings).where(here))
+
+
+def delete_old_firings(connection: Connection, before_ms: int, *, limit: int) -> int:
+    """Delete up to `limit` firings from before that time which have ended; how many."""
+    old = select(firings.c.id).where(firings.c.id < first_of_ms(before_ms), firings.c.status.not_in(_OPEN))
+    chosen = old.order_by(firings.c.id).limit(limit)
+    return connection.execute(delete(firings).where(firings.c.id.in_(chosen))).rowcount
 
 
 def function_name(connection: Connection, function_id: FunctionId) -> str:

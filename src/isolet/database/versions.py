@@ -146,7 +146,8 @@ def has_deployment(connection: Connection, function_id: FunctionId) -> bool:
 def list_deployments(connection: Connection) -> list[Deployment]:
     """In the order they were accepted."""
     query = select(deployments.c.id, deployments.c.function_id, functions.c.project_id)
-    query = query.join_from(deployments, functions).order_by(deployments.c.id)
+    query = query.join_from(deployments, functions, functions.c.id == deployments.c.function_id)
+    query = query.order_by(deployments.c.id)
     return [
         Deployment(id=row.id, function_id=row.function_id, project_id=row.project_id)
         for row in connection.execute(query)

@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from isolet.database import leftovers
 from isolet.database.engine import is_orphan
 from isolet.database.tables.projects import projects
+from isolet.database.tables.schedules import schedules
 from isolet.database.tables.workflows import workflow_graphs, workflows
 from isolet.domain.flows.call_cycles import Called, CallMap
 from isolet.domain.flows.graph import Graph, stored_graph
@@ -136,8 +138,14 @@ def modify_workflow(
 
 
 def delete_workflow(connection: Connection, workflow_id: WorkflowId) -> bool:
-    """Whether there was one; what belongs to it goes with it."""
-    return connection.execute(delete(workflows).where(workflows.c.id == workflow_id)).rowcount > 0
+    """Whether there was one; what belongs to it goes with it, or is not found any more."""
+    own = workflows.c.id == workflow_id
+    if connection.execute(select(workflows.c.id).where(own).with_for_update()).first() is None:
+        return False
+    timed = connection.scalars(select(schedules.c.id).where(schedules.c.workflow_id == workflow_id)).all()
+    connection.execute(delete(workflows).where(own))
+    leftovers.note(connection, timed)
+    return True
 
 
 def count_execution(connection: Connection, workflow_id: WorkflowId, at_ms: int) -> None:

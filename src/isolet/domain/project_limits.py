@@ -19,7 +19,8 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     `channels` of live messages, and live connections of clients, `realtime_connections`;
     `runs` of workflows that have not ended, and `runs_mb` MiB that all runs take; API `keys` that have not
     expired; `results_mb` MiB of asynchronous calls, callbacks and steps that have ended;
-    `code_mb` MiB of the code of functions with their versions; `schedules`.
+    `code_mb` MiB of the code of functions with their versions; `schedules`;
+    `settings_mb` MiB of the settings, variables and secrets of functions, and payloads of schedules.
     """
 
     max_instances: int = 250
@@ -38,6 +39,7 @@ class ProjectLimits(Struct, frozen=True, kw_only=True):
     results_mb: int = 4_096
     code_mb: int = 10_240
     schedules: int = 5_000
+    settings_mb: int = 64
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
@@ -65,7 +67,7 @@ def overridden(before: Mapping[str, int], changes: Mapping[str, int | None]) -> 
 
 def _check_name(name: Any) -> str:
     if name not in NAMES:
-        raise InvalidInput(f"limits: {name!r} is not one of {', '.join(NAMES)}")
+        raise InvalidInput(f"limits: {name[:100]!r} is not one of {', '.join(NAMES)}")
     return str(name)
 
 

@@ -115,4 +115,5 @@ class RunRetention:
         """All that it has, in small pieces between which others write."""
         while ids := await self._database.read(stored.of_project, project_id, _AT_ONCE):
             await self._database.write(stored.drop_runs, ids)
-        await self._database.write(stored.drop_project_graphs, project_id)
+        while await self._database.write(stored.drop_project_graphs, project_id, _AT_ONCE):
+            pass

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from isolet.clock import Clock
 from isolet.database import environment as stored
 from isolet.database import functions as stored_functions
+from isolet.database.code_sizes import Room, no_bound
 from isolet.database.connection import Connection, Database
+from isolet.database.settings_sizes import note_settings
 from isolet.domain.changes import Change, FunctionChanged
 from isolet.domain.environment import MEMBER
 from isolet.domain.functions import Function
@@ -35,8 +37,17 @@ class Environment(Struct, frozen=True, kw_only=True):
 
 class Environments:
     def __init__(
-        self, *, database: Database, vault: Vault, pool: Pool, events: Listeners[Change], clock: Clock
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        pool: Pool,
+        events: Listeners[Change],
+        clock: Clock,
+        room: Room = no_bound,
     ) -> None:
+        """`room` tells how many bytes the settings of a project's functions may take, with variables and secrets."""
+        self._room = room
         self._database = database
         self._vault = vault
         self._pool = pool
@@ -54,16 +65,17 @@ class Environments:
         return self._open(project_id, found, project_id)
 
     async def change(self, function: Function, changes: Mapping[str, Any], *, label: str = MEMBER) -> Environment:
-        """Merge; a value of None deletes. Raises InvalidInput, which calls them `label`, and NotFound."""
+        """Merge; a value of None deletes. Raises InvalidInput, which calls them `label`, LimitReached and NotFound."""
         async with self._changing:
             before = await self.of_function(function)
             return await self.replace(function, merged_variables(before.values, changes, label))
 
     async def replace(self, function: Function, values: Mapping[str, Any]) -> Environment:
-        """Set the whole of it. Raises NotFound."""
+        """Set the whole of it. Raises NotFound, LimitReached."""
         sealed = await self._seal(function.project_id, values, function.id)
         now_ms = self._clock.now_ms()
-        self._switch([await self._database.write(partial(_put, function=function, sealed=sealed, now_ms=now_ms))])
+        write = partial(_put, function=function, sealed=sealed, now_ms=now_ms, room=self._room)
+        self._switch([await self._database.write(write)])
         return Environment(values=values, updated_at_ms=now_ms)
 
     async def change_project(
@@ -98,9 +110,12 @@ class Environments:
                 self._pool.retire(release_of(before))
 
 
-def _put(connection: Connection, function: Function, sealed: bytes, now_ms: int) -> tuple[Function, Function]:
+def _put(
+    connection: Connection, function: Function, sealed: bytes, now_ms: int, room: Room
+) -> tuple[Function, Function]:
     switched = _bump(connection, stored_functions.get_function(connection, function.id, for_update=True), now_ms)
     stored.put_function_environment(connection, function.id, sealed, now_ms)
+    note_settings(connection, function.id, room)
     return switched
 
 

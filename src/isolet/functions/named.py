@@ -85,12 +85,24 @@ class NamedFunctions:
         values = dict(wanted.values)
         if wanted.sources is not None:
             values |= {"code": wanted.sources.code, "sources": wanted.sources}
-        function = await self._functions.update(before.project_id, before.id, values) if values else before
-        if wanted.variables:
-            await self._environments.change(function, wanted.variables, label="variables")
+        function = await self._change_settings(before, values, wanted.variables or {})
         deploy = await self._deployer.accept(function)
         after = await self._functions.get(before.project_id, before.id)
         return Outcome(function=replace(after, code=None), created=False, deploy=deploy)
+
+    async def _change_settings(
+        self, before: Function, values: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> Function:
+        """All of it or nothing."""
+        earlier = await self._environments.of_function(before) if variables else None
+        if variables:
+            await self._environments.change(before, variables, label="variables")
+        try:
+            return await self._functions.update(before.project_id, before.id, values) if values else before
+        except BaseException:
+            if earlier is not None:
+                await asyncio.shield(self._environments.replace(before, earlier.values))
+            raise
 
 
 def _slug(name: str) -> dict[str, str]:

@@ -152,9 +152,15 @@ class Publisher:
     async def _update(self, before: Function, release: Release) -> Function:
         environment = await self._environments.of_function(before)
         changed = release.environment is not None and dict(release.environment) != dict(environment.values)
-        function = await self._functions.update(before.project_id, before.id, _values(release, before))
         if release.environment is not None and changed:
-            await self._environments.replace(function, release.environment)
+            # First, since it may be refused.
+            await self._environments.replace(before, release.environment)
+        try:
+            function = await self._functions.update(before.project_id, before.id, _values(release, before))
+        except BaseException:
+            if changed:
+                await asyncio.shield(self._environments.replace(before, environment.values))
+            raise
         try:
             return await self._deploy(function)
         except BuildFailed:

@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from isolet.clock import Clock
 from isolet.database import functions as stored_functions
 from isolet.database import secrets as stored
+from isolet.database.code_sizes import Room, no_bound
 from isolet.database.connection import Connection, Database
+from isolet.database.settings_sizes import note_settings
 from isolet.domain.changes import Change, FunctionChanged
 from isolet.domain.functions import Function, is_storable
 from isolet.domain.secrets import SECRETS_MAX, StoredSecret, check_name, check_together, decode_value, encode_value
@@ -34,8 +36,17 @@ class Secrets:
     """Each change is one transaction. Raises SecretsFailed when the store, or the vault, is in trouble."""
 
     def __init__(
-        self, *, database: Database, vault: Vault, pool: Pool, events: Listeners[Change], clock: Clock
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        pool: Pool,
+        events: Listeners[Change],
+        clock: Clock,
+        room: Room = no_bound,
     ) -> None:
+        """`room` tells how many bytes the settings of a project's functions may take, with variables and secrets."""
+        self._room = room
         self._database = database
         self._vault = vault
         self._pool = pool
@@ -54,7 +65,7 @@ class Secrets:
     async def put(self, function: Function, name: object, value: object) -> None:
         """Set it, in the place of an earlier value too.
 
-        Raises InvalidInput for a bad name, a bad value, and a function that is not deployed.
+        Raises InvalidInput for a bad name, a bad value, and a function that is not deployed, and LimitReached.
         """
         if function.version is None:
             raise InvalidInput("Function must be deployed before creating secrets")
@@ -71,7 +82,7 @@ class Secrets:
             )
             async with self._adding:
                 check_together(await self._values(function, checked), decode_value(kind, text))
-                self._switch(*await self._database.write(partial(_put, secret=secret)))
+                self._switch(*await self._database.write(partial(_put, secret=secret, room=self._room)))
 
     async def _values(self, function: Function, but: str) -> Sequence[Any]:
         """The values of its secrets but one; of more than there may be, only that many."""
@@ -111,11 +122,12 @@ def _trouble(verb: str) -> Iterator[None]:
         raise SecretsFailed(f"Failed to {verb}") from exc
 
 
-def _put(connection: Connection, secret: StoredSecret) -> tuple[Function, Function]:
+def _put(connection: Connection, secret: StoredSecret, room: Room) -> tuple[Function, Function]:
     before, after = _bump(connection, secret.function_id)
     if secret.name in (after.bindings or {}):
         raise InvalidInput(f"{secret.name} is the name of a binding and cannot be a secret")
     stored.put_secret(connection, secret)
+    note_settings(connection, secret.function_id, room)
     return before, after
 
 
@@ -123,6 +135,7 @@ def _delete(connection: Connection, function_id: FunctionId, name: str) -> tuple
     before, after = _bump(connection, function_id)
     if not stored.delete_secret(connection, function_id, name):
         raise NotFound(_MISSING)
+    note_settings(connection, function_id, no_bound)
     return before, after
 
 

@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from isolet.clock import Clock
 from isolet.database import functions as stored
+from isolet.database import leftovers as stored_leftovers
 from isolet.database import schedules as stored_schedules
 from isolet.database import secrets as stored_secrets
 from isolet.database import stores as stored_stores
 from isolet.database import versions as stored_versions
 from isolet.database.code_sizes import Room, check_room, code_bytes, no_bound
 from isolet.database.connection import Connection, Database
+from isolet.database.settings_sizes import note_settings
 from isolet.domain.changes import Change, FunctionChanged, FunctionDeleted
 from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.public_routes import HostNames
@@ -51,13 +53,15 @@ class Functions:
         vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
         code_room: Room = no_bound,
+        settings_room: Room = no_bound,
         hosts: HostNames | None = None,
         checks: ToolChecks | None = None,
     ) -> None:
-        """`most` tells how many functions a project may have, `code_room` how many bytes their code may take;
-        `hosts` which names a function may claim.
+        """`most` tells how many functions a project may have, `code_room` and `settings_room` how many bytes their code
+        and their settings may take; `hosts` which names a function may claim.
         """
         self._code_room = code_room
+        self._settings_room = settings_room
         self._checks = checks or ToolChecks()
         self._hosts = hosts or HostNames()
         self._most = most
@@ -103,11 +107,15 @@ class Functions:
         mode = values.get("response_mode") or ResponseMode.PASSTHROUGH
         draft = changed(empty, {**values, "response_mode": mode})
         self._hosts.check_free(draft.hosts or ())
+        # One that comes back waits until the rows of the one before are gone.
+        while function_id is not None and await self._database.read(stored_leftovers.is_left, function_id):
+            await self._database.write(stored_leftovers.delete_some, function_id)
         insert = partial(
             _insert,
             draft=draft,
             most=self._most(project_id),
             room=self._code_room,
+            settings_room=self._settings_room,
             deployment=deployment,
             now_ms=now,
         )
@@ -240,7 +248,14 @@ class Functions:
             now_ms = self._clock.now_ms()
             return replace(after, env_revision=revision, lock_version=before.lock_version + 1, updated_at_ms=now_ms)
 
-        write = partial(_update, function_id=before.id, modify=modify, with_code=with_code, room=self._code_room)
+        write = partial(
+            _update,
+            function_id=before.id,
+            modify=modify,
+            with_code=with_code,
+            room=self._code_room,
+            settings_room=self._settings_room,
+        )
         earlier, function = await self._database.write(write)
         self._events.publish(FunctionChanged(function=function))
         if function.bindings != earlier.bindings:
@@ -251,7 +266,10 @@ class Functions:
         return function
 
     async def delete(self, project_id: ProjectId | None, function_id: str) -> None:
-        """The function with its versions; running calls finish, records of calls stay. Raises NotFound."""
+        """The function with its versions; running calls finish, records of calls stay. Raises NotFound.
+
+        What it leaves in the database is deleted in steps (`isolet.projects.leftovers`).
+        """
         function = await self.get(project_id, function_id)
         if not await self._database.write(stored.delete_function, function.id):
             raise NotFound("Function not found")
@@ -265,6 +283,7 @@ def _insert(
     draft: Function,
     most: int | None,
     room: Room,
+    settings_room: Room,
     deployment: Deployment | None,
     now_ms: int,
 ) -> Function:
@@ -272,6 +291,7 @@ def _insert(
     function = replace(draft, slug=slug)
     stored.insert_function(connection, function, most=most)
     check_room(connection, function.project_id, room)
+    note_settings(connection, function.id, settings_room)
     stored_stores.name_stores(connection, function.project_id, named_stores(function.bindings), now_ms)
     if deployment is not None:
         stored_versions.put_deployment(connection, deployment, now_ms)
@@ -279,7 +299,12 @@ def _insert(
 
 
 def _update(
-    connection: Connection, function_id: FunctionId, modify: Callable[[Function], Function], with_code: bool, room: Room
+    connection: Connection,
+    function_id: FunctionId,
+    modify: Callable[[Function], Function],
+    with_code: bool,
+    room: Room,
+    settings_room: Room,
 ) -> tuple[Function, Function]:
     """The function before and after; the stores that it names are there then.
 
@@ -295,6 +320,7 @@ def _update(
     after = stored.modify_function(connection, function_id, noted, with_code=with_code)
     if code_bytes(connection, function_id) > size:
         check_room(connection, after.project_id, room)
+    note_settings(connection, function_id, settings_room)
     (before,) = kept
     if after.bindings and after.bindings != before.bindings:
         check_free(after.bindings, [secret.name for secret in stored_secrets.list_secrets(connection, function_id)])

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from isolet.clock import Clock
 from isolet.database import jobs as stored
 from isolet.database.connection import Connection, Database
+from isolet.database.job_retention import delete_of_project
 from isolet.database.jobs import Admission, Kept
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState
@@ -33,7 +34,7 @@ from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
 
-_DELETED_AT_ONCE = 100
+_PAUSE_S = 0.02
 
 
 class Engine:
@@ -202,11 +203,8 @@ class Engine:
 
     async def delete_project(self, project_id: ProjectId) -> None:
         """What it had queued, and what has ended, in small pieces between which others write."""
-        after: str | None = ""
-        while after is not None:
-            ids, after = await self._database.read(stored.ids_of_project, project_id, after)
-            for first in range(0, len(ids), _DELETED_AT_ONCE):
-                await self._database.write(stored.delete_jobs, ids[first : first + _DELETED_AT_ONCE])
+        while await self._database.write(delete_of_project, project_id):
+            await asyncio.sleep(_PAUSE_S)
         for _, worker, _ in self._workers:
             worker.forget_project(project_id)
         self.backlog.forget(project_id)

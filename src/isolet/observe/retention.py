@@ -13,6 +13,7 @@ from isolet.clock import Clock
 from isolet.database import metrics as stored_metrics
 from isolet.database import retention as stored
 from isolet.database.connection import Database
+from isolet.database.schedules import delete_old_firings
 from isolet.domain.metrics import DAY_MS, Step
 from isolet.errors import StoreError
 from isolet.ids import ProjectId
@@ -76,7 +77,9 @@ class Retention:
     async def sweep(self) -> None:
         """Delete what is too old or too much. Raises StoreError."""
         now, database = self._clock.now_ms(), self._database
-        await self._steps(lambda: database.write(stored.delete_older, now - self._keep_ms, limit=_STEP_ROWS))
+        oldest_ms = now - self._keep_ms
+        await self._steps(lambda: database.write(stored.delete_older, oldest_ms, limit=_STEP_ROWS))
+        await self._steps(lambda: database.write(delete_old_firings, oldest_ms, limit=_STEP_ROWS), counted=False)
         for project_id in await database.read(stored.recorded_projects):
             oldest = await database.read(stored.oldest_to_keep, project_id, rows=self._rows)
             if oldest is not None:
@@ -87,9 +90,7 @@ class Retention:
                 )
             await self._sweep_bytes(project_id)
         if self._sweeps % _FOLD_EVERY == 0:
-            await self._steps(
-                lambda: database.write(stored_metrics.fold_deleted, limit=_STEP_ROWS), full=1, counted=False
-            )
+            await self._steps(lambda: database.write(stored_metrics.fold_deleted, limit=_STEP_ROWS), counted=False)
         self._sweeps += 1
         for step, keep_ms in _ROLLUPS_MS.items():
             before = now - keep_ms
@@ -112,14 +113,9 @@ class Retention:
         if newest is not None:
             await self._steps(lambda: self._database.write(stored.delete_up_to, project_id, newest, limit=_STEP_ROWS))
 
-    async def _steps(
-        self, delete: Callable[[], Awaitable[int]], *, full: int = _STEP_ROWS, counted: bool = True
-    ) -> None:
-        """Until a step is not `full`."""
-        while True:
-            deleted = await delete()
+    async def _steps(self, delete: Callable[[], Awaitable[int]], *, counted: bool = True) -> None:
+        """Until there is nothing to delete."""
+        while deleted := await delete():
             if counted:
                 self.deleted += deleted
-            if deleted < full:
-                return
             await asyncio.sleep(_PAUSE_S)

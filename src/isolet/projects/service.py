@@ -38,17 +38,12 @@ class Projects:
         events: Listeners[Change],
         clock: Clock,
         on_delete: Callable[[ProjectId], Awaitable[None]],
-        empty: Callable[[ProjectId], Awaitable[None]],
         egress_networks: Sequence[str] = (),
         most_keys: Callable[[ProjectId], int | None] = lambda _: None,
     ) -> None:
-        """`empty` deletes a project's functions one by one, `on_delete` what else the server has of it.
-
-        `egress_networks` are those that the operator opened to functions.
-        """
+        """`egress_networks` are those that the operator opened to functions."""
         self._egress_networks = egress_networks
         self._most_keys = most_keys
-        self._empty = empty
         self._database = database
         self._on_delete = on_delete
         self._events = events
@@ -82,17 +77,16 @@ class Projects:
 
     async def update(self, project: Project, changes: Mapping[str, Any]) -> Project:
         """Raises InvalidInput, and NotFound for a project that was deleted meanwhile."""
-        after = self._changed(project, changes)
-        await self._database.write(stored.update_project, after)
+        # Of the project as it is by now: somebody else may have changed another member.
+        modify = partial(self._changed, changes=changes)
+        after = await self._database.write(stored.modify_project, project.id, modify)
         self._events.publish(ProjectChanged(project=after))
         return after
 
     async def delete(self, project: Project) -> None:
-        """The project with all it holds. Raises Conflict for `default`, which always exists."""
+        """The project with all it holds. Raises Conflict for `default`, which always exists, and NotFound."""
         if project.slug == DEFAULT_SLUG:
             raise Conflict("The default project cannot be deleted")
-        # Before the project, so that no transaction takes long.
-        await self._empty(project.id)
         await self._database.write(stored.delete_project, project.id)
         self._events.publish(ProjectDeleted(project=project))
         await self._on_delete(project.id)

@@ -16,8 +16,10 @@ from msgspec.structs import replace
 from isolet.clock import Clock
 from isolet.database import jobs as stored_jobs
 from isolet.database import schedules as stored
+from isolet.database.code_sizes import Room, no_bound
 from isolet.database.connection import Connection, Database
 from isolet.database.due_times import begin
+from isolet.database.settings_sizes import note_payload
 from isolet.domain.cron import Cron, Dialect, first, read_cron
 from isolet.domain.functions import Function, check_text
 from isolet.domain.jobs import Job
@@ -52,7 +54,7 @@ class _Changed(Struct, frozen=True):
 
 class Schedules:
     """Every change is on disk before a method returns, and counts at once on every server. `most` is how many schedules
-    a project may have.
+    a project may have, `room` how many bytes their payloads may take, with the settings of functions.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Schedules:
         clock: Clock,
         flows: FlowStarts,
         most: Callable[[ProjectId], int],
+        room: Room = no_bound,
     ) -> None:
         self._database = database
+        self._room = room
         self._flows = flows
         self._engine = engine
         self._scheduler = scheduler
@@ -104,7 +108,8 @@ class Schedules:
             updated_at_ms=now_ms,
         )
         schedule = started(_changed(empty, values), now_ms)
-        await self._database.write(partial(stored.insert_schedule, schedule=schedule, most=self._most(project_id)))
+        insert = partial(_insert, schedule=schedule, most=self._most(project_id), room=self._room)
+        await self._database.write(insert)
         self._scheduler.changed()
         return schedule
 
@@ -132,7 +137,7 @@ class Schedules:
         return await self._database.read(read)
 
     async def change(self, schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
-        """Only what is sent changes. Raises InvalidInput, Conflict, NotFound."""
+        """Only what is sent changes. Raises InvalidInput, Conflict, NotFound, LimitReached."""
 
         def modify(before: Schedule) -> Schedule:
             now_ms = self._clock.now_ms()
@@ -140,7 +145,8 @@ class Schedules:
             timing = (after.cron, after.enabled) != (before.cron, before.enabled)
             return started(after, now_ms) if timing else after
 
-        changed = await self._database.write(stored.modify_schedule, schedule.id, modify)
+        change = partial(_change, schedule_id=schedule.id, modify=modify, room=self._room)
+        changed = await self._database.write(change)
         self._scheduler.changed()
         return changed
 
@@ -228,6 +234,19 @@ class Schedules:
         jobs, cancelled = await self._database.write(work)
         self._engine.joined(jobs, cancelled)
         return [job.id for job in jobs]
+
+
+def _insert(connection: Connection, schedule: Schedule, most: int, room: Room) -> None:
+    stored.insert_schedule(connection, schedule, most=most)
+    note_payload(connection, schedule.id, room)
+
+
+def _change(
+    connection: Connection, schedule_id: ScheduleId, modify: Callable[[Schedule], Schedule], room: Room
+) -> Schedule:
+    after = stored.modify_schedule(connection, schedule_id, modify)
+    note_payload(connection, schedule_id, room)
+    return after
 
 
 def _begin_now(connection: Connection, schedule_id: ScheduleId, dues: Sequence[datetime], now_ms: int) -> Any:

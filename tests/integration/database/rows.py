@@ -7,12 +7,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from isolet.domain.access import Key, Role, digest
+from isolet.domain.cron import read_cron
 from isolet.domain.functions import Function
 from isolet.domain.invocations import Door, Invocation
 from isolet.domain.limits import Limits
 from isolet.domain.projects import Project
+from isolet.domain.schedules import Firing, FiringStatus, Schedule, started
 from isolet.domain.versions import Deployment, Language, Version
-from isolet.ids import DeploymentId, FunctionId, InvocationId, KeyId, ProjectId, new_id
+from isolet.ids import DeploymentId, FunctionId, InvocationId, JobId, KeyId, ProjectId, ScheduleId, new_id
 
 AT_MS = 1_769_860_800_123
 
@@ -46,6 +48,19 @@ def an_invocation(function: Function, **values: Any) -> Invocation:
     known = {"id": InvocationId(new_id()), "project_id": function.project_id, "function_id": function.id}
     known |= {"function_name": function.name, "version": 1, "door": Door.KAPSO, "method": "POST", "path": "/invoke"}
     return Invocation(**{**known, "started_at_ms": AT_MS, "status": 200, **values})
+
+
+def a_schedule(function: Function, **values: Any) -> Schedule:
+    known = {"id": ScheduleId(new_id()), "project_id": function.project_id, "function_id": function.id}
+    known |= {"name": "often", "cron": read_cron("* * * * *"), "seen_ms": AT_MS}
+    made = Schedule(**{**known, "created_at_ms": AT_MS, "updated_at_ms": AT_MS, **values})
+    return started(made, AT_MS)
+
+
+def a_firing(schedule: Schedule, place: int = 0, status: FiringStatus = FiringStatus.SUCCEEDED) -> Firing:
+    at_ms = AT_MS + place
+    known = {"id": JobId(new_id()), "schedule_id": schedule.id, "due_ms": at_ms, "fired_at_ms": at_ms}
+    return Firing(**{**known, "status": status, "counted": True})
 
 
 def without_code(function: Function) -> Function:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import update
 
 from isolet.clock import SystemClock
-from isolet.database import copies, deliveries, leases
+from isolet.database import copies, deliveries, job_retention, leases, steps
 from isolet.database import jobs as stored
 from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.connection import Connection, Database
@@ -344,19 +343,24 @@ async def test_open_jobs_and_their_bytes_are_counted_by_project(database: Databa
     assert sorted(await database.read(stored.count_by_project)) == [("p1", 2, 5), ("p2", 1, 0)]
 
 
-async def test_a_projects_jobs_are_found_piece_by_piece(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "_WINDOW_ROWS", 4)
-    mine, theirs = [a_job() for _ in range(7)], [a_job("p2") for _ in range(5)]
-    await accept(database, *(job for pair in itertools.zip_longest(mine, theirs) for job in pair if job))
+async def test_a_projects_jobs_are_deleted_in_steps_those_that_wait_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "BYTES", 1_000)
+    waiting = [a_job(body=b"x" * 400) for _ in range(3)]
+    ended = a_job(state=JobState.FAILED, finished_at_ms=AT_MS)
+    theirs = [a_job("p2") for _ in range(3)]
+    await accept(database, ended, *waiting, *theirs)
 
-    found, after = [], ""
-    while after is not None:
-        ids, after = await database.read(stored.ids_of_project, ProjectId("p1"), after)
-        found += ids
-    await database.write(stored.delete_jobs, found)
+    async def left() -> list[bool]:
+        return [await database.read(stored.get, job.id) is not None for job in (*waiting, ended)]
 
-    assert sorted(found) == sorted(job.id for job in mine)
-    assert [await database.read(stored.get, job.id) for job in mine] == [None] * 7
+    assert await database.write(job_retention.delete_of_project, ProjectId("p1")) == 2
+    assert sorted(await left()) == [False, False, True, True]
+    assert await database.write(job_retention.delete_of_project, ProjectId("p1")) == 1
+    assert await left() == [False, False, False, True]
+    assert await database.write(job_retention.delete_of_project, ProjectId("p1")) == 1
+    assert await database.write(job_retention.delete_of_project, ProjectId("p1")) == 0
     for job in theirs:
         assert await get(database, job) == job
 

@@ -14,9 +14,11 @@ from sqlalchemy import Connection, Inspector, inspect, text
 from isolet.database import functions as stored_functions
 from isolet.database import jobs as stored_jobs
 from isolet.database import migrate
+from isolet.database.code_sizes import no_bound
 from isolet.database.connection import Database
 from isolet.database.engine import Engines, open_engines, sqlite_url
 from isolet.database.schema import metadata
+from isolet.database.settings_sizes import note_settings, settings_bytes
 from isolet.domain.http_jobs import CallPayload, DeliveryPayload, ReplyHead
 from isolet.domain.invocations import Door, Kind
 from isolet.errors import StoreError
@@ -194,14 +196,24 @@ def test_schedules_of_an_earlier_release_keep_their_firings(engines: Engines) ->
             "VALUES ('j', 's', 'k', 5, 6, 'succeeded', true, 1)",
         ):
             connection.exec_driver_sql(statement)
+        secret = (
+            "INSERT INTO secrets (function_id, name, type, sealed, created_at_ms) VALUES ('f', 'K', 'text', :sealed, 5)"
+        )
+        connection.execute(text(secret), {"sealed": b"\x00\xff"})
 
     migrate.upgrade(engines.writer)
 
     with engines.writer.begin() as connection:
         assert connection.execute(text("SELECT function_id, workflow_id FROM schedules")).all() == [("f", None)]
         assert connection.execute(text("SELECT id, schedule_id, fired_at_ms FROM firings")).all() == [("j", "s", 6)]
+        size = settings_bytes(connection, FunctionId("f"))
+        note_settings(connection, FunctionId("f"), no_bound)
+        assert size == settings_bytes(connection, FunctionId("f")) > 3
         connection.execute(text("DELETE FROM functions"))
-        assert connection.execute(text("SELECT id FROM firings")).all() == []
+        assert connection.execute(text("SELECT id FROM schedules")).all() == []
+        assert connection.execute(text("SELECT id FROM firings")).all() == [("j",)], "they are deleted in steps"
+        if connection.dialect.name == "sqlite":
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
 
 
 async def test_jobs_of_an_earlier_release_keep_what_they_ask_for_and_what_came_of_it(

@@ -1,3 +1,4 @@
+import asyncio
 from functools import partial
 
 import pytest
@@ -6,7 +7,7 @@ from msgspec.structs import replace
 from isolet.database import access, deleted, functions, versions, webhook_secrets
 from isolet.database import projects as stored
 from isolet.database.connection import Database
-from isolet.domain.projects import Plan
+from isolet.domain.projects import Plan, Project
 from isolet.errors import Conflict, NotFound
 from tests.integration.database.rows import AT_MS, a_deployment, a_function, a_key, a_project, a_version
 
@@ -38,13 +39,26 @@ async def test_a_changed_project_replaces_itself_only(database: Database) -> Non
     for project in (shop, blog):
         await database.write(stored.insert_project, project)
     after = replace(shop, name="New", plan=Plan.FREE, allowed_origins=("https://b.example",), limits={"functions": 3})
-    await database.write(stored.update_project, after)
+    assert await database.write(stored.modify_project, shop.id, lambda _: after) == after
     assert await database.read(stored.list_projects) == [blog, after]
+
+
+async def test_changes_of_a_project_at_once_all_count(database: Database) -> None:
+    shop = a_project("shop")
+    await database.write(stored.insert_project, shop)
+
+    def set_limit(place: int, before: Project) -> Project:
+        return replace(before, limits={**before.limits, f"limit{place}": place})
+
+    changes = [database.write(stored.modify_project, shop.id, partial(set_limit, place)) for place in range(8)]
+    await asyncio.gather(*changes)
+    (after,) = await database.read(stored.list_projects)
+    assert after.limits == {f"limit{place}": place for place in range(8)}
 
 
 async def test_a_change_of_a_project_that_is_gone_is_told(database: Database) -> None:
     with pytest.raises(NotFound, match=r"^Project not found$"):
-        await database.write(stored.update_project, a_project("gone"))
+        await database.write(stored.modify_project, a_project("gone").id, lambda found: found)
 
 
 async def test_a_deleted_project_takes_all_it_holds_along(database: Database) -> None:
@@ -64,9 +78,12 @@ async def test_a_deleted_project_takes_all_it_holds_along(database: Database) ->
     assert await database.read(stored.list_projects) == [blog]
     assert await database.read(functions.list_functions) == [kept]
     assert [key.project_id for key in await database.read(access.list_keys)] == [blog.id]
-    assert await database.read(versions.list_versions, gone.id) == []
+    with pytest.raises(NotFound):
+        await database.read(functions.get_function, gone.id)
     assert len(await database.read(versions.list_versions, kept.id)) == 1
     assert [found.function_id for found in await database.read(versions.list_deployments)] == [kept.id]
+    with pytest.raises(NotFound):
+        await database.write(stored.delete_project, shop.id)
 
 
 async def test_of_the_names_that_were_deleted_the_latest_are_remembered(

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from sqlalchemy import select
 
 from isolet.clock import SystemClock
-from isolet.database import job_retention
+from isolet.database import job_retention, steps
 from isolet.database import jobs as stored
 from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.connection import Database
@@ -74,7 +74,7 @@ async def test_a_job_that_was_cancelled_as_it_waited_counts_with_its_body(databa
 
 
 async def test_a_transaction_deletes_few_large_jobs(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_retention, "_BYTES", 100_000)
+    monkeypatch.setattr(steps, "BYTES", 100_000)
     for place in range(3):
         await ended(database, "p1", at_ms=AT_MS + place, body=b"x" * 60_000)
     new = await ended(database, "p1", at_ms=AT_MS + 10)
@@ -98,7 +98,7 @@ async def test_keys_whose_calls_are_gone_go_too(database: Database, monkeypatch:
 async def test_keys_that_ran_out_are_deleted_some_at_a_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_retention, "_ROWS", 2)
+    monkeypatch.setattr(job_retention, "ROWS", 2)
     for place in range(4):
         wanted = Idempotency(key=f"k{place}", digest=b"d" * 32, expires_at_ms=AT_MS + (place == 3))
         await database.write(take_key, a_step("f1", "p1"), wanted=wanted)

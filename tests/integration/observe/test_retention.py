@@ -1,15 +1,18 @@
 """What a project's records may take, on both databases."""
 
 import asyncio
+from functools import partial
 
+from isolet.database import functions, projects, schedules
 from isolet.database import invocations as stored
 from isolet.database.connection import Database
 from isolet.database.metrics import insert_ended
 from isolet.domain.invocations import ConsoleLine
+from isolet.domain.schedules import FiringStatus
 from isolet.ids import FunctionId, InvocationId, ProjectId
 from isolet.observe.retention import Retention
 from isolet.tasks import Tasks
-from tests.integration.database.rows import AT_MS, a_function, a_project, an_invocation
+from tests.integration.database.rows import AT_MS, a_firing, a_function, a_project, a_schedule, an_invocation
 
 LARGE, SMALL = a_function(a_project()), a_function(a_project(slug="small"))
 BODY = b"x" * 16_000
@@ -41,6 +44,26 @@ async def test_the_oldest_records_go_when_a_project_has_too_many_bytes(database:
     assert len(await ids(database, SMALL.id)) == 5
     await retention.sweep()
     assert await ids(database, LARGE.id) == made[:10]
+
+
+class MuchLater:
+    def now_ms(self) -> int:
+        return 2**42
+
+
+async def test_firings_of_schedules_go_with_the_records(database: Database) -> None:
+    project = a_project()
+    function = a_function(project)
+    schedule = a_schedule(function)
+    await database.write(projects.insert_project, project)
+    await database.write(functions.insert_function, function)
+    await database.write(schedules.insert_schedule, schedule)
+    for place, status in enumerate((FiringStatus.FAILED, FiringStatus.RUNNING)):
+        await database.write(schedules.insert_firing, a_firing(schedule, place, status))
+    for clock, left in ((Then(), 2), (MuchLater(), 1)):
+        await Retention(database, clock, days=30, rows=1_000).sweep()
+        found = await database.read(partial(schedules.list_firings, schedule_id=schedule.id, limit=10))
+        assert len(found) == left
 
 
 async def test_each_project_has_what_it_was_given(database: Database) -> None:

@@ -54,8 +54,11 @@ functions = Table(
     Column("compatibility", JSON(none_as_null=True)),
     # What its sources and its versions take.
     Column("code_bytes", BigInteger, nullable=False, server_default="0"),
+    # What its settings, variables and secrets take.
+    Column("settings_bytes", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("project_id", "slug", name="functions_project_slug"),
     Index("functions_code", "project_id", "code_bytes"),
+    Index("functions_settings", "project_id", "settings_bytes"),
 )
 
 # So that two functions never have one name. `functions.hosts` says the same, in the order of its owner.
@@ -67,11 +70,12 @@ function_hosts = Table(
     Index("function_hosts_function", "function_id"),
 )
 
-# Apart from the functions, so that who reads those does not walk over megabytes of text.
+# Apart from the functions, so that who reads those does not walk over megabytes of text. These, versions and
+# deployments have no foreign key: they are deleted in steps (`isolet.database.leftovers`).
 function_sources = Table(
     "function_sources",
     metadata,
-    owner_column("function_id", "functions.id", primary_key=True),
+    id_column("function_id"),
     Column("code", Text, nullable=False),
     # Where there are several; `code` is the entry then.
     Column("files", JSON(none_as_null=True)),
@@ -80,7 +84,7 @@ function_sources = Table(
 versions = Table(
     "versions",
     metadata,
-    owner_column("function_id", "functions.id", primary_key=True),
+    id_column("function_id"),
     Column("number", Integer, primary_key=True),
     Column("code", Text, nullable=False),
     Column("bundle", Text, nullable=False),
@@ -97,7 +101,7 @@ deployments = Table(
     "deployments",
     metadata,
     id_column(),
-    owner_column("function_id", "functions.id"),
+    id_column("function_id", primary_key=False),
     Column("code", Text, nullable=False),
     Column("files", JSON(none_as_null=True)),
     ms_column("created_at_ms"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Table, Text
 
-from isolet.database.tables.columns import metadata, ms_column, owner_column
+from isolet.database.tables.columns import id_column, metadata, ms_column, owner_column
 
 realtime_settings = Table(
     "realtime_settings",
@@ -26,11 +26,11 @@ realtime_channels = Table(
     sqlite_with_rowid=False,
 )
 
-# Only the newest of each channel, and only for some minutes.
+# Only the newest of each channel, and only for some minutes, also when their project is deleted.
 realtime_messages = Table(
     "realtime_messages",
     metadata,
-    owner_column("project_id", "projects.id", primary_key=True),
+    id_column("project_id"),
     Column("channel", Text, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("event", Text, nullable=False),

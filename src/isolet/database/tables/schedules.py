@@ -33,10 +33,12 @@ schedules = Table(
     Column("failures", Integer, nullable=False),
     ms_column("created_at_ms"),
     ms_column("updated_at_ms"),
+    Column("payload_bytes", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("function_id", "name", name="schedules_function_name"),
     UniqueConstraint("workflow_id", "name", name="schedules_workflow_name"),
     Index("schedules_next", "next_fire_ms"),
-    Index("schedules_project", "project_id"),
+    # With the size, so that a project's payloads are added up without a look at them.
+    Index("schedules_project", "project_id", "payload_bytes"),
 )
 
 firings = Table(
@@ -44,7 +46,8 @@ firings = Table(
     metadata,
     # Of the job that runs it.
     id_column(),
-    owner_column("schedule_id", "schedules.id"),
+    # No foreign key: they are deleted in steps (`isolet.database.leftovers`).
+    id_column("schedule_id", primary_key=False),
     Column("key", String(80), nullable=False, unique=True),
     ms_column("due_ms"),
     ms_column("fired_at_ms"),

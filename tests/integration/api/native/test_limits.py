@@ -51,6 +51,7 @@ def test_the_limits_are_those_of_the_settings_and_of_the_code(tmp_path: Path) ->
         "results_mb": 4_096,
         "code_mb": 10_240,
         "schedules": 5_000,
+        "settings_mb": 64,
     }
     rates = told["requests_a_minute"]
     assert (rates["unlimited"], rates["free"]) == (None, 7)
