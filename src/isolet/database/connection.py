@@ -78,7 +78,9 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises NotFound for text that the database cannot hold: nothing there has it."""
+        """Raises NotFound for text that the database cannot hold: nothing there has it; StoreRefused for what else it
+        does not take, StoreError when it cannot be used now.
+        """
 
         def work() -> T:
             try:
@@ -87,7 +89,8 @@ class Database:
             except _REFUSED as exc:
                 if is_odd_text(exc):
                     raise NotFound("Not found") from exc
-                raise StoreError(f"cannot read from the database: {_cause(exc)}") from exc
+                kind = StoreRefused if is_refusal(exc) else StoreError
+                raise kind(f"cannot read from the database: {_cause(exc)}") from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 

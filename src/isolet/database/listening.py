@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from isolet.errors import StoreError
 from isolet.telemetry import get_logger
 
 log = get_logger("store")
@@ -27,7 +28,10 @@ async def listen(
     *,
     connected: Callable[[], Awaitable[None]],
 ) -> None:
-    """Ends by cancellation. `connected` is called once it listens, each time: what was told before was not heard."""
+    """Ends by cancellation. `connected` is called once it listens, each time: what was told before was not heard.
+
+    It listens anew when `connected` raises StoreError.
+    """
     # A driver's own errors are not known here by name.
     driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
     while True:
@@ -35,7 +39,7 @@ async def listen(
             async with _connection(engine, name) as connection:
                 await connected()
                 await _follow(connection, hear)
-        except (DBAPIError, driver_error, OSError) as exc:
+        except (DBAPIError, driver_error, OSError, StoreError) as exc:
             log.warning("cannot hear other servers; trying again", error=type(exc).__name__)
             await asyncio.sleep(_AGAIN_S)
 

@@ -5,12 +5,14 @@ Names of tables and columns are those of our own schema; values are always param
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 # PostgreSQL takes a row lock where a transaction is to change what it reads; SQLite has one writer.
 LOCK = " FOR UPDATE"
@@ -34,11 +36,20 @@ def savepoint(connection: Connection) -> Iterator[None]:
     connection.exec_driver_sql("SAVEPOINT isolet")
     try:
         yield
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT isolet")
+    except DBAPIError:
+        # With the transaction or the connection the savepoint may be gone: the first error says why.
+        with contextlib.suppress(SQLAlchemyError):
+            _undo(connection)
         raise
-    finally:
-        connection.exec_driver_sql("RELEASE SAVEPOINT isolet")
+    except BaseException:
+        _undo(connection)
+        raise
+    connection.exec_driver_sql("RELEASE SAVEPOINT isolet")
+
+
+def _undo(connection: Connection) -> None:
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT isolet")
+    connection.exec_driver_sql("RELEASE SAVEPOINT isolet")
 
 
 def insert_rows(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -120,10 +120,7 @@ class Runs(Handler):
             # The run was deleted.
             attempt = Attempt(at_ms=began_ms, duration_ms=0, error=exc.message)
             return Outcome(job=concluded(job, JobEvent.FAILED, self._clock.now_ms(), attempt=attempt))
-        except StoreRefused:
-            # To try again is of no use.
-            raise
-        except (TooManyRequests, Unavailable, StoreError):
+        except (TooManyRequests, Unavailable):
             now_ms = self._clock.now_ms()
             after = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=None, delay_ms=NO_ROOM_DELAY_MS)
             return Outcome(job=after)
@@ -149,6 +146,8 @@ class Runs(Handler):
         if isinstance(result, Called):
             try:
                 child = await self._means.call(step, result)
+            except (TooManyRequests, Unavailable, StoreError):
+                raise
             except IsoletError as exc:
                 result = Failed(error=exc.message, code=exc.code)
         conclusion = Conclusion(step, job, state, undo, began_ms)

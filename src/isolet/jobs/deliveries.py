@@ -20,7 +20,7 @@ from isolet.domain import callbacks
 from isolet.domain.http_jobs import DeliveryPayload, ReplyHead
 from isolet.domain.jobs import Attempt, Job, JobEvent, Result, concluded
 from isolet.domain.retries import delivery_delay_ms
-from isolet.errors import IsoletError
+from isolet.errors import IsoletError, StoreError, StoreRefused
 from isolet.jobs.handler import Handler
 from isolet.jobs.webhook_secrets import WebhookSecrets
 from isolet.runtime.egress import Egresses
@@ -58,7 +58,7 @@ class Deliveries(Handler):
         self._host_limit = host_limit
 
     def lane(self, job: Job) -> str:
-        return callbacks.host_of(job.target)
+        return callbacks.group_of(job.target)
 
     def lane_limit(self, lane: str) -> int:
         return self._host_limit
@@ -92,6 +92,9 @@ class Deliveries(Handler):
         except TimeoutError:
             return _Answer(error=f"no complete answer within {self._timeout_s:g} s")
         except (OSError, IsoletError) as exc:
+            if isinstance(exc, StoreError) and not isinstance(exc, StoreRefused):
+                # The store is away, and nothing was sent: it is put off.
+                raise
             return _Answer(error=f"cannot deliver: {exc}")
         except Exception as exc:
             # A callback was promised: whatever goes wrong is an attempt that failed.

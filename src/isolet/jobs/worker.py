@@ -16,7 +16,7 @@ from isolet.database.conclusions import Outcome
 from isolet.database.connection import Database
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import NO_ROOM_DELAY_MS, Attempt, Job, JobEvent, JobKind, JobState, claimed, concluded
-from isolet.errors import StoreError
+from isolet.errors import StoreError, StoreRefused
 from isolet.ids import JobId, ProjectId
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.handler import INTERNAL_ERROR, Handler
@@ -180,6 +180,7 @@ class Worker:
             running=dict(self._places.projects),
             room=self._places.room,
             take=bodies.take,
+            alone=self._handler.alone,
         )
         found = await self._writes.submit(stored_leases.claim, wanted)
         self._claimed_at_ms = wanted.now_ms
@@ -214,19 +215,26 @@ class Worker:
         if job.id in self._endings:
             raise asyncio.CancelledError
         _bind(job)
-        if len(job.body) < job.body_bytes:
-            try:
-                body = await self._database.read(stored.get_body, job.id)
-            except StoreError as exc:
-                log.error("cannot load the body of a job; trying again", error=exc.message)
-                now_ms = self._clock.now_ms()
-                again = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=None, delay_ms=NO_ROOM_DELAY_MS)
-                return Outcome(job=again)
-            if body is None:
-                # It was deleted with its project.
-                raise asyncio.CancelledError
-            job = replace(job, body=body)
-        return await self._handler.run(job)
+        try:
+            return await self._handler.run(await self._whole(job))
+        except StoreRefused:
+            # To try again is of no use.
+            raise
+        except StoreError as exc:
+            log.error("a job cannot use the store; trying again", error=exc.message)
+        now_ms = self._clock.now_ms()
+        again = concluded(job, JobEvent.HANDED_BACK, now_ms, attempt=None, delay_ms=NO_ROOM_DELAY_MS)
+        return Outcome(job=again)
+
+    async def _whole(self, job: Job) -> Job:
+        """With its body, which a large job leaves in the store until it starts. Raises StoreError."""
+        if len(job.body) >= job.body_bytes:
+            return job
+        body = await self._database.read(stored.get_body, job.id)
+        if body is None:
+            # It was deleted with its project.
+            raise asyncio.CancelledError
+        return replace(job, body=body)
 
     async def _see_through(self, job: Job) -> None:
         """Wait for the try to end, and write how it did."""

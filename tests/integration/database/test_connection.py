@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from isolet.database import projects as stored
 from isolet.database.connection import Database
+from isolet.database.plain_sql import savepoint
 from isolet.database.tables.identity import api_keys
 from isolet.database.tables.projects import projects
 from isolet.errors import NotFound, StoreError, StoreRefused, ValueRefused
@@ -58,7 +59,7 @@ async def test_what_the_database_cannot_hold_is_told_as_its_fault(database: Data
         await database.write(stored.insert_project, a_project(name="a lone \ud800 surrogate"))
     with pytest.raises(StoreError, match="cannot write to the database: "):
         await database.write(stored.insert_project, replace(a_project(), created_at_ms=10**30))
-    with pytest.raises(StoreError, match="cannot read from the database: "):
+    with pytest.raises(StoreRefused, match="cannot read from the database: "):
         await database.read(lambda connection: connection.execute(projects.select().limit(10**30)))
     assert await database.read(stored.list_projects) == []
 
@@ -218,6 +219,17 @@ async def test_a_transaction_that_gave_way_to_another_one_runs_again(database: D
     runs = 0
     with pytest.raises(StoreError):
         await database.write(gives_way, 3)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_connection_that_breaks_within_a_savepoint_is_a_store_that_is_away(database: Database) -> None:
+    def break_off(connection: Connection) -> None:
+        with savepoint(connection):
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(StoreError) as told:
+        await database.write(break_off)
+    assert not isinstance(told.value, StoreRefused)
 
 
 async def test_what_was_written_is_kept_by_nothing(database: Database) -> None:

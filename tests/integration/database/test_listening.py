@@ -9,6 +9,7 @@ import pytest
 
 from isolet.database import listening
 from isolet.database.connection import Database
+from isolet.errors import StoreError
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 COUNT = 300
@@ -42,3 +43,30 @@ async def test_everything_is_heard_in_its_order(
         listener.cancel()
         await asyncio.wait([listener])
     assert heard == [str(number) for number in range(COUNT)]
+
+
+async def test_it_listens_anew_when_what_was_missed_cannot_be_read(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_AGAIN_S", 0.01)
+    tries, heard = 0, asyncio.Event()
+
+    async def hear(told: str) -> None:
+        heard.set()
+
+    async def connected() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StoreError("cannot read from the database: too many clients")
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+            await other.execute("SELECT pg_notify('news', 'told')")
+
+    listener = asyncio.ensure_future(database.listen("news", hear, connected=connected))
+    try:
+        async with asyncio.timeout(60):
+            await heard.wait()
+    finally:
+        listener.cancel()
+        await asyncio.wait([listener])
+    assert tries == 2

@@ -18,6 +18,7 @@ from isolet.database.connection import Database
 from isolet.database.engine import sqlite_url
 from isolet.domain.http_jobs import CALLBACK, DeliveryPayload
 from isolet.domain.jobs import Job, JobState, claimed
+from isolet.errors import StoreError
 from isolet.functions.vault import MasterKey, Vault
 from isolet.ids import FunctionId, JobId, ProjectId, new_id
 from isolet.jobs.deliveries import Deliveries
@@ -197,3 +198,12 @@ async def test_a_large_body_is_signed_with_many_secrets_beside_the_loop(runtime:
 
         assert time.thread_time() - loop_s < (time.process_time() - whole_s) / 3
         assert request.count(b"v1,") == 10
+
+
+async def test_a_delivery_that_cannot_read_its_keys_now_is_no_attempt(runtime: Runtime, tmp_path: Path) -> None:
+    async with deliveries(runtime, tmp_path) as handler:
+        away = Database(sqlite_url(tmp_path / "isolet.db"))
+        await away.write(lambda connection: connection.exec_driver_sql("DROP TABLE webhook_secrets"))
+        await away.close()
+        with pytest.raises(StoreError):
+            await handler.run(a_delivery("https://receiver.example/"))

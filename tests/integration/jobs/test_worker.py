@@ -16,6 +16,7 @@ from isolet.domain.body_budget import BodyBudget
 from isolet.domain.http_jobs import CALL, CALLBACK
 from isolet.domain.jobs import Attempt, Job, JobEvent, JobState, Result, concluded
 from isolet.domain.project_limits import ProjectLimits
+from isolet.errors import StoreError, StoreRefused
 from isolet.ids import JobId, new_id
 from isolet.jobs.backlog import Backlog
 from isolet.jobs.handler import Handler
@@ -168,6 +169,31 @@ async def test_a_fault_of_ours_fails_the_call(database: Database) -> None:
     async with working(database, Scripted(outcome)) as worker:
         await keep(database, worker, job)
         assert (await settled(database, job)).error == "internal error"
+
+
+async def test_a_try_that_could_not_use_the_store_does_not_count(database: Database) -> None:
+    def outcome(job: Job) -> Outcome:
+        if len(runner.seen) < 3:
+            raise StoreError("the database is away")
+        return Outcome(job=ended(job))
+
+    job, runner = a_job(), Scripted(outcome)
+    async with working(database, runner) as worker:
+        await keep(database, worker, job)
+        after = await settled(database, job)
+
+    assert (after.state, after.attempts, len(after.history)) == (JobState.SUCCEEDED, 1, 1)
+
+
+async def test_a_try_whose_question_the_store_refuses_fails(database: Database) -> None:
+    def outcome(job: Job) -> Outcome:
+        raise StoreRefused("no such number")
+
+    job, runner = a_job(), Scripted(outcome)
+    async with working(database, runner) as worker:
+        await keep(database, worker, job)
+        assert (await settled(database, job)).error == "internal error"
+    assert len(runner.seen) == 1
 
 
 async def test_large_bodies_are_loaded_when_their_job_starts(database: Database) -> None:
