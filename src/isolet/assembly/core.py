@@ -75,6 +75,7 @@ async def start_core(core: Core) -> None:
     core.host.loops.loop(core.projects.follower.run(), name="follower")
     core.host.loops.loop(core.projects.leftovers.run(), name="leftovers")
     await core.functions.deployer.resume()
+    core.host.loops.loop(core.functions.deployer.follow(), name="deploys")
     await start_jobs(core.host, core.jobs)
 
 

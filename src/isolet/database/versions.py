@@ -38,9 +38,14 @@ def insert_version(connection: Connection, version: Version) -> None:
 
 def next_number(connection: Connection, deployment: Deployment) -> int:
     """The number of the version that a deploy makes. Those that made way for it have had theirs."""
-    newest = select(func.max(versions.c.number)).where(versions.c.function_id == deployment.function_id)
     skipped = select(deployments.c.skipped).where(deployments.c.id == deployment.id)
-    return (connection.execute(newest).scalar() or 0) + (connection.execute(skipped).scalar() or 0) + 1
+    return newest_number(connection, deployment.function_id) + (connection.execute(skipped).scalar() or 0) + 1
+
+
+def newest_number(connection: Connection, function_id: FunctionId) -> int:
+    """0 for none."""
+    newest = select(func.max(versions.c.number)).where(versions.c.function_id == function_id)
+    return connection.execute(newest).scalar() or 0
 
 
 def get_version(connection: Connection, function_id: FunctionId, number: int) -> Version:
@@ -137,17 +142,25 @@ def delete_deployment(connection: Connection, deployment_id: DeploymentId) -> bo
     return connection.execute(delete(deployments).where(deployments.c.id == deployment_id)).rowcount > 0
 
 
+def delete_older_deployments(connection: Connection, deployment: Deployment) -> None:
+    """What was accepted before and is under way on another server is not to go live after this one."""
+    under_way = (deployments.c.function_id == deployment.function_id) & deployments.c.started_at_ms.is_not(None)
+    connection.execute(delete(deployments).where(under_way, deployments.c.id < deployment.id))
+
+
 def has_deployment(connection: Connection, function_id: FunctionId) -> bool:
     """Whether a deploy of the function was accepted and has not ended."""
     query = select(deployments.c.id).where(deployments.c.function_id == function_id).limit(1)
     return connection.execute(query).first() is not None
 
 
-def list_deployments(connection: Connection) -> list[Deployment]:
-    """In the order they were accepted."""
+def list_deployments(connection: Connection, before_ms: int | None = None) -> list[Deployment]:
+    """In the order they were accepted; those only that were by that time, if one is given."""
     query = select(deployments.c.id, deployments.c.function_id, functions.c.project_id)
     query = query.join_from(deployments, functions, functions.c.id == deployments.c.function_id)
     query = query.order_by(deployments.c.id)
+    if before_ms is not None:
+        query = query.where(deployments.c.created_at_ms < before_ms)
     return [
         Deployment(id=row.id, function_id=row.function_id, project_id=row.project_id)
         for row in connection.execute(query)

@@ -26,7 +26,16 @@ from isolet.domain.changes import Change, FunctionChanged, FunctionDeployed
 from isolet.domain.functions import DeployError, Function, FunctionStatus, FunctionType
 from isolet.domain.sources import DEFAULT_ENTRY
 from isolet.domain.versions import Deployment, Version
-from isolet.errors import BuildFailed, InvalidInput, IsoletError, NotFound, PlatformError, Unavailable
+from isolet.errors import (
+    BuildFailed,
+    InvalidInput,
+    IsoletError,
+    NotFound,
+    PlatformError,
+    StoreError,
+    StoreRefused,
+    Unavailable,
+)
 from isolet.functions.pending_changes import PendingChanges
 from isolet.functions.releases import Releases, release_of
 from isolet.ids import DeploymentId, FunctionId, ProjectId, new_id
@@ -42,6 +51,14 @@ log = get_logger("deploy")
 VERSIONS_KEPT = 20
 # One project never has all of them.
 _PLACES = 4
+_AGAIN_MIN_S, _AGAIN_MAX_S = 1.0, 30.0
+_FOLLOW_EVERY_S = 60.0
+_ABANDONED_MS = 300_000
+_OURS = PlatformError("an error of the platform's own; its log says more")
+
+
+class _Overtaken(Exception):
+    """Another server published a version with the number that this one was to have."""
 
 
 class _Line:
@@ -121,15 +138,27 @@ class Deployer:
             instance = await self._pool.prove(await self._releases.prepare(version))
             return await self._switch(instance, partial(_go_live, version=version, now_ms=self._clock.now_ms()))
 
-    async def resume(self) -> None:
-        """Go on with what an earlier run accepted and did not end."""
+    async def follow(self) -> None:
+        """The background loop; ends by cancellation. On a shared database go on with what nobody has ended for long:
+        the server that accepted it may not come back.
+        """
+        while self._database.shared:
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+            try:
+                await self.resume(before_ms=self._clock.now_ms() - _ABANDONED_MS)
+            except IsoletError as exc:
+                log.error("cannot look for deploys that nobody ends", error=exc.message)
+
+    async def resume(self, *, before_ms: int | None = None) -> None:
+        """Go on with what was accepted, by that time, and has not ended."""
         newest: dict[FunctionId, Deployment] = {}
-        for deployment in await self._database.read(stored.list_deployments):
+        for deployment in await self._database.read(stored.list_deployments, before_ms):
             if (older := newest.get(deployment.function_id)) is not None:
                 await self._database.write(stored.delete_deployment, older.id)
             newest[deployment.function_id] = deployment
         for deployment in newest.values():
-            self.start(deployment)
+            if deployment.function_id not in self._lines:
+                self.start(deployment)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -144,13 +173,20 @@ class Deployer:
     async def _work(self, line: _Line, first: Deployment) -> None:
         """Do what waits in the line, until nothing does."""
         lock = self._locks.setdefault(first.function_id, asyncio.Lock())
-        ended = line.ended
+        ended, again, pause_s = line.ended, False, _AGAIN_MIN_S
+        deployment: Deployment | None = None
         try:
-            while line.waiting is not None:
+            while again or line.waiting is not None:
                 async with lock, self._turns.take(first.project_id):
-                    deployment, ended = line.take()
-                    if deployment is not None:
-                        await self._run(deployment)
+                    if not again:
+                        deployment, ended = line.take()
+                    again = deployment is not None and not await self._run(deployment)
+                if again:
+                    # Others have its place meanwhile.
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, _AGAIN_MAX_S)
+                    continue
+                pause_s = _AGAIN_MIN_S
                 if not ended.done():
                     ended.set_result(None)
         finally:
@@ -158,18 +194,35 @@ class Deployer:
             for future in (ended, line.ended):
                 future.cancel()
 
-    async def _run(self, deployment: Deployment) -> None:
+    async def _run(self, deployment: Deployment) -> bool:
+        """Whether it has ended. It is to be done again when the store is away, or has another server's version now."""
+        try:
+            await self._try(deployment)
+        except StoreRefused as exc:
+            log.error("cannot write how a deploy ended", function_id=deployment.function_id, error=exc.message)
+        except (_Overtaken, StoreError) as exc:
+            log.warning("a deploy is tried again", function_id=deployment.function_id, error=str(exc))
+            return False
+        return True
+
+    async def _try(self, deployment: Deployment) -> None:
+        """Raises StoreError, _Overtaken."""
         try:
             await self._deploy(deployment)
         except NotFound:
             log.info("function deleted or deployed elsewhere meanwhile", function_id=deployment.function_id)
         except Unavailable:
             log.info("the server stops; the deploy goes on at the next start", function_id=deployment.function_id)
+        except StoreRefused as exc:
+            log.error("the store refuses a deploy", function_id=deployment.function_id, error=exc.message)
+            await self._fail(deployment, _OURS)
+        except (_Overtaken, StoreError):
+            raise
         except IsoletError as exc:
             await self._fail(deployment, exc)
         except Exception as exc:
             log.error("deploy broke off", function_id=deployment.function_id, exc_info=exc)
-            await self._fail(deployment, PlatformError("an error of the platform's own; its log says more"))
+            await self._fail(deployment, _OURS)
 
     async def _deploy(self, deployment: Deployment) -> None:
         started = partial(stored.start_deployment, deployment_id=deployment.id, now_ms=self._clock.now_ms())
@@ -247,7 +300,10 @@ def _publish(
     # The function may be gone; then nothing of this deploy is to stay.
     stored_functions.get_function(connection, deployment.function_id, for_update=True)
     if not stored.delete_deployment(connection, deployment.id):
-        raise NotFound("the deploy has ended: another server went on with it")
+        raise NotFound("the deploy has ended: another server went on with it, or with a newer one")
+    if stored.newest_number(connection, version.function_id) >= version.number:
+        raise _Overtaken("another server published a version meanwhile")
+    stored.delete_older_deployments(connection, deployment)
     stored.insert_version(connection, version)
     before, after = _go_live(connection, version, now_ms)
     stored.prune_versions(
