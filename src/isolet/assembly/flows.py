@@ -68,6 +68,7 @@ def _let_schedules_start(core: Core, runs: ScheduledRuns, executions: Executions
             execution_id=drafted.execution.id,
             jobs=[] if drafted.job is None else [drafted.job],
             write=partial(executions.write, draft=drafted),
+            check=partial(executions.check_room, project_id=schedule.project_id),
         )
 
     core.registry.flow_starts.set(draft)

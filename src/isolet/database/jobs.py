@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, LargeBinary, Row, delete, func, select, text, update
 
 from isolet.database.tables.jobs import jobs
-from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
+from isolet.domain.jobs import HELD_UNTIL_MS, LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
 from isolet.ids import JobId, ProjectId
 
 _COLUMNS = tuple(column.name for column in jobs.columns if column.name != "kept_bytes")
@@ -155,6 +155,12 @@ def reopen(connection: Connection, job_ids: Sequence[JobId], now_ms: int) -> int
         )
     )
     return found.rowcount
+
+
+def bring_forward(connection: Connection, now_ms: int, by_ms: int) -> None:
+    """Let queued jobs that are due later than now be due so much earlier; what is held stays held."""
+    later = (jobs.c.due_at_ms > now_ms) & (jobs.c.due_at_ms < HELD_UNTIL_MS)
+    connection.execute(update(jobs).where(_QUEUED, later).values(due_at_ms=jobs.c.due_at_ms - by_ms))
 
 
 def get(connection: Connection, job_id: JobId) -> Job | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, case, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, case, false, select, text, true, update
 
 from isolet.database.conclusions import Conclusion, Outcome, conclude
 from isolet.database.jobs import LIGHT, Prepare, as_it_is, database_ms, read_job
@@ -24,7 +24,8 @@ Lost = Callable[[Job, Attempt, int], Outcome]
 
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
-# One step of an index for each lane, however many jobs are in it.
+_LOCK_LANE = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:lane, 0))")
+# Two steps of an index for each lane, however many jobs are in it. Those in which nothing is due may be many.
 _LANES = text(
     """
     WITH RECURSIVE found(lane) AS (
@@ -33,7 +34,9 @@ _LANES = text(
         SELECT (SELECT min(lane) FROM jobs WHERE state = 'queued' AND kind = :kind AND lane > found.lane)
         FROM found WHERE found.lane IS NOT NULL
     )
-    SELECT lane FROM found WHERE lane IS NOT NULL
+    SELECT lane FROM found WHERE lane IS NOT NULL AND (
+        SELECT min(due_at_ms) FROM jobs WHERE state = 'queued' AND kind = :kind AND lane = found.lane
+    ) <= :now_ms
     """
 )
 
@@ -41,7 +44,8 @@ _LANES = text(
 class Claim(Struct, frozen=True, kw_only=True):
     """Up to `limit` jobs; see `domain.shares` for `running` and `room`.
 
-    `take` tells whether a project's next body, of so many bytes, may be held as well, and counts it.
+    `take` tells whether a project's next body, of so many bytes, may be held as well, and counts it. `alone` tells of
+    lanes of which one job runs at a time on all servers.
     """
 
     kind: JobKind
@@ -51,6 +55,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     running: Mapping[str, int]
     room: Callable[[str], int]
     take: Callable[[str, int], bool] = lambda _project, _size: True
+    alone: Callable[[str], bool] = lambda _lane: False
 
 
 def claim(connection: Connection, items: Sequence[Claim]) -> list[list[Job]]:
@@ -59,7 +64,7 @@ def claim(connection: Connection, items: Sequence[Claim]) -> list[list[Job]]:
 
 def _claim(connection: Connection, wanted: Claim) -> list[Job]:
     """The jobs that are due, shared between projects and lanes, leased to their new owner."""
-    lanes = list(connection.execute(_LANES, {"kind": wanted.kind}).scalars())
+    lanes = list(connection.execute(_LANES, {"kind": wanted.kind, "now_ms": wanted.now_ms}).scalars())
     ids: list[str] = []
     running = dict(wanted.running)
     taken: dict[str, int] = {}
@@ -68,6 +73,9 @@ def _claim(connection: Connection, wanted: Claim) -> list[Job]:
         room = {name: wanted.room(name) - taken.get(name, 0) for name in lanes}
         split = shares(lanes, limit, running=running, room=room.__getitem__)
         for name, count in split.items():
+            if _is_taken(connection, wanted, name):
+                lanes.remove(name)
+                continue
             project = name.partition(":")[0]
             found = []
             for job_id, size in _due(connection, wanted, name, count, after=taken.get(name, 0)):
@@ -82,6 +90,16 @@ def _claim(connection: Connection, wanted: Claim) -> list[Job]:
         if not split:
             break
     return _lease(connection, wanted, ids) if ids else []
+
+
+def _is_taken(connection: Connection, wanted: Claim, lane: str) -> bool:
+    """Whether another server has the only place of a lane, or takes it now."""
+    if connection.dialect.name != "postgresql" or not wanted.alone(lane):
+        return False
+    # It is held until the transaction ends, which says that the job runs.
+    locked = connection.execute(_LOCK_LANE, {"lane": f"{wanted.kind} {lane}"}).scalar_one()
+    running = select(jobs.c.id).where(_RUNNING, jobs.c.kind == wanted.kind, jobs.c.lane == lane).limit(1)
+    return not locked or connection.execute(running).first() is not None
 
 
 def _due(connection: Connection, wanted: Claim, lane: str, count: int, *, after: int) -> list[tuple[str, int]]:
@@ -138,15 +156,16 @@ def requeue(
     owner: str | None = None,
     ids: Collection[JobId] | None = None,
     everything: bool = False,
+    expired: bool = True,
     lost: Lost = _queued_again,
     prepare: Prepare = as_it_is,
 ) -> int:
-    """Take back what was running: of an owner that is gone, these, and whatever lost its lease. How many.
+    """Take back what was running: of an owner that is gone, these, and what lost its lease if `expired`. How many.
 
     `lost` says what becomes of each; a job whose join refuses that fails without one.
     """
     leased_ms = database_ms(connection, now_ms)
-    chosen = jobs.c.lease_until_ms <= leased_ms
+    chosen: ColumnElement[bool] = jobs.c.lease_until_ms <= leased_ms if expired else false()
     if everything:
         chosen = true()
     elif owner is not None:

@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import re
 import secrets
+import zlib
 from collections.abc import Collection, Iterable, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlsplit
@@ -16,6 +17,7 @@ from isolet.domain.networks import Network, is_metadata, is_public
 from isolet.errors import RequestError
 
 URL_MAX_CHARS = 2048
+HOST_GROUPS = 1024
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what every secret begins with
 _NAME = re.compile(
     r"(?=.{1,253}\.?$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?"
@@ -76,8 +78,15 @@ def _check_host(label: str, host: str, allowed: Sequence[str], own: Collection[N
 
 
 def host_of(url: str) -> str:
-    """Host and port as one word, for the limit on concurrent deliveries to one place."""
+    """Host and port as one word."""
     return urlsplit(url).netloc.lower()
+
+
+def group_of(url: str) -> str:
+    """One of `HOST_GROUPS` words, always the same for one host and port. Whoever asks for callbacks may name a host for
+    each: deliveries to one place are limited by groups, so that these are few.
+    """
+    return f"hosts-{zlib.crc32(host_of(url).encode()) % HOST_GROUPS}"
 
 
 def headers_for(

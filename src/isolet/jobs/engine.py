@@ -18,9 +18,10 @@ from isolet.database.jobs import Admission, Kept
 from isolet.domain.body_budget import BodyBudget
 from isolet.domain.jobs import HEARTBEAT_S, Job, JobKind, JobState
 from isolet.domain.project_limits import ProjectLimits
-from isolet.errors import StoreError, TooManyRequests
+from isolet.errors import IsoletError, TooManyRequests
 from isolet.ids import JobId, ProjectId
 from isolet.jobs.backlog import Backlog
+from isolet.jobs.clock_steps import ClockSteps
 from isolet.jobs.copies import settle
 from isolet.jobs.counts import OpenCounts
 from isolet.jobs.handler import Handler
@@ -123,12 +124,20 @@ class Engine:
         )
 
     async def _keep_leases(self) -> None:
+        steps, back_ms = ClockSteps(self._clock), 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
+            # The clock of one of several servers says nothing of what the others queued.
+            back_ms += 0 if self._database.shared else steps.back_ms()
             try:
+                if back_ms:
+                    await self._database.write(stored.bring_forward, self._clock.now_ms(), back_ms)
+                    log.warning("the clock was set back; what waits is due so much earlier", milliseconds=back_ms)
+                    back_ms = 0
+                    self._kinds.wake()
                 await self._leases.beat()
                 await self.backlog.count()
-            except StoreError as exc:
+            except IsoletError as exc:
                 log.error("cannot keep the leases of jobs", error=exc.message)
 
     # What kinds ask for.

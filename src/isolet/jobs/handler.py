@@ -25,10 +25,17 @@ class Handler(ABC):
     def lane_limit(self, lane: str) -> int:
         """How many jobs of `{project}:{what lane() gave}` may run at once. It runs in any thread, and does no I/O."""
 
+    def alone(self, lane: str) -> bool:
+        """Whether a lane whose limit is 1 has that one place on all servers together, not on each. Jobs of such a lane
+        are queued by transactions of their kind. It runs in any thread, and does no I/O.
+        """
+        return False
+
     @abstractmethod
     async def run(self, job: Job) -> Outcome:
         """One try. It is cancelled when the job's end is asked for, when its lease is lost, and when the server stops:
-        what it began must end then. What it raises else is a fault of ours, and ends the job by `failed`.
+        what it began must end then. StoreError puts it off, as a try that did not count; what it raises else, and
+        StoreRefused, is a fault of ours, and ends the job by `failed`.
         """
 
     def failed(self, job: Job, attempt: Attempt, now_ms: int) -> Outcome:

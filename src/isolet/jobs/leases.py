@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from isolet.clock import Clock
 from isolet.database import leases as stored
 from isolet.database.conclusions import Outcome
 from isolet.database.connection import Database
-from isolet.domain.jobs import Attempt, Job, JobEvent, concluded
+from isolet.domain.jobs import LEASE_MS, Attempt, Job, JobEvent, concluded
 from isolet.ids import JobId
 from isolet.jobs.kinds import Kinds
 from isolet.telemetry import get_logger
 
 log = get_logger("jobs")
 
+_GRACE_BEATS = 2
 _TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
@@ -26,6 +29,9 @@ class Leases:
         self._kinds = kinds
         self._crash_limit = crash_limit
         self._orphans: set[JobId] = set()
+        # When leases were lengthened last, and for how many beats more others have time to lengthen theirs.
+        self._beat_s = monotonic()
+        self._grace = 0
 
     async def take_back(self) -> int:
         """What an earlier run of this server left; how many jobs."""
@@ -44,6 +50,7 @@ class Leases:
         kinds = self._kinds
         running = kinds.running
         owned = await self._database.write(stored.heartbeat, self._owner, self._clock.now_ms())
+        expired = self._tells_of_ends()
         for worker in kinds.workers:
             for job_id in running - owned.keys():
                 # It may have ended meanwhile, then this does nothing.
@@ -55,11 +62,23 @@ class Leases:
         lost = orphans & self._orphans
         self._orphans = set(orphans)
         found = await self._database.write(
-            stored.requeue, self._clock.now_ms(), ids=lost, lost=self._lost, prepare=kinds.prepared
+            stored.requeue, self._clock.now_ms(), ids=lost, expired=expired, lost=self._lost, prepare=kinds.prepared
         )
         if found:
             log.warning("took back jobs that nobody ran", count=found)
             kinds.wake()
+
+    def _tells_of_ends(self) -> bool:
+        """Whether leases that ran out tell of servers that ended. After a while without the store they do not: others
+        could not lengthen theirs either, and run their jobs still.
+        """
+        now_s = monotonic()
+        away_s, self._beat_s = now_s - self._beat_s, now_s
+        if self._grace:
+            self._grace -= 1
+        elif away_s > LEASE_MS / 1000:
+            self._grace = _GRACE_BEATS
+        return not self._grace
 
     def _lost(self, job: Job, attempt: Attempt, now_ms: int) -> Outcome:
         """A job after its server ended. One of a kind that is not known here waits for a server that knows it."""

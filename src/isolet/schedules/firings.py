@@ -88,6 +88,9 @@ class Firings(Handler):
     def lane_limit(self, lane: str) -> int:
         return _AT_ONCE if lane.endswith(f"/{Overlap.ALLOW}") else 1
 
+    def alone(self, lane: str) -> bool:
+        return self.lane_limit(lane) == 1
+
     async def run(self, job: Job) -> Outcome:
         asked = _Asked.of(job)
         began_ms, began = self._clock.now_ms(), time.monotonic()
@@ -124,6 +127,8 @@ class Firings(Handler):
             return self._later(job, min(max(waited_ms // 10, _WAIT_MIN_MS), _WAIT_MAX_MS))
         try:
             start = await self._flows.draft(schedule, asked.due_ms, job.id)
+            # What is refused as the run is written is not tried again.
+            await self._database.read(start.check)
         except (TooManyRequests, Unavailable):
             return self._later(job, NO_ROOM_DELAY_MS)
         except (RequestError, StoreRefused) as exc:

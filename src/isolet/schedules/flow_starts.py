@@ -17,12 +17,13 @@ from isolet.ids import JobId
 class FlowStart(Struct, frozen=True, kw_only=True):
     """A run that is ready to begin. `write` writes it in a transaction of the caller's, which adds `jobs` there.
 
-    `write` raises LimitReached.
+    `write` raises LimitReached, and so does `check`, which writes nothing.
     """
 
     execution_id: str
     jobs: Sequence[Job]
     write: Callable[[Connection], None]
+    check: Callable[[Connection], None]
 
 
 class Drafter(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -185,6 +187,44 @@ async def test_what_was_to_be_cancelled_is_not_queued_again(database: Database) 
         assert (after.state, after.lease_owner) == (JobState.CANCELLED, None)
         assert after.finished_at_ms in (AT_MS, AT_MS + 3)
     assert (await get(database, kept)).state is JobState.QUEUED
+
+
+async def test_a_claim_looks_only_at_lanes_in_which_something_is_due(database: Database) -> None:
+    """Retries that wait may be in as many lanes as a project likes."""
+    waiting = [a_job(function=f"f{number}", due_at_ms=AT_MS + 1) for number in range(60)]
+    due = a_job(function="due")
+    await accept(database, *waiting, due, a_job(function="due", due_at_ms=AT_MS + 1))
+    asked: list[str] = []
+
+    def room(lane: str) -> int:
+        asked.append(lane)
+        return 1
+
+    wanted = Claim(kind=CALL, owner=OWNER, limit=10, now_ms=AT_MS, running={}, room=room)
+    (found,) = await database.write(leases.claim, [wanted])
+
+    assert [job.id for job in found] == [due.id]
+    assert set(asked) == {due.lane}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_lane_may_have_one_place_on_all_servers(database: Database) -> None:
+    await accept(database, a_job(), a_job())
+    begun, go_on = threading.Event(), threading.Event()
+
+    def take(_project: str, _size: int) -> bool:
+        """The transaction of the first server stays open for a while."""
+        begun.set()
+        return go_on.wait(60)
+
+    claiming = asyncio.ensure_future(claim(database, 1, owner=OWNER, alone=lambda _: True, take=take))
+    assert await asyncio.to_thread(begun.wait, 60)
+    meanwhile = await claim(database, owner=OTHER, alone=lambda _: True)
+    go_on.set()
+
+    assert (len(await claiming), meanwhile) == (1, [])
+    assert await claim(database, owner=OTHER, alone=lambda _: True) == [], "the other server has the place"
+    assert len(await claim(database, owner=OTHER)) == 1, "other lanes have places on each server"
 
 
 async def test_a_claim_passes_over_what_is_to_be_cancelled(database: Database) -> None:

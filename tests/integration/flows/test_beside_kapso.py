@@ -172,7 +172,8 @@ def _firings(world: World, database: Database) -> Firings:
         drafted = await runs.draft(schedule, due_ms, firing_id)
         jobs = [] if drafted.job is None else [drafted.job]
         write = partial(world.flows.executions.write, draft=drafted)
-        return FlowStart(execution_id=drafted.execution.id, jobs=jobs, write=write)
+        check = partial(world.flows.executions.check_room, project_id=world.project.id)
+        return FlowStart(execution_id=drafted.execution.id, jobs=jobs, write=write, check=check)
 
     starts = FlowStarts()
     starts.set(draft)
@@ -243,10 +244,10 @@ async def test_a_firing_whose_run_is_not_there_holds_nothing_up(world: World, da
 
 async def test_a_firing_without_room_for_a_run_is_refused(world: World, database: Database) -> None:
     workflow = await world.waiting("Nightly")
+    _, job = await _due(world, database, workflow, retries=1)
+    outcome = await _firings(world, database).run(job)
     for _ in range(3):
         await world.flows.executions.start(await world.workflows.get(None, workflow.id, with_graph=True))
-    _, job = await _due(world, database, workflow)
-    outcome = await _firings(world, database).run(job)
     assert outcome.join is not None
     join = outcome.join
 
@@ -254,6 +255,10 @@ async def test_a_firing_without_room_for_a_run_is_refused(world: World, database
         await database.write(lambda connection: join(connection, outcome.job))
 
     assert len(await world.runs(workflow)) == 3
+    again = (await _firings(world, database).run(job)).job
+    last = (await _firings(world, database).run(replace(job, attempts=1))).job
+    assert [one.state for one in (again, last)] == [JobState.QUEUED, JobState.FAILED], "it has one retry"
+    assert "runs" in (again.error or "")
 
 
 async def test_names_of_schedules_are_taken_once_in_a_workflow(world: World, database: Database) -> None:

@@ -6,23 +6,31 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy import event, func, select, update
 from structlog.testing import capture_logs
 
+from isolet.clock import Clock
 from isolet.database import jobs as stored
+from isolet.database.conclusions import Outcome
 from isolet.database.connection import Connection, Database
 from isolet.database.tables.jobs import jobs as job_table
-from isolet.domain.jobs import Job, JobKind, JobState
+from isolet.domain.jobs import Job, JobKind, JobState, claimed
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import TooManyRequests
 from isolet.ids import JobId
+from isolet.jobs import leases
 from isolet.jobs.engine import Engine
+from isolet.jobs.kinds import Kinds
+from isolet.jobs.leases import Leases
 from isolet.tasks import Tasks
 from tests.integration.jobs.steps import CLOCK, STEP, Steps, a_step, create_tables, fire_once, firings, flow_of
 from tests.integration.jobs.steps import set_state as set_flow
+from tests.support.clock import SetClock
 
 FLOW = "flow-1"
 
@@ -33,10 +41,12 @@ async def tables(database: Database) -> None:
 
 
 @asynccontextmanager
-async def running(database: Database, steps: Steps, *, owner: str = "s1", queued: int = 1_000) -> AsyncIterator[Engine]:
+async def running(
+    database: Database, steps: Steps, *, owner: str = "s1", queued: int = 1_000, clock: Clock = CLOCK
+) -> AsyncIterator[Engine]:
     engine = Engine(
         database=database,
-        clock=CLOCK,
+        clock=clock,
         owner=owner,
         retention_ms=3_600_000,
         limits_of=lambda _project: ProjectLimits(queued_calls=queued),
@@ -134,6 +144,36 @@ async def test_a_fault_in_a_join_fails_its_job_and_no_other_of_its_batch(databas
     assert (after.state, after.error, other.state) == (JobState.FAILED, "internal error", JobState.SUCCEEDED)
     assert await database.read(flow_of, FLOW) == (0, "failed")
     assert await database.read(flow_of, "flow-2") == (1, "open")
+
+
+class Losing(Steps):
+    """The connection to the database breaks in the first join."""
+
+    async def run(self, job: Job) -> Outcome:
+        outcome = await super().run(job)
+        first, join = len(self.started) == 1, outcome.join
+
+        def lose(connection: Connection, after: Job) -> Sequence[Job]:
+            nonlocal first
+            if first:
+                first = False
+                connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+            return () if join is None else join(connection, after)
+
+        return replace(outcome, join=lose)
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_connection_that_breaks_in_a_join_is_no_fault_of_its_job(database: Database) -> None:
+    steps = Losing()
+    async with running(database, steps) as engine:
+        job = a_step(FLOW)
+        await engine.submit(job)
+        after = await ended(database, job.id)
+
+    assert (after.state, after.error, len(steps.started)) == (JobState.SUCCEEDED, None, 1)
+    assert await database.read(flow_of, FLOW) == (1, "open")
 
 
 @pytest.mark.usefixtures("tables")
@@ -311,3 +351,45 @@ async def test_a_name_is_registered_once(database: Database) -> None:
 
 def _members(job: Job) -> dict[str, object]:
     return {name: getattr(job, name) for name in Job.__slots__}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_after_a_while_without_the_store_other_servers_have_time_to_lengthen_their_leases(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr(leases, "monotonic", lambda: now_s)
+    job = claimed(a_step(FLOW), "s1", CLOCK.now_ms())
+    await database.write(stored.accept, [stored.Accepted(job=job)])
+    await database.write(run_out, job.id)
+    other = Leases(database=database, clock=CLOCK, owner="s2", kinds=Kinds(), crash_limit=3)
+
+    for away_s, takes in ((20.0, False), (5.0, False), (5.0, True)):
+        now_s += away_s
+        await other.beat()
+        assert (await state_of(database, job.id) is JobState.QUEUED) is takes
+
+
+def run_out(connection: Connection, job_id: JobId) -> None:
+    connection.execute(update(job_table).where(job_table.c.id == job_id).values(lease_until_ms=1))
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_waits_as_the_clock_is_set_back_waits_no_longer(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isolet.jobs.engine.HEARTBEAT_S", 0.01)
+    clock = SetClock(tmp_path)
+    async with running(database, Steps(), clock=clock) as engine:
+        job = a_step(FLOW, delay_ms=7_200_000)
+        await engine.submit(job)
+        clock.step(-3_600_000)
+        moved_ms = 0
+        async with asyncio.timeout(30):
+            while not moved_ms:
+                await asyncio.sleep(0.01)
+                found = await database.read(stored.get, job.id)
+                assert found is not None
+                moved_ms = job.due_at_ms - found.due_at_ms
+    assert 3_500_000 < moved_ms < 3_700_000

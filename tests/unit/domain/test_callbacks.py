@@ -8,7 +8,15 @@ import time
 import pytest
 from standardwebhooks import Webhook
 
-from isolet.domain.callbacks import check_url, headers_for, new_secret, retry_after_ms, signature
+from isolet.domain.callbacks import (
+    HOST_GROUPS,
+    check_url,
+    group_of,
+    headers_for,
+    new_secret,
+    retry_after_ms,
+    signature,
+)
 from isolet.errors import RequestError
 
 INSIDE = [
@@ -170,3 +178,9 @@ def test_an_address_of_this_machine_is_refused_unless_the_operator_opened_it(hos
     with pytest.raises(RequestError, match="is refused"):
         check_url(f"https://{host}/", own=own)
     assert check_url(f"https://{host}/", own=own, allowed=["93.184.216.0/24", "2600:1f18::/32"])
+
+
+def test_hosts_are_as_many_as_callers_like_and_their_groups_few() -> None:
+    groups = {group_of(f"https://x{number}.a.example/") for number in range(10_000)}
+    assert len(groups) == HOST_GROUPS
+    assert group_of("https://A.example:8443/one?q") == group_of("https://a.example:8443/two")
