@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from isolet.database import environment as stored
 from isolet.database import functions as stored_functions
 from isolet.database.code_sizes import Room, no_bound
 from isolet.database.connection import Connection, Database
+from isolet.database.projects import lock_project
 from isolet.database.settings_sizes import note_settings
 from isolet.domain.changes import Change, FunctionChanged
 from isolet.domain.environment import MEMBER
@@ -26,6 +26,9 @@ from isolet.functions.vault import Vault
 from isolet.ids import ProjectId
 from isolet.listeners import Listeners
 from isolet.runtime.pool import Pool
+
+# What is stored becomes the values after a change, and the same sealed.
+_Merge = Callable[[stored.Stored | None], tuple[Mapping[str, Any], bytes]]
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -53,22 +56,29 @@ class Environments:
         self._pool = pool
         self._events = events
         self._clock = clock
-        # A merge reads before it writes.
-        self._changing = asyncio.Lock()
 
     async def of_function(self, function: Function) -> Environment:
         found = await self._database.read(stored.get_function_environment, function.id)
+        if found is not None:
+            # Another server may have made the project's first key.
+            await self._vault.load_missing(function.project_id)
         return self._open(function.project_id, found, function.id)
 
     async def of_project(self, project_id: ProjectId) -> Environment:
         found = await self._database.read(stored.get_project_environment, project_id)
+        if found is not None:
+            await self._vault.load_missing(project_id)
         return self._open(project_id, found, project_id)
 
     async def change(self, function: Function, changes: Mapping[str, Any], *, label: str = MEMBER) -> Environment:
         """Merge; a value of None deletes. Raises InvalidInput, which calls them `label`, LimitReached and NotFound."""
-        async with self._changing:
-            before = await self.of_function(function)
-            return await self.replace(function, merged_variables(before.values, changes, label))
+        await self._vault.prepare(function.project_id)
+        now_ms = self._clock.now_ms()
+        merge = partial(self._merged, function.project_id, function.id, changes, label)
+        write = partial(_change, function=function, merge=merge, now_ms=now_ms, room=self._room)
+        switched, values = await self._database.write(write)
+        self._switch([switched])
+        return Environment(values=values, updated_at_ms=now_ms)
 
     async def replace(self, function: Function, values: Mapping[str, Any]) -> Environment:
         """Set the whole of it. Raises NotFound, LimitReached."""
@@ -82,15 +92,26 @@ class Environments:
         self, project_id: ProjectId, changes: Mapping[str, str | None]
     ) -> tuple[Environment, Sequence[Function]]:
         """Merge into what every function of the project finds; the functions that it touched. Raises InvalidInput."""
-        async with self._changing:
-            before = await self.of_project(project_id)
-            values = merged_variables(before.values, changes, MEMBER)
-            sealed = await self._seal(project_id, values, project_id)
-            now_ms = self._clock.now_ms()
-            write = partial(_put_project, project_id=project_id, sealed=sealed, now_ms=now_ms)
-            switched = await self._database.write(write)
+        await self._vault.prepare(project_id)
+        now_ms = self._clock.now_ms()
+        merge = partial(self._merged, project_id, project_id, changes, MEMBER)
+        write = partial(_change_project, project_id=project_id, merge=merge, now_ms=now_ms)
+        switched, values = await self._database.write(write)
         self._switch(switched)
         return Environment(values=values, updated_at_ms=now_ms), [after for _, after in switched]
+
+    def _merged(
+        self,
+        project_id: ProjectId,
+        owner: str,
+        changes: Mapping[str, Any],
+        label: str,
+        found: stored.Stored | None,
+    ) -> tuple[Mapping[str, Any], bytes]:
+        """The values, and the same sealed. In the transaction that writes them: another server may change them, too."""
+        values = merged_variables(self._open(project_id, found, owner).values, changes, label)
+        purpose = environment_purpose(owner)
+        return values, self._vault.seal_now(project_id, json.dumps(dict(values)), purpose=purpose)
 
     async def _seal(self, project_id: ProjectId, values: Mapping[str, Any], owner: str) -> bytes:
         return await self._vault.seal(project_id, json.dumps(dict(values)), purpose=environment_purpose(owner))
@@ -119,12 +140,25 @@ def _put(
     return switched
 
 
-def _put_project(
-    connection: Connection, project_id: ProjectId, sealed: bytes, now_ms: int
-) -> list[tuple[Function, Function]]:
-    stored.put_project_environment(connection, project_id, sealed, now_ms)
+def _change(
+    connection: Connection, function: Function, merge: _Merge, now_ms: int, room: Room
+) -> tuple[tuple[Function, Function], Mapping[str, Any]]:
+    switched = _bump(connection, stored_functions.get_function(connection, function.id, for_update=True), now_ms)
+    values, sealed = merge(stored.get_function_environment(connection, function.id))
+    stored.put_function_environment(connection, function.id, sealed, now_ms)
+    note_settings(connection, function.id, room)
+    return switched, values
+
+
+def _change_project(
+    connection: Connection, project_id: ProjectId, merge: _Merge, now_ms: int
+) -> tuple[list[tuple[Function, Function]], Mapping[str, Any]]:
+    # Functions before their project, as everywhere.
     functions = stored_functions.list_functions(connection, project_id, for_update=True)
-    return [_bump(connection, function, now_ms) for function in functions]
+    lock_project(connection, project_id)
+    values, sealed = merge(stored.get_project_environment(connection, project_id))
+    stored.put_project_environment(connection, project_id, sealed, now_ms)
+    return [_bump(connection, function, now_ms) for function in functions], values
 
 
 def _bump(connection: Connection, before: Function, now_ms: int) -> tuple[Function, Function]:

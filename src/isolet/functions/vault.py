@@ -87,16 +87,25 @@ class Vault:
         return vault, master
 
     async def seal(self, project_id: ProjectId, text: str, *, purpose: str) -> bytes:
-        """Ciphertext that only `open_sealed` with the same project and purpose can read.
+        """Ciphertext that only `open_sealed` with the same project and purpose can read. Raises as `prepare` does."""
+        await self.prepare(project_id)
+        return self.seal_now(project_id, text, purpose=purpose)
+
+    async def prepare(self, project_id: ProjectId) -> None:
+        """Have the project's data key at hand, a new one where it has none.
 
         Raises SecretsFailed when it takes a new data key and the master key was rotated on another server.
         """
         async with self._lock:
             await self._load_missing(project_id)
-            key = self._keys.get(project_id) or await self._make(project_id)
-        return _seal(AESGCM(key), text.encode(), purpose)
+            if project_id not in self._keys:
+                await self._make(project_id)
 
-    async def _make(self, project_id: ProjectId) -> bytes:
+    def seal_now(self, project_id: ProjectId, text: str, *, purpose: str) -> bytes:
+        """As `seal`, with a data key that is at hand, in any thread. Raises PlatformError without one."""
+        return _seal(AESGCM(self._key(project_id)), text.encode(), purpose)
+
+    async def _make(self, project_id: ProjectId) -> None:
         key = os.urandom(KEY_BYTES)
         wrapped = self._master.wrap(project_id, key)
         try:
@@ -106,9 +115,8 @@ class Vault:
             await self._load_missing(project_id)
             if project_id not in self._keys:
                 raise
-            return self._keys[project_id]
+            return
         self._keys[project_id] = key
-        return key
 
     async def load_missing(self, project_id: ProjectId | None = None) -> None:
         """Take over data keys that another server made; only if the project's is not known, when one is named."""
@@ -125,10 +133,13 @@ class Vault:
 
     def open_sealed(self, project_id: ProjectId, sealed: bytes, *, purpose: str) -> str:
         """Raises PlatformError when it was sealed for another purpose, or tampered with."""
+        return _open(AESGCM(self._key(project_id)), sealed, purpose).decode()
+
+    def _key(self, project_id: ProjectId) -> bytes:
         key = self._keys.get(project_id)
         if key is None:
-            raise PlatformError("cannot open a secret: its project has no data key")
-        return _open(AESGCM(key), sealed, purpose).decode()
+            raise PlatformError("cannot open a secret, or seal one: its project has no data key")
+        return key
 
     def forget(self, project_id: ProjectId) -> None:
         """The project is gone, its data key with it."""

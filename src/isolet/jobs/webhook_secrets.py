@@ -33,6 +33,9 @@ class WebhookSecrets:
         if until > time.monotonic():
             return known
         found = await self.list(project_id)
+        if found:
+            # Another server may have made the project's first key.
+            await self._vault.load_missing(project_id)
         opened = [self._vault.open_sealed(project_id, one.sealed, purpose=_purpose(one.id)) for one in found]
         self._known[project_id] = (time.monotonic() + _KEPT_S, opened)
         return opened

@@ -14,7 +14,7 @@ from isolet.database.connection import Connection, Database
 from isolet.database.due_times import Dealt, deal
 from isolet.domain.changes import Change, FunctionChanged, ProjectChanged
 from isolet.domain.triggers import CronTrigger
-from isolet.errors import StoreError, StoreRefused
+from isolet.errors import IsoletError, StoreError, StoreRefused
 from isolet.ids import ProjectId, ScheduleId, new_id
 from isolet.jobs.engine import Engine
 from isolet.telemetry import get_logger
@@ -85,28 +85,33 @@ class Scheduler:
     async def _look(self, since_ms: int) -> float:
         """Deal with what is due; how many seconds to wait until more is."""
         due = await self._database.read(stored.due_schedules, self._clock.now_ms(), _AT_ONCE)
+        refused = 0
         for first in range(0, len(due), _TOGETHER):
-            await self._deal(due[first : first + _TOGETHER], since_ms)
+            refused += await self._deal(due[first : first + _TOGETHER], since_ms)
         if due:
-            return 0.0
+            return _RETRY_S if refused else 0.0
         following = await self._database.read(stored.next_fire_ms)
         longest = _LOOK_S if self._database.shared else _LOOK_ALONE_S
         if following is None:
             return longest
         return min(max(following - self._clock.now_ms(), 0) / 1000, longest)
 
-    async def _deal(self, due: Sequence[ScheduleId], since_ms: int) -> None:
+    async def _deal(self, due: Sequence[ScheduleId], since_ms: int) -> int:
+        """How many could not be dealt with: they hold up no other one. Raises StoreError when the store is away."""
         # In one order on every server, so that none waits for another's rows while that waits for its own.
         full = self._engine.backlog.full()
         work = partial(_deal_all, due=sorted(due), now_ms=self._clock.now_ms(), since_ms=since_ms, full=full)
         try:
             for dealt in await self._database.write(work):
                 self._note(dealt)
-        except StoreRefused:
-            if len(due) == 1:
+        except IsoletError as exc:
+            if isinstance(exc, StoreError) and not isinstance(exc, StoreRefused):
                 raise
-            for schedule_id in due:
-                await self._deal([schedule_id], since_ms)
+            if len(due) > 1:
+                return sum([await self._deal([schedule_id], since_ms) for schedule_id in due])
+            log.error("cannot deal with the due times of a schedule", schedule_id=due[0], error=exc.message)
+            return 1
+        return 0
 
     def _note(self, dealt: Dealt) -> None:
         self._engine.joined(dealt.jobs, dealt.cancelled)
