@@ -18,7 +18,8 @@ from tests.support.waiting import wait_until
 
 SHOW = """
 export default { async fetch(request, env) {
-  const shown = () => JSON.stringify({ url: request.url, headers: [...request.headers], ip: env.request?.ip ?? null });
+  const shown = () => JSON.stringify({ url: request.url, headers: [...request.headers], ip: env.request?.ip ?? null,
+    caller: env.caller?.type ?? null });
   const { through } = request.body ? await request.json() : {};
   if (through) return new Response((await env.invoke("shown", {}, { headers: through })).body);
   if (request.headers.get("upgrade") !== "websocket") return new Response(shown());
@@ -143,14 +144,20 @@ def test_a_function_that_another_calls_is_told_of_the_client(trusting: Doors, do
     assert seen["x-butterbase-caller-type"] == "loopback"
 
 
-def test_a_call_that_is_replayed_is_the_clients_still(trusting: Doors) -> None:
-    first = trusting.ask("kapso", *(f"{name}: {value}".encode() for name, value in PROXIED.items()))
+@pytest.mark.parametrize(
+    ("door", "caller", "ip"), [("kapso", None, None), ("butterbase", "service_key", "203.0.113.7")]
+)
+def test_a_call_that_is_replayed_is_the_clients_still(
+    trusting: Doors, door: str, caller: str | None, ip: str | None
+) -> None:
+    first = trusting.ask(door, *(f"{name}: {value}".encode() for name, value in PROXIED.items()))
     client = trusting.project.client
     reply = client.post(f"/isolet/v1/invocations/{first.headers['x-invocation-id']}/replay")
     assert reply.status_code == 201, reply.text
     shown = json.loads(reply.json()["response"]["body"])
     assert shown["url"].startswith("https://")
     assert told(shown)["cf-connecting-ip"] == "203.0.113.7"
+    assert (shown["caller"], shown["ip"]) == (caller, ip)
 
 
 def test_a_proxy_that_says_nothing_of_the_scheme_leaves_it(trusting: Doors) -> None:

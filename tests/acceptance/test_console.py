@@ -292,6 +292,15 @@ def test_a_stream_that_fails_says_why(shared: SharedButterbase, case: str, said:
     assert call["error"] == f"The function broke its reply off before it was complete: {said}"
 
 
+def test_a_reason_is_that_of_its_own_call(shared: SharedButterbase) -> None:
+    """The runtime tells of a call that can never be answered, too."""
+    stream = "new ReadableStream({ start(control) { control.error(new Error('db gone')); } })"
+    code = f"export default (r) => (r.method === 'PUT' ? new Promise(() => {{}}) : new Response({stream}));"
+    shared.deploy("reasons", code)
+    assert "never produced a response" in shared.call("reasons", "PUT").json()["error"]
+    assert shared.call("reasons").json()["error"].endswith(": Error: db gone")
+
+
 THROWN = [
     ('{ code: "PGRST116", message: "row not found" }', '{"code":"PGRST116","message":"row not found"}'),
     ("{ code: 5 }", '{"code":5}'),
@@ -308,6 +317,8 @@ THROWN = [
     ("Object.assign(Object.create(null), { a: 1 })", '{"a":1}'),
     ("(() => { const e = new Error('loop'); e.cause = e; return e; })()", "Error: loop"),
     ("{ get message() { throw 1 } }", "{ message: [Getter: threw number] }"),
+    ('""', "the handler threw an empty text"),
+    ("Object.assign(new Error(''), { name: '' })", "[a value that cannot be shown]"),
 ]
 
 
@@ -318,6 +329,18 @@ def test_whatever_is_thrown_is_told(common_platform: SharedKapso, thrown: str, m
     assert (reply.status_code, reply.json()["detail"]) == (500, message)
     assert record(common_platform.client, reply)["error"] == message
     assert common_platform.invocations(function_id)[0]["error_message"] == message
+
+
+def test_what_a_call_by_head_throws_is_told(shared: SharedButterbase) -> None:
+    """Its reply has no body."""
+    text = "'caf\u00e9 \\u65e5 \\ud800 ' + 'y'.repeat(300)"
+    shared.deploy("head", f"export default () => {{ throw new TypeError({text}); }};")
+    reply = shared.call("head", "HEAD")
+    assert (reply.status_code, reply.content) == (500, b"")
+    found = record(shared.client, reply)
+    assert (found["outcome"], found["error"]) == ("handler_failed", "TypeError: caf\u00e9 \u65e5 \ufffd " + "y" * 300)
+    assert "\n    at " in found["stack"]
+    assert "function.js:1:" in found["stack"]
 
 
 def test_the_stack_of_an_error_names_the_authors_lines(common_platform: SharedKapso) -> None:

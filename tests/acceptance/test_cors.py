@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.butterbase import Butterbase, SharedButterbase
 from tests.support.every_door import PUBLIC, Doors, behind_all_doors
+from tests.support.kapso import Kapso
+from tests.support.projects import Project
 from tests.support.waiting import wait_until
 
 APP, EVIL = "https://app.test", "https://evil.test"
@@ -72,6 +74,18 @@ def test_a_function_with_rules_of_its_own_decides_where_no_list_is_set(
         assert len(reply.headers.get_list("access-control-allow-origin")) == 1
 
 
+def test_it_decides_at_its_public_address_too(shared: SharedButterbase) -> None:
+    doors = behind_all_doors(shared, OWN["by silence"], "by silence")
+    changed = shared.client.patch(f"/isolet/v1/functions/{doors.function_id}", json={"access": "public"})
+    assert changed.status_code == 200, changed.text
+    path = f"/f/{shared.app}/by%20silence"
+    wanted = {"Access-Control-Request-Method": "DELETE"}
+    for origin, granted in ((EVIL, (None, None)), (APP, (APP, "true"))):
+        for method, more in (("GET", {}), ("OPTIONS", wanted)):
+            reply = doors.public.request(method, path, headers={"Origin": origin, **more})
+            assert (reply.status_code, grants(reply)) == (200, granted), (origin, method)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 def test_its_refusal_stands_whatever_the_method(shared: SharedButterbase, method: str) -> None:
     doors = behind_all_doors(shared, OWN["by silence"], "by silence")
@@ -111,6 +125,14 @@ def test_a_reply_that_differs_by_origin_is_left_as_it_is(shared: SharedButterbas
     assert grants(ask(behind_all_doors(shared, code, "varying"), "butterbase", EVIL)) == (None, None)
 
 
+def test_a_reply_for_any_page_is_told_from_that_for_a_listed_one(butterbase: Butterbase, root: httpx.Client) -> None:
+    doors = behind_all_doors(butterbase, PLAIN)
+    root.patch(f"/isolet/v1/projects/{butterbase.app}", json={"allowed_origins": ["*", APP]})
+    for origin, granted in ((EVIL, ("*", None)), (APP, (APP, "true"))):
+        reply = ask(doors, "butterbase", origin)
+        assert (grants(reply), reply.headers["vary"]) == (granted, "Origin")
+
+
 @pytest.mark.parametrize("door", PUBLIC)
 def test_a_listed_origin_is_the_projects_and_others_are_the_functions(
     butterbase: Butterbase, root: httpx.Client, door: str
@@ -120,6 +142,9 @@ def test_a_listed_origin_is_the_projects_and_others_are_the_functions(
     root.patch(f"/isolet/v1/projects/{butterbase.app}", json={"allowed_origins": [listed]})
     answered = preflight(doors, door, listed)
     assert (answered.status_code, grants(answered)) == (204, (listed, "true"))
+    # A cache must not give a page what it kept for others.
+    without = doors.public.post(doors.path(door))
+    assert [reply.headers["vary"] for reply in (without, ask(doors, door, EVIL), answered)] == ["Origin"] * 3
     assert grants(ask(doors, door, listed)) == (listed, "true")
     for origin in (EVIL, "null", "*", listed + ":8443", listed.upper()):
         assert grants(preflight(doors, door, origin)) == (None, None)
@@ -136,6 +161,20 @@ def test_a_preflight_never_runs_a_function_that_wants_credentials(shared: Shared
     good = {"Authorization": f"Bearer {shared.key}"}
     assert grants(ask(doors, "butterbase", APP, headers=good)) == (APP, "true")
     assert grants(ask(doors, "butterbase", EVIL, headers=good)) == (None, None)
+
+
+def test_what_is_wrapped_may_be_read_as_the_reply_itself_may(
+    home: Project, anonymous: httpx.Client, root: httpx.Client
+) -> None:
+    older = Kapso(home.client, "/api/v1")
+    wrapped = {"invoke_response_mode": "wrapped", "public_endpoint": True}
+    listed = "https://listed.test"
+    root.patch(f"/isolet/v1/projects/{home.slug}", json={"allowed_origins": [listed]})
+    for code, origin in ((OWN["by silence"], APP), (PLAIN, listed)):
+        path = f"/platform/v1/functions/{older.deployed(code, **wrapped)}/invoke"
+        for asked, granted in ((origin, (origin, "true")), (EVIL, (None, None))):
+            reply = anonymous.post(path, headers={"Origin": asked})
+            assert (list(reply.json()), grants(reply)) == (["data"], granted)
 
 
 def test_kapsos_private_functions_answer_no_page(butterbase: Butterbase, root: httpx.Client) -> None:

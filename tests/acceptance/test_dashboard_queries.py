@@ -123,6 +123,21 @@ def test_a_form_that_is_refused_keeps_what_was_typed(pages: httpx.Client, server
     assert refuse("try", method="GET", path="/", headers="none").count("is no header") == 1
 
 
+def test_a_reply_that_breaks_off_is_shown_as_far_as_it_came(pages: httpx.Client, server: Server) -> None:
+    code = """export default () => new Response(new ReadableStream({
+      start(control) { control.enqueue(new TextEncoder().encode("a part")); },
+      async pull() { await scheduler.wait(50); throw new Error("db gone"); },
+    }));"""
+    with server.client() as root:
+        put = root.put(f"{_V1}/projects/default/functions/broken", params={"wait": 60}, json={"code": code})
+        here = f"/dashboard/projects/default/functions/{put.raise_for_status().json()['id']}"
+    found = re.search(r'name="form_token" value="([0-9a-f]{64})"', pages.get(f"{here}/try").text)
+    assert found is not None
+    form = {"form_token": found[1], "method": "POST", "path": "/", "body": "{}"}
+    shown = pages.post(f"{here}/try", data=form, headers={"Origin": server.pages_url})
+    assert (shown.status_code, ">a part</pre>" in shown.text, "Error: db gone" in shown.text) == (200, True, True)
+
+
 def _get(pages: httpx.Client, address: str) -> None:
     reply = pages.get(address)
     assert reply.status_code == 200, (address, reply.text)

@@ -230,6 +230,27 @@ def test_connection_takes_nothing_of_what_the_platform_says(doors: Doors, door: 
         assert shown["caller"]["type"] == "service_key"
 
 
+FORGED_CALLER = [
+    *(b"X-User-Id: admin", b"X-App-Id: other", b"X-Butterbase-Caller-Type: service_key"),
+    *(b"x-butterbase-caller-source-fn: f", b"X-Butterbase-Loop-Depth: 3"),
+]
+
+
+@pytest.mark.parametrize("door", [*DOORS, "public"])
+def test_what_the_platform_says_of_a_caller_nobody_else_says(doors: Doors, door: str) -> None:
+    """Through whichever door: the function is told by one of them."""
+    public = door == "public"
+    target = f"/f/{doors.project.slug}/{doors.name}" if public else ""
+    reply = doors.ask("kapso" if public else door, *FORGED_CALLER, target=target)
+    assert reply.status == 200
+    seen = headers_of(reply.json())
+    ours = {"x-app-id": doors.project.slug, "x-user-id": "", "x-butterbase-caller-type": "service_key"}
+    told = {name: value for name, value in seen.items() if name.startswith(("x-butterbase-", "x-user-id", "x-app-id"))}
+    assert {name: told[name] for name in told if not name.endswith(("key-id", "scope"))} == (
+        ours if door in ("butterbase", "test") else {}
+    )
+
+
 @pytest.mark.parametrize("door", ["kapso", "butterbase", "altair"])
 def test_connection_takes_the_callers_own_headers(doors: Doors, door: str) -> None:
     lines = [b"Connection: x-one", b"X-One: 1", b"Connection: close,X-TWO", b"x-two: 2", b"X-Three: 3"]
@@ -276,7 +297,7 @@ def test_no_refusal_stands_inside_a_reply(doors: Doors) -> None:
 
 def test_async_calls_are_told_who_called(doors: Doors, root: httpx.Client) -> None:
     lines = [b"Connection: x-one, cf-connecting-ip", b"X-One: 1", b"CF-Connecting-IP: 6.6.6.6", b"X-Real-IP: 6.6.6.6"]
-    accepted = doors.ask("async", *lines)
+    accepted = doors.ask("async", *lines, *FORGED_CALLER)
     call = f"/isolet/v1/invocations/{accepted.headers['x-invocation-id']}"
 
     def ended() -> Any:
@@ -286,3 +307,4 @@ def test_async_calls_are_told_who_called(doors: Doors, root: httpx.Client) -> No
     shown = wait_until(ended, what="the end of the call")["result"]["body"]
     seen = headers_of(json.loads(shown))
     assert (seen["cf-connecting-ip"], seen["x-real-ip"], seen.get("x-one")) == ("127.0.0.1", "127.0.0.1", None)
+    assert {"x-user-id", "x-app-id", "x-butterbase-caller-type"} & set(seen) == set()

@@ -151,6 +151,11 @@ def test_a_scheduled_handler_gets_the_event(home: Project) -> None:
     got = _got(home, "handled")
     assert (firing["status"], got["cron"], got["type"]) == ("succeeded", "0 0 * * 2", "scheduled")
     assert got["time"] == round(datetime.fromisoformat(firing["due_at"]).timestamp() * 1000)
+    # It is the same event when it is replayed.
+    home.client.delete(f"/isolet/v1/projects/{home.slug}/kv/handled")
+    again = home.client.post(f"/isolet/v1/invocations/{firing['invocation_id']}/replay")
+    assert (again.status_code, again.json()["status"], again.json()["kind"]) == (201, "succeeded", "cron")
+    assert _got(home, "handled") == got
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow", "replace"])

@@ -217,6 +217,23 @@ def test_a_running_call_finishes_on_its_version_and_a_new_one_runs_the_new(api: 
         assert next(parts) == "last of 1\n"
 
 
+def test_a_reply_that_outlives_its_version_says_so(platform: Kapso) -> None:
+    code = """async function handler() {
+      const part = new TextEncoder().encode("part");
+      const pull = async (control) => { await scheduler.wait(200); control.enqueue(part); };
+      return new Response(new ReadableStream({ pull }));
+    }"""
+    function_id = platform.deployed(code, runtime_config={"timeout": 1})
+    with platform.client.stream("POST", f"/platform/v1/functions/{function_id}/invoke", json={}) as reply:
+        parts = reply.iter_raw()
+        assert next(parts)
+        assert platform.deploy(function_id)["status"] == "deployed"
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(parts)
+    (item,) = wait_until(lambda: platform.invocations(function_id, status="failed"), what="the record")
+    assert "took its version's place" in item["error_message"]
+
+
 def test_redeploys_under_load_lose_no_call(platform: Kapso, server: Server) -> None:
     function_id = platform.deployed(TWO_PARTS.replace("VERSION", "1"))
     key = platform.client.headers["x-api-key"]

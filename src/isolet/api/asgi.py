@@ -13,6 +13,7 @@ from isolet.domain.strict_json import read_json
 from isolet.errors import ExecutionError, RequestError
 from isolet.invoke.invoker import Reply
 from isolet.wire.callers import TOLD
+from isolet.wire.exchange import BrokenReply
 from isolet.wire.protocol import WHOLE
 
 Scope = MutableMapping[str, Any]
@@ -103,7 +104,3 @@ async def _next(reply: Reply) -> bytes:
         return await reply.chunk()
     except ExecutionError as exc:
         raise BrokenReply from exc
-
-
-class BrokenReply(Exception):
-    """The reply had begun when the call broke off, so no error can be told any more."""

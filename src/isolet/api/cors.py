@@ -52,14 +52,14 @@ def grant(headers: Headers, allowed: Sequence[str], *, credentials: bool = True)
     With `*` every page may, without credentials; a listed origin may send credentials.
     """
     origin = get(headers, b"origin")
+    # Where some origins are listed, replies differ by it, also one that no page of another origin asked for.
+    varies = [(b"vary", b"Origin")] if allowed and (len(allowed) > 1 or allowed[0] != ANY) else []
     if origin is None:
-        return []
+        return varies
     if origin.decode("latin-1") in allowed and origin != ANY.encode():
         may_send = [(b"access-control-allow-credentials", b"true")] if credentials else []
-        return [(_ALLOW_ORIGIN, origin), *may_send, (b"vary", b"Origin")]
-    if ANY in allowed:
-        return [(_ALLOW_ORIGIN, ANY.encode())]
-    return [(b"vary", b"Origin")] if allowed else []
+        return [(_ALLOW_ORIGIN, origin), *may_send, *varies]
+    return [(_ALLOW_ORIGIN, ANY.encode()), *varies] if ANY in allowed else varies
 
 
 def add(reply: Headers, granted: Headers) -> Headers:

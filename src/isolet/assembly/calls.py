@@ -49,7 +49,7 @@ def build_calls(
 ) -> Calls:
     """`pages` says where the platform's own pages are, if it shows any; callers may have `connections_max`."""
     own_cors = OwnCors(core.persistence.database)
-    public = _public(core)
+    public = _public(core, own_cors)
     limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
     rates = Rates(core.registry.routes, limits, clock=time.monotonic)
     gateway = Gateway(
@@ -101,11 +101,12 @@ def _altair(core: Core) -> AltairCalls:
     )
 
 
-def _public(core: Core) -> PublicCalls:
+def _public(core: Core, own_cors: OwnCors) -> PublicCalls:
     return PublicCalls(
         routes=core.registry.routes,
         callers=public_access.callers(core.projects.credentials),
         invoker=core.invoker,
+        own_cors=own_cors,
         identities=core.projects.identities,
         bodies=core.bodies,
         recorder=core.observation.recorder,

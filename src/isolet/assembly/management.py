@@ -23,6 +23,7 @@ from isolet.api.altair.triggers import AltairTriggers
 from isolet.api.butterbase import access as butterbase_access
 from isolet.api.butterbase.calls import PREFIX as BUTTERBASE
 from isolet.api.butterbase.functions import ButterbaseFunctions
+from isolet.api.butterbase.identity import anonymous_again, told_again
 from isolet.api.kapso import access as kapso_access
 from isolet.api.kapso.calls import OLDER, PLATFORM, TAGS
 from isolet.api.kapso.functions import KapsoFunctions, OlderKapsoFunctions
@@ -39,6 +40,7 @@ from isolet.api.native.tokens import TokenDoor
 from isolet.api.rows import LaterRoute, routes_of
 from isolet.assembly.core import Core
 from isolet.assembly.feature import Feature
+from isolet.domain.invocations import Door
 from isolet.domain.platform_pages import PlatformPages
 from isolet.functions.space_triggers import SpaceTriggers
 from isolet.invocations import Invocations
@@ -46,6 +48,9 @@ from isolet.invoke.replay import Replays
 from isolet.observe.call_history import CallHistory
 from isolet.observe.series import Series
 from isolet.observe.usage_stats import UsageStats
+
+# The doors that tell functions who calls.
+_AGAIN = {Door.BUTTERBASE: told_again, Door.PUBLIC: anonymous_again}
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -162,7 +167,7 @@ def _native(core: Core, services: Services) -> list[object]:
     """Doors whose methods have rows."""
     routes, settings = core.registry.routes, core.host.settings
     jobs = core.jobs.queue
-    invocations = Invocations(records=services.records, jobs=jobs, replays=Replays(routes, core.invoker))
+    invocations = Invocations(records=services.records, jobs=jobs, replays=Replays(routes, core.invoker, _AGAIN))
     return [
         ProjectsDoor(
             routes=routes,

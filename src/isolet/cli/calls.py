@@ -54,10 +54,13 @@ def send(session: Session, name: str, request: Request, *, output: Path | None) 
         if call is None and not reply.is_success:
             _explain(session, name, reply.status_code)
             raise errors.error_of(reply.status_code, reply.headers, reply.read())
-        _print(session, reply.status_code, reply.headers.multi_items(), reply.iter_bytes(), call, output)
-        failed = reply.status_code >= 500
-    if failed:
-        note(f"The call failed with {reply.status_code}. isolet invocations get {call} says more.")
+        failed = f"failed with {reply.status_code}" if reply.status_code >= 500 else None
+        try:
+            _print(session, reply.status_code, reply.headers.multi_items(), reply.iter_bytes(), call, output)
+        except httpx.RemoteProtocolError:
+            failed = "broke off"
+    if failed is not None:
+        note(f"The call {failed}. isolet invocations get {call} says more.")
         raise typer.Exit(ExitCode.FAILED)
 
 

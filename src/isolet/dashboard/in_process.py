@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ from isolet.client.messages import request_of, value_of
 from isolet.client.resources import Resources
 from isolet.contract.operations import AnyOperation, Async
 from isolet.domain.access import Principal
+from isolet.wire.exchange import BrokenReply
 from isolet.wire.protocol import WHOLE
 
 Scope = MutableMapping[str, Any]
@@ -98,7 +99,7 @@ class InProcess(Resources[Async]):
         raise NotImplementedError(stream.path)
 
     async def send(self, method: str, target: str, headers: Headers, content: bytes, *, most: int) -> Answer:
-        """Any request; no more than `most` bytes of the reply's body are kept."""
+        """Any request; no more than `most` bytes of the reply's body are kept, and of one that breaks off what came."""
         answer = Answer()
 
         async def send(message: Message) -> None:
@@ -108,7 +109,7 @@ class InProcess(Resources[Async]):
             answer.size_bytes += len(body)
             answer.body += body[: max(most - len(answer.body), 0)]
 
-        with self.request(method, target, headers, length=len(content)) as scope:
+        with self.request(method, target, headers, length=len(content)) as scope, suppress(BrokenReply):
             await self._app(scope, _receive_once(content), send)
         return answer
 

@@ -24,7 +24,7 @@ _NAME = re.compile(
 )
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)")
 # What a reply's headers may not say in a request: they belong to the connection, or are ours.
-_NOT_SENT = frozenset({"content-length", "host", "date", "server", "transfer-encoding", "x-invocation-id"})
+_NOT_SENT = frozenset({"content-length", "expect", "host", "date", "server", "transfer-encoding", "x-invocation-id"})
 _OURS = ("webhook-", "x-isolet-", "x-function-", "x-call-id", "x-duration-seconds")
 
 

@@ -307,7 +307,7 @@ class Call:
         error: BaseException = exc
         if isinstance(exc, OSError):
             report = self.invocation.kill_report = await explain(self.instance, exc, self._means.clock.now_ms())
-            error = FunctionCrashed(report.message) if report else broken_off(self.instance)
+            error = FunctionCrashed(report.message) if report else broken_off(self.instance, self.began_s)
         elif isinstance(exc, Exception) and not isinstance(exc, IsoletError):
             error = PlatformError("the call broke off")
         if isinstance(error, IsoletError):

@@ -45,7 +45,10 @@ async def check_reply(instance: Instance, connection: Connection, event: EventNa
     if kind == _NO_HANDLER:
         raise NoHandler(_NO_HANDLER_TEXTS.get(event, f"This function has no {event} handler"))
     if kind is not None:
-        raise await _told(instance, await _read_report(connection))
+        # The reply to HEAD has no body.
+        raise await _told(
+            instance, kind[:_REPORT_MAX_BYTES] if connection.without_body else await _read_report(connection)
+        )
     if (
         get(headers, b"connection") == b"close"
         and get(headers, b"content-type") is None
@@ -107,9 +110,9 @@ async def explain(instance: Instance | None, error: OSError, now_ms: int) -> Kil
     return await instance.post_mortem(now_ms)
 
 
-def broken_off(instance: Instance | None) -> HandlerFailed:
-    """What a reply that ends early is, with what the runtime said of it."""
-    said = instance.console.take_broken() if instance is not None else None
+def broken_off(instance: Instance | None, began_s: float) -> HandlerFailed:
+    """What a reply that ends early is, with what the runtime said of it since the call began."""
+    said = instance.console.take_broken(began_s) if instance is not None else None
     return HandlerFailed(f"{_BROKEN_OFF}: {said}" if said else _BROKEN_OFF)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 from urllib.parse import quote
 
-from isolet.domain.invocations import SWITCHED, Door, Invocation
+from isolet.domain.invocations import SWITCHED, Door, Invocation, Kind
 from isolet.domain.public_routes import shared_place
 from isolet.errors import Conflict, ExecutionError, NotFound
 from isolet.ids import InvocationId
@@ -12,15 +14,24 @@ from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest, stored_origin
 from isolet.observe.redaction import stored_headers
 from isolet.routing.routes import Route, Routes
+from isolet.runtime.envelope import FETCH, SCHEDULED, Event
+from isolet.wire.channel import Headers
 
 _PATH_CHARS = "/:@!$&'()*+,;=~"
 _REPLY_MAX_BYTES = 100 * 1024 * 1024
 
 
+# What a call of a function is, by its stored headers, the function's name and the client's address.
+Again: TypeAlias = Callable[[Headers, str, str | None], Event]
+
+
 class Replays:
-    def __init__(self, routes: Routes, invoker: Invoker) -> None:
+    """`again` has doors whose functions are told more of a call than its request says."""
+
+    def __init__(self, routes: Routes, invoker: Invoker, again: Mapping[Door, Again] | None = None) -> None:
         self._routes = routes
         self._invoker = invoker
+        self._again = again or {}
 
     async def run(self, call: Invocation) -> InvocationId:
         """The id of the new call, which has ended, well or not. Headers that were redacted are left out.
@@ -54,6 +65,8 @@ class Replays:
             body=call.request_body,
             scheme=origin.scheme,
             origin=origin,
+            kind=Kind.CRON if call.kind is Kind.CRON else Kind.SYNC,
+            event=self._event(call, route, headers, origin.address),
         )
         try:
             reply = await self._invoker.call(route, request)
@@ -61,6 +74,12 @@ class Replays:
         except ExecutionError as exc:
             return InvocationId(str(exc.details["invocation_id"]))
         return reply.invocation_id
+
+    def _event(self, call: Invocation, route: Route, headers: Headers, address: str | None) -> Event:
+        if call.kind is Kind.CRON:
+            return SCHEDULED
+        again = self._again.get(call.door)
+        return FETCH if again is None else again(headers, route.name, address)
 
     def _own_path(self, route: Route, path: str) -> str:
         """The path that the function saw, of a call that came to its address among those of all functions."""

@@ -99,7 +99,7 @@ class Console:
         self._waiting_bytes = 0
         self._busy = False
         self._error_rest = b""
-        self._broken: deque[str] = deque(maxlen=_BROKEN_KEPT)
+        self._broken: deque[tuple[float, str]] = deque(maxlen=_BROKEN_KEPT)
 
     def begin(self, call: InvocationId) -> None:
         self._running[call] = self._recent.pop(call) or _now_ms()
@@ -141,12 +141,16 @@ class Console:
         self._error_rest = self._error_rest[-_ERROR_MAX_BYTES:]
         for line in lines:
             if (found := _BROKEN.search(line[:_ERROR_MAX_BYTES])) is not None:
-                self._broken.append(found[1].decode(errors="replace"))
+                self._broken.append((time.monotonic(), found[1].decode(errors="replace")))
 
-    def take_broken(self) -> str | None:
-        """Why a reply broke off, once for each, as far as the runtime said it."""
-        # The line ends where a value may go on: behind a line break of it, or behind what is read of a line.
-        return self.redact(self._broken.popleft(), cut=True) if self._broken else None
+    def take_broken(self, since_s: float) -> str | None:
+        """Why a reply broke off, once for each, as far as the runtime said it since that time of `time.monotonic`."""
+        while self._broken:
+            said_at_s, said = self._broken.popleft()
+            if said_at_s >= since_s:
+                # The line ends where a value may go on: behind a line break of it, or behind what is read of a line.
+                return self.redact(said, cut=True)
+        return None
 
     def redact(self, text: str, *, cut: bool) -> str:
         return self._redactor.text(text, cut=cut)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from isolet.errors import FunctionCrashed
 from isolet.runtime.instance import Instance
 from isolet.runtime.lifecycle import Event
 from isolet.telemetry import get_logger
@@ -16,6 +17,7 @@ _PROBE_TIMEOUT_S = 2.0
 _PROBE_INTERVAL_S = 0.1
 # Longer than both sides of a WebSocket may take to close.
 _CLOSE_TIMEOUT_S = 3.0
+_REPLACED = "The call had not ended a while after another version, or other settings, took its version's place"
 
 
 async def finish(instance: Instance) -> None:
@@ -32,6 +34,9 @@ async def finish(instance: Instance) -> None:
             instance.emptied.clear()
     except (TimeoutError, OSError) as exc:
         log.debug("instance stops with work left", release=instance.spec.release, error=str(exc))
+    for connection in list(instance.calls):
+        # Not that its process broke off: that is what is seen next.
+        connection.abort(FunctionCrashed(_REPLACED))
     instance.happened(Event.EMPTIED)
 
 

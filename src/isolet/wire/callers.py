@@ -39,7 +39,8 @@ CLAIMS = frozenset(
         *(b"x-forwarded-prefix", b"x-forwarded-path", b"x-forwarded-uri", b"x-original-url", b"x-rewrite-url"),
     }
 )
-_SCHEMES = frozenset({"http", "https"})
+# Some proxies name that of a WebSocket.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 # What stands left of so many addresses is the client's own, who may write thousands of trusted ones there.
 _HOPS_MAX = 32
 _WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
@@ -80,16 +81,17 @@ class Proxies:
             client, place = address, index
             if not self.trusts(address):
                 break
-        schemes = _words(claims, _PROTO)
-        # A list as long as that of the addresses has one for each hop; else the nearest proxy's counts.
-        said = schemes[place] if len(schemes) == len(hops) and place < len(schemes) else (schemes or [""])[-1]
-        if said.lower() in _SCHEMES:
-            scheme = said.lower()
-        host = (_words(claims, _HOST) or [""])[-1].encode("latin-1")
+        scheme = _SCHEMES.get(_of_hop(_words(claims, _PROTO), place, len(hops)).lower(), scheme)
+        host = _of_hop(_words(claims, _HOST), place, len(hops)).encode("latin-1")
         if host and not is_host(host):
             raise RequestError("X-Forwarded-Host is no host")
         told = [*told_of(client), (_PROTO, scheme.encode()), *([(_HOST, host)] if host else [])]
         return Caller(address=client, scheme=scheme, told=told, host=host or None)
+
+
+def _of_hop(words: Sequence[str], place: int, hops: int) -> str:
+    """A list as long as that of the addresses has one for each hop; else the nearest proxy's counts."""
+    return words[place] if len(words) == hops and place < hops else (words or [""])[-1]
 
 
 def told_of(address: str | None) -> Headers:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -34,6 +36,17 @@ _ZEROS_MAX = 8
 
 def _nothing() -> None:
     return
+
+
+def _end_with_reset(transport: asyncio.Transport) -> None:
+    """A body without chunks or a length ends with its connection: only a reset says that this is not its end."""
+    told = transport.get_extra_info("socket")
+    if told is not None and told.family != socket.AF_UNIX:
+        told.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class BrokenReply(Exception):
+    """The reply had begun when the call broke off, so no error can be told any more."""
 
 
 class Flow:
@@ -273,7 +286,9 @@ class Exchange:
     async def _receive(self) -> Message:
         if self._expects_continue and not self._transport.is_closing():
             self._expects_continue = False
-            self._transport.write(heads.reply(100, []))
+            # Who has sent all of it waits for nothing, and may have been sent the first bytes of its reply.
+            if self.more_body:
+                self._transport.write(heads.reply(100, []))
         if not self.disconnected and not self.response_complete:
             self._flow.resume_reading()
             await self._wait_for_news()
@@ -333,6 +348,9 @@ class Exchange:
         """The head, less what of it was sent early."""
         if self.response_started:
             raise RuntimeError("the reply has begun")
+        if self._expects_continue and self.more_body:
+            # It was not told to send its body, and may send another request in its place.
+            self.keep_alive = False
         if not self.keep_alive:
             lines.append(heads.line(b"connection", b"close"))
         head = heads.reply(status, lines)
@@ -370,6 +388,8 @@ class Exchange:
         """The application broke off: its client must not take a part for the whole."""
         if self.response_started:
             if not self.response_complete:
+                if not self._is_chunked and self._rest_bytes is None:
+                    _end_with_reset(self._transport)
                 self._transport.close()
         elif not self.disconnected:
             self.keep_alive = False

@@ -341,7 +341,7 @@ class Protocol(MessageReader):
             self.transport,
             self._flow,
             fixed=self._state.default_headers,
-            expects_continue=self._expects_continue,
+            expects_continue=self._expects_continue and version != "1.0",
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             body_timeout_s=self.body_timeout_s,
             rate=self._make_rate,

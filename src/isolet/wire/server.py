@@ -16,6 +16,7 @@ from isolet.errors import SettingsError
 from isolet.spread import Spread
 from isolet.wire.callers import Proxies
 from isolet.wire.connection_room import ConnectionRoom
+from isolet.wire.exchange import BrokenReply
 from isolet.wire.protocol import Protocol
 
 _KEEP_ALIVE_S = 75
@@ -102,4 +103,4 @@ def bind(host: str, port: int, *, listen: bool = False) -> socket.socket:
 def _is_news(record: logging.LogRecord) -> bool:
     """Replies that break off and requests that are no HTTP are everyday; they are counted, not told."""
     error = record.exc_info[1] if record.exc_info else None
-    return type(error).__name__ != "BrokenReply" and "Invalid HTTP request" not in record.getMessage()
+    return not isinstance(error, BrokenReply) and "Invalid HTTP request" not in record.getMessage()

@@ -18,6 +18,10 @@ export default {
     const { pathname, search } = new URL(request.url);
     console.log("hello \\u001b]0;title\\u0007\\nof two lines");
     if (pathname === "/throw") throw new Error("broken \\u001b[2J");
+    if (pathname === "/break") return new Response(new ReadableStream({
+      start(control) { control.enqueue(new TextEncoder().encode("a part")); },
+      async pull() { await scheduler.wait(50); throw new Error("gone"); },
+    }));
     if (pathname === "/status") return new Response("no", { status: Number(search.slice(1)) });
     if (pathname === "/bytes") return new Response(new Uint8Array([0, 1, 255, 27, 10]));
     if (pathname === "/escapes") return new Response("\\u001b[31mred\\u001b[0m\\u009b\\u202e\\r\\nnext\\tß\\n");

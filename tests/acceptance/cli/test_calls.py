@@ -57,6 +57,8 @@ def test_a_call_that_fails_exits_with_one_and_one_that_is_answered_does_not(isol
     failed = isolet.run("invoke", "hello", "--path", "/throw")
     assert (failed.code, "isolet invocations get" in failed.err) == (1, True)
     assert isolet.run("invoke", "hello", "--path", "/throw", "--json").json["status"] == 500
+    broken = isolet.run("invoke", "hello", "--path", "/break")
+    assert (broken.code, broken.out, "broke off. isolet invocations get" in broken.err) == (1, b"a part", True)
     assert isolet.run("invoke", "hello", "--path", "/status?503").code == 1
     assert isolet.run("invoke", "hello", "--path", "/status?404").code == 0
 

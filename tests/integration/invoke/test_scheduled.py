@@ -108,6 +108,15 @@ async def test_the_result_says_what_failed_and_whether_to_try_again(
     assert ((record.outcome, record.status), record.error) == (expected, error)
 
 
+async def test_a_body_that_has_failed_fails_the_call_that_stands_for_an_event(harness: Harness) -> None:
+    body = "new ReadableStream({ start(control) { control.error(new Error('db gone')); } })"
+    route = harness.route(f"export default () => new Response({body});")
+
+    result = await fire(harness.invoker, route, replace(FIRING, post={"trigger": "cron"}))
+
+    assert result.error == (await harness.record(route)).error == "Error: db gone"
+
+
 async def test_secrets_are_not_told_by_what_a_handler_throws(harness: Harness) -> None:
     route = harness.route("export default { scheduled(c, env) { throw new Error(`with ${env.TOKEN}`); } };")
     spec = harness.specs[route.release]

@@ -179,7 +179,7 @@ async def test_lines_of_no_call_are_bounded(console: Console, heard: list[Line])
 async def test_the_runtime_says_why_a_reply_broke_off(console: Console, said: bytes, told: str | None) -> None:
     for part in (said[:20], said[20:]):
         console.read_error(part)
-    assert (console.take_broken(), console.take_broken()) == (told, None)
+    assert (console.take_broken(0), console.take_broken(0)) == (told, None)
 
 
 def asked(call: object, *members: Any) -> bytes:

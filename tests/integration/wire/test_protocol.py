@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from isolet.spread import IN_A_TURN, Spread
 from isolet.wire.connection_room import ConnectionRoom
-from isolet.wire.exchange import ON_END
+from isolet.wire.exchange import ON_END, BrokenReply
 from isolet.wire.protocol import WHOLE, Protocol
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
@@ -249,6 +249,48 @@ async def test_a_reply_with_a_line_break_in_a_header_is_not_sent() -> None:
             reply = await talk(address, b"GET %b HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n" % path)
         assert reply.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
         assert b"set-cookie" not in reply
+
+
+async def test_a_reply_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
+    """Old clients get neither chunks nor a length: the end of the connection would be that of the body."""
+
+    async def breaks_off(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        raise BrokenReply
+
+    async with listening(breaks_off, Protocol) as address:
+        with pytest.raises(ConnectionResetError):
+            await talk(address, b"GET / HTTP/1.0\r\nhost: test\r\n\r\n")
+        assert (await talk(address, HEAD % (b"GET", b""))).endswith(b"\r\n\r\n4\r\npart\r\n")
+
+
+EXPECTS = b"expect: 100-continue\r\ncontent-length: 2\r\n"
+
+
+async def test_a_client_that_was_not_told_to_continue_is_not_waited_for() -> None:
+    """It may send another request in place of its body."""
+
+    async def answers(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": WHOLE, "status": 401, "headers": [], "body": b"no"})
+
+    async with listening(answers, Protocol, timeout_keep_alive=60) as address:
+        reply = await talk(address, HEAD % (b"POST", EXPECTS))
+    assert reply.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b"\r\nconnection: close\r\n" in reply
+
+
+@pytest.mark.parametrize(
+    ("version", "pieces", "told"),
+    [(b"1.1", (b"", b"{}"), 1), (b"1.1", (b"{}",), 0), (b"1.0", (b"", b"{}"), 0)],
+    ids=["waiting", "sent", "old"],
+)
+async def test_who_waits_to_send_a_body_is_told_to_go_on(version: bytes, pieces: tuple[bytes, ...], told: int) -> None:
+    head = b"POST / HTTP/%b\r\nhost: test\r\nconnection: close\r\n%b\r\n" % (version, EXPECTS)
+    async with listening(takes_whole, Protocol) as address:
+        reply = await talk(address, head + pieces[0], *pieces[1:])
+    assert (reply.count(b"HTTP/1.1 100 Continue\r\n\r\n"), reply.count(b"HTTP/1.1 200 OK\r\n")) == (told, 1)
+    assert reply.endswith(b"{}")
 
 
 @pytest.mark.parametrize("before", [[], [b"host: test\r\n"]], ids=["first", "after a good one"])

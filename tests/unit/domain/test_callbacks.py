@@ -145,6 +145,7 @@ def test_names_may_be_called_by_http_where_the_operator_says_so() -> None:
 
 def test_a_function_cannot_set_our_headers() -> None:
     sent = [("x-own", "1"), ("host", "evil"), ("webhook-id", "forged"), ("x-function-status", "200")]
+    sent.append(("expect", "100-continue"))
     headers = headers_for(sent, call_id="c", function_name="f", status=500, duration_ms=1500, hops=1)
     assert headers == [
         ("x-own", "1"),

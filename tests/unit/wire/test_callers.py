@@ -75,12 +75,27 @@ def test_nothing_else_names_the_client(name: bytes) -> None:
         (b"203.0.113.7, 10.0.0.2", b"https, http", "https"),
         (b"6.6.6.6, 203.0.113.7, 10.0.0.2", b"http, https, http", "https"),
         (b"203.0.113.7", b"http, https", "https"),
+        # As some proxies name the scheme of a WebSocket.
+        (b"203.0.113.7", b"wss", "https"),
+        (b"203.0.113.7", b"ws", "http"),
     ],
 )
 def test_a_proxy_says_the_scheme(chain: bytes, said: bytes, scheme: str) -> None:
     found = caller((b"x-forwarded-for", chain), (b"x-forwarded-proto", said))
     assert found.scheme == scheme
     assert (b"x-forwarded-proto", scheme.encode()) in found.told
+
+
+@pytest.mark.parametrize(
+    ("chain", "said", "host"),
+    [
+        (b"203.0.113.7, 10.0.0.2", b"pub.example, inner.example", b"pub.example"),
+        (b"6.6.6.6, 203.0.113.7", b"evil.example, pub.example", b"pub.example"),
+        (b"203.0.113.7", b"evil.example, pub.example:8443", b"pub.example:8443"),
+    ],
+)
+def test_each_proxy_says_the_host_that_it_was_asked_for(chain: bytes, said: bytes, host: bytes) -> None:
+    assert caller((b"x-forwarded-for", chain), (b"x-forwarded-host", said)).host == host
 
 
 def test_a_proxy_says_the_host() -> None:

@@ -23,6 +23,7 @@ from isolet.api.asgi import (
     with_query,
 )
 from isolet.api.body import SMALL_BYTES, Body
+from isolet.api.butterbase.identity import passed_to
 from isolet.api.request_ids import send_error
 from isolet.domain.callbacks import check_url
 from isolet.domain.invocations import Door
@@ -116,7 +117,7 @@ class AltairCalls(Struct, frozen=True, kw_only=True):
                     method=scope["method"].encode(),
                     target=with_query(target.extra, scope["query_string"]),
                     path=unquote(target.extra.decode("latin-1")),
-                    headers=scope["headers"],
+                    headers=passed_to(route, scope["headers"]),
                     own=told_to_function(scope),
                     body=await body.read(),
                     scheme=scope["scheme"],
@@ -141,7 +142,8 @@ class AltairCalls(Struct, frozen=True, kw_only=True):
         self.jobs.check_room(route.project_id, _length(headers))
         where = self.invoker.own_keys.without_in_query(with_query(target.extra, scope["query_string"]))
         left_out = _NOT_KEPT | named(headers)
-        kept = [header for header in self.invoker.own_keys.without(headers) if header[0] not in left_out]
+        passed = self.invoker.own_keys.without(passed_to(route, headers))
+        kept = [header for header in passed if header[0] not in left_out]
         with self._body(scope, receive, route) as opened:
             body = await opened.whole()
             digest = hashlib.sha256(b"\n".join((where, (url or "").encode(), b"")))

@@ -11,8 +11,8 @@ from isolet.errors import Forbidden, HandlerFailed, IsoletError, Unauthenticated
 
 _NAMES = {"environment": "env"}
 _TYPE = re.compile(r"([A-Za-z_$][\w$]*): ")
-# The first place of the author's own; the runtime's may stand above it.
-_PLACE = re.compile(r"^[^\S\n]++at .*\bfunction\.js:(\d+):\d+\)?$", re.MULTILINE)
+# The first place in a file of the author's; the names of the runtime's own have a colon.
+_PLACE = re.compile(r"^[^\S\n]++at (?:.*[\s(])?[^\s():]++:(\d+):\d+\)?$", re.MULTILINE)
 
 
 def error_reply(error: Exception) -> ErrorReply:

@@ -34,7 +34,7 @@ from isolet.api.butterbase.errors import (
     impersonation_disabled,
     impersonation_forbidden,
 )
-from isolet.api.butterbase.identity import CALLER_FAMILY, Identity, service_identity
+from isolet.api.butterbase.identity import Identity, passed, service_identity
 from isolet.api.request_ids import send_error
 from isolet.domain.access import Role
 from isolet.domain.invocations import SWITCHED, Door, Kind
@@ -63,8 +63,6 @@ from isolet.wire.headers import get
 
 PREFIX = "/v1"
 _AS_USER = b"x-butterbase-as-user"
-# What callers say here is not passed on: the platform says it itself.
-_OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", _AS_USER})
 
 
 class ButterbaseCalls(Struct, frozen=True, kw_only=True):
@@ -112,8 +110,7 @@ class ButterbaseCalls(Struct, frozen=True, kw_only=True):
             self.invoker.admit(route)
             with self._body(scope, receive, project) as body:
                 payload = await body.small_or_parts()
-                passed = _passed(headers)
-                request = self._request(scope, project, route, identity, passed, payload, body)
+                request = self._request(scope, project, route, identity, passed(headers), payload, body)
                 if (upgrade := websocket.wanted(scope)) is not None:
                     websocket.check(scope)
                     request.headers = websocket.admitted(request.headers, project.allowed_origins)
@@ -144,9 +141,9 @@ class ButterbaseCalls(Struct, frozen=True, kw_only=True):
             self.invoker.admit(route)
             with self._body(scope, receive, project) as body:
                 payload = await body.read(_test_form(scope["headers"])) or b"{}"
-                passed: Headers = [(b"host", get(scope["headers"], b"host") or b"localhost")]
-                passed.append((b"content-type", b"application/json"))
-                request = self._request(scope, project, route, identity, passed, payload, body)
+                ours: Headers = [(b"host", get(scope["headers"], b"host") or b"localhost")]
+                ours.append((b"content-type", b"application/json"))
+                request = self._request(scope, project, route, identity, ours, payload, body)
                 request.target = f"{PREFIX}/{project.slug}/fn/".encode() + scope["raw_path"].split(b"/")[4]
                 reply = await self.invoker.call(route, request)
                 reply.headers = _of_test_call(reply)
@@ -235,11 +232,6 @@ def _for_preflight(project: Project, route: Route | None, allowed: Sequence[str]
     if route is not None and route.http_auth is HttpAuth.REQUIRED:
         return project.allowed_origins
     return allowed
-
-
-def _passed(headers: Headers) -> Headers:
-    """The caller's headers without those that the platform says itself."""
-    return [(name, value) for name, value in headers if name not in _OWN_HEADERS and not name.startswith(CALLER_FAMILY)]
 
 
 def _test_form(headers: Headers) -> Form:

@@ -9,9 +9,23 @@ from msgspec import Struct
 from isolet.api.asgi import Headers
 from isolet.domain.access import Principal
 from isolet.domain.projects import Project
+from isolet.ids import new_id
+from isolet.routing.routes import Route
 from isolet.runtime.envelope import Event, EventName
 
 CALLER_FAMILY = b"x-butterbase-caller-"
+# What callers say here is not passed on: the platform says it itself.
+_OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth", b"x-butterbase-as-user"})
+
+
+def passed(headers: Headers) -> Headers:
+    """The caller's headers without those that the platform says itself."""
+    return [(name, value) for name, value in headers if name not in _OWN_HEADERS and not name.startswith(CALLER_FAMILY)]
+
+
+def passed_to(route: Route, headers: Headers) -> Headers:
+    """The same through another door, of a function that is told by this API who calls; all of them to others."""
+    return headers if route.http_auth is None and route.event is None else passed(headers)
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -51,6 +65,24 @@ class Identity(Struct, frozen=True, kw_only=True):
 
     def as_user(self, user_id: str) -> Self:
         return type(self)(caller=self.caller, user_id=user_id, key_id=self.key_id, scope=self.scope)
+
+
+def told_again(headers: Headers, function_name: str, address: str | None) -> Event:
+    """A call that is made again: who called is in its headers, as this API told the function."""
+    told = {name: value.decode("latin-1") for name, value in headers}
+    identity = Identity(
+        caller=told.get(b"x-butterbase-caller-type", "anonymous"),
+        user_id=told.get(b"x-user-id") or None,
+        key_id=told.get(b"x-butterbase-caller-key-id"),
+        scope=told.get(b"x-butterbase-caller-scope"),
+        depth=int(told.get(b"x-butterbase-loop-depth", "0")),
+    )
+    return identity.event(function_name=function_name, ip=address, request_id=new_id())
+
+
+def anonymous_again(_: Headers, function_name: str, address: str | None) -> Event:
+    """The same of a call whose headers are the caller's own, and whose caller is not kept."""
+    return told_again([], function_name, address)
 
 
 def service_identity(principal: Principal, project: Project) -> Identity:

@@ -19,6 +19,7 @@ from isolet.api.asgi import (
     with_query,
 )
 from isolet.api.body import Body, JsonForm
+from isolet.api.butterbase.identity import passed_to
 from isolet.api.kapso.errors import error_reply
 from isolet.api.kapso.wrapped import send_wrapped
 from isolet.api.request_ids import send_error
@@ -37,7 +38,6 @@ from isolet.invoke.request import CallRequest
 from isolet.routing.own_cors import OwnCors
 from isolet.routing.routes import Route, Routes
 from isolet.settings import Settings
-from isolet.wire.headers import get
 
 PLATFORM = "/platform/v1"
 OLDER = "/api/v1"
@@ -76,7 +76,7 @@ class KapsoCalls(Struct, frozen=True, kw_only=True):
                         method=scope["method"].encode(),
                         target=with_query(scope["raw_path"], scope["query_string"]),
                         path=scope["path"],
-                        headers=scope["headers"],
+                        headers=passed_to(route, scope["headers"]),
                         own=told_to_function(scope),
                         body=await body.read(JsonForm()),
                         scheme=scope["scheme"],
@@ -97,7 +97,7 @@ class KapsoCalls(Struct, frozen=True, kw_only=True):
 
         Only listed origins, and only of functions that anybody may call; all else these functions decide themselves.
         """
-        if not route.public or get(scope["headers"], b"origin") is None:
+        if not route.public:
             return [], None
         project = self.routes.project_of(route.project_id)
         if project is None:

@@ -52,6 +52,7 @@ async def send_wrapped(send: Send, reply: Reply, bodies: Bodies, project_id: Pro
         with Body(told, receive, limit=limit, bodies=bodies, project_id=project_id) as opened:
             body = await opened.read(form)
             headers = [(b"content-type", b"application/json"), (b"x-invocation-id", reply.invocation_id.encode())]
+            headers += [header for header in reply.headers if _rules_pages(header[0])]
             if isinstance(body, bytes):
                 await send_bytes(send, reply.status, await _wrapped(body, is_json=form.is_json), headers)
                 return
@@ -64,6 +65,11 @@ async def send_wrapped(send: Send, reply: Reply, bodies: Bodies, project_id: Pro
         raise HandlerFailed(f"The reply is larger than {limit} bytes") from exc
     finally:
         reply.close()
+
+
+def _rules_pages(name: bytes) -> bool:
+    """Pages of other origins may read what is wrapped, or not, as they might the reply itself."""
+    return name == b"vary" or name.startswith(b"access-control-")
 
 
 async def _wrapped(body: bytes, *, is_json: bool) -> bytes:

@@ -24,6 +24,7 @@ from isolet.api.asgi import (
     with_query,
 )
 from isolet.api.body import Body
+from isolet.api.butterbase.identity import passed_to
 from isolet.api.native.errors import error_reply
 from isolet.api.request_ids import request_id_of, send_error
 from isolet.clock import Clock
@@ -47,6 +48,7 @@ from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
 from isolet.observe.recorder import Recorder
+from isolet.routing.own_cors import OwnCors
 from isolet.routing.routes import Route, Routes
 from isolet.runtime.envelope import Event, EventName
 from isolet.settings import Settings
@@ -83,6 +85,7 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
     routes: Routes
     callers: Callers
     invoker: Invoker
+    own_cors: OwnCors
     identities: Identities
     bodies: Bodies
     recorder: Recorder
@@ -109,13 +112,11 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
         try:
             project, route, place = self._locate(scope, shared=shared)
             check_method(scope["method"])
-            by_platform = route.cors is CorsRules.PLATFORM
             preflight = scope["method"] == "OPTIONS" and cors.is_preflight(headers)
-            if by_platform:
-                granted = cors.grant(headers, project.allowed_origins)
-                if preflight:
-                    answer = cors.preflight(headers, project.allowed_origins)
-                    await send_bytes(send, 204, b"", granted if answer is None else answer)
+            if route.cors is CorsRules.PLATFORM:
+                granted, answer = await self._cross_origin(headers, project, route)
+                if preflight and answer is not None:
+                    await send_bytes(send, 204, b"", answer)
                     return
             # A preflight has no credentials, and the function said that it answers it.
             caller = Caller() if preflight else await self._identify(headers, project, route)
@@ -124,6 +125,21 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
             await self._call(scope, receive, send, project, route, place, caller, granted)
         except IsoletError as exc:
             await send_error(scope, send, error_reply, exc, granted)
+
+    async def _cross_origin(self, headers: Headers, project: Project, route: Route) -> tuple[Headers, Headers | None]:
+        """What is granted to a page of another origin, and the answer to its preflight; None: the function's.
+
+        A preflight has no credentials, so it never reaches a function that needs them.
+        """
+        listed = project.allowed_origins
+        allowed = await cors.rules_for(route, headers, listed, self.own_cors)
+        granted = cors.grant(headers, allowed)
+        if not cors.is_preflight(headers):
+            return granted, None
+        if allowed is not listed and route.access is Access.PUBLIC:
+            return granted, cors.preflight(headers, allowed)
+        answer = cors.preflight(headers, listed)
+        return granted, granted if answer is None else answer
 
     async def _call(
         self,
@@ -214,7 +230,7 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
             method=scope["method"].encode(),
             target=with_query(place.path, scope["query_string"]),
             path=scope["path"],
-            headers=scope["headers"],
+            headers=passed_to(route, scope["headers"]),
             own=_told(scope, place),
             body=payload,
             scheme=scope["scheme"],

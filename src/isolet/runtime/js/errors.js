@@ -33,7 +33,7 @@ function get(object, name) {
 export function headOf(error) {
   try {
     const said = string(error);
-    if (!said.startsWith("[object ")) return said.slice(0, MAX_CHARS);
+    if (said && !said.startsWith("[object ")) return said.slice(0, MAX_CHARS);
   } catch {
     // Its parts may do.
   }
@@ -42,7 +42,7 @@ export function headOf(error) {
 }
 
 // Places of the wrapper and of the runtime, which tell its author nothing.
-const FOREIGN = /^\s+at .*(?:\bisolet\/|cloudflare-internal:|node-internal:)/;
+const FOREIGN = /^\s+at .*(?:\bisolet\/|\b(?:cloudflare|node)(?:-internal)?:)/;
 
 /** Stack lines of the function's own code only; undefined when it has no stack. */
 export function ownStack(error) {
@@ -90,7 +90,7 @@ function ownText(value) {
 /** In one text what was thrown: `Name: message` with what is inside; JSON, or as it prints, when it is no error. */
 export function thrownText(thrown) {
   try {
-    if (!isError(thrown)) return ownText(thrown) ?? textOf(thrown);
+    if (!isError(thrown)) return ownText(thrown) || textOf(thrown) || "the handler threw an empty text";
     const said = inside(thrown).map(([label, one]) => `; ${label}: ${textOf(one)}`);
     return (headOf(thrown) + said.join("")).slice(0, MAX_CHARS);
   } catch {

@@ -13,6 +13,8 @@ FOREIGN = "    at D1DatabaseSessionAlwaysPrimary._send (cloudflare-internal:d1-a
     [
         (f"Error: no\n{FOREIGN}\n    at async handler (function.js:25:94)", 25),
         ("Error: at function.js:7:1\n    at function.js:3:9\n    at handler (function.js:25:94)", 3),
+        (f"Error: no\n{FOREIGN}\n    at async Promise.all (index 0)\n    at handler (src/my file.ts:25:94)", 25),
+        ("Error: no\n    at src/a.ts:7:1", 7),
         (f"Error: no\n{FOREIGN}", None),
         (None, None),
     ],

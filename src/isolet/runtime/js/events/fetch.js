@@ -31,7 +31,7 @@ async function run(request, env, ctx, call, id) {
     }
     return reply;
   } catch (error) {
-    return failure(error);
+    return failure(error, undefined, request.method);
   }
 }
 

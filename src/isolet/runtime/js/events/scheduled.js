@@ -64,9 +64,15 @@ async function posted(call, request, env, ctx) {
   const headers = { "content-type": "application/json", "x-trigger-type": "cron" };
   const reply = await fetchEvent(call, new Request(request.url, { method: "POST", headers, body }), env, ctx);
   if (reply.headers.has("x-isolet-error")) return reply;
-  await reply.body?.cancel();
-  if (reply.status < 400) return new Response(stringify({ outcome: "ok", no_retry: false }));
-  return failure(new Error(`the function answered ${reply.status}`), { outcome: "error", no_retry: false });
+  let error = reply.status < 400 ? undefined : new Error(`the function answered ${reply.status}`);
+  try {
+    await reply.body?.cancel();
+  } catch (broken) {
+    // Of a body that has failed already.
+    error ??= broken;
+  }
+  if (error === undefined) return new Response(stringify({ outcome: "ok", no_retry: false }));
+  return failure(error, { outcome: "error", no_retry: false });
 }
 
 export default handler === undefined ? posted : scheduled;
