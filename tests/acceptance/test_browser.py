@@ -118,6 +118,30 @@ def test_a_page_is_an_origin_of_its_own(functions: Functions, page: Page, kind: 
     assert page.cookies() == {}
 
 
+def test_a_page_that_is_still_good_stays_an_origin_of_its_own(functions: Functions, page: Page) -> None:
+    """The policy of a 304 takes the place of that of the page which the browser has kept."""
+    script = SCRIPT % 'await attempt("origin", () => self.origin)'
+    html = f"<!DOCTYPE html><script>{script}</script>"
+    policy = "script-src * 'unsafe-inline'"
+    address = functions.make(
+        "kept",
+        f"""let again = 0;
+        export default {{ fetch(request) {{
+          if (request.url.endsWith("?again")) return Response.json(again);
+          const headers = {{ etag: '"1"', "cache-control": "no-cache", "content-security-policy": "{policy}" }};
+          if (request.headers.has("if-none-match")) {{
+            again += 1;
+            return new Response(null, {{ status: 304, headers }});
+          }}
+          headers["content-type"] = "text/html";
+          return new Response({json.dumps(html)}, {{ headers }});
+        }} }}""",
+    )
+    assert told(page.open(address)) == ["origin=null"]
+    assert told(page.open(address)) == ["origin=null"]
+    assert page.open(f"{address}?again").text == "1"
+
+
 @pytest.mark.parametrize("kind", ["", "text/plain", "*/*", "application/octet-stream;x", "unknown/unknown"])
 def test_what_says_not_that_it_is_a_page_is_none(functions: Functions, page: Page, kind: str) -> None:
     address = functions.body(

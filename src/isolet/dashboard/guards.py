@@ -18,7 +18,8 @@ from isolet.errors import Forbidden, RequestError, TooLarge
 TOKEN_FIELD = "form_token"  # noqa: S105
 TOKEN_HEADER = "x-form-token"  # noqa: S105
 _NAME = SESSION_COOKIE.decode()
-_TOKEN = re.compile(rf"(?:^|[;,\s]){_NAME}=([A-Za-z0-9_-]{{20,100}})(?=$|[;,\s])")
+# Between semicolons only: the value of another cookie, which a function may set, can hold commas and spaces.
+_TOKEN = re.compile(rf"(?:^|;)[ \t]*{_NAME}=([A-Za-z0-9_-]{{20,100}})[ \t]*(?=$|;)")
 _FORM_MAX_BYTES = 1024 * 1024
 _FIELDS_MAX = 200
 _SMALL_BYTES = 16 * 1024

@@ -1,7 +1,8 @@
 """What a function may say to a browser on the origin that it shares with all other functions.
 
-Nothing that rules the origin beyond the page itself, no cookie that is the dashboard's, and no page that could act as
-the origin: pages are sandboxed, which gives each an origin of its own. `ISOLET_SHARED_PAGES=plain` leaves the last out.
+Nothing that rules the origin beyond the page itself, no cookie that is the dashboard's or another host's, and no page
+that could act as the origin: pages are sandboxed, which gives each an origin of its own. `ISOLET_SHARED_PAGES=plain`
+leaves the last out, and lets functions set cookies for the hosts above theirs.
 """
 
 from __future__ import annotations
@@ -56,27 +57,41 @@ _RULING = frozenset(
 # Types that browsers run scripts of. Several types in one reply are read by the last, so any of them counts.
 _PAGE = re.compile(rb"text/html|[/+]xml|text/xsl|multipart/", re.IGNORECASE)
 _HARMLESS = frozenset({b"application/json", b"text/plain;charset=UTF-8"})
-_SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups")
+_POLICY = b"content-security-policy"
+_SANDBOX = (_POLICY, b"sandbox allow-scripts allow-forms allow-popups")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
+# It would set a cookie for the hosts beside and above this one.
+_DOMAIN = re.compile(rb";\s*domain\s*(?:=[^;]*)?(?=;|$)", re.IGNORECASE)
 _SCRIPT_DESTINATION = {b"service-worker": b"script", b"sec-fetch-dest": b"serviceworker"}
 
 
 def tamed(headers: Headers, *, sandboxed: bool) -> Headers:
-    """A function's reply as it may leave on the shared origin. Header names are lower case."""
-    kept, is_page, typed = [], False, False
+    """A function's reply as it may leave on the shared origin. Header names are lower case.
+
+    One with a policy of its own is sandboxed whatever it is: a 304, or a further part, may bring none but its policy,
+    which takes the place of that of the page that a browser has kept.
+    """
+    kept, is_page, typed, has_policy = [], False, False, False
     for name, value in headers:
         if name == b"content-type":
             is_page = is_page or (value not in _HARMLESS and _PAGE.search(value) is not None)
         elif name in _RULING or (name == b"set-cookie" and is_session_cookie(value)):
             continue
+        elif name == b"set-cookie" and sandboxed:
+            kept.append((name, _DOMAIN.sub(b"", value)))
+            continue
         elif name == b"x-content-type-options":
             typed = True
+        elif name == _POLICY:
+            has_policy = True
         kept.append((name, value))
     if is_page:
         return [*kept, _SANDBOX] if sandboxed else kept
     if typed:
         # Browsers take the first one.
         kept = [pair for pair in kept if pair[0] != _NOSNIFF[0]]
+    if has_policy and sandboxed:
+        kept.append(_SANDBOX)
     kept.append(_NOSNIFF)
     return kept
 

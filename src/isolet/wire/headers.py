@@ -23,8 +23,16 @@ _NOT_TO_FUNCTION = _HOP_BY_HOP | {b"content-length", b"expect", b"x-api-key"}
 # What a `Connection` header may name without effect: a request cannot do without it.
 _NOT_NAMED = frozenset({b"host"})
 _EVERYDAY = (b"keep-alive", b"close", b"")
+# A proxy in front may obey these, and send a file of its own in the place of the reply: nginx, Apache, lighttpd, H2O.
+_TO_PROXIES = frozenset(
+    {
+        *(b"x-accel-redirect", b"x-accel-limit-rate", b"x-accel-expires", b"x-accel-charset", b"x-sendfile"),
+        *(b"x-sendfile2", b"x-sendfile-temporary", b"x-lighttpd-send-file", b"x-lighttpd-send-tempfile"),
+        *(b"x-litespeed-location", b"x-reproxy-url", b"x-reproxy-file"),
+    }
+)
 # The server puts the date on every reply; that of what a function fetched and passes on would be a second one.
-_NOT_TO_CALLER = _HOP_BY_HOP | {b"date", b"x-invocation-id"}
+_NOT_TO_CALLER = _HOP_BY_HOP | _TO_PROXIES | {b"date", b"x-invocation-id"}
 _OURS = b"x-isolet-"
 
 

@@ -73,6 +73,30 @@ def test_a_cookie_of_the_dashboards_name_is_dropped() -> None:
     assert tamed([kept, (b"set-cookie", b"=isolet_session=x")], sandboxed=True) == [kept, NOSNIFF]
 
 
+@pytest.mark.parametrize("kind", [None, b"text/plain", b"application/json"])
+def test_a_policy_of_its_own_never_goes_without_the_sandbox(kind: bytes | None) -> None:
+    """A 304 may bring nothing else, and it takes the place of the policy of the page that a browser has kept."""
+    headers = [(b"content-security-policy", b"default-src *"), *([] if kind is None else [(b"content-type", kind)])]
+    assert tamed(headers, sandboxed=True) == [*headers, SANDBOX, NOSNIFF]
+    assert tamed(headers, sandboxed=False) == [*headers, NOSNIFF]
+
+
+@pytest.mark.parametrize(
+    ("cookie", "kept"),
+    [
+        (b"a=1; Domain=example.com; Path=/", b"a=1; Path=/"),
+        (b"a=1;domain = .example.com", b"a=1"),
+        (b"a=1; Path=/;\tDOMAIN", b"a=1; Path=/"),
+        (b"a=1; domain=a; x; Domain=b; Secure", b"a=1; x; Secure"),
+        (b"domain=example.com; DomainX=y", b"domain=example.com; DomainX=y"),
+    ],
+)
+def test_a_cookie_is_for_this_host_alone(cookie: bytes, kept: bytes) -> None:
+    """Other hosts below the same name are the operator's, or other tenants'."""
+    assert tamed([(b"set-cookie", cookie)], sandboxed=True) == [(b"set-cookie", kept), NOSNIFF]
+    assert tamed([(b"set-cookie", cookie)], sandboxed=False) == [(b"set-cookie", cookie), NOSNIFF]
+
+
 def test_a_request_for_a_service_worker_is_told_from_others() -> None:
     for header in (
         (b"service-worker", b"script"),

@@ -79,7 +79,9 @@ def test_a_caller_sees_the_functions_headers_and_the_calls_id() -> None:
     assert to_caller(headers, "the-id") == [*headers, (b"x-invocation-id", b"the-id")]
 
 
-@pytest.mark.parametrize("name", [*HOP_BY_HOP, b"date", b"x-isolet-error", b"x-invocation-id"])
+@pytest.mark.parametrize(
+    "name", [*HOP_BY_HOP, b"date", b"x-isolet-error", b"x-invocation-id", b"x-accel-redirect", b"x-sendfile"]
+)
 def test_some_headers_never_reach_a_caller(name: bytes) -> None:
     assert to_caller([(name, b"1")], "the-id") == [(b"x-invocation-id", b"the-id")]
 
