@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from isolet.domain.networks import METADATA, Network
+from isolet.domain.networks import METADATA, Network, is_below
 from isolet.errors import InvalidInput
 
 NETWORKS_MAX = 50
@@ -44,12 +44,4 @@ def _is_within(network: Network, operators: Sequence[str]) -> bool:
     """An address of a metadata service must be opened by the operator by itself, not with the network around it."""
     if str(network) in METADATA:
         return str(network) in operators
-    return any(_is_below(network, ipaddress.ip_network(other)) for other in operators)
-
-
-def _is_below(network: Network, other: Network) -> bool:
-    if isinstance(network, ipaddress.IPv4Network) and isinstance(other, ipaddress.IPv4Network):
-        return network.subnet_of(other)
-    if isinstance(network, ipaddress.IPv6Network) and isinstance(other, ipaddress.IPv6Network):
-        return network.subnet_of(other)
-    return False
+    return any(is_below(network, ipaddress.ip_network(other)) for other in operators)

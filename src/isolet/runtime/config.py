@@ -52,7 +52,8 @@ _WRAPPER = (
 _MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js", "kv-store.js", "d1-store.js", "room.js")
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
-# as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved.
+# as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved;
+# and all of IPv6 that is given to nobody yet, which networks of their own use.
 DENIED_NETWORKS = (
     "64:ff9b::/96",
     "64:ff9b:1::/48",
@@ -70,6 +71,9 @@ DENIED_NETWORKS = (
     "203.0.113.0/24",
     "224.0.0.0/4",
     "240.0.0.0/4",
+    "::ffff:0:0:0/96",
+    *("100::/8", "200::/7", "400::/6", "800::/5", "1000::/4", "4000::/2", "8000::/2"),
+    *("c000::/3", "e000::/4", "f000::/5", "f800::/6", "fe00::/9"),
 )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from socket import socket
 
 from isolet.domain.changes import Change, ProjectChanged
-from isolet.domain.networks import METADATA, Network
+from isolet.domain.networks import METADATA, Network, is_below
 from isolet.errors import PlatformError
 from isolet.ids import ProjectId
 from isolet.runtime.addresses import Addresses
@@ -249,15 +249,12 @@ class Egresses:
 
 
 def denied_networks(allowed: Sequence[str], *, own: Collection[Network] = ()) -> list[str]:
-    """The ranges refused by default and the machine's own, less those that the operator's networks lie in.
+    """The ranges refused by default and the machine's own, less those that lie in the operator's networks.
 
-    workerd lets the narrower rule win. Addresses of metadata services stay refused unless named exactly.
+    workerd lets the narrower rule win, so a network of the operator's opens no more than itself. Addresses of metadata
+    services stay refused unless named exactly.
     """
     opened = [ipaddress.ip_network(network) for network in allowed]
     denied = [*map(ipaddress.ip_network, DENIED_NETWORKS), *sorted(own, key=str)]
-    ranges = [
-        str(network)
-        for network in denied
-        if not any(network.version == other.version and network.overlaps(other) for other in opened)
-    ]
+    ranges = [str(network) for network in denied if not any(is_below(network, other) for other in opened)]
     return ranges + [address for address in METADATA if ipaddress.ip_network(address) not in opened]
