@@ -34,6 +34,7 @@ FORGED = dict.fromkeys(
     (
         *("CF-Connecting-IP", "True-Client-IP", "X-Real-IP", "X-Forwarded-For", "X-Client-IP", "Fastly-Client-IP"),
         *("X-Cluster-Client-IP", "Fly-Client-IP", "Client-IP", "X-Forwarded", "Forwarded-For", "X-Remote-Addr"),
+        *("CF_Connecting_IP", "X_Forwarded-For", "x_real_ip", "CloudFront-Viewer-Address"),
     ),
     "6.6.6.6",
 ) | {

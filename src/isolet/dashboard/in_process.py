@@ -19,6 +19,7 @@ from isolet.client.messages import request_of, value_of
 from isolet.client.resources import Resources
 from isolet.contract.operations import AnyOperation, Async
 from isolet.domain.access import Principal
+from isolet.wire.callers import CLAIMS, TOLD, told_of
 from isolet.wire.exchange import BrokenReply
 from isolet.wire.protocol import WHOLE
 
@@ -129,13 +130,14 @@ class InProcess(Resources[Async]):
                 "query_string": query.encode("ascii"),
                 "root_path": "",
                 "headers": [
-                    *headers,
+                    *(header for header in headers if header[0] not in CLAIMS),
                     *([] if length is None else [(b"content-length", b"%d" % length)]),
                     (b"host", self._origin.host),
                     (b"x-api-key", key.encode()),
                 ],
                 "server": None,
                 "client": self._origin.client,
+                TOLD: told_of(self._origin.client[0] if self._origin.client is not None else None),
                 "state": {},
                 READS: self._reads,
             }

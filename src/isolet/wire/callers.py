@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from msgspec import Struct
 
@@ -22,23 +23,46 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TOLD = "isolet.told"
 _FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 # What proxies and platforms call a client's address, and the scheme, host and place that it came by.
-CLAIMS = frozenset(
-    {
-        *(_FOR, _PROTO, _HOST),
-        *(b"x-forwarded-port", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-protocol"),
-        *(b"x-forwarded-server", b"x-forwarded", b"forwarded-for", b"forwarded", b"x-original-forwarded-for"),
-        *(b"x-real-ip", b"x-real-port", b"x-client-ip", b"x-client-port", b"client-ip", b"x-cluster-client-ip"),
-        *(b"x-remote-ip", b"x-remote-addr", b"remote-addr", b"x-originating-ip", b"x-proxyuser-ip"),
-        *(b"true-client-ip", b"true-client-port", b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4"),
-        *(b"cf-visitor", b"cf-ipcountry", b"cf-ipcity", b"cf-ipcontinent", b"cf-iplongitude", b"cf-iplatitude"),
-        *(b"fastly-client-ip", b"fastly-ssl", b"fly-client-ip", b"fly-forwarded-proto", b"do-connecting-ip"),
-        *(b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip", b"x-nf-client-connection-ip"),
-        *(b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-envoy-external-address", b"incap-client-ip"),
-        *(b"proxy-client-ip", b"wl-proxy-client-ip", b"ali-cdn-real-ip", b"cdn-src-ip", b"x-cdn-src-ip"),
-        *(b"x-scheme", b"x-url-scheme", b"front-end-https", b"x-arr-ssl", b"x-original-host", b"x-host"),
-        *(b"x-forwarded-prefix", b"x-forwarded-path", b"x-forwarded-uri", b"x-original-url", b"x-rewrite-url"),
-    }
+_CLAIMS = (
+    *(_FOR, _PROTO, _HOST),
+    *(b"x-forwarded-port", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-protocol"),
+    *(b"x-forwarded-server", b"x-forwarded", b"forwarded-for", b"forwarded", b"x-original-forwarded-for"),
+    *(b"x-forwarded-by", b"x-forwarded-client-ip", b"x-forwarded-for-ip", b"forwarded-for-ip", b"forwarded-proto"),
+    *(b"x-real-ip", b"x-real-port", b"x-client-ip", b"x-client-port", b"client-ip", b"x-cluster-client-ip"),
+    *(b"real-ip", b"http-client-ip", b"x-clientip", b"x-true-client-ip", b"x-connecting-ip", b"x-source-ip"),
+    *(b"x-remote-ip", b"x-remote-addr", b"remote-addr", b"x-originating-ip", b"x-proxyuser-ip"),
+    *(b"x-remote-host", b"remote-host", b"x-remote-port", b"remote-port", b"x-originating-host", b"x-peer-ip"),
+    *(b"true-client-ip", b"true-client-port", b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4"),
+    *(b"cf-visitor", b"cf-ipcountry", b"cf-ipcity", b"cf-ipcontinent", b"cf-iplongitude", b"cf-iplatitude"),
+    *(b"cf-region", b"cf-region-code", b"cf-metro-code", b"cf-postal-code", b"cf-timezone", b"cf-worker"),
+    *(b"cf-ipregion", b"cf-connecting-port", b"cf-ew-via"),
+    *(b"fastly-client-ip", b"fastly-ssl", b"fly-client-ip", b"fly-forwarded-proto", b"do-connecting-ip"),
+    *(b"fly-forwarded-port", b"fly-forwarded-ssl", b"fly-region", b"fastly-client-port", b"x-sucuri-clientip"),
+    *(b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip", b"x-nf-client-connection-ip"),
+    *(b"x-appengine-country", b"x-appengine-region", b"x-appengine-city", b"x-appengine-citylatlong", b"x-nf-geo"),
+    *(b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-envoy-external-address", b"incap-client-ip"),
+    *(b"x-vercel-ip-country", b"x-vercel-ip-country-region", b"x-vercel-ip-city", b"x-vercel-ip-continent"),
+    *(b"x-vercel-ip-latitude", b"x-vercel-ip-longitude", b"x-vercel-ip-timezone", b"x-vercel-ip-postal-code"),
+    *(b"cloudfront-viewer-address", b"cloudfront-viewer-country", b"cloudfront-forwarded-proto"),
+    *(b"cloudfront-viewer-city", b"cloudfront-viewer-country-region", b"cloudfront-viewer-time-zone"),
+    *(b"cloudfront-viewer-latitude", b"cloudfront-viewer-longitude", b"cloudfront-viewer-postal-code"),
+    *(b"proxy-client-ip", b"wl-proxy-client-ip", b"ali-cdn-real-ip", b"cdn-src-ip", b"x-cdn-src-ip"),
+    *(b"x-scheme", b"x-url-scheme", b"front-end-https", b"x-arr-ssl", b"x-original-host", b"x-host"),
+    *(b"x-real-host", b"x-original-proto", b"x-original-remote-addr", b"x-bluecoat-via", b"x-gateway-host"),
+    *(b"x-forwarded-prefix", b"x-forwarded-path", b"x-forwarded-uri", b"x-original-url", b"x-rewrite-url"),
+    *(b"x-original-uri", b"x-forwarded-method", b"x-forwarded-request-uri"),
 )
+
+
+def _spelled(names: Iterable[bytes]) -> Iterator[bytes]:
+    """With an underscore in the place of any hyphen, too: what reads headers as variables takes both for one name."""
+    for name in names:
+        for joints in product(b"-_", repeat=name.count(b"-")):
+            parts = name.split(b"-")
+            yield parts[0] + b"".join(b"%c%b" % pair for pair in zip(joints, parts[1:], strict=True))
+
+
+CLAIMS = frozenset(_spelled(_CLAIMS))
 # Some proxies name that of a WebSocket.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 # What stands left of so many addresses is the client's own, who may write thousands of trusted ones there.

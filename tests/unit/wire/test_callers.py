@@ -1,7 +1,7 @@
 import pytest
 
 from isolet.errors import RequestError
-from isolet.wire.callers import Caller, Proxies, plain_address, told_of
+from isolet.wire.callers import CLAIMS, Caller, Proxies, plain_address, told_of
 
 PROXIES = Proxies(["10.0.0.0/8", "2001:db8::/32"])
 
@@ -43,6 +43,14 @@ def test_the_client_is_the_rightmost_that_no_proxy_is(chains: list[bytes], clien
     found = caller(*((b"x-forwarded-for", chain) for chain in chains))
     assert found.address == client
     assert found.told[:3] == told_of(client)
+
+
+@pytest.mark.parametrize(
+    "name", ["x-forwarded-for", "x_forwarded_for", "x-forwarded_for", "cf_connecting_ip", "Forwarded", "X_Real-IP"]
+)
+def test_a_claim_is_one_however_it_is_spelled(name: str) -> None:
+    assert name.lower().encode() in CLAIMS
+    assert b"host" not in CLAIMS
 
 
 class CountsLooks(Proxies):
