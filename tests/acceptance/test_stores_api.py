@@ -3,11 +3,13 @@
 import contextlib
 import gzip
 import io
+import json
 import os
 import resource
 import sqlite3
 import tarfile
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -283,6 +285,13 @@ def test_figures_name_every_table_with_its_rows(stores: Stores) -> None:
     found = stores.request("GET", "/database").json()
     assert found["tables"] == [{"name": "b", "rows": 2}, {"name": 'odd "name', "rows": 0}]
     assert found["size_bytes"] > empty["size_bytes"]
+
+
+def test_figures_are_of_a_thousand_tables_at_most(stores: Stores) -> None:
+    names = [f"t{number:04}" for number in range(1_001)]
+    assert stores.import_text("".join(f"CREATE TABLE {name} (n);" for name in names)).status_code == 200
+    assert [table["name"] for table in stores.request("GET", "/database").json()["tables"]] == names[:-1]
+    assert stores.request("GET", "/database/export").text.count("CREATE TABLE") == 1_001
 
 
 def test_an_export_makes_the_same_database_in_another_project(
@@ -722,6 +731,50 @@ def test_a_sparse_restore_takes_no_memory(stores: Stores) -> None:
             most.append(server.memory_info().rss)
     assert sent.result().status_code == 422
     assert max(most) < before + 100 * 1024**2
+
+
+def _with_entries(backup: bytes, folder: Path, sql: str, *values: object) -> bytes:
+    """The backup with what a statement makes of the entries of its KV, and with larger values in files."""
+    members = _members(backup)[1:]
+    for place, (member, data) in enumerate(members):
+        if member.name.startswith("blobs/") and member.isfile():
+            members[place] = _member(member.name, tarfile.REGTYPE, bytes(26 * 1024**2))
+        elif member.name.startswith(_IN) and member.isfile():
+            file = folder / "kv.sqlite"
+            file.write_bytes(data)
+            with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+                if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'entries'").fetchone():
+                    connection.execute(sql, values)
+            members[place] = _member(member.name, tarfile.REGTYPE, file.read_bytes())
+    files = [(member.name, data) for member, data in members if member.isfile()]
+    figures = {
+        "files": len(files),
+        "bytes": sum(len(data) for _, data in files),
+        "crc32": sum(zlib.crc32(data, zlib.crc32(name.encode())) for name, data in files),
+    }
+    return _pack([_member(_MARK, tarfile.REGTYPE, json.dumps(figures).encode()), *members])
+
+
+def test_what_no_put_could_have_written_is_restored_and_does_no_harm(stores: Stores, tmp_path: Path) -> None:
+    stores.put("large", bytes(100_000), headers={"x-kv-metadata": "1"})
+    stores.put("small", b"v", headers={"x-kv-metadata": "2"})
+    backup = stores.request("GET", "/backup").content
+    odd = "UPDATE entries SET metadata = ?, expiration = 'soon' WHERE key = 'small'"
+    for metadata, shown in (("[" * 9_000, "[" * 1_024), ("{no JSON}", "{no JSON}")):
+        content = _with_entries(backup, tmp_path, odd, metadata)
+        assert stores.request("POST", "/restore", content=content).status_code == 204
+        keys = [{"name": "large", "metadata": 1}, {"name": "small", "metadata": shown}]
+        assert stores.request("GET", "/kv").json()["data"] == keys
+        assert stores.get("small").headers["x-kv-metadata"] == json.dumps(shown)
+    assert told(stores.get("large")) == (413, "the answer is larger than 25 MB")
+
+    rows = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT 'n' || i, x'', NULL, NULL"
+    )
+    content = _with_entries(backup, tmp_path, f"INSERT INTO entries {rows}, ? FROM n", "m" * 10_000)
+    assert stores.request("POST", "/restore", content=content).status_code == 204
+    assert told(stores.request("GET", "/kv?limit=500")) == (413, "the answer is larger than 4 MB")
+    assert len(stores.request("GET", "/kv?limit=100").json()["data"]) == 100
 
 
 def test_one_restore_of_a_project_is_under_way_at_a_time(stores: Stores) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import stat
 import tempfile
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from isolet.compile.esbuild import EXPORT_HANDLER, NO_HANDLER, NOT_DECLARED, Bun
 from isolet.domain.source_lines import with_mappings
 from isolet.domain.sources import BUNDLE_MAX_BYTES, Sources
 from isolet.domain.versions import Language, Module, ModuleKind, line_at, place_at
-from isolet.errors import BuildFailed
+from isolet.errors import BuildFailed, PlatformError
 
 _OUT, _SRC, _META = "out", "src", "meta.json"
 _ERROR = re.compile(r"\[ERROR\] (?P<message>.*)")
@@ -78,10 +79,27 @@ async def _run(root: Path, sources: Sources, esbuild: Path, wrap: Wrap, *, node:
     """What esbuild complained of; None when it was content."""
     arguments = _arguments(root, sources, node=node)
     places = {"reads": [root / _SRC], "writable": [root / _OUT]}
-    failed = await run_esbuild(wrap(esbuild, arguments, **places), b"") or None
+    failed = await _build(root, wrap(esbuild, arguments, **places))
     if failed is None and await asyncio.to_thread(lambda: requires_built_ins(_meta(root))):
-        failed = await run_esbuild(wrap(esbuild, [*arguments, REQUIRE], **places), b"") or None
+        failed = await _build(root, wrap(esbuild, [*arguments, REQUIRE], **places))
     return failed
+
+
+async def _build(root: Path, command: Sequence[str]) -> str | None:
+    failed = await run_esbuild(command, b"") or None
+    if failed is None:
+        await asyncio.to_thread(_check_plain, root / _OUT)
+    return failed
+
+
+def _check_plain(out: Path) -> None:
+    """A compiler that the code has taken over could leave links there, which lead to files of the server's own.
+
+    Raises PlatformError.
+    """
+    for file in out.iterdir():
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise PlatformError(f"the compiler left {file.name!r}, which is no plain file")
 
 
 def _arguments(root: Path, sources: Sources, *, node: bool) -> Sequence[str]:

@@ -13,6 +13,7 @@ import errno
 import io
 import json
 import shutil
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -25,7 +26,7 @@ from typing import IO, ParamSpec, TypeVar
 from msgspec import Struct
 
 from isolet.domain.stores import StoreKind, check_store
-from isolet.errors import InvalidInput, TooLarge, TooManyRequests, Unavailable
+from isolet.errors import InvalidInput, PlatformError, TooLarge, TooManyRequests, Unavailable
 from isolet.ids import ProjectId
 from isolet.project_data.archive import NO_BACKUP, Member, members
 from isolet.project_data.soundness import Soundness
@@ -41,6 +42,10 @@ _DEPTH_MAX = 8
 # With the names of as many stores as a project may have.
 _MANIFEST_MAX_BYTES = 16_384
 _ROOM_BYTES = 20 * 1024**3
+# A file system has a place for a file or a folder for so many bytes: who may fill a part of the disk may take as large
+# a part of its places. Stores of all names, each empty, need some hundred.
+_PLACE_BYTES = 16_384
+_PLACES_LEAST = 2_000
 _RETRY_AFTER_S = 10
 _ENDS_S = 1.0
 _THREADS = 2
@@ -173,11 +178,11 @@ def tidy(folder: Path) -> None:
 
 def _pack(copy: Path, file: Path, names: Mapping[str, Sequence[str]]) -> None:
     """Each file leaves the copy once it is packed. `names` are those of the stores, by kind."""
-    files = [path for path in copy.rglob("*") if path.is_file()]
+    files = _plain_files(copy)
     figures = {
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
-        "crc32": _checksum(copy),
+        "crc32": _checksum(copy, files),
         "stores": names,
     }
     manifest = json.dumps(figures).encode()
@@ -192,16 +197,27 @@ def _pack(copy: Path, file: Path, names: Mapping[str, Sequence[str]]) -> None:
             path.unlink()
 
 
-def _checksum(folder: Path) -> int:
-    """Of the names and contents of all files, in no order."""
-    total = 0
+def _plain_files(folder: Path) -> list[Path]:
+    """Raises PlatformError for a link or the like: what opened the databases in the folder may have left one."""
+    found = []
     for path in folder.rglob("*"):
-        if path.is_file():
-            crc = zlib.crc32(str(path.relative_to(folder)).encode())
-            with path.open("rb") as file:
-                while part := file.read(_CHUNK):
-                    crc = zlib.crc32(part, crc)
-            total += crc
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            found.append(path)
+        elif not stat.S_ISDIR(mode):
+            raise PlatformError(f"cannot back up the stores: {path.name!r} is no plain file of theirs")
+    return found
+
+
+def _checksum(folder: Path, files: Sequence[Path]) -> int:
+    """Of the names and contents of the files, in no order."""
+    total = 0
+    for path in files:
+        crc = zlib.crc32(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            while part := file.read(_CHUNK):
+                crc = zlib.crc32(part, crc)
+        total += crc
     return total
 
 
@@ -216,9 +232,14 @@ def unpack(file: IO[bytes], target: Path, room_bytes: int) -> Collection[tuple[S
         if manifest.bytes > room_bytes:
             raise TooLarge(f"the backup holds {manifest.bytes} bytes, and the project may store {room_bytes}")
         counted, crc32 = _Manifest(files=0, bytes=0, crc32=None, stores=()), 0
+        places, places_max = 0, max(room_bytes // _PLACE_BYTES, _PLACES_LEAST)
         for member in found:
             if not _is_ours(member):
                 raise InvalidInput(f"{NO_BACKUP}: it holds {member.name!r}")
+            # Its folders may be there already, or not.
+            places += member.name.count("/") + 1
+            if places > places_max:
+                raise TooLarge(f"the backup holds more files and folders than the project may store: {places_max}")
             if member.is_folder:
                 (target / member.name).mkdir(parents=True, exist_ok=True)
             else:

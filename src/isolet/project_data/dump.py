@@ -13,8 +13,10 @@ from msgspec import Struct
 from isolet.errors import InvalidInput
 
 # Tables first, filled before indexes, views and triggers see their rows; what hangs on another thing comes after it.
+# A database that was restored may hold other values than text there.
 SCHEMA = (
-    "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' "
+    "SELECT CAST(type AS TEXT), CAST(name AS TEXT), CAST(sql AS TEXT) FROM sqlite_schema "
+    "WHERE sql IS NOT NULL AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' "
     "AND (name = 'sqlite_sequence' OR name NOT LIKE 'sqlite\\_%' ESCAPE '\\') "
     "ORDER BY type = 'trigger', type <> 'table', name = 'sqlite_sequence', rowid"
 )

@@ -22,6 +22,9 @@ VALUE_MAX_BYTES = 25 * 1024 * 1024
 TOO_LARGE = f"value is larger than {VALUE_MAX_BYTES} bytes"
 METADATA_MAX_BYTES = 1024
 TTL_MAX_S = 100 * 365 * 86_400
+# 500 keys and their metadata, each character escaped. A store that was restored may hold what no `put` takes.
+_PAGE_MAX_BYTES = 4 * 1024 * 1024
+_EXPIRATION_MAX_S = 2**53
 _METADATA = "cf-kv-metadata"
 
 
@@ -51,7 +54,8 @@ class Kv:
     ) -> tuple[Sequence[KvKey], str | None]:
         """A page of keys in order, and the cursor of the next one."""
         query = {"prefix": prefix, "key_count_limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-        answer = await self._ask(project_id, namespace, "GET", "/?" + urlencode(query))
+        target = "/?" + urlencode(query)
+        answer = await self._ask(project_id, namespace, "GET", target, max_bytes=_PAGE_MAX_BYTES)
         # Keys with their metadata may be a megabyte, of many small values.
         return await asyncio.to_thread(_keys, answer.body)
 
@@ -60,7 +64,7 @@ class Kv:
         answer = await self._ask(project_id, namespace, "GET", _path(key))
         metadata = answer.header(_METADATA.encode())
         if metadata is not None:
-            metadata = _compact(json.loads(metadata.encode("latin-1")))
+            metadata = _compact(await asyncio.to_thread(_read_metadata, metadata.encode("latin-1")))
         return KvValue(data=answer.body, metadata=metadata)
 
     async def put(
@@ -95,11 +99,15 @@ class Kv:
         *,
         headers: dict[str, str] | None = None,
         body: bytes = b"",
+        max_bytes: int = VALUE_MAX_BYTES,
     ) -> Answer:
-        """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk."""
+        """Raises NotFound, InvalidInput for what the store refuses, Unavailable when it fails, as on a full disk.
+
+        Raises TooLarge for an answer of more than `max_bytes`.
+        """
         async with self._storages.use(project_id) as storage:
             way, named = storage.way_to(StoreKind.KV), {**(headers or {}), STORE_HEADER: namespace}
-            answer = await ask(way, method, target, headers=named, body=body)
+            answer = await ask(way, method, target, headers=named, body=body, max_bytes=max_bytes)
         if answer.status == 404:
             raise NotFound("Key not found")
         if answer.status == 413:
@@ -113,15 +121,31 @@ class Kv:
 
 def _keys(answer: bytes) -> tuple[list[KvKey], str | None]:
     page = json.loads(answer)
-    keys = [
-        KvKey(
-            name=key["name"],
-            expiration=key.get("expiration"),
-            metadata=json.loads(key["metadata"]) if "metadata" in key else None,
-        )
-        for key in page["keys"]
-    ]
-    return keys, page.get("cursor")
+    return [_key(key) for key in page["keys"]], page.get("cursor")
+
+
+def _key(told: dict[str, Any]) -> KvKey:
+    expiration = told.get("expiration")
+    is_time = type(expiration) is int and 0 <= expiration <= _EXPIRATION_MAX_S
+    return KvKey(
+        name=str(told["name"]),
+        expiration=expiration if is_time else None,
+        metadata=_read_metadata(told["metadata"]) if "metadata" in told else None,
+    )
+
+
+def _read_metadata(stored: str | bytes) -> Any:
+    """The value. What no `put` wrote, as in a store that was restored, is given as text, as much as there may be."""
+    try:
+        value = json.loads(stored)
+        # A function's own JSON may be a little longer than ours.
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if len(text.encode(errors="surrogatepass")) <= 2 * METADATA_MAX_BYTES:
+            return value
+    except (ValueError, TypeError, RecursionError):
+        pass
+    shown = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
+    return shown[:METADATA_MAX_BYTES]
 
 
 def _path(key: str) -> str:

@@ -18,6 +18,7 @@ from isolet.runtime.sandbox import Sandbox
 _MEMORY_BYTES = 512 * 1024 * 1024
 _TIMEOUT_S = 600.0
 _SAID_MAX_CHARS = 200
+_CHECK, _SETTLE = "check", "settle"
 # Written here, so that the process needs no file of ours. What the files say is cut before it comes out.
 _PROGRAM = """
 import json, sqlite3, sys, urllib.parse
@@ -51,14 +52,14 @@ class Soundness:
 
     async def check(self, folder: Path) -> None:
         """Raises InvalidInput when a database below the folder is not sound."""
-        trouble = await self._look("check", folder)
+        trouble = await self._look(_CHECK, folder)
         if trouble is not None:
             name, said = trouble
             raise InvalidInput(f"{name} is damaged: {said}")
 
     async def settle(self, folder: Path) -> None:
         """Fold the write-ahead logs in. Raises PlatformError for a database that is not sound."""
-        trouble = await self._look("settle", folder)
+        trouble = await self._look(_SETTLE, folder)
         if trouble is not None:
             name, said = trouble
             raise PlatformError(f"cannot back up {name}: {said}")
@@ -71,8 +72,8 @@ class Soundness:
         command = self._sandbox.tool(
             _python(),
             ["-I", "-S", "-c", _PROGRAM, what],
-            reads=_python_folders(),
-            writable=[folder],
+            reads=_python_folders() if what == _SETTLE else [*_python_folders(), folder],
+            writable=[folder] if what == _SETTLE else [],
         )
         answer = await run_tool(
             limited(command, memory_bytes=_MEMORY_BYTES, cpu_s=round(_TIMEOUT_S)),

@@ -43,7 +43,7 @@ _AS_LISTS = "/query?resultsFormat=ROWS_AND_COLUMNS"
 _COUNT = "SELECT count(*) AS n FROM {}"
 _TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
-    "AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' ORDER BY name"
+    "AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' ORDER BY name LIMIT 1000"
 )
 # With the spaces behind it. No match is long, since nothing else runs meanwhile; `long` begins what has no end nearby.
 _TOKEN = re.compile(
@@ -70,7 +70,7 @@ class SqlResult(Struct, frozen=True, kw_only=True):
 
 
 class SqlFigures(Struct, frozen=True, kw_only=True):
-    """How large the database is, and how many rows each table has."""
+    """How large the database is, and how many rows each table has: of the first thousand, by name."""
 
     size_bytes: int
     tables: dict[str, int]
@@ -219,10 +219,10 @@ class Sql:
         if not is_rows(first):
             _check_answer(first)
 
-    async def _rows(self, place: Place, queries: Sequence[str], *, max_bytes: int | None = None) -> list[Any]:
+    async def _rows(self, place: Place, queries: Sequence[str]) -> list[Any]:
         """The rows of each query, as lists; all of them are one transaction."""
-        results = await self._run(place, queries, bulk=True, max_bytes=max_bytes, target=_AS_LISTS)
-        return [result["results"]["rows"] for result in results]
+        answer = await self._ask(place, queries, bulk=True, target=_AS_LISTS)
+        return await asyncio.to_thread(_lists, answer)
 
     async def _run(self, place: Place, queries: Sequence[str] | bytes, **options: Any) -> list[dict[str, Any]]:
         """The results, with the options of `_ask`. For those whose size nobody chooses."""
@@ -279,6 +279,13 @@ def _failure(answer: dict[str, Any]) -> IsoletError:
     if error.endswith(_FULL):
         return Unavailable(f"the project's storage failed: {error}")
     return InvalidInput(error if len(error) <= _ERROR_MAX_CHARS else f"{error[:_ERROR_MAX_CHARS]}…")
+
+
+def _lists(answer: bytes) -> list[list[Any]]:
+    """The rows of each result, of which there may be as many as a project makes tables. Raises what an answer says."""
+    if not is_rows(answer):
+        _check_answer(answer)
+    return [list(rows) for rows in rows_in(answer.decode())]
 
 
 def _check_answer(answer: bytes) -> None:

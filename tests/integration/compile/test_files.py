@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +10,11 @@ from isolet.compile import Compiler
 from isolet.domain.source_lines import authored_stack
 from isolet.domain.sources import Sources, check_sources
 from isolet.domain.versions import Language, ModuleKind
-from isolet.errors import BuildFailed
+from isolet.errors import BuildFailed, PlatformError
 from isolet.ids import ProjectId
 from isolet.runtime.sandbox import Sandbox
 from isolet.toolchain import Toolchain
+from tests.support.programs import script
 
 PROJECT = ProjectId("shop")
 ADD_WASM = bytes.fromhex(
@@ -52,6 +54,27 @@ async def test_files_become_one_module(compiler: Compiler) -> None:
     assert bundle.language is Language.TYPESCRIPT
     assert "<h1>page</h1>" in bundle.module
     assert bundle.modules == {}
+
+
+@pytest.mark.parametrize("name", ["function.js", "function.js.map", "meta.json", "key.bin"])
+async def test_what_a_compiler_links_to_is_not_read(tmp_path: Path, name: str) -> None:
+    """Code may take over a compiler that it has in a sandbox; what that leaves is read outside."""
+    secret = tmp_path / "master-key"
+    secret.write_text("{}")
+    plant = script(
+        tmp_path / "esbuild",
+        f"""import os, sys
+out = next(one for one in sys.argv if one.startswith("--outdir="))[9:]
+built = {{"inputs": {{}}, "outputs": {{"x/function.js": {{"exports": ["default"], "imports": []}}}}}}
+texts = {{"meta.json": built, "function.js": "", "function.js.map": {{"sources": [], "mappings": ""}}}}
+for name, text in texts.items():
+    if name != {name!r}:
+        open(os.path.join(out, name), "w").write(str(text).replace("'", '"'))
+os.symlink({str(secret)!r}, os.path.join(out, {name!r}))
+""",
+    )
+    with pytest.raises(PlatformError, match=f"'{name}', which is no plain file"):
+        await Compiler(plant).compile_sources(_sources(**{"index.js": HANDLER, "b.js": ""}), PROJECT)
 
 
 async def test_one_script_runs_as_it_was_written(compiler: Compiler) -> None:

@@ -152,6 +152,16 @@ async def test_a_copy_that_begins_while_a_process_starts_keeps_it_from_starting(
     assert (await asyncio.wait_for(call, 60)).status == 200
 
 
+async def test_no_process_is_handed_a_file_that_another_one_linked(storage: LocalStorage, tmp_path: Path) -> None:
+    secret, lock = tmp_path / "master-key", storage.folder / "lock"
+    secret.write_text("not of this project")
+    lock.symlink_to(secret)
+
+    assert (await put(storage)).status == 200
+
+    assert (lock.is_symlink(), secret.read_text()) == (False, "not of this project")
+
+
 @pytest.mark.parametrize("kind", StoreKind)
 async def test_a_store_is_found_in_its_files_and_dropped_alone(storages: LocalStorages, kind: StoreKind) -> None:
     async with storages.use(PROJECT) as storage:

@@ -37,12 +37,16 @@ def staging(data: Path, project_id: ProjectId) -> Iterator[Path]:
 
 
 def replace(folder: Path, fresh: Path) -> None:
-    """Put the parts in `fresh`, which `staging` gave, in the place of those in `folder`."""
+    """Put the parts in `fresh`, which `staging` gave, in the place of those in `folder`: all or, on OSError, none."""
     old = fresh.with_name(_OLD)
     old.mkdir()
-    for name in PARTS:
-        (folder / name).rename(old / name)
-        (fresh / name).rename(folder / name)
+    try:
+        for name in PARTS:
+            (folder / name).rename(old / name)
+            (fresh / name).rename(folder / name)
+    except OSError:
+        _swap_back(fresh.parent, folder)
+        raise
 
 
 def undo_replacements(data: Path) -> None:
@@ -59,6 +63,19 @@ def _swap_back(scratch: Path, folder: Path) -> None:
             if (folder / name).exists():
                 (folder / name).rename(scratch / f"undone-{name}")
             (scratch / _OLD / name).rename(folder / name)
+
+
+def open_lock(folder: Path) -> int:
+    """A descriptor of the file that says who is on the files. Raises OSError."""
+    path, flags = folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as exc:
+        if exc.errno != errno.ELOOP:
+            raise
+        # The next process would be handed whatever file of the server's the one before has linked there.
+        path.unlink()
+        return os.open(path, flags, 0o600)
 
 
 def copy(folder: Path, target: Path) -> None:
@@ -152,10 +169,15 @@ def database_sizes(folder: Path) -> dict[str, int]:
 
 
 def remove_store(folder: Path, socket: str, name: str) -> None:
-    """Delete a store's database and the values in files. No process is on them."""
+    """Delete a store's database and the values in files. No process is on them.
+
+    Raises PlatformError where a link stands, which a broken process may have made: to files of another project.
+    """
     id_ = store_id(socket, name)
     for part, below in ((PARTS[0], unique_key(socket)), (PARTS[1], "")):
         here = folder / part / below
+        if (folder / part).is_symlink() or here.is_symlink():
+            raise PlatformError(f"{part!r} is no folder of the stores")
         for found, _ in _files_in(here):
             if found == id_ or found.startswith(id_ + "."):
                 _remove(here / found)

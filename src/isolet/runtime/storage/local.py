@@ -116,7 +116,7 @@ class LocalStorage:
 
     async def _take_lock(self) -> int:
         """The lock on the files; the child inherits it and keeps it as long as it lives."""
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = files.open_lock(self.folder)
         deadline = self._loop.time() + _LOCK_TIMEOUT_S
         while True:
             try:
