@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -18,16 +19,26 @@ from isolet import keyfile
 from isolet.errors import SettingsError
 from isolet.ids import new_id
 from isolet.place import place_of, same_place
+from isolet.telemetry import get_logger
+
+log = get_logger("datadir")
 
 _MACHINE_ID = Path("/etc/machine-id")
+# A file that is there while a backup takes the place of what was there, and how folders for that begin.
+_RESTORING = "restoring"
+RESTORE_PREFIX = ".restore-"
 
 # A unix socket's address holds 107 bytes; below the run folder ours need up to 40.
 _RUN_PATH_MAX = 67
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Path]:
-    """The directory as an absolute path, made when missing. Raises SettingsError when another server runs on it."""
+def locked(path: Path, *, to_restore: bool = False) -> Iterator[Path]:
+    """The directory as an absolute path, made when missing. What a restore that was killed left is removed.
+
+    Raises SettingsError when another server runs on it, and after a restore that was cut off half-way, unless it is
+    for another one.
+    """
     path = path.absolute()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -36,12 +47,46 @@ def locked(path: Path) -> Iterator[Path]:
         raise SettingsError(f"cannot use {path} as data directory: {exc.strerror}") from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _close_database(path)
-        yield path
+        with _locked_folder(path):
+            if (path / _RESTORING).exists() and not to_restore:
+                raise SettingsError(f"cannot use {path}: a restore into it was cut off; run isolet restore again")
+            for left in path.glob(f"{RESTORE_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            _close_database(path)
+            yield path
     except BlockingIOError as exc:
         raise SettingsError(f"cannot use {path}: another Isolet server runs on it") from exc
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _locked_folder(path: Path) -> Iterator[None]:
+    """The folder itself, too: who removes the file `lock` would let in a second server, which ends what the first runs.
+
+    Raises BlockingIOError.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            log.debug("a file system that locks no folders", error=str(exc))
+        yield
+    finally:
+        os.close(folder)
+
+
+def begin_restore(data: Path) -> None:
+    """From here on no server starts on it until `end_restore`: neither what was there nor what is new is whole."""
+    (data / _RESTORING).touch(0o600)
+    keyfile.sync(data)
+
+
+def end_restore(data: Path) -> None:
+    (data / _RESTORING).unlink()
 
 
 class ServerName(Struct, frozen=True, kw_only=True):

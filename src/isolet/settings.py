@@ -194,7 +194,9 @@ class Settings:
     callback_timeout_s: float = _setting(15.0, "Seconds that a receiver has to answer a callback.", minimum=0.1)
     callback_http: bool = _setting(False, "Whether callbacks may go to host names over http.")
     adopt: bool = _setting(
-        False, "Run what a copied, or moved, database has queued; give it when the original does not run any more."
+        False,
+        "Run what a copied, or moved, database has queued, and its schedules; give it when the original does not run "
+        "any more.",
     )
     result_retention_h: float = _setting(168.0, "Hours that results of asynchronous calls are kept.", minimum=0)
     log_format: str = _setting("console", "Form of the platform's own log.", choices=("console", "json"))
@@ -229,13 +231,18 @@ class Settings:
         return self.dashboard_port.strip().lower() != _OFF
 
     @property
+    def is_local(self) -> bool:
+        """Whether the server listens on a loopback address."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
     def domain_of_functions(self) -> str | None:
         """In lower case; None for none. Raises SettingsError."""
         text = (self.functions_domain or "").strip().lower().strip(".")
         if text == _OFF:
             return None
         if not text:
-            return "localhost" if self.host in ("localhost", "::1") or self.host.startswith("127.") else None
+            return "localhost" if self.is_local else None
         if not _DOMAIN.fullmatch(text) or len(text) > 190:
             raise SettingsError(
                 f"cannot read {PREFIX}FUNCTIONS_DOMAIN: {self.functions_domain!r} is not a domain such as "

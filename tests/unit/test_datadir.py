@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from isolet.datadir import run_folder
+from isolet.datadir import locked, run_folder
 from isolet.errors import SettingsError
 
 
@@ -34,3 +34,15 @@ def test_a_run_folder_whose_sockets_would_have_too_long_a_path_is_told(
         SettingsError, match=r"^cannot use .* as data directory: its path, and that of .*, is too long$"
     ):
         run_folder(long)
+
+
+def test_who_removes_the_lock_lets_no_second_server_in(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / "lock").unlink()
+        with (
+            pytest.raises(SettingsError, match="another Isolet server runs on it"),
+            locked(tmp_path),
+        ):
+            pass
+    with locked(tmp_path) as folder:
+        assert folder == tmp_path

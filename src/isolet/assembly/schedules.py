@@ -27,7 +27,6 @@ def open_schedules(core: Core) -> Feature:
     )
     engine.register(CRON, firings, capacity=core.host.settings.job_concurrency)
     scheduler = Scheduler(database=database, engine=engine, clock=clock)
-    core.host.loops.loop(scheduler.run(), name="schedules")
     core.registry.changes.add(scheduler.follow)
     schedules = Schedules(
         database=database,
@@ -38,6 +37,10 @@ def open_schedules(core: Core) -> Feature:
         most=lambda project_id: routes.limits_of(project_id).schedules,
         room=partial(settings_room, routes),
     )
+
+    async def start() -> None:
+        # Jobs have started, so that what a copy of a database must not run is held.
+        core.host.loops.loop(scheduler.run(), name="schedules")
 
     def doors() -> Sequence[object]:
         # It loads the web framework.
@@ -52,4 +55,4 @@ def open_schedules(core: Core) -> Feature:
             Figure(name="isolet_schedule_lag_seconds", text="How late the latest due time was found.", value=lag_s),
         ]
 
-    return Feature(doors=doors, figures=figures)
+    return Feature(doors=doors, start=start, figures=figures)

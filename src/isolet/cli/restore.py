@@ -45,5 +45,5 @@ def _sentences(told: dict[str, object]) -> list[str]:
         )
     if not told["has_master_key"]:
         lines.append(f"Put the master key into {told['data_dir']}/master-key, or ISOLET_MASTER_KEY, before the start.")
-    lines.append("Calls that were queued wait for isolet serve --adopt: the original may still run them.")
+    lines.append("Schedules and calls that were queued wait for isolet serve --adopt: the original may still run them.")
     return lines

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -92,7 +91,10 @@ def restore(file: Path, data: Path) -> dict[str, Any]:
     """Raises InvalidInput for what is no backup, and SettingsError for a directory that a server runs on."""
     if not file.is_file():
         raise Usage(f"there is no file {file}")
-    with datadir.locked(data) as folder, tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch:
+    with (
+        datadir.locked(data, to_restore=True) as folder,
+        tempfile.TemporaryDirectory(dir=folder, prefix=datadir.RESTORE_PREFIX) as scratch,
+    ):
         try:
             fresh = Path(scratch)
             with file.open("rb") as opened:
@@ -169,15 +171,26 @@ def _check_database(fresh: Path) -> str | None:
 
 
 def _swap(fresh: Path, folder: Path) -> Path | None:
-    """Put what is new in its place; where that is which was there, None for nothing."""
+    """Put what is new in its place; where that is which was there, None for nothing.
+
+    All of it or, when it raises OSError, nothing. If it is killed half-way, no server starts on what is there then.
+    """
     there = [folder / name for name in _REPLACED if (folder / name).exists()]
-    replaced = None
+    replaced = folder / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     if there:
-        replaced = folder / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         replaced.mkdir(mode=0o700)
-        for path in there:
-            shutil.move(path, replaced / path.name)
-    for name in _RESTORED:
-        if (fresh / name).exists():
-            os.replace(fresh / name, folder / name)
-    return replaced
+    moves = [(path, replaced / path.name) for path in there]
+    moves += [(fresh / name, folder / name) for name in _RESTORED if (fresh / name).exists()]
+    datadir.begin_restore(folder)
+    for done, (old, new) in enumerate(moves):
+        try:
+            os.replace(old, new)
+        except OSError:
+            for before, after in reversed(moves[:done]):
+                os.replace(after, before)
+            if there:
+                replaced.rmdir()
+            datadir.end_restore(folder)
+            raise
+    datadir.end_restore(folder)
+    return replaced if there else None

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from isolet.clock import Clock
 from isolet.database import jobs as stored
 from isolet.database.connection import Connection, Database
+from isolet.database.copies import Held
 from isolet.database.job_retention import delete_of_project
 from isolet.database.jobs import Admission, Kept
 from isolet.domain.body_budget import BodyBudget
@@ -42,7 +43,7 @@ class Engine:
     """`owner` names this server and outlives it, so that its next start takes back what it left running.
 
     `copied` says that the database is known to be a copy, `adopt` to run what a copy has queued; `held` is how many
-    jobs it has that it does not run.
+    jobs and schedules it has that it does not run.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Engine:
     ) -> None:
         self._copied = copied
         self._adopt = adopt
-        self.held = 0
+        self.held = Held()
         self._database = database
         self._clock = clock
         self._owner = owner

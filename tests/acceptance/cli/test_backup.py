@@ -139,3 +139,33 @@ def test_an_archive_of_postgresql_is_left_for_its_own_program(saved: Path, tmp_p
     assert f"pg_restore --clean --if-exists -d DATABASE {tmp_path}/data/isolet.pgdump" in done.text
     assert (tmp_path / "data/isolet.pgdump").read_bytes() == b"PGDMP archive"
     assert len(list((tmp_path / "data/projects").iterdir())) == 2
+
+
+def test_a_restore_that_cannot_take_a_place_changes_nothing(saved: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "isolet.pgdump" / "in the way").mkdir(parents=True)
+    (data / "isolet.db").write_bytes(b"there")
+    (data / "root-key").write_bytes(b"there, too")
+
+    def dumped(name: str, content: bytes) -> tuple[str, bytes]:
+        return name, b"PGDMP archive" if name == "database" else content
+
+    (tmp_path / "file").write_bytes(changed(saved / "file", dumped))
+    failed = Isolet(tmp_path).run("restore", str(tmp_path / "file"), "--data-dir", str(data))
+    assert (failed.code, f"cannot restore {tmp_path}/file" in failed.err) == (1, True), failed.err
+    assert sorted(path.name for path in data.iterdir()) == ["isolet.db", "isolet.pgdump", "lock", "root-key"]
+    assert (data / "isolet.db").read_bytes() == b"there"
+
+
+def test_no_server_starts_on_a_restore_that_was_cut_off_until_there_is_another(saved: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / ".restore-x" / "projects").mkdir(parents=True)
+    (data / "restoring").touch()
+    (data / "root-key").write_bytes(b"of before")
+    isolet = Isolet(tmp_path)
+    refused = isolet.run("serve", "--data-dir", str(data), "--port", "0")
+    assert (refused.code, "was cut off; run isolet restore again" in refused.err) == (1, True), refused.err
+    assert sorted(path.name for path in data.iterdir()) == [".restore-x", "lock", "restoring", "root-key"]
+    told = isolet("restore", str(saved / "file"), "--data-dir", str(data), "--json").json
+    assert Path(told["replaced"], "root-key").read_bytes() == b"of before"
+    assert not [path.name for path in data.iterdir() if path.name.startswith((".restore-", "restoring"))]

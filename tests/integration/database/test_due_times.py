@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from isolet.database import functions, projects, space_triggers
+from isolet.database import copies, functions, projects, space_triggers
 from isolet.database import jobs as stored_jobs
 from isolet.database import schedules as stored
 from isolet.database.connection import Database
@@ -153,6 +153,23 @@ async def test_jitter_moves_every_firing_alike(database: Database, function: Fun
     dealt = await _deal(database, schedule, MINUTE + offset)
     assert dealt is not None
     assert (len(dealt.jobs), dealt.missed, dealt.late_ms) == (1, 0, 0)
+
+
+async def test_a_copy_fires_no_schedule_of_the_original_until_told_or_changed(
+    database: Database, function: Function
+) -> None:
+    first, changed, paused = [await _schedule(database, function, name) for name in ("first", "changed", "paused")]
+    await database.write(stored.write_schedule, replace(paused, enabled=False, next_due_ms=None))
+    for _ in range(2):
+        await database.write(copies.hold, BEGIN)
+        assert await database.read(copies.count_held) == copies.Held(schedules=2)
+        assert await database.read(stored.due_schedules, BEGIN + 999 * MINUTE, 10) == []
+    # Who changes it there wants it to run there.
+    await database.write(stored.write_schedule, changed)
+    assert await database.read(stored.due_schedules, BEGIN + MINUTE, 10) == [changed.id]
+    assert await database.write(copies.release, BEGIN) == copies.Held(schedules=1)
+    assert await database.read(stored.due_schedules, BEGIN + MINUTE - 1, 10) == []
+    assert set(await database.read(stored.due_schedules, BEGIN + MINUTE, 10)) == {first.id, changed.id}
 
 
 async def test_a_paused_or_deleted_schedule_fires_no_more(database: Database, function: Function) -> None:

@@ -430,7 +430,7 @@ async def test_what_a_copy_held_waits_as_long_as_before_and_retries_come_at_once
         await database.write(copies.hold, AT_MS)
         assert all([(await get(database, job)).held for job in (waiting, delayed, retried, earlier)])
         assert await claim(database, now_ms=AT_MS * 2) == []
-    assert await database.write(copies.release, AT_MS + 10) == 4
+    assert await database.write(copies.release, AT_MS + 10) == copies.Held(jobs=4)
 
     due = [(await get(database, job)).due_at_ms - AT_MS for job in (waiting, delayed, retried, earlier)]
     assert due == [0, 50, 10, 10]
