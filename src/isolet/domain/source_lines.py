@@ -20,6 +20,10 @@ _MARK = "\n//# isolet-lines="
 _FILES_MARK = "\n//# isolet-files="
 _MAPPINGS = re.compile(r"[A-Za-z0-9+/,;]+")
 _PLACE = re.compile(r"\bfunction\.js:(\d{1,9}):(\d{1,9})")
+_FRAME = re.compile(r"[^\S\n]+at ")
+# A place in the wrapper, as `errors.js` leaves it out of what it reports.
+_OURS = re.compile(r"[^\S\n]+at (?:async )?(?:[^(]{0,500} \()?isolet/[\w./-]{1,100}:\d+:\d+\)?$")
+_DIGITS_MAX = 9
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # Two thousand paths of five hundred characters.
 _FILES_MAX_CHARS = 2_000_000
@@ -49,14 +53,56 @@ def authored_file(module: str, line: int, column: int) -> str | None:
 
 
 def authored_stack(module: str, stack: str) -> str:
-    """A stack trace with the author's places in it."""
+    """A stack trace with the author's places in it, and none of what the compiler added to the author's code."""
+    mappings = _mappings(module)
+    if mappings is None:
+        return stack
+    lines = (_authored_line(mappings, line) for line in stack.split("\n"))
+    return "\n".join(line for line in lines if line is not None)
+
+
+def authored_text(module: str, text: str) -> str:
+    """What a function printed, which may hold stack traces: as `authored_stack` has these, without places of ours."""
+    if "function.js:" not in text and "isolet/" not in text:
+        return text
+    own = "\n".join(line for line in text.split("\n") if not _OURS.match(line))
+    return authored_stack(module, own)
+
+
+def _authored_line(mappings: _Mappings, line: str) -> str | None:
+    is_added = False
 
     def place(found: re.Match[str]) -> str:
-        mappings = _mappings(module)
-        authored = None if mappings is None else mappings.find(int(found[1]), int(found[2]))
-        return found[0] if authored is None else f"{authored.file or 'function.js'}:{authored.line}:{authored.column}"
+        nonlocal is_added
+        authored = mappings.find(int(found[1]), int(found[2]))
+        if authored is None:
+            is_added = True
+            return found[0]
+        return f"{authored.file or 'function.js'}:{authored.line}:{authored.column}"
 
-    return _PLACE.sub(place, stack)
+    told = _PLACE.sub(place, line)
+    return None if is_added and _FRAME.match(line) else told
+
+
+def author_line(stack: str) -> int | None:
+    """The line of the first place in a stack trace that is the author's own, else of the first that is a package's."""
+    found = [frame for line in stack.split("\n") if (frame := _frame(line)) is not None]
+    own = (line for file, line in found if "node_modules/" not in file)
+    return next(own, found[0][1] if found else None)
+
+
+def _frame(line: str) -> tuple[str, int] | None:
+    """File and line of a line of a stack trace, where the file is one of the author's or of a package's."""
+    if not _FRAME.match(line):
+        return None
+    told = line.strip().removeprefix("at ").removeprefix("async ")
+    place = told[told.rfind("(") + 1 : -1] if told.endswith(")") else told
+    file, _, rest = place.partition(":")
+    numbers = rest.split(":")
+    # The runtime's own modules have a colon in their names.
+    if len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        return None
+    return (file, int(numbers[0][:_DIGITS_MAX])) if file else None
 
 
 def _numbers() -> array[int]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from isolet.domain.source_lines import authored_file, authored_place
 from isolet.domain.versions import line_at
 from isolet.errors import BuildFailed
 
 _UNCAUGHT = re.compile(r"^service function: (?:Uncaught )?(?P<message>.+)$", re.MULTILINE)
-_PLACE = re.compile(r"\bfunction\.js:(?P<line>\d+):(?P<column>\d+)")
+_PLACE = re.compile(r"\bfunction\.js:(?P<line>\d{1,9}):(?P<column>\d{1,9})")
 _IN_NAME = re.compile(r"[\w$#]")
 _MESSAGE_MAX_CHARS = 2_000
+_PLACES_MAX = 50
 
 
 def load_failure(stderr_tail: str, module: str, code: str | None = None) -> BuildFailed | None:
@@ -23,9 +25,7 @@ def load_failure(stderr_tail: str, module: str, code: str | None = None) -> Buil
     if found is None:
         return None
     message = found["message"][:_MESSAGE_MAX_CHARS]
-    told = _PLACE.search(stderr_tail)
-    place = authored_place(module, int(told["line"]), int(told["column"])) if told is not None else None
-    file = authored_file(module, int(told["line"]), int(told["column"])) if told is not None else None
+    place, file = _first_place(stderr_tail, module)
     if file is not None and place is not None:
         return BuildFailed(message, line=place[0], column=place[1], file=file)
     if place is None or place[0] < 1:
@@ -39,6 +39,15 @@ def load_failure(stderr_tail: str, module: str, code: str | None = None) -> Buil
         # has the place of a name: of what was called, or `new`.
         column += 1
     return BuildFailed(message, line=line, column=column, text=text[:200])
+
+
+def _first_place(stderr_tail: str, module: str) -> tuple[tuple[int, int] | None, str | None]:
+    """The first that is the author's, with its file where there are several: the compiler's own may stand above it."""
+    for told in islice(_PLACE.finditer(stderr_tail), _PLACES_MAX):
+        line, column = int(told["line"]), int(told["column"])
+        if (place := authored_place(module, line, column)) is not None:
+            return place, authored_file(module, line, column)
+    return None, None
 
 
 def _begins_a_name(text: str, column: int) -> bool:

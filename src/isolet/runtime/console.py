@@ -22,7 +22,7 @@ from isolet.domain.invocations import ConsoleLine, storable
 from isolet.domain.limits import CONSOLE_MAX_BYTES, CONSOLE_MAX_CHARS, CONSOLE_MAX_LINES
 from isolet.domain.outgoing import OUTGOING_MAX, OutgoingEvent, read_event
 from isolet.domain.redaction import Redactor
-from isolet.domain.source_lines import authored_stack
+from isolet.domain.source_lines import authored_stack, authored_text
 from isolet.ids import InvocationId
 from isolet.runtime.recent import Recent
 
@@ -252,7 +252,7 @@ class Console:
         whole_stack = stack is None or len(stack) < CONSOLE_MAX_CHARS // 2
         return ConsoleLine(
             level=level if isinstance(level, str) and level in _LEVELS else "log",
-            message=storable(self.redact(message[:CONSOLE_MAX_CHARS], cut=cut)),
+            message=storable(authored_text(self._module, self.redact(message[:CONSOLE_MAX_CHARS], cut=cut))),
             at_ms=_time(at_ms, raw.since_ms),
             stack=storable(self.redact_stack(stack, cut=not whole_stack)) if stack else None,
             cut=cut,

@@ -11,6 +11,7 @@ import pytest
 
 from isolet.domain.invocations import ConsoleLine
 from isolet.domain.redaction import Redactor
+from isolet.domain.source_lines import with_mappings
 from isolet.ids import InvocationId
 from isolet.runtime.console import Console
 
@@ -96,6 +97,17 @@ async def test_levels_are_those_of_a_list_and_times_those_of_the_call(console: C
     now = time.time_ns() // 1_000_000
     assert {line.level for _, line in heard} == {"log"}
     assert all(began <= line.at_ms <= now for _, line in heard)
+
+
+async def test_a_stack_that_is_printed_as_text_has_the_authors_places(heard: list[Line]) -> None:
+    module = with_mappings("var helper;\nthrow 1;\n", ";AAEA", ["src/index.ts"])
+    console = Console(
+        Redactor([]), module, on_line=lambda call, line: heard.append((call, line)), on_own_line=lambda _: None
+    )
+    console.begin(CALL)
+    console.read(written(CALL, "Error: no\n    at function.js:2:1\n    at async run (isolet/execution.js:9:3)"))
+    await wait_for(heard, 1)
+    assert heard[0][1].message == "Error: no\n    at src/index.ts:3:1"
 
 
 async def test_lines_of_a_call_have_an_end(console: Console, heard: list[Line]) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from isolet.domain.source_lines import authored_place, authored_stack, with_mappings
+from isolet.domain.source_lines import authored_place, authored_stack, authored_text, with_mappings
 
 # What esbuild makes of four lines of types and, on the fifth, `const f = (a: A) => { throw new Error(String(a)); };`.
 COMPILED = "// function.ts\nvar f = (a) => {\n  throw new Error(String(a));\n};\n"
@@ -33,6 +33,23 @@ def test_every_place_of_a_stack_is_the_authors() -> None:
     assert authored_stack(MODULE, stack) == (
         "Error: 1\n    at f (function.js:5:29)\n    at new Promise (<anonymous>)\n    at function.js:5:12"
     )
+
+
+def test_places_of_what_the_compiler_added_are_left_out() -> None:
+    stack = "Error: function.js:1:2\n    at __require (function.js:1:50)\n    at f (function.js:3:9)"
+
+    assert authored_stack(MODULE, stack) == "Error: function.js:1:2\n    at f (function.js:5:29)"
+    assert authored_stack(COMPILED, stack) == stack
+
+
+def test_stack_traces_in_what_a_function_prints_are_the_authors() -> None:
+    ours = "    at async run (isolet/execution.js:9:3)\n    at isolet/entry.js:1:2\n"
+    printed = f"failed: {{ Error: 1\n    at f (function.js:3:9)\n{ours}}} in isolet/ at function.js:2:10"
+
+    told = "failed: { Error: 1\n    at f (function.js:%s)\n} in isolet/ at function.js:%s"
+    assert authored_text(MODULE, printed) == told % ("5:29", "5:12")
+    assert authored_text(COMPILED, printed) == told % ("3:9", "2:10")
+    assert authored_text(MODULE, "nothing of it") == "nothing of it"
 
 
 @pytest.mark.parametrize("mappings", ["", "A", "g", "AAAA,", "é", "A" * 3 + "gggggggggggggggggggggggggB", "; ;"])

@@ -1,5 +1,6 @@
 import pytest
 
+from isolet.domain.source_lines import with_mappings
 from isolet.runtime.complaints import load_failure
 
 MODULE = "const a = 1;\nconst b = missing;\nexport default { fetch() {} };\n"
@@ -39,6 +40,14 @@ def test_a_complaint_without_a_place_is_told_without_one() -> None:
     assert failure is not None
     assert failure.message == 'No such module "lodash".'
     assert failure.details == {"line": None, "column": None, "text": None}
+
+
+def test_a_place_of_what_the_compiler_added_is_passed_over() -> None:
+    module = with_mappings("var helper;\nthrow 1;\n", ";AAEA", ["src/index.ts"])
+    complaint = "service function: Uncaught Error: no\n  at helper (function.js:1:5)\n  at function.js:2:1\n"
+    failure = load_failure(complaint, module)
+    assert failure is not None
+    assert (failure.line, failure.column, failure.file) == (3, 1, "src/index.ts")
 
 
 @pytest.mark.parametrize("line", [0, 4, 99])

@@ -7,12 +7,11 @@ from typing import Any
 
 from isolet.api.asgi import dumps
 from isolet.api.errors import STATUS, ErrorReply, headers_of, public_error, status_of
+from isolet.domain.source_lines import author_line
 from isolet.errors import Forbidden, HandlerFailed, IsoletError, Unauthenticated
 
 _NAMES = {"environment": "env"}
 _TYPE = re.compile(r"([A-Za-z_$][\w$]*): ")
-# The first place in a file of the author's; the names of the runtime's own have a colon.
-_PLACE = re.compile(r"^[^\S\n]++at (?:.*[\s(])?[^\s():]++:(\d+):\d+\)?$", re.MULTILINE)
 
 
 def error_reply(error: Exception) -> ErrorReply:
@@ -39,10 +38,9 @@ def _error_object(status: int, error: IsoletError) -> dict[str, Any]:
     if not isinstance(error, HandlerFailed):
         return {"status": status, "message": error.message[:512]}
     stack = error.stack or ""
-    kind, place = _TYPE.match(error.message), _PLACE.search(stack)
+    kind, line = _TYPE.match(error.message), author_line(stack)
     name = kind[1] if kind else "Error"
     said = error.message[kind.end() :] if kind else error.message
-    line = int(place[1]) if place else None
     where = name if line is None else f"{name} at line {line}"
     details = {
         "exception_info": stack[:2048] or None,

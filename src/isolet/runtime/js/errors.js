@@ -41,8 +41,9 @@ export function headOf(error) {
   return parts.join(": ").slice(0, MAX_CHARS) || UNSHOWN;
 }
 
-// Places of the wrapper and of the runtime, which tell its author nothing.
-const FOREIGN = /^\s+at .*(?:\bisolet\/|\b(?:cloudflare|node)(?:-internal)?:)/;
+// Places of the wrapper and of the runtime, which tell its author nothing. What stands before a place is a name, and may be
+// the path of a file of the author's.
+const FOREIGN = /^\s+at (?:.* \()?(?:async )?(?:isolet\/|(?:cloudflare|node)(?:-internal)?:)[^()]*\)?$/;
 
 /** Stack lines of the function's own code only; undefined when it has no stack. */
 export function ownStack(error) {

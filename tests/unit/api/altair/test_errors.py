@@ -16,6 +16,10 @@ FOREIGN = "    at D1DatabaseSessionAlwaysPrimary._send (cloudflare-internal:d1-a
         (f"Error: no\n{FOREIGN}\n    at async Promise.all (index 0)\n    at handler (src/my file.ts:25:94)", 25),
         ("Error: no\n    at src/a.ts:7:1", 7),
         (f"Error: no\n{FOREIGN}", None),
+        (f"Error: no\n{FOREIGN}\n    at Object.fetch (src/my index.ts:12:3)\n    at async function.js:25:94", 12),
+        ("Error: no\n    at f (node_modules/left/index.js:3:9)\n    at src/index.ts:8:1", 8),
+        ("Error: no\n    at f (node_modules/left/index.js:3:9)\n    at new Promise (<anonymous>)", 3),
+        ("Error: no\n    at async Promise.all (index 0)\n    at node:assert:1:2\n    at x (node:fs:1:2)", None),
         (None, None),
     ],
 )
