@@ -50,4 +50,9 @@ def make_registry(host: Host, counters: Counters) -> Registry:
 
 def _host_names(settings: Settings) -> HostNames:
     own = {host_of(settings.public_url), host_of(settings.dashboard_url)}
-    return HostNames(domain=settings.domain_of_functions, reserved=frozenset(host for host in own if host is not None))
+    return HostNames(
+        domain=settings.domain_of_functions,
+        reserved=frozenset(host for host in own if host is not None),
+        # On a loopback address it is asked by that, or by a proxy whose names are the operator's to tell.
+        knows_itself=settings.public_url is not None or settings.is_local,
+    )

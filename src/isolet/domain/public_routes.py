@@ -92,13 +92,21 @@ def _is_address(host: str) -> bool:
 
 
 class HostNames(Struct, frozen=True, kw_only=True):
-    """`domain` has a host for each function below it; None for none. `reserved` are hosts of the server itself."""
+    """`domain` has a host for each function below it; None for none. `reserved` are hosts of the server itself.
+
+    Without `knows_itself` there are others of its own, which nobody told it.
+    """
 
     domain: str | None = None
     reserved: frozenset[str] = frozenset()
+    knows_itself: bool = True
 
     def check_free(self, hosts: Collection[str]) -> None:
         """Raises InvalidInput for a host that is not a function's to claim."""
+        if hosts and not self.knows_itself:
+            raise InvalidInput(
+                "hosts: a function could claim the server's own name; its operator sets ISOLET_PUBLIC_URL first"
+            )
         for host in hosts:
             if host in self.reserved:
                 raise InvalidInput(f"hosts: {host} is the server's own")

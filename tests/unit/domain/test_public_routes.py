@@ -168,3 +168,10 @@ def test_access_and_cors_are_words() -> None:
             check_access(value)
         with pytest.raises(InvalidInput, match=r"^cors must be one of platform, function$"):
             check_cors(value)
+
+
+def test_a_server_that_does_not_know_its_own_name_gives_none_away() -> None:
+    names = HostNames(knows_itself=False)
+    names.check_free([])
+    with pytest.raises(InvalidInput, match=r"^hosts: .*its operator sets ISOLET_PUBLIC_URL first$"):
+        names.check_free(["api.example.com"])
