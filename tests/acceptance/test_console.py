@@ -318,6 +318,10 @@ THROWN = [
     ("(() => { const e = new Error('loop'); e.cause = e; return e; })()", "Error: loop"),
     ("{ get message() { throw 1 } }", "{ message: [Getter: threw number] }"),
     ('""', "the handler threw an empty text"),
+    (
+        "new SuppressedError(new Error('at its end'), new Error('first'), 'both')",
+        "SuppressedError: both; error: Error: at its end; suppressed: Error: first",
+    ),
     ("Object.assign(new Error(''), { name: '' })", "[a value that cannot be shown]"),
 ]
 

@@ -145,8 +145,11 @@ def test_a_class_of_the_runtime_serves(common_platform: SharedKapso) -> None:
 def test_what_nobody_catches_is_a_line_of_its_call(common_platform: SharedKapso) -> None:
     """Cloudflare logs it as well."""
     code = """
+    import { waitUntil } from "cloudflare:workers";
     async function handler(request) {
       const { name } = await request.json();
+      setImmediate(() => { throw new Error(`immediate of ${name}`); });
+      waitUntil(Promise.reject(new Error(`left by ${name}`)));
       setTimeout((text) => { throw new Error(text); }, 5, `timer of ${name}`);
       const id = setInterval(() => { clearInterval(id); throw `interval of ${name}`; }, 10);
       queueMicrotask(() => { throw new Error(`microtask of ${name}`); });
@@ -165,7 +168,9 @@ def test_what_nobody_catches_is_a_line_of_its_call(common_platform: SharedKapso)
 
     assert wait_until(lines, what="the records") == [
         [
+            f"waitUntil: Error: left by {name}",
             f"Uncaught: Error: microtask of {name}",
+            f"Uncaught: Error: immediate of {name}",
             f"Uncaught: Error: timer of {name}",
             f"Uncaught: interval of {name}",
             f"Unhandled rejection: TypeError: promise of {name}",
@@ -196,6 +201,16 @@ def test_the_env_that_a_module_imports_has_the_bindings_and_nothing_of_the_wrapp
     } };
     """
     assert common_platform.invoke(common_platform.deployed(code), {}).json() == [["KV", "DB"], ["KV", "DB"], "1"]
+
+
+def test_the_module_of_workers_has_all_that_the_runtimes_own_has(common_platform: SharedKapso) -> None:
+    code = """
+    import process from "node:process";
+    import * as ours from "cloudflare:workers";
+    const theirs = process.getBuiltinModule("cloudflare:workers");
+    export default { fetch: () => Response.json(Object.keys(theirs).filter((name) => ours[name] !== theirs[name])) };
+    """
+    assert common_platform.invoke(common_platform.deployed(code), {}).json() == ["waitUntil"]
 
 
 def test_a_function_does_not_see_the_host(common_platform: SharedKapso) -> None:

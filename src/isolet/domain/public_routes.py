@@ -20,7 +20,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHARED = b"/f/"
 _USUAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # What our parser knows and the runtime does not; and CONNECT, which asks a proxy for a tunnel.
-_NOT_PASSED = frozenset({"CONNECT", "BIND", "REBIND", "UNBIND", "MKCALENDAR", "LINK", "UNLINK", "SOURCE"})
+_NOT_PASSED = frozenset({"CONNECT", "BIND", "REBIND", "UNBIND", "MKCALENDAR", "LINK", "UNLINK", "SOURCE", "M-SEARCH"})
 
 
 class Access(StrEnum):

@@ -49,7 +49,7 @@ _WRAPPER = (
     "sockets.js",
     "stores.js",
 )
-_MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js", "kv-store.js", "d1-store.js", "room.js")
+_MODULES = (*_WRAPPER, "connect.js", "egress.js", "gate.js", "kv-store.js", "d1-store.js", "room.js", "workers.js")
 
 # Ranges that lead back inside and that workerd does not count as private: NAT64 (also a site's own), 6to4, IPv4 written
 # as IPv6, benchmarking, protocol assignments, "this network", Teredo, documentation, site-local, multicast, reserved;
@@ -111,6 +111,7 @@ class ConfigBuilder:
                 **{f"isolet/{name}": self._js[name] for name in self._wrapper},
                 # In place of the runtime's own.
                 "cloudflare:sockets": self._js["connect.js"],
+                "cloudflare:workers": self._js["workers.js"],
                 "function.js": spec.module,
             },
             spec.modules,

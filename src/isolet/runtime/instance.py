@@ -43,6 +43,7 @@ _POST_MORTEM_S = 0.5
 _MB = 1024 * 1024
 _ANSWER = re.compile(rb'\{"waiting":(\d{1,9})\}')
 _ANSWER_MAX_BYTES = 64
+_NOT_LOADED = (500, b"Internal Server Error")
 _OUT_OF_MEMORY = re.compile(r"out of memory|Reached heap limit|bad_alloc|Cannot allocate memory|mmap\(", re.IGNORECASE)
 # `entry.js` and `console.js` cut at 4,096 or more, and count characters beyond U+FFFF twice.
 _MAY_BE_CUT_CHARS = 2_000
@@ -283,21 +284,36 @@ class Instance:
         """
         try:
             async with asyncio.timeout(timeout_s):
-                connection = await self.channel.connect()
-                try:
-                    connection.begin(_COLLECT if collect else _PROBE)
-                    await connection.head()
-                    body = b""
-                    while len(body) <= _ANSWER_MAX_BYTES and (chunk := await connection.chunk()):
-                        body += chunk
-                finally:
-                    self.channel.release(connection)
+                _, body = await self._ask(_COLLECT if collect else _PROBE)
         except FunctionCrashed as exc:
             raise ConnectionRefusedError(str(exc)) from exc
         if (answer := _ANSWER.fullmatch(body)) is None:
             # The function runs in the same isolate, and may have changed what the wrapper stands on.
             raise ConnectionAbortedError("the instance's answer cannot be read")
         return int(answer[1])
+
+    async def check_loaded(self, timeout_s: float) -> None:
+        """Raises BuildFailed when the runtime listens, but could not say what the module threw as it loaded."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._ask(_PROBE)
+        except (OSError, TimeoutError, FunctionCrashed):
+            return
+        if answer == _NOT_LOADED:
+            raise BuildFailed("the module threw as it loaded, and what it threw cannot be shown")
+
+    async def _ask(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer to a request of the host's own, which is short."""
+        connection = await self.channel.connect()
+        try:
+            connection.begin(request)
+            await connection.head()
+            body = b""
+            while len(body) <= _ANSWER_MAX_BYTES and (chunk := await connection.chunk()):
+                body += chunk
+        finally:
+            self.channel.release(connection)
+        return connection.status, body
 
     def happened(self, event: Event) -> None:
         """The one place where the state changes."""

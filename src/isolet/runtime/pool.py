@@ -35,6 +35,8 @@ HealthSink = Callable[[FunctionId, str | None], None]
 
 # A start that is further away than this fails the call at once.
 _START_WAIT_MAX_S = 5.0
+# One that does not answer by then shows in its calls.
+_PROOF_TIMEOUT_S = 2.0
 _EXTRA_IDLE_S = 15.0
 
 
@@ -176,6 +178,11 @@ class Pool:
             raise BuildFailed(exc.message) from exc
         finally:
             self._proving.discard(instance)
+        try:
+            await instance.check_loaded(_PROOF_TIMEOUT_S)
+        except BaseException:
+            self.discard(instance)
+            raise
         return instance
 
     def adopt(self, instance: Instance) -> None:

@@ -117,6 +117,18 @@ async def test_a_body_that_has_failed_fails_the_call_that_stands_for_an_event(ha
     assert result.error == (await harness.record(route)).error == "Error: db gone"
 
 
+async def test_the_reply_waits_for_what_the_module_of_workers_is_given(harness: Harness) -> None:
+    left = "waitUntil((async () => { await scheduler.wait(20); throw new Error('left behind'); })());"
+    route, result = await fired(
+        harness,
+        f"import {{ waitUntil }} from 'cloudflare:workers'; export default {{ scheduled() {{ {left} }} }};",
+    )
+    assert (result.error, messages(await harness.record(route))) == (
+        "Error: left behind",
+        ["waitUntil: Error: left behind"],
+    )
+
+
 async def test_secrets_are_not_told_by_what_a_handler_throws(harness: Harness) -> None:
     route = harness.route("export default { scheduled(c, env) { throw new Error(`with ${env.TOKEN}`); } };")
     spec = harness.specs[route.release]

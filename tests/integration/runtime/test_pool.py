@@ -238,6 +238,14 @@ async def test_proving_tells_what_is_wrong_with_the_code(pool: Pool) -> None:
     assert (told.value.line, told.value.column, told.value.text) == (2, 11, "const b = missing;")
 
 
+@pytest.mark.parametrize("thrown", ["new Proxy({}, { get() { throw 1; } })", "{ get message() { throw 1; } }"])
+async def test_a_module_that_throws_what_the_runtime_cannot_tell_is_not_proven(pool: Pool, thrown: str) -> None:
+    """The runtime listens all the same."""
+    with pytest.raises(BuildFailed, match="cannot be shown"):
+        await pool.prove(a_spec(f"throw {thrown}; export default () => new Response();"))
+    await until(lambda: not pool.instances, "the end of the process")
+
+
 @pytest.mark.parametrize("whole", ["function", "project"])
 async def test_what_is_proven_for_one_that_is_gone_ends_at_once(pool: Pool, whole: str) -> None:
     spec = a_spec("for (;;) {}")

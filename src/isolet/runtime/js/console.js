@@ -10,7 +10,7 @@ import { format, MAX_TEXT, show } from "./format.js";
 
 showWith(show);
 
-/** The call that is running: `{ id, lines, ctx }`. */
+/** The call that is running: `{ id, lines, ctx, control }`. */
 export const calls = new AsyncLocalStorage();
 
 /** The runtime's own, whatever the function puts in its place. */
@@ -145,8 +145,9 @@ addEventListener("error", (event) => emit("error", ["Uncaught:", event.error]));
 addEventListener("unhandledrejection", (event) => emit("error", ["Unhandled rejection:", event.reason]));
 
 // Of what a timer throws the runtime tells no event.
-for (const name of ["setTimeout", "setInterval"]) {
+for (const name of ["setTimeout", "setInterval", "setImmediate"]) {
   const start = globalThis[name];
+  if (start === undefined) continue;
   globalThis[name] = {
     [name](callback, ...rest) {
       if (typeof callback !== "function") return start(callback, ...rest);

@@ -5,6 +5,7 @@ const MAX_ERRORS = 10;
 const UNSHOWN = "[a value that cannot be shown]";
 const { isArray } = Array;
 const string = String;
+const Suppressed = SuppressedError;
 
 // `format.js` builds on this module, and is needed for what is no error.
 let show = string;
@@ -71,6 +72,10 @@ function inside(error) {
     const errors = get(one, "errors");
     if (isArray(errors)) for (let i = 0; i < errors.length && i < MAX_ERRORS; i += 1) add(`error ${i + 1}`, errors[i]);
     add("caused by", get(one, "cause"));
+    if (one instanceof Suppressed) {
+      add("error", get(one, "error"));
+      add("suppressed", get(one, "suppressed"));
+    }
   };
   addFrom(error);
   return found;
