@@ -24,6 +24,7 @@ from isolet.wire.exchange import ON_END, WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
 from isolet.wire.message_reader import HEAD_MAX_BYTES, HEADERS_MAX, MessageReader
 from isolet.wire.refusals import refusal_of
+from isolet.wire.starts import Starts
 from isolet.wire.targets import asks_for_websocket, split_target
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
@@ -63,11 +64,13 @@ class Protocol(MessageReader):
         "_app_state",
         "_asked",
         "_connections_max",
+        "_ends_in_line",
         "_flow",
         "_half_closed",
         "_held",
         "_is_at_end",
         "_is_from_proxy",
+        "_is_in_line",
         "_latest",
         "_make_rate",
         "_parser",
@@ -80,6 +83,7 @@ class Protocol(MessageReader):
         "_running",
         "_scheme",
         "_spread",
+        "_starts",
         "_state",
         "_told",
         "_upgrade",
@@ -96,6 +100,7 @@ class Protocol(MessageReader):
         proxies: Proxies = _NO_PROXIES,
         room: ConnectionRoom | None = None,
         spread: Spread | None = None,
+        starts: Starts | None = None,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -107,6 +112,7 @@ class Protocol(MessageReader):
         self._proxies = proxies
         self._room = room
         self._spread = spread or Spread()
+        self._starts = starts or Starts()
         self._parser = httptools.HttpRequestParser(self)
         # What a client pipelines behind a request that closes waits like any other, and is dropped then.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -118,7 +124,7 @@ class Protocol(MessageReader):
         self._refusal: bytes | None = None
         self._refuses = False
         self._half_closed: HalfClosed | None = None
-        self._is_at_end = False
+        self._is_at_end = self._is_in_line = self._ends_in_line = False
         self._asked: Upgrade | None = None
         self._upgrade: Upgrade | None = None
         self._passed_over = False
@@ -153,7 +159,7 @@ class Protocol(MessageReader):
     @property
     def idle_since(self) -> float:
         """When it began to wait for a request of its client, by the loop's clock; 0 while it has one."""
-        if self._upgrade is not None or self._is_answering or self.transport.is_closing():
+        if self._upgrade is not None or self._is_in_line or self._is_answering or self.transport.is_closing():
             return 0.0
         return self._idle_since or self._head_since
 
@@ -190,6 +196,10 @@ class Protocol(MessageReader):
         """Whether the connection stays open for what is to be sent: a client may close its sending side first."""
         if self._is_at_end:
             return True
+        if self._is_in_line:
+            # What came before is parsed first.
+            self._ends_in_line = True
+            return True
         if self._upgrade is not None:
             return False
         if self._in_message and self._latest is not None and not self._in_head:
@@ -204,6 +214,8 @@ class Protocol(MessageReader):
 
     def shutdown(self) -> None:
         """The server stops: the request that runs is the connection's last."""
+        if self._is_in_line:
+            self._parse_in_line()
         if self._upgrade is not None:
             self._upgrade.shutdown()
             if self._upgrade.accepted:
@@ -246,8 +258,17 @@ class Protocol(MessageReader):
         if self._refuses:
             return
         self._idle_since = 0.0
-        if len(data) > _HEADS_BYTES or self._held or len(self._waiting) >= PIPELINED_MAX:
-            self._parse_pieces(memoryview(bytes(self._held) + data if self._held else data))
+        if self._held:
+            together = memoryview(bytes(self._held) + data)
+            if self._is_in_line and len(together) <= _BODY_BYTES:
+                self._held = together
+            else:
+                self._parse_pieces(together)
+        elif not self._starts.at_once():
+            self._held, self._is_in_line = memoryview(data), True
+            self._starts.later(self._parse_in_line)
+        elif len(data) > _HEADS_BYTES or len(self._waiting) >= PIPELINED_MAX:
+            self._parse_pieces(memoryview(data))
         elif (taken := self._parse(data)) < len(data):
             self._parse_pieces(memoryview(data)[taken:])
 
@@ -264,6 +285,15 @@ class Protocol(MessageReader):
                 return
             size = _BODY_BYTES if self._in_message and not self._in_head else _HEADS_BYTES
             data = data[self._parse(data[:size]) :]
+
+    def _parse_in_line(self) -> None:
+        """What came in a crowd has its turn."""
+        self._is_in_line = False
+        self._parse_held()
+        if self._ends_in_line:
+            self._ends_in_line = False
+            if not self.eof_received():
+                self.transport.close()
 
     def _parse_held(self) -> None:
         if self._held:

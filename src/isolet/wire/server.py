@@ -18,6 +18,7 @@ from isolet.wire.callers import Proxies
 from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.exchange import BrokenReply
 from isolet.wire.protocol import Protocol
+from isolet.wire.starts import Starts
 
 _KEEP_ALIVE_S = 75
 # As many as the kernel takes by default: whoever comes while it is full waits for seconds, and a crowd may fill less.
@@ -47,7 +48,13 @@ class Listener(uvicorn.Server):
                 app,
                 http=cast(
                     type[asyncio.Protocol],
-                    partial(Protocol, proxies=Proxies(trusted_proxies), room=ConnectionRoom(), spread=Spread()),
+                    partial(
+                        Protocol,
+                        proxies=Proxies(trusted_proxies),
+                        room=ConnectionRoom(),
+                        spread=Spread(),
+                        starts=Starts(),
+                    ),
                 ),
                 interface="asgi3",
                 ws="none",

@@ -15,6 +15,7 @@ from isolet.spread import IN_A_TURN, Spread
 from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.exchange import ON_END, BrokenReply
 from isolet.wire.protocol import WHOLE, Protocol
+from isolet.wire.starts import AT_ONCE, Starts
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
 MB = 1024 * 1024
@@ -457,3 +458,57 @@ async def test_a_crowd_of_clients_that_leave_at_once_is_told_of_in_several_turns
         await until_all_have("gone")
     turns.end()
     assert turns.most("gone") <= IN_A_TURN
+
+
+_WHOLE_HEAD = HEAD % (b"POST", b"content-length: 4\r\nconnection: close\r\n")
+# What one client of a crowd sends, in which pieces, and whether it closes its sending side then.
+CROWD = [
+    ([_WHOLE_HEAD + b"body"], False),
+    ([_WHOLE_HEAD + b"body"], True),
+    ([HEAD % (b"POST", b"content-length: 4\r\nconnection: close\r\nx: %b\r\n" % (b"y" * 5_000)) + b"body"], False),
+    ([_WHOLE_HEAD[:20], _WHOLE_HEAD[20:] + b"bo", b"dy"], False),
+    ([_WHOLE_HEAD, b"body"], True),
+    ([_WHOLE_HEAD, b"b", b"ody"], False),
+]
+
+
+async def test_a_crowd_of_requests_is_parsed_in_several_turns_of_the_loop_and_all_are_answered() -> None:
+    turns, loop = Turns(), asyncio.get_running_loop()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        turns.note("begun")
+        await takes_whole(scope, receive, send)
+        turns.note("answered")
+
+    async def reply(client: socket.socket) -> bytes:
+        parts = []
+        while part := await loop.sock_recv(client, 65_536):
+            parts.append(part)
+        return b"".join(parts)
+
+    async with asyncio.timeout(60), listening(app, partial(Protocol, starts=Starts())) as address:
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for _ in range(40 * len(CROWD)):
+                clients.append(stack.enter_context(socket.socket()))
+                clients[-1].setblocking(False)
+                await loop.sock_connect(clients[-1], address)
+            leaving = [socket.create_connection(address) for _ in range(40)]
+            await asyncio.sleep(0)
+            for pieces in range(3):
+                for place, client in enumerate(clients):
+                    sent, closes = CROWD[place % len(CROWD)]
+                    if pieces < len(sent):
+                        client.send(sent[pieces])
+                    if closes and pieces == len(sent) - 1:
+                        client.shutdown(socket.SHUT_WR)
+                while leaving:
+                    leaving[-1].send(_WHOLE_HEAD)
+                    leaving.pop().close()
+                if pieces:
+                    await asyncio.sleep(0)
+            replies = await asyncio.gather(*map(reply, clients))
+    turns.end()
+    assert [(one[:15], one[-4:]) for one in replies] == [(b"HTTP/1.1 200 OK", b"body")] * len(clients)
+    for what in ("begun", "answered"):
+        assert turns.most(what) <= AT_ONCE + IN_A_TURN
