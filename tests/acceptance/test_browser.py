@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.support.browser import Browser, Page
@@ -166,6 +167,17 @@ def test_cookies_of_functions_are_not_the_dashboards(functions: Functions, page:
     page.set_cookie(server.pages_url, "__Host-isolet_session", "of-an-operator", path="/", secure=True)
     seen = json.loads(page.open(functions.make("victim", VICTIM)).text)
     assert seen["cookie"] == "own=1"
+
+
+def test_no_project_gets_or_sets_the_cookies_of_another(
+    functions: Functions, page: Page, server: Server, root: httpx.Client, anonymous: httpx.Client
+) -> None:
+    cookies = json.dumps([["set-cookie", "session=of-a; Path=/; HttpOnly"], ["set-cookie", "theirs=1; Path=/v1/"]])
+    page.open(functions.make("set", f"export default {{ fetch: () => new Response('', {{ headers: {cookies} }}) }}"))
+    assert json.loads(page.open(functions.make("own", VICTIM)).text)["cookie"] == "session=of-a; theirs=1"
+    with new_project(server, root) as other:
+        victim = Functions(Butterbase(other.client, anonymous), server).make("victim", VICTIM)
+        assert json.loads(page.open(victim).text)["cookie"] is None
 
 
 def test_no_function_clears_what_others_stored(functions: Functions, page: Page, server: Server) -> None:

@@ -60,13 +60,15 @@ _HARMLESS = frozenset({b"application/json", b"text/plain;charset=UTF-8"})
 _POLICY = b"content-security-policy"
 _SANDBOX = (_POLICY, b"sandbox allow-scripts allow-forms allow-popups")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
-# It would set a cookie for the hosts beside and above this one.
-_DOMAIN = re.compile(rb";\s*domain\s*(?:=[^;]*)?(?=;|$)", re.IGNORECASE)
+# After the first of these, the segment of the path that is the project's; after others the function's is the fourth.
+_OF_PROJECT = frozenset({b"f", b"v1", b"spaces"})
 _SCRIPT_DESTINATION = {b"service-worker": b"script", b"sec-fetch-dest": b"serviceworker"}
 
 
-def tamed(headers: Headers, *, sandboxed: bool) -> Headers:
+def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"") -> Headers:
     """A function's reply as it may leave on the shared origin. Header names are lower case.
+
+    `asked` is the raw path that a client asked for, where it was one.
 
     One with a policy of its own is sandboxed whatever it is: a 304, or a further part, may bring none but its policy,
     which takes the place of that of the page that a browser has kept.
@@ -78,7 +80,7 @@ def tamed(headers: Headers, *, sandboxed: bool) -> Headers:
         elif name in _RULING or (name == b"set-cookie" and is_session_cookie(value)):
             continue
         elif name == b"set-cookie" and sandboxed:
-            kept.append((name, _DOMAIN.sub(b"", value)))
+            kept.append((name, _confined(value, asked)))
             continue
         elif name == b"x-content-type-options":
             typed = True
@@ -94,6 +96,25 @@ def tamed(headers: Headers, *, sandboxed: bool) -> Headers:
         kept.append(_SANDBOX)
     kept.append(_NOSNIFF)
     return kept
+
+
+def _confined(cookie: bytes, asked: bytes) -> bytes:
+    """A cookie for this host alone, and for paths of the project alone: others get and set none of it."""
+    pair, *attributes = cookie.split(b";")
+    named = [(attribute.partition(b"=")[0].strip().lower(), attribute) for attribute in attributes]
+    # Browsers take the last one; one that is none is the folder of what they asked for.
+    path = next((one.partition(b"=")[2].strip() for name, one in reversed(named) if name == b"path"), b"")
+    root = _root(asked)
+    if path.startswith(b"/") and not path.startswith(root):
+        named = [(name, one) for name, one in named if name != b"path"] + [(b"", b" Path=" + root)]
+    return b";".join([pair, *(one for name, one in named if name != b"domain")])
+
+
+def _root(asked: bytes) -> bytes:
+    """What the paths of a project, or of a function, begin with among those that functions share."""
+    parts = asked.split(b"/", 5)
+    count = 3 if parts[1:2] and parts[1] in _OF_PROJECT else 5
+    return b"/".join(parts[:count]) + b"/" if asked else b"/"
 
 
 def without_session(headers: Headers) -> Headers:

@@ -105,7 +105,7 @@ class Invoker:
         except (TooManyRequests, Unavailable) as exc:
             self._on_refused(route.project_id, route.function_id, exc)
             raise
-        return Reply(call, sandboxed=self._sandbox_pages, own_origin=request.own_origin)
+        return Reply(call, request, sandboxed=self._sandbox_pages)
 
     async def close(self) -> None:
         self._means.watch.close()
@@ -123,13 +123,14 @@ class Reply:
 
     __slots__ = ("_call", "_connection", "headers", "invocation_id", "status")
 
-    def __init__(self, call: Call, *, sandboxed: bool, own_origin: bool) -> None:
+    def __init__(self, call: Call, request: CallRequest, *, sandboxed: bool) -> None:
         self._call = call
         self._connection = call.live_connection
         self.invocation_id = call.invocation.id
         self.status = self._connection.status
         told = header_rules.to_caller(self._connection.headers, call.invocation.id)
-        self.headers = without_session(told) if own_origin else tamed(told, sandboxed=sandboxed)
+        own = request.own_origin
+        self.headers = without_session(told) if own else tamed(told, sandboxed=sandboxed, asked=request.asked)
 
     def take_whole(self) -> bytes | None:
         """The whole body, when all of it has come; the call is over then."""

@@ -34,7 +34,8 @@ class CallRequest(Struct, kw_only=True):
     `own` are the platform's own headers, which nothing that the caller says takes away.
     `passed` are those of the headers that may reach a function, where they are not all of them.
     `origin` is what functions are told that this one calls.
-    `event` is what the wrapper is to do with it. `own_origin`: the reply is on an origin of the function's own.
+    `event` is what the wrapper is to do with it. `own_origin`: the reply is on an origin of the function's own; else
+    `asked` is the raw path that a client asked for.
     """
 
     door: Door
@@ -52,6 +53,7 @@ class CallRequest(Struct, kw_only=True):
     passed: Headers | None = None
     origin: Origin = NOBODY
     own_origin: bool = False
+    asked: bytes = b""
 
     def head(self, invocation_id: InvocationId, length: int | None) -> bytes:
         """The request line and the headers that the function sees; `length` is None for a body that comes in parts.

@@ -89,12 +89,38 @@ def test_a_policy_of_its_own_never_goes_without_the_sandbox(kind: bytes | None) 
         (b"a=1; Path=/;\tDOMAIN", b"a=1; Path=/"),
         (b"a=1; domain=a; x; Domain=b; Secure", b"a=1; x; Secure"),
         (b"domain=example.com; DomainX=y", b"domain=example.com; DomainX=y"),
+        (b"a=1; Path=/; Secure", b"a=1; Path=/; Secure"),
     ],
 )
 def test_a_cookie_is_for_this_host_alone(cookie: bytes, kept: bytes) -> None:
     """Other hosts below the same name are the operator's, or other tenants'."""
     assert tamed([(b"set-cookie", cookie)], sandboxed=True) == [(b"set-cookie", kept), NOSNIFF]
     assert tamed([(b"set-cookie", cookie)], sandboxed=False) == [(b"set-cookie", cookie), NOSNIFF]
+
+
+@pytest.mark.parametrize(
+    ("asked", "root"),
+    [
+        (b"/v1/shop/fn/login", b"/v1/shop/"),
+        (b"/f/shop/login/deep/er", b"/f/shop/"),
+        (b"/spaces/shop/functions/login/invoke/a/b", b"/spaces/shop/"),
+        (b"/platform/v1/functions/0197/invoke", b"/platform/v1/functions/0197/"),
+        (b"/api/v1/functions/0197/invoke", b"/api/v1/functions/0197/"),
+    ],
+)
+def test_a_cookie_is_for_paths_of_its_project_alone(asked: bytes, root: bytes) -> None:
+    """Others on the host would be sent the sessions of its users, and could set theirs."""
+    for given, kept in (
+        (b"a=1; Path=/; Secure", b"a=1; Secure; Path=" + root),
+        (b"a=1; path = /v1 ; Path=/v1/other/; HttpOnly", b"a=1; HttpOnly; Path=" + root),
+        (b"a=1; Path=" + root[:-1], b"a=1; Path=" + root),
+        (b"a=1; Path=" + root + b"x;Path", b"a=1; Path=" + root + b"x;Path"),
+        (b"a=1; Path=" + root + b"x", b"a=1; Path=" + root + b"x"),
+        (b"a=1; Path=relative", b"a=1; Path=relative"),
+        (b"a=1", b"a=1"),
+    ):
+        assert tamed([(b"set-cookie", given)], sandboxed=True, asked=asked) == [(b"set-cookie", kept), NOSNIFF]
+        assert tamed([(b"set-cookie", given)], sandboxed=False, asked=asked)[0] == (b"set-cookie", given)
 
 
 def test_a_request_for_a_service_worker_is_told_from_others() -> None:

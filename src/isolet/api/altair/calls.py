@@ -123,6 +123,7 @@ class AltairCalls(Struct, frozen=True, kw_only=True):
                     scheme=scope["scheme"],
                     origin=origin_of(scope),
                     gone=body.gone,
+                    asked=scope["raw_path"],
                 ),
             )
             reply.headers = [*(header for header in reply.headers if header[0] != _INVOKED[0]), _INVOKED]

@@ -11,7 +11,7 @@ from isolet.domain.source_lines import author_line
 from isolet.errors import Forbidden, HandlerFailed, IsoletError, Unauthenticated
 
 _NAMES = {"environment": "env"}
-_TYPE = re.compile(r"([A-Za-z_$][\w$]*): ")
+_TYPE = re.compile(r"([A-Za-z_$][\w$]*)(?: \[[A-Z0-9_]+\])?: ")
 
 
 def error_reply(error: Exception) -> ErrorReply:

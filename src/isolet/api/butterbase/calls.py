@@ -216,6 +216,7 @@ class ButterbaseCalls(Struct, frozen=True, kw_only=True):
             scheme=scope["scheme"],
             origin=origin_of(scope, user_id=identity.user_id),
             gone=body.gone,
+            asked=scope["raw_path"],
             event=identity.event(
                 function_name=route.name,
                 ip=client[0] if client else None,

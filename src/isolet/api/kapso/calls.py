@@ -82,6 +82,7 @@ class KapsoCalls(Struct, frozen=True, kw_only=True):
                         scheme=scope["scheme"],
                         origin=origin_of(scope),
                         gone=body.gone,
+                        asked=scope["raw_path"],
                     ),
                 )
                 reply.headers = cors.add(reply.headers, granted)

@@ -238,6 +238,7 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
             gone=body.gone,
             event=Event.of(EventName.FETCH, context),
             own_origin=not place.prefix,
+            asked=scope["raw_path"],
         )
 
 

@@ -28,3 +28,8 @@ def test_the_line_is_the_first_of_the_author(stack: str | None, line: int | None
     told = json.loads(body)["error"]
     assert (status, told["details"]["exception_line_number"]) == (500, line)
     assert told["message"] == ("Error: no" if line is None else f"Error at line {line}: no")
+
+
+def test_the_type_of_an_error_may_have_a_code_behind_it() -> None:
+    told = json.loads(failure(HandlerFailed("TypeError [ERR_INVALID_ARG_TYPE]: no"))[1])["error"]
+    assert (told["details"]["exception_type"], told["message"]) == ("TypeError", "TypeError: no")
