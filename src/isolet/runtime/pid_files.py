@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isolet.place import boot_id
+from isolet.telemetry import get_logger
+
+log = get_logger("runtime")
 
 
 class PidFiles:
@@ -28,6 +31,13 @@ class PidFiles:
         self._home = f"{status.st_dev}:{status.st_ino}"
 
     def add(self, pid: int) -> None:
+        """On a full disk it cannot be noted: the child ends with its server all the same."""
+        try:
+            self._write(pid)
+        except OSError as exc:
+            log.warning("cannot note the pid of a child", pid=pid, error=exc.strerror)
+
+    def _write(self, pid: int) -> None:
         (self._folder / str(pid)).write_text(f"{_start_ticks(pid) or ''} {self._home} {boot_id()}")
 
     def remove(self, pid: int) -> None:

@@ -188,7 +188,15 @@ class Child:
         finally:
             for fd in (config, seccomp, out_write, err_write, ready_write, info_write):
                 os.close(fd)
-        self._watch(self._popen.pid, ready_read, info_read)
+        try:
+            self._watch(self._popen.pid, ready_read, info_read)
+        except OSError as exc:
+            # Nobody would know of it: it would run until the server ends.
+            self._popen.kill()
+            self._popen.wait()
+            for fd in (out_read, err_read, ready_read, info_read):
+                os.close(fd)
+            raise PlatformError(f"cannot start workerd: {exc.strerror}") from exc
         return Output(out_read, err_read, on_line=on_line, on_error=on_error)
 
     def _watch(self, pid: int, ready_fd: int, info_fd: int) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -76,6 +77,31 @@ def scripted(toolchain: Toolchain, tmp_path: Path) -> Callable[[str], Sandbox]:
         return Sandbox(replace(toolchain, workerd=script(tmp_path / "workerd", source)), enabled=False)
 
     return make
+
+
+async def test_a_child_starts_where_its_pid_cannot_be_noted(spawn: Spawn, pid_files: PidFiles) -> None:
+    """As on a full disk."""
+    shutil.rmtree(pid_files._folder)
+    assert await spawn().started(60)
+
+
+async def test_a_child_that_cannot_be_watched_does_not_go_on_running(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def no_descriptor(pid: int) -> int:
+        begun.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("isolet.runtime.process.os.pidfd_open", no_descriptor)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(PlatformError, match="cannot start workerd: Too many open files"):
+        spawn()
+    (pid,) = begun
+    assert not psutil.pid_exists(pid)
+    # The listener stays the caller's.
+    assert len(os.listdir("/proc/self/fd")) == before + 1
 
 
 async def get(path: Path) -> bytes:
