@@ -27,6 +27,9 @@ export default {
     if (say === "many") return new Response("[" + "[],".repeat(70_000) + "[]]");
     if (say === "odd") return new Response('{"a": NaN}');
     if (say === "half") return new Response('{"a": "\\\\ud800"}');
+    const packed = { headers: { "content-encoding": "gzip" } };
+    if (say === "packed") return Response.json({ plain: "text" }, packed);
+    if (say === "bomb") return new Response("x".repeat(1_100_000), packed);
     if (say === "nothing") return new Response(null, { status: 204 });
     return Response.json(told);
   }
@@ -126,6 +129,8 @@ def test_a_call_gives_kapsos_body_and_returns_the_reply(shop: Project) -> None:
         ("many", True, "The function's reply has more than 65536 values"),
         ("odd", False, '{"a": NaN}'),
         ("half", False, {"a": "\ud800"}),
+        ("packed", False, {"plain": "text"}),
+        ("bomb", True, "The reply is larger than 1048576 bytes"),
         ("nothing", False, None),
     ],
 )

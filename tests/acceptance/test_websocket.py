@@ -171,6 +171,31 @@ def test_what_a_listener_throws_closes_and_is_recorded(shared: SharedButterbase)
     assert ended["console"][0]["message"] == "WebSocket: Error: no such message"
 
 
+def test_handlers_that_are_properties_are_of_their_call_like_listeners(shared: SharedButterbase) -> None:
+    code = """export default () => {
+      const { 0: client, 1: server } = new WebSocketPair();
+      server.accept();
+      server.onmessage = ({ data }) => { console.log("got", data); server.send(typeof server.onmessage); };
+      server.onclose = () => { console.log("closed"); };
+      return new Response(null, { status: 101, webSocket: client });
+    };"""
+    shared.deploy("properties", code)
+
+    with dial(shared, "properties") as one, dial(shared, "properties") as two:
+        for name, connection in (("one", one), ("two", two)):
+            connection.send(name)
+            assert connection.recv(timeout=60) == "function"
+        one.close()
+
+    for name, connection in (("one", one), ("two", two)):
+        wait_until(
+            lambda name=name, connection=connection: (  # type: ignore[misc]
+                [line["message"] for line in record(shared, connection)["console"]] == [f"got {name}", "closed"]
+            ),
+            what=f"the lines of {name}",
+        )
+
+
 @pytest.mark.parametrize(("message", "limits"), [("spin", {"cpu_ms": 200}), ("grow", {"memory_limit_mb": 64})])
 def test_a_function_over_a_limit_takes_its_sockets_with_it(
     butterbase: Butterbase, message: str, limits: dict[str, int]

@@ -69,7 +69,7 @@ class FunctionCalls:
         step.invocation_id = invocation_id
         reply = await self._invoker.call(route, request)
         try:
-            told = await reply.read(_REPLY_MAX_BYTES)
+            told = await reply.read_plain(_REPLY_MAX_BYTES)
         except BaseException:
             reply.close()
             raise

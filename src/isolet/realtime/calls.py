@@ -85,7 +85,7 @@ class EventCalls(Struct, frozen=True, kw_only=True):
 async def _data_of(reply: Reply) -> str:
     """The body: JSON as it is, anything else as text; a status that tells of an error goes with text."""
     status = reply.status
-    body = await reply.read(REPLY_MAX_BYTES)
+    body = await reply.read_plain(REPLY_MAX_BYTES)
     if len(body) > _SMALL_BYTES:
         return await asyncio.to_thread(_data, status, body)
     return _data(status, body)

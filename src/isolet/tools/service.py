@@ -94,7 +94,7 @@ async def result_of(reply: Reply) -> ToolResult:
     """A function's reply as the result of a tool: JSON parsed, anything else as text."""
     status = reply.status
     try:
-        body = await reply.read(RESULT_MAX_BYTES)
+        body = await reply.read_plain(RESULT_MAX_BYTES)
     except ExecutionError as exc:
         return ToolResult(result=exc.message, is_error=True, invocation_id=reply.invocation_id)
     try:

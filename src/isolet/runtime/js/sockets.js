@@ -49,3 +49,17 @@ Object.defineProperties(WebSocket.prototype, {
     writable: true,
   },
 });
+
+// The runtime looks for these properties when there is an event.
+for (const type of ["open", "message", "close", "error"]) {
+  const handlers = new WeakMap();
+  Object.defineProperty(WebSocket.prototype, `on${type}`, {
+    get() { return handlers.get(this) ?? null; },
+    set(handler) {
+      if (typeof handler === "function") handlers.set(this, bound(this, handler));
+      else handlers.delete(this);
+    },
+    configurable: true,
+    enumerable: true,
+  });
+}
