@@ -199,6 +199,8 @@ def concluded(
     """
     state = next_state(job.state, event)
     counts = event in (JobEvent.SUCCEEDED, JobEvent.FAILED, JobEvent.RETRIED)
+    # Or it would be behind all that came meanwhile, after each stop of a server.
+    keeps_turn = event is JobEvent.HANDED_BACK and not delay_ms
     if state is JobState.QUEUED and job.cancel_requested:
         state = next_state(job.state, JobEvent.CANCELLED)
     return replace(
@@ -208,7 +210,7 @@ def concluded(
         lease_until_ms=None,
         attempts=job.attempts + 1 if counts and attempt is not None else job.attempts,
         crashes=job.crashes + 1 if event is JobEvent.EXPIRED else 0 if counts else job.crashes,
-        due_at_ms=now_ms + delay_ms if state is JobState.QUEUED else job.due_at_ms,
+        due_at_ms=now_ms + delay_ms if state is JobState.QUEUED and not keeps_turn else job.due_at_ms,
         finished_at_ms=now_ms if state.ended else None,
         result=job.result if result is None else result.payload,
         result_body=job.result_body if result is None else result.body,

@@ -66,6 +66,12 @@ def test_a_job_that_found_no_room_waits_without_an_attempt() -> None:
     assert (after.state, after.attempts, after.due_at_ms, after.history) == (JobState.QUEUED, 0, 25, ())
 
 
+def test_a_job_that_a_server_hands_back_as_it_stops_keeps_its_turn() -> None:
+    job = claimed(a_job(), "me", 10)
+    after = {event: concluded(job, event, 20, attempt=None) for event in (JobEvent.HANDED_BACK, JobEvent.EXPIRED)}
+    assert {event: one.due_at_ms for event, one in after.items()} == {JobEvent.HANDED_BACK: 0, JobEvent.EXPIRED: 20}
+
+
 @pytest.mark.parametrize(
     ("attempts", "status", "expected"),
     [(1, 503, 100), (2, 503, 200), (3, 503, 300), (4, 503, None), (1, 404, None)],
