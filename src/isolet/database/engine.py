@@ -20,6 +20,15 @@ _COMMON: dict[str, Any] = {
     "json_serializer": write_stored,
     "json_deserializer": read_stored,
 }
+# A host that vanishes without a word is noticed within half a minute; the system's own limits are two minutes for a new
+# connection, a quarter of an hour for what was sent and two hours for an answer. What the URL says counts.
+_LOST = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 # PostgreSQL's: characters that an encoding lacks, and a number out of range.
 _ODD_TEXT = frozenset({"22021", "22P05"})
 _ODD_NUMBER = "22003"
@@ -149,6 +158,7 @@ def _postgresql(url: str) -> Engines:
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, **_COMMON, pool_size=12, max_overflow=4, pool_pre_ping=True)
+    given = {name: value for name, value in _LOST.items() if name not in parsed.query}
+    engine = create_engine(parsed, **_COMMON, pool_size=12, max_overflow=4, pool_pre_ping=True, connect_args=given)
     _tell_no_values(engine)
     return Engines(writer=engine, reader=engine, writer_threads=4, shared=True)

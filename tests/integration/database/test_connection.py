@@ -4,6 +4,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -284,3 +285,21 @@ async def test_slow_work_of_one_project_leaves_a_reader_to_others_and_the_writer
         go.set()
     if not database_is_shared(database):
         assert order.index("small") <= 2
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_host_that_vanishes_is_not_waited_for_longer_than_the_url_says(database_url: str) -> None:
+    def told(connection: Connection) -> dict[str, str]:
+        driver: Any = connection.connection.driver_connection
+        return dict(driver.info.get_parameters())
+
+    found = []
+    for url in (database_url, f"{database_url}&connect_timeout=3&tcp_user_timeout=4000"):
+        database = Database(url)
+        found.append(await database.read(told))
+        await database.close()
+    names = ("connect_timeout", "tcp_user_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count")
+    assert [[one.get(name) for name in names] for one in found] == [
+        ["10", "30000", "15", "5", "3"],
+        ["3", "4000", "15", "5", "3"],
+    ]
