@@ -31,6 +31,7 @@ from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
 from isolet.wire.channel import Channel, Connection
+from isolet.wire.crowd import Crowd
 from isolet.wire.tunnel import Tunnel
 
 log = get_logger("runtime")
@@ -88,6 +89,7 @@ class Instance:
         *,
         path: Path,
         owner: Owner,
+        crowd: Crowd | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
@@ -116,7 +118,7 @@ class Instance:
         self.stalled = False
         self.busy = False
         self.emptied = asyncio.Event()
-        self.channel = Channel(str(path))
+        self.channel = Channel(str(path), crowd)
         try:
             self._child = Child(child, sandbox, pid_files, on_line=self.console.read, on_error=self.console.read_error)
         except BaseException:

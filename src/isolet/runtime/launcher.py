@@ -15,6 +15,7 @@ from isolet.runtime.process import ChildSpec, listen
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.spec import InstanceSpec
 from isolet.runtime.storage.port import ProjectStorage, ProjectStorages
+from isolet.wire.crowd import Crowd
 
 _EGRESS_INSIDE = "/egress"
 _STORAGE_INSIDE = "/storage"
@@ -50,6 +51,8 @@ class Launcher:
         self._egresses = egresses
         self._storages = storages
         self._count = 0
+        # Of all instances: many may answer in the same turn.
+        self._crowd = Crowd()
         self._by_token: dict[str, Instance] = {}
 
     def launch(self, spec: InstanceSpec, owner: Owner) -> Instance:
@@ -61,7 +64,7 @@ class Launcher:
         egress = self._egresses.hold(spec.project_id)
         try:
             child = self._child(spec, egress, storage, path, token)
-            instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, owner=owner)
+            instance = Instance(spec, child, self._sandbox, self._pid_files, path=path, owner=owner, crowd=self._crowd)
         except BaseException:
             self._let_go(egress, storage)
             raise

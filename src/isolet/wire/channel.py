@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import cast
 
 import httptools
 
 from isolet.errors import FunctionCrashed
+from isolet.wire.crowd import Crowd
 from isolet.wire.outbox import Outbox
 from isolet.wire.sendqueue import descriptor_of, has_arrived, queued_bytes
 
@@ -39,6 +41,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_buffered",
+        "_crowd",
         "_descriptor",
         "_expects",
         "_is_interim",
@@ -68,8 +71,9 @@ class Connection(asyncio.Protocol):
         "without_body",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, crowd: Crowd) -> None:
         self._loop = loop
+        self._crowd = crowd
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -222,6 +226,13 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
+            if self._crowd.at_once():
+                self._waiter.set_result(None)
+            else:
+                self._crowd.later(self._wake_now)
+
+    def _wake_now(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     # What the transport calls.
@@ -339,8 +350,10 @@ class Connection(asyncio.Protocol):
 class Channel:
     """The connections to one instance: takes an idle one, newest first, or opens another."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, crowd: Crowd | None = None) -> None:
+        """`crowd` is that of all channels whose replies may come at once."""
         self._path = path
+        self._crowd = crowd or Crowd()
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._closed = False
@@ -350,7 +363,8 @@ class Channel:
         if not fresh and (kept := self._idle_one()):
             return kept
         try:
-            _, connection = await self._loop.create_unix_connection(lambda: Connection(self._loop), self._path)
+            make = partial(Connection, self._loop, self._crowd)
+            _, connection = await self._loop.create_unix_connection(make, self._path)
         except OSError as exc:
             raise FunctionCrashed("the instance does not take connections") from exc
         return connection

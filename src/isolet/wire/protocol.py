@@ -20,11 +20,11 @@ from isolet.wire.behind import parser_of_body
 from isolet.wire.body_rate import BodyRate
 from isolet.wire.callers import TOLD, Caller, Proxies, address_of, plain_address, told_of
 from isolet.wire.connection_room import ConnectionRoom
+from isolet.wire.crowd import Crowd
 from isolet.wire.exchange import ON_END, WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
 from isolet.wire.message_reader import HEAD_MAX_BYTES, HEADERS_MAX, MessageReader
 from isolet.wire.refusals import refusal_of
-from isolet.wire.starts import Starts
 from isolet.wire.targets import asks_for_websocket, split_target
 from isolet.wire.upgrade import EXTENSION, Upgrade
 
@@ -64,6 +64,7 @@ class Protocol(MessageReader):
         "_app_state",
         "_asked",
         "_connections_max",
+        "_crowd",
         "_ends_in_line",
         "_flow",
         "_half_closed",
@@ -83,7 +84,6 @@ class Protocol(MessageReader):
         "_running",
         "_scheme",
         "_spread",
-        "_starts",
         "_state",
         "_told",
         "_upgrade",
@@ -100,7 +100,7 @@ class Protocol(MessageReader):
         proxies: Proxies = _NO_PROXIES,
         room: ConnectionRoom | None = None,
         spread: Spread | None = None,
-        starts: Starts | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -112,7 +112,7 @@ class Protocol(MessageReader):
         self._proxies = proxies
         self._room = room
         self._spread = spread or Spread()
-        self._starts = starts or Starts()
+        self._crowd = crowd or Crowd()
         self._parser = httptools.HttpRequestParser(self)
         # What a client pipelines behind a request that closes waits like any other, and is dropped then.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -264,9 +264,9 @@ class Protocol(MessageReader):
                 self._held = together
             else:
                 self._parse_pieces(together)
-        elif not self._starts.at_once():
+        elif not self._crowd.at_once():
             self._held, self._is_in_line = memoryview(data), True
-            self._starts.later(self._parse_in_line)
+            self._crowd.later(self._parse_in_line)
         elif len(data) > _HEADS_BYTES or len(self._waiting) >= PIPELINED_MAX:
             self._parse_pieces(memoryview(data))
         elif (taken := self._parse(data)) < len(data):

@@ -16,9 +16,9 @@ from isolet.errors import SettingsError
 from isolet.spread import Spread
 from isolet.wire.callers import Proxies
 from isolet.wire.connection_room import ConnectionRoom
+from isolet.wire.crowd import Crowd
 from isolet.wire.exchange import BrokenReply
 from isolet.wire.protocol import Protocol
-from isolet.wire.starts import Starts
 
 _KEEP_ALIVE_S = 75
 # As many as the kernel takes by default: whoever comes while it is full waits for seconds, and a crowd may fill less.
@@ -53,7 +53,7 @@ class Listener(uvicorn.Server):
                         proxies=Proxies(trusted_proxies),
                         room=ConnectionRoom(),
                         spread=Spread(),
-                        starts=Starts(),
+                        crowd=Crowd(),
                     ),
                 ),
                 interface="asgi3",

@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 
 from isolet.errors import FunctionCrashed, FunctionTimeout
+from isolet.spread import IN_A_TURN
 from isolet.wire.channel import Channel, Connection
+from isolet.wire.crowd import AT_ONCE
+from tests.integration.wire.turns import Turns
 from tests.support.peer import Listener, Peer
 
 GET = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
@@ -381,3 +384,32 @@ async def test_a_connection_that_is_gone_is_not_asked_what_was_read_of_it(channe
         while not connection.lost:
             await asyncio.sleep(0)
     assert not connection.unread
+
+
+@pytest.mark.parametrize("ends", ["replied", "closed"])
+async def test_many_replies_at_once_are_told_of_in_several_turns_of_the_loop(tmp_path: Path, ends: str) -> None:
+    count, turns = 200, Turns()
+    writers: list[asyncio.StreamWriter] = []
+    channel = Channel(str(tmp_path / "many"))
+
+    async def call() -> int:
+        connection = await begin(channel)
+        try:
+            return (await read(connection))[0]
+        except ConnectionResetError:
+            return 0
+        finally:
+            turns.note("told")
+
+    server = await asyncio.start_unix_server(lambda _, writer: writers.append(writer), tmp_path / "many", backlog=count)
+    async with asyncio.timeout(60), server:
+        calls = [asyncio.ensure_future(call()) for _ in range(count)]
+        while len(writers) < count:
+            await asyncio.sleep(0)
+        for writer in writers:
+            if ends == "replied":
+                writer.write(OK)
+            writer.close()
+        assert set(await asyncio.gather(*calls)) == {200 if ends == "replied" else 0}
+    turns.end()
+    assert turns.most("told") <= AT_ONCE + IN_A_TURN

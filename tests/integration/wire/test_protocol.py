@@ -1,7 +1,6 @@
 import asyncio
 import contextlib
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,10 +12,11 @@ from uvicorn.server import ServerState
 
 from isolet.spread import IN_A_TURN, Spread
 from isolet.wire.connection_room import ConnectionRoom
+from isolet.wire.crowd import AT_ONCE, Crowd
 from isolet.wire.exchange import ON_END, BrokenReply
 from isolet.wire.protocol import WHOLE, Protocol
-from isolet.wire.starts import AT_ONCE, Starts
 from isolet.wire.upgrade import EXTENSION, Upgrade
+from tests.integration.wire.turns import Turns
 
 MB = 1024 * 1024
 HEAD = b"%b / HTTP/1.1\r\nhost: test\r\n%b\r\n"
@@ -415,28 +415,6 @@ async def test_what_is_to_hear_of_the_end_of_a_request_does(fails: bool) -> None
             await ended.wait()
 
 
-class Turns:
-    """Counts the turns of the loop, and in which of them something was noted."""
-
-    def __init__(self) -> None:
-        self.noted: list[tuple[int, str]] = []
-        self._now = 0
-        self._handle = asyncio.get_running_loop().call_soon(self._next)
-
-    def _next(self) -> None:
-        self._now += 1
-        self._handle = asyncio.get_running_loop().call_soon(self._next)
-
-    def note(self, what: str) -> None:
-        self.noted.append((self._now, what))
-
-    def end(self) -> None:
-        self._handle.cancel()
-
-    def most(self, what: str) -> int:
-        return max(Counter(turn for turn, noted in self.noted if noted == what).values())
-
-
 async def test_a_crowd_of_clients_that_leave_at_once_is_told_of_in_several_turns_of_the_loop() -> None:
     turns, crowd = Turns(), 100
 
@@ -486,7 +464,7 @@ async def test_a_crowd_of_requests_is_parsed_in_several_turns_of_the_loop_and_al
             parts.append(part)
         return b"".join(parts)
 
-    async with asyncio.timeout(60), listening(app, partial(Protocol, starts=Starts())) as address:
+    async with asyncio.timeout(60), listening(app, partial(Protocol, crowd=Crowd())) as address:
         with contextlib.ExitStack() as stack:
             clients = []
             for _ in range(40 * len(CROWD)):

@@ -1,7 +1,7 @@
-"""Shares out the turns of the loop among what many clients send at once: a few pieces are parsed in each.
+"""Shares out the turns of the loop among what many connections bring at once: a few pieces are dealt with in each.
 
-A crowd of a thousand requests, or of the last pieces of their bodies, would hold everybody else up for as long as it
-takes to begin, or to go on with, all of them.
+A crowd of a thousand requests, of the last pieces of their bodies or of replies to them would hold everybody else up
+for as long as it takes to begin, or to go on with, all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ AT_ONCE = 32
 _COUNTED = 16
 
 
-class Starts(Spread):
+class Crowd(Spread):
     """Where more come in one turn, those beyond are for `later`. Who comes after that turn does not wait for them."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Starts(Spread):
         self._count = 0
 
     def at_once(self) -> bool:
-        """Whether one more may be parsed in this turn."""
+        """Whether one more may be dealt with in this turn."""
         self._count += 1
         if self._count == _COUNTED:
             asyncio.get_running_loop().call_soon(self._begin_anew)
