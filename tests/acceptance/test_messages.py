@@ -205,6 +205,14 @@ def test_an_absolute_target_of_another_host_is_refused(doors: Doors) -> None:
     assert doors.ask("kapso", target="http://other.test" + doors.path("kapso")).status == 400
 
 
+@pytest.mark.parametrize("door", ["kapso", "butterbase", "altair", "async"])
+def test_an_address_that_is_too_long_once_it_is_escaped_is_refused(doors: Doors, door: str) -> None:
+    good = 202 if door == "async" else 200
+    for count, status in ((20_000, good), (30_000, 400)):
+        reply = doors.ask(door, target=doors.path(door) + "?" + '"' * count)
+        assert (reply.status, "x-invocation-id" in reply.headers) == (status, status == good)
+
+
 # The `Connection` header.
 
 

@@ -19,7 +19,7 @@ from isolet.domain.shared_origin import tamed, without_session
 from isolet.errors import ClientDisconnected, HandlerFailed, IsoletError, NotDeployed, TooManyRequests, Unavailable
 from isolet.ids import FunctionId, InvocationId, ProjectId, new_id
 from isolet.invoke.call import Call
-from isolet.invoke.request import CallRequest
+from isolet.invoke.request import CallRequest, check_target
 from isolet.invoke.services import CallServices
 from isolet.invoke.watch import Watch
 from isolet.invoke.websocket import splice
@@ -85,7 +85,7 @@ class Invoker:
     async def call(self, route: Route, request: CallRequest) -> Reply:
         """Run the live version of a function; the reply's body follows as it is read.
 
-        Raises NotDeployed and TooManyRequests before anything runs, and an ExecutionError, which carries
+        Raises NotDeployed, RequestError and TooManyRequests before anything runs, and an ExecutionError, which carries
         `invocation_id` in its details, when the function fails before its reply begins.
         """
         version = _check_deployed(route)
@@ -103,6 +103,7 @@ class Invoker:
         )
         request.passed = self.own_keys.without(request.headers)
         request.target = self.own_keys.without_in_query(request.target)
+        check_target(request.target)
         call = Call(self._means, route, request, invocation)
         try:
             await call.start()

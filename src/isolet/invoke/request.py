@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from isolet.domain.invocations import Door, Kind
 from isolet.domain.origins import NOBODY, Origin
+from isolet.errors import RequestError
 from isolet.ids import InvocationId
 from isolet.invoke.spool import Spooled
 from isolet.runtime.config import PROTO_HEADER
@@ -22,6 +23,8 @@ from isolet.wire.headers import get, to_function
 _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 # Some clients send these as they are; the runtime takes no address that has them.
 _NOT_IN_TARGET = re.compile(rb'["<>]')
+# The runtime refuses longer ones, in words of its own.
+_TARGET_MAX_BYTES = 65_000
 _UPGRADE_LINES = heads.lines([(b"connection", b"Upgrade"), (b"upgrade", b"websocket")])
 _HTTPS_LINE = heads.line(PROTO_HEADER.encode(), b"https")
 
@@ -74,10 +77,17 @@ class CallRequest(Struct, kw_only=True):
         if self.scheme == "https":
             lines.append(_HTTPS_LINE)
         lines.append(self.event.line(invocation_id.encode()))
-        target = self.target
-        if _NOT_IN_TARGET.search(target) is not None:
-            target = _NOT_IN_TARGET.sub(_percent, target)
-        return heads.request(self.method, target, lines)
+        return heads.request(self.method, _escaped(self.target), lines)
+
+
+def check_target(target: bytes) -> None:
+    """Raises RequestError for one that is too long once it is written as an address must be."""
+    if 3 * len(target) > _TARGET_MAX_BYTES and len(_escaped(target)) > _TARGET_MAX_BYTES:
+        raise RequestError(f"The address is longer than {_TARGET_MAX_BYTES} bytes")
+
+
+def _escaped(target: bytes) -> bytes:
+    return target if _NOT_IN_TARGET.search(target) is None else _NOT_IN_TARGET.sub(_percent, target)
 
 
 def stored_origin(headers: Headers) -> Origin:

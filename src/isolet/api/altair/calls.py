@@ -37,7 +37,7 @@ from isolet.errors import (
 from isolet.ids import ProjectId
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
-from isolet.invoke.request import CallRequest
+from isolet.invoke.request import CallRequest, check_target
 from isolet.jobs.calls import HOPS_HEADER
 from isolet.jobs.queue import AsyncCall, Jobs
 from isolet.routing.routes import Route, Routes
@@ -142,6 +142,7 @@ class AltairCalls(Struct, frozen=True, kw_only=True):
         # Before its body is taken in.
         self.jobs.check_room(route.project_id, _length(headers))
         where = self.invoker.own_keys.without_in_query(with_query(target.extra, scope["query_string"]))
+        check_target(where)
         left_out = _NOT_KEPT | named(headers)
         passed = self.invoker.own_keys.without(passed_to(route, headers))
         kept = [header for header in passed if header[0] not in left_out]

@@ -1,6 +1,6 @@
 // The `ctx` of handlers, and the count of what calls leave behind.
 
-import { calls, emit } from "./console.js";
+import { emit } from "./console.js";
 
 // Promises given to waitUntil that have not settled: the host lets an instance finish them before it stops.
 let unsettled = 0;
@@ -11,7 +11,7 @@ export function waiting() {
 
 /** `onPromise` gets each promise that is given to `waitUntil`. */
 export function execution(ctx, onPromise) {
-  const control = {
+  return {
     waitUntil(promise) {
       unsettled += 1;
       const given = Promise.resolve(promise);
@@ -25,7 +25,4 @@ export function execution(ctx, onPromise) {
     passThroughOnException() {},
     get props() { return ctx.props; },
   };
-  const call = calls.getStore();
-  if (call !== undefined) call.control = control;
-  return control;
 }

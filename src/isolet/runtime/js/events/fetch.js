@@ -13,10 +13,10 @@ function describe(value) {
   return value.constructor?.name ? `an object of ${value.constructor.name}` : "an object";
 }
 
-async function run(request, env, ctx, call, id) {
+async function run(request, env, ctx, call, store) {
   try {
-    const control = execution(ctx);
-    const reply = await handler(request, contextOf(env, control, call, id), control);
+    const control = store.control = execution(ctx);
+    const reply = await handler(request, contextOf(env, control, call, store.id), control);
     if (!(reply instanceof Response)) {
       throw new TypeError(`the handler must return a Response, it returned ${describe(reply)}`);
     }
@@ -36,7 +36,8 @@ async function run(request, env, ctx, call, id) {
 }
 
 function fetch(call, request, env, ctx) {
-  return calls.run({ id: call.id, lines: 0, ctx }, run, request, env, ctx, call.context, call.id);
+  const store = { id: call.id, lines: 0, ctx, control: undefined };
+  return calls.run(store, run, request, env, ctx, call.context, store);
 }
 
 export default handler === undefined ? noHandler : fetch;

@@ -36,15 +36,15 @@ async function firstFailure(promises) {
   return first;
 }
 
-async function run(request, env, ctx, id) {
+async function run(request, env, ctx, store) {
   let noRetry = false;
   try {
     const { cron, scheduled_time_ms: time } = await request.json();
     const controller = new ScheduledController(cron, time, () => { noRetry = true; });
     const promises = [];
-    const control = execution(ctx, (promise) => promises.push(promise));
+    const control = store.control = execution(ctx, (promise) => promises.push(promise));
     // A function of its own, so that what it throws at once counts like a promise that fails.
-    promises.push((async () => handler(controller, contextOf(env, control, undefined, id), control))());
+    promises.push((async () => handler(controller, contextOf(env, control, undefined, store.id), control))());
     const failed = await firstFailure(promises);
     if (failed !== undefined) throw failed.error;
     return new Response(stringify({ outcome: "ok", no_retry: noRetry }));
@@ -54,7 +54,8 @@ async function run(request, env, ctx, id) {
 }
 
 function scheduled(call, request, env, ctx) {
-  return calls.run({ id: call.id, lines: 0, ctx }, run, request, env, ctx, call.id);
+  const store = { id: call.id, lines: 0, ctx, control: undefined };
+  return calls.run(store, run, request, env, ctx, store);
 }
 
 async function posted(call, request, env, ctx) {
