@@ -59,6 +59,18 @@ def test_a_page_keeps_its_own_policy_beside_the_sandbox(shared: SharedButterbase
     assert reply.headers.get_list("content-security-policy") == ["default-src 'self'", SANDBOX]
 
 
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "butterbase test call"])
+def test_cookies_and_passwords_stay_with_the_project(shared: SharedButterbase, door: str) -> None:
+    asking = {"Set-Cookie": "a=1; Domain=example.com; Path=/", "WWW-Authenticate": ['Basic realm="B"', "NTLM"]}
+    doors = behind_all_doors(shared, answering(asking, 401), "asking")
+    root = f"/{'v1' if door == 'butterbase' else 'spaces'}/{shared.app}/"
+    if door.startswith("kapso"):
+        root = doors.path(door).removesuffix("invoke")
+    reply = doors.call(door, json={})
+    told = [reply.headers.get_list(name) for name in ("set-cookie", "www-authenticate")]
+    assert told == [[f"a=1; Path={root}"], [f'Basic realm="{root} B"']]
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_a_reply_without_a_type_is_not_guessed_to_be_a_page(shared: SharedButterbase, door: str) -> None:
     body = 'new TextEncoder().encode("<script>alert(1)</script>")'

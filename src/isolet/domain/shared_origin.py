@@ -60,8 +60,12 @@ _HARMLESS = frozenset({b"application/json", b"text/plain;charset=UTF-8"})
 _POLICY = b"content-security-policy"
 _SANDBOX = (_POLICY, b"sandbox allow-scripts allow-forms allow-popups")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
+# What functions ask of users that the browser keeps for the host.
+_OF_USERS = frozenset({b"set-cookie", b"www-authenticate"})
 # After the first of these, the segment of the path that is the project's; after others the function's is the fourth.
 _OF_PROJECT = frozenset({b"f", b"v1", b"spaces"})
+_SCHEME = re.compile(rb"(?:^|,)\s*(basic|digest|ntlm|negotiate)\b", re.IGNORECASE)
+_REALM = re.compile(rb'\brealm\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*))', re.IGNORECASE)
 _SCRIPT_DESTINATION = {b"service-worker": b"script", b"sec-fetch-dest": b"serviceworker"}
 
 
@@ -79,8 +83,10 @@ def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"") -> Headers:
             is_page = is_page or (value not in _HARMLESS and _PAGE.search(value) is not None)
         elif name in _RULING or (name == b"set-cookie" and is_session_cookie(value)):
             continue
-        elif name == b"set-cookie" and sandboxed:
-            kept.append((name, _confined(value, asked)))
+        elif name in _OF_USERS and sandboxed:
+            value = _confined(value, asked) if name == b"set-cookie" else _own_realm(value, asked)
+            if value:
+                kept.append((name, value))
             continue
         elif name == b"x-content-type-options":
             typed = True
@@ -108,6 +114,23 @@ def _confined(cookie: bytes, asked: bytes) -> bytes:
     if path.startswith(b"/") and not path.startswith(root):
         named = [(name, one) for name, one in named if name != b"path"] + [(b"", b" Path=" + root)]
     return b";".join([pair, *(one for name, one in named if name != b"domain")])
+
+
+def _own_realm(challenge: bytes, asked: bytes) -> bytes:
+    """What asks a user for a name and a password, in a realm that is the project's own; empty for what is left out.
+
+    Browsers give what was typed for a realm to whoever of the host asks in its name, and by some schemes what the user
+    signed in to the machine with.
+    """
+    scheme = _SCHEME.search(challenge)
+    if scheme is None:
+        return challenge
+    if scheme[1].lower() != b"basic":
+        return b""
+    named = list(_REALM.finditer(challenge))
+    said = (named[-1][1] or named[-1][2] or b"") if named else b""
+    charset = b', charset="UTF-8"' if b"charset" in challenge.lower() else b""
+    return b'Basic realm="%b %b"%b' % (_root(asked), said, charset)
 
 
 def _root(asked: bytes) -> bytes:

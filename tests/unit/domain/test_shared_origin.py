@@ -123,6 +123,27 @@ def test_a_cookie_is_for_paths_of_its_project_alone(asked: bytes, root: bytes) -
         assert tamed([(b"set-cookie", given)], sandboxed=False, asked=asked)[0] == (b"set-cookie", given)
 
 
+@pytest.mark.parametrize(
+    ("challenge", "kept"),
+    [
+        (b'Basic realm="B"', b'Basic realm="/v1/shop/ B"'),
+        (b"basic", b'Basic realm="/v1/shop/ "'),
+        (b'Basic charset="UTF-8", realm="B", REALM = "C\\" d"', b'Basic realm="/v1/shop/ C\\" d", charset="UTF-8"'),
+        (b'Bearer realm="x", Basic realm=B', b'Basic realm="/v1/shop/ B"'),
+        (b'Bearer realm="basic"', b'Bearer realm="basic"'),
+        (b"Negotiate", None),
+        (b"NTLM", None),
+        (b'Digest realm="B", nonce="1"', None),
+    ],
+)
+def test_a_password_is_asked_for_in_a_realm_of_the_projects_own(challenge: bytes, kept: bytes | None) -> None:
+    """Browsers send what was typed for one realm of a host to all who name it."""
+    header, asked = b"www-authenticate", b"/v1/shop/fn/x"
+    told = [] if kept is None else [(header, kept)]
+    assert tamed([(header, challenge)], sandboxed=True, asked=asked) == [*told, NOSNIFF]
+    assert tamed([(header, challenge)], sandboxed=False, asked=asked) == [(header, challenge), NOSNIFF]
+
+
 def test_a_request_for_a_service_worker_is_told_from_others() -> None:
     for header in (
         (b"service-worker", b"script"),
