@@ -29,6 +29,7 @@ _BROKEN_OFF = "The function broke its reply off before it was complete"
 _NEVER_SETTLED = (
     "The handler never produced a response: its promise can never settle, or the runtime cancelled the call"
 )
+_CANCELLED = "The call was cancelled, or the server stopped before it had ended"
 _STATUS = {
     Outcome.HANDLER_FAILED: 500,
     Outcome.TIMEOUT: 504,
@@ -120,7 +121,7 @@ def record_error(call: Invocation, error: BaseException) -> None:
     """Outcome, status, text and stack."""
     call.outcome = _outcome(error)
     call.status = _STATUS[call.outcome]
-    call.error = cut_error(str(error))
+    call.error = _CANCELLED if isinstance(error, asyncio.CancelledError) else cut_error(str(error))
     if isinstance(error, NoHandler):
         call.status = 404
     if isinstance(error, HandlerFailed) and error.stack:

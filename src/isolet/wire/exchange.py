@@ -32,6 +32,8 @@ _OF_CONNECTION = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 _KNOWN_START = b"HTTP/1.1"
 # Readers take a size of sixteen digits.
 _ZEROS_MAX = 8
+_JSON, _TEXT = b"application/json", b"text/plain; charset=utf-8"
+_STOPPING = b'{"error": "The server is stopping; try again"}'
 
 
 def _nothing() -> None:
@@ -182,9 +184,13 @@ class Exchange:
             await app(self.scope, self.receive, self.send)
             if not self.response_complete and not self.disconnected:
                 raise RuntimeError("the application returned before its reply was complete")
+        except asyncio.CancelledError:
+            # The server stops, and waits no longer.
+            self._fail(503, _JSON, _STOPPING)
+            raise
         except BaseException as exc:
             _log.error("Exception in ASGI application\n", exc_info=exc)
-            self._fail()
+            self._fail(500, _TEXT, b"Internal Server Error")
             if not isinstance(exc, Exception):
                 raise
         finally:
@@ -384,7 +390,7 @@ class Exchange:
             self._transport.close()
         self._on_complete()
 
-    def _fail(self) -> None:
+    def _fail(self, status: int, content_type: bytes, body: bytes) -> None:
         """The application broke off: its client must not take a part for the whole."""
         if self.response_started:
             if not self.response_complete:
@@ -393,4 +399,4 @@ class Exchange:
                 self._transport.close()
         elif not self.disconnected:
             self.keep_alive = False
-            self._send_whole(500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error")
+            self._send_whole(status, [(b"content-type", content_type)], body)

@@ -266,6 +266,19 @@ async def test_a_reply_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
         assert (await talk(address, HEAD % (b"GET", b""))).endswith(b"\r\n\r\n4\r\npart\r\n")
 
 
+async def test_a_request_that_the_server_cannot_wait_for_is_told_so() -> None:
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await asyncio.Event().wait()
+
+    async with listening(waits, Protocol) as address:
+        reply = await talk(address, HEAD % (b"GET", b""))
+    assert reply.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert reply.endswith(b'{"error": "The server is stopping; try again"}')
+
+
 EXPECTS = b"expect: 100-continue\r\ncontent-length: 2\r\n"
 
 
