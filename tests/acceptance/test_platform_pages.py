@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.projects import new_project
 from tests.support.server import NO_CAS, Server
 
 V1 = "/isolet/v1"
@@ -77,6 +78,23 @@ def test_the_pages_bring_everything_and_trust_nothing_else(pages: httpx.Client, 
 def test_nothing_else_is_there(pages: httpx.Client, server: Server, path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         assert pages.request(method, path, headers={"X-API-Key": server.root_key}).status_code in (404, 405)
+
+
+def test_there_are_no_pages_under_the_name_of_a_function(
+    pages: httpx.Client, server: Server, root: httpx.Client
+) -> None:
+    """What is typed into them would go to the function, which their requests to the API would reach there."""
+    with new_project(server, root) as project:
+        claimed = f"{project.slug}.claimed.example"
+        code = "export default { fetch: () => new Response('of a function') }"
+        body = {"code": code, "access": "public", "hosts": [claimed]}
+        assert project.client.put(f"{V1}/projects/{project.slug}/functions/x?wait=60", json=body).is_success
+        for host in (claimed, f"{claimed.upper()}.:7879", f"x--{project.slug}.localhost"):
+            for path in ("/", "/docs", "/dashboard/login", "/dashboard/api/projects", "/docs/openapi.json"):
+                assert pages.get(path, headers={"Host": host}).status_code == 404, (host, path)
+            login = {"Host": host, "Origin": f"http://{host}"}
+            assert pages.post("/dashboard/login", data={"key": server.root_key}, headers=login).status_code == 404
+    assert pages.get("/docs", headers={"Host": "localhost"}).status_code == 200
 
 
 def test_a_name_that_is_no_name_changes_no_policy(pages: httpx.Client, server: Server) -> None:

@@ -13,6 +13,7 @@ from isolet.api.deferred import Asgi, Deferred
 from isolet.api.gateway import Gateway
 from isolet.assembly.core import Core
 from isolet.domain.platform_pages import PlatformPages
+from isolet.domain.public_routes import plain_host
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -35,6 +36,10 @@ def open_dashboard(core: Core, pages: PlatformPages, management: Deferred[FastAP
     async def describe() -> dict[str, Any]:
         return await asyncio.to_thread((await management.ready()).openapi)
 
+    def is_functions(host: bytes) -> bool:
+        name = plain_host(host)
+        return routes.at_host(name) is not None or core.registry.hosts.label_of(name) is not None
+
     def make() -> Asgi:
         from isolet.dashboard.app import build  # noqa: PLC0415  # It takes half a second.
         from isolet.dashboard.site import Desk  # noqa: PLC0415
@@ -48,7 +53,7 @@ def open_dashboard(core: Core, pages: PlatformPages, management: Deferred[FastAP
             routes=routes,
             built=toolchain.dashboard_assets,
         )
-        application: Asgi = build(desk, describe=describe, docs_assets=toolchain.docs_assets)
+        application: Asgi = build(desk, describe=describe, docs_assets=toolchain.docs_assets, is_functions=is_functions)
         return application
 
     return Dashboard(app=Deferred(make), sign_in_url=f"{pages.base('')}/dashboard/login?code={links.make()}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from isolet.dashboard import guides
@@ -22,6 +22,7 @@ from isolet.dashboard.policy import Guarded
 from isolet.dashboard.relay import PREFIX, Relay
 from isolet.dashboard.rendering import Rendering
 from isolet.dashboard.site import Desk, Site
+from isolet.wire.headers import get
 
 _STATIC = Path(__file__).parent / "static"
 # Of the package of the API pages only these: it also brings pages that are meant for other servers.
@@ -45,8 +46,17 @@ _DOCS = """<!DOCTYPE html>
 """
 
 
-def build(desk: Desk, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs_assets: Path) -> Any:
-    """Plain ASGI. `describe` gives the description of the API; `docs_assets` is where its pages' files are."""
+def build(
+    desk: Desk,
+    *,
+    describe: Callable[[], Awaitable[dict[str, Any]]],
+    docs_assets: Path,
+    is_functions: Callable[[bytes], bool],
+) -> Any:
+    """Plain ASGI. `describe` gives the description of the API; `docs_assets` is where its pages' files are.
+
+    `is_functions` tells a `Host` under which a function answers: there pages would ask that, and not the API.
+    """
     site = Site(desk=desk, rendering=Rendering(desk.built, SECTIONS))
     pages = desk.pages
 
@@ -85,16 +95,20 @@ def build(desk: Desk, *, describe: Callable[[], Awaitable[dict[str, Any]]], docs
         *guides.routes(),
         *site.routes_of(SECTIONS),
     ]
-    return Guarded(_Choice(Relay(site), Starlette(routes=routes)), pages)
+    return Guarded(_Choice(Relay(site), Starlette(routes=routes), is_functions), pages)
 
 
 class _Choice:
-    """Requests of the pages' scripts go straight to the API."""
+    """Requests of the pages' scripts go straight to the API. Under the name of a function there are no pages."""
 
-    def __init__(self, relay: Relay, pages: Starlette) -> None:
+    def __init__(self, relay: Relay, pages: Starlette, is_functions: Callable[[bytes], bool]) -> None:
         self._relay = relay
         self._pages = pages
+        self._is_functions = is_functions
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._is_functions(get(scope["headers"], b"host") or b""):
+            await PlainTextResponse("Not found", 404)(scope, receive, send)
+            return
         served = self._relay if scope["raw_path"].startswith(PREFIX.encode()) else self._pages
         await served(scope, receive, send)
