@@ -118,6 +118,6 @@ async def _open_follower(
 
 def _open_key_uses(host: Host, persistence: Persistence) -> KeyUses:
     key_uses = KeyUses(database=persistence.database, clock=host.clock)
-    host.stack.push_async_callback(key_uses.write)
+    host.stack.push_async_callback(key_uses.close)
     host.loops.loop(key_uses.run(), name="key uses")
     return key_uses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -29,6 +30,7 @@ T = TypeVar("T")
 # SQLAlchemy passes on as it is what a driver says of text with lone surrogates, and of numbers over 64 bits.
 _REFUSED = (DBAPIError, UnicodeEncodeError, OverflowError)
 _TRIES = 3
+_CLOSE_S = 10.0
 
 
 class Database:
@@ -122,14 +124,23 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._readers, copy_database, self._engines.reader, target)
 
     async def close(self) -> None:
-        """Finish what was begun, then close every connection."""
+        """Finish what was begun, then close every connection. One that does not answer is not waited for long."""
 
         def work() -> None:
+            timer = threading.Timer(_CLOSE_S, self._cut)
+            timer.start()
             self._readers.shutdown(wait=True)
             self._writers.shutdown(wait=True)
+            timer.cancel()
             self._engines.dispose()
 
         await asyncio.to_thread(work)
+
+    def _cut(self) -> None:
+        log.error("the database does not answer; what waits for it is given up", seconds=_CLOSE_S)
+        for threads in (self._readers, self._writers):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self._engines.cut()
 
 
 def _threads(count: int, name: str) -> FairThreads:

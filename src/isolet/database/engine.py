@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +42,8 @@ _ODD_NUMBER = "22003"
 class Engines(Struct, frozen=True, kw_only=True):
     """`writer_threads` is how many transactions may write at once: one on SQLite, which has one writer.
 
-    `shared` says that several servers may work on the database.
+    `shared` says that several servers may work on the database. `cut` breaks what waits for an answer of it, in any
+    thread.
     """
 
     writer: Engine
@@ -45,6 +51,7 @@ class Engines(Struct, frozen=True, kw_only=True):
     writer_threads: int
     reader_threads: int = 4
     shared: bool = False
+    cut: Callable[[], None] = lambda: None
 
     def dispose(self) -> None:
         self.reader.dispose()
@@ -161,4 +168,21 @@ def _postgresql(url: str) -> Engines:
     given = {name: value for name, value in _LOST.items() if name not in parsed.query}
     engine = create_engine(parsed, **_COMMON, pool_size=12, max_overflow=4, pool_pre_ping=True, connect_args=given)
     _tell_no_values(engine)
-    return Engines(writer=engine, reader=engine, writer_threads=4, shared=True)
+    return Engines(writer=engine, reader=engine, writer_threads=4, shared=True, cut=_cutter(engine))
+
+
+def _cutter(engine: Engine) -> Callable[[], None]:
+    """What shuts the sockets of all connections that were opened, also of those that left the pool."""
+    opened: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        opened.add(connection)
+
+    def cut() -> None:
+        for connection in list(opened):
+            if not connection.closed:
+                with socket.socket(fileno=os.dup(connection.pgconn.socket)) as shared, contextlib.suppress(OSError):
+                    shared.shutdown(socket.SHUT_RDWR)
+
+    return cut

@@ -14,6 +14,7 @@ from isolet.telemetry import get_logger
 log = get_logger("keys")
 
 _EVERY_S = 10.0
+_LAST_S = 5.0
 
 
 class KeyUses:
@@ -33,6 +34,14 @@ class KeyUses:
         while True:
             await asyncio.sleep(_EVERY_S)
             await self.write()
+
+    async def close(self) -> None:
+        """Write what is left, unless the database does not answer."""
+        try:
+            async with asyncio.timeout(_LAST_S):
+                await self.write()
+        except TimeoutError:
+            log.warning("cannot write when keys were last used: the database does not answer")
 
     async def write(self) -> None:
         """Write what was noted. What cannot be written is noted again, for the next time."""

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select, text
 
+from isolet.database import connection as connections
 from isolet.database import projects as stored
 from isolet.database.connection import Database
 from isolet.database.plain_sql import savepoint
@@ -303,3 +304,31 @@ async def test_a_host_that_vanishes_is_not_waited_for_longer_than_the_url_says(d
         ["10", "30000", "15", "5", "3"],
         ["3", "4000", "15", "5", "3"],
     ]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_database_that_does_not_answer_is_not_waited_for_at_the_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session holds a lock, for as long as it likes."""
+    monkeypatch.setattr(connections, "_CLOSE_S", 0.1)
+    database, holder = Database(database_url), Database(database_url)
+    held, done = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> bool:
+        connection.exec_driver_sql("LOCK TABLE projects")
+        held.set()
+        return done.wait(60)
+
+    holding = asyncio.ensure_future(holder.write(hold))
+    assert await asyncio.to_thread(held.wait, 60)
+    asked = [asyncio.ensure_future(database.read(stored.list_projects)) for _ in range(20)]
+    await asyncio.sleep(0)
+
+    await asyncio.wait_for(database.close(), 50)
+
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(end) for end in ends} == {StoreError, asyncio.CancelledError}
+    done.set()
+    assert await holding
+    await holder.close()
