@@ -102,8 +102,7 @@ async def serve(
         for feature in features:
             await feature.start()
         management = management_of(core, features, machine.pages)
-        connections_max = _raise_open_files() // 2
-        calls = build_calls(core, features, management, machine.pages, connections_max=connections_max)
+        calls = build_calls(core, features, management, machine.pages)
         dashboard = _serve_pages(machine, core, management, calls, stack)
         started = _started(machine, dashboard, await make_example(core) if example else None)
 
@@ -115,7 +114,7 @@ async def serve(
             around(core, calls.served),
             machine.port,
             drain_timeout_s=settings.drain_timeout_s,
-            connections_max=connections_max,
+            connections_max=host.connections_max,
             trusted_proxies=settings.trusted_networks,
             on_started=serving,
         )
@@ -131,7 +130,7 @@ def _serve_pages(
     """On a listener of their own, where there are any."""
     if machine.pages is None or machine.pages_port is None:
         return None
-    dashboard = open_dashboard(core, machine.pages, management, calls.gateway)
+    dashboard = open_dashboard(core, machine.pages, management, calls, connections_max=_PAGES_CONNECTIONS)
     serve_beside(dashboard.app, machine.pages_port, name="pages", stack=stack, connections_max=_PAGES_CONNECTIONS)
     return dashboard
 
@@ -186,6 +185,7 @@ def _take_machine(settings: Settings, stack: AsyncExitStack, stopping: StopReque
         sandbox=sandbox,
         folder=folder,
         url=(settings.public_url or "").rstrip("/") or f"http://{address}:{number}",
+        connections_max=_raise_open_files() // 2,
         root_key=root_key,
         clock=SystemClock(),
         stack=stack,

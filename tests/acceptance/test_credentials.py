@@ -68,6 +68,17 @@ def test_no_credential_of_ours_reaches_a_function(doors: Doors, ours: list[str],
                 assert reply.json()["url"].endswith("?risk_level=1")
 
 
+def test_nor_by_the_id_of_a_request_at_its_public_address(
+    doors: Doors, ours: list[str], shared: SharedButterbase
+) -> None:
+    shared.client.patch(f"/isolet/v1/functions/{doors.function_id}", json={"access": "public"})
+    for key in ours:
+        reply = doors.public.post(f"/f/{doors.app}/{doors.name}", headers={"X-Request-Id": key}, json={})
+        assert reply.status_code == 200, reply.text
+        assert key not in reply.text
+        assert reply.json()["told"]
+
+
 @pytest.mark.parametrize("door", [door for door in DOORS if door != "butterbase test call"])
 def test_what_is_not_ours_reaches_it(doors: Doors, door: str) -> None:
     headers = {"Authorization": END_USER, "X-Own": "list_items, risk_level", "Cookie": "a=1"}

@@ -105,21 +105,28 @@ def begin(scope: MutableMapping[str, Any], rates: Rates) -> Counting:
 
 
 def opened(scope: MutableMapping[str, Any], opening: OpenRequests) -> None:
-    """A request comes: `count` notes it among those of its project that are open, until it ends."""
+    """A request comes: `hold` notes it among those of its project that are open, until it ends."""
     scope[_OPENING] = opening
 
 
 def count(scope: MutableMapping[str, Any], project_id: ProjectId | None) -> None:
     """Count a request for the project that its door found; None is the root key's.
 
-    Raises RateExceeded, and TooManyRequests when too many of the project's are open.
-
-    What it asks of threads is the project's from here on.
+    Raises RateExceeded, and what `hold` does.
     """
-    work_for(project_id)
     counting: Counting | None = scope.get(_PLACE)
     if counting is not None and project_id is not None:
         counting.count(project_id)
+    hold(scope, project_id)
+
+
+def hold(scope: MutableMapping[str, Any], project_id: ProjectId | None) -> None:
+    """A request that is a project's, whoever makes it: it is open until it ends, though it may count in no minute.
+
+    What it asks of threads is the project's from here on. Raises TooManyRequests when too many of the project's are
+    open.
+    """
+    work_for(project_id)
     opening: OpenRequests | None = scope.get(_OPENING)
     if opening is not None and project_id is not None and not scope[ON_END]:
         scope[ON_END].append(opening.begin(project_id))

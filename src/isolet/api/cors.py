@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from isolet.api.asgi import Headers
 from isolet.routing.own_cors import OwnCors
 from isolet.routing.routes import Route
+from isolet.threads import work_for
 from isolet.wire.headers import get
 
 ANY = "*"
@@ -30,6 +31,8 @@ async def rules_for(route: Route, headers: Headers, listed: Sequence[str], own: 
     named = [name for name in listed if name != ANY]
     if origin is None or ANY not in listed or origin.decode("latin-1") in named:
         return listed
+    # Nobody has counted the request yet.
+    work_for(route.project_id)
     return named if await own.has(route) else listed
 
 

@@ -33,10 +33,14 @@ if TYPE_CHECKING:
 
 
 class Calls(Struct, frozen=True, kw_only=True):
-    """`served` is the application that serves every request; `gateway` the same without what strangers pass first."""
+    """`served` is the application that serves every request; `gateway` the same without what strangers pass first.
+
+    `rates` counts requests by the plans of their projects.
+    """
 
     served: OriginGate
     gateway: Gateway
+    rates: Rates
 
 
 def build_calls(
@@ -44,10 +48,8 @@ def build_calls(
     features: Sequence[Feature],
     management: Deferred[FastAPI],
     pages: PlatformPages | None,
-    *,
-    connections_max: int,
 ) -> Calls:
-    """`pages` says where the platform's own pages are, if it shows any; callers may have `connections_max`."""
+    """`pages` says where the platform's own pages are, if it shows any."""
     own_cors = OwnCors(core.persistence.database)
     public = _public(core, own_cors)
     limits = {Plan(name): limit for name, limit in core.host.settings.requests_a_minute.items()}
@@ -60,10 +62,9 @@ def build_calls(
         management=management,
         beside=[find for feature in features for find in feature.calls(rates)],
     )
-    gate = OriginGate(
-        RateGate(gateway, rates=rates, opening=OpenRequests(connections_max)), pages=pages, is_own=public.is_own_host
-    )
-    return Calls(served=gate, gateway=gateway)
+    opening = OpenRequests(core.host.connections_max)
+    gate = OriginGate(RateGate(gateway, rates=rates, opening=opening), pages=pages, is_own=public.is_own_host)
+    return Calls(served=gate, gateway=gateway, rates=rates)
 
 
 def _kapso(core: Core, own_cors: OwnCors) -> KapsoCalls:

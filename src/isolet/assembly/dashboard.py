@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from isolet.access.open_requests import OpenRequests
 from isolet.access.sessions import Sessions
 from isolet.access.sign_in_links import SignInLinks
 from isolet.api.deferred import Asgi, Deferred
-from isolet.api.gateway import Gateway
+from isolet.api.rate_gate import RateGate
+from isolet.assembly.calls import Calls
 from isolet.assembly.core import Core
 from isolet.domain.platform_pages import PlatformPages
 from isolet.domain.public_routes import plain_host
@@ -26,8 +28,15 @@ class Dashboard(Struct, frozen=True, kw_only=True):
     sign_in_url: str
 
 
-def open_dashboard(core: Core, pages: PlatformPages, management: Deferred[FastAPI], gateway: Gateway) -> Dashboard:
+def open_dashboard(
+    core: Core, pages: PlatformPages, management: Deferred[FastAPI], calls: Calls, *, connections_max: int
+) -> Dashboard:
+    """Its visitors may have `connections_max` open, and a project three quarters of them.
+
+    A request of a page counts once, whatever the page asks of the API.
+    """
     links = SignInLinks(core.host.clock)
+    opening = OpenRequests(connections_max)
     routes, toolchain = core.registry.routes, core.host.toolchain
     sessions = Sessions(
         database=core.persistence.database, routes=routes, clock=core.host.clock, root_key=core.host.root_key
@@ -46,14 +55,15 @@ def open_dashboard(core: Core, pages: PlatformPages, management: Deferred[FastAP
 
         desk = Desk(
             pages=pages,
-            calls=gateway,
+            calls=calls.gateway,
             lent_keys=core.projects.lent_keys,
             sessions=sessions,
             links=links,
             routes=routes,
             built=toolchain.dashboard_assets,
         )
-        application: Asgi = build(desk, describe=describe, docs_assets=toolchain.docs_assets, is_functions=is_functions)
+        pages_app: Asgi = build(desk, describe=describe, docs_assets=toolchain.docs_assets, is_functions=is_functions)
+        application: Asgi = RateGate(pages_app, rates=calls.rates, opening=opening)
         return application
 
     return Dashboard(app=Deferred(make), sign_in_url=f"{pages.base('')}/dashboard/login?code={links.make()}")

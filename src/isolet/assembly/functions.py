@@ -53,6 +53,7 @@ def open_functions(host: Host, persistence: Persistence, registry: Registry, run
         settling=settling,
         vault=vault,
         most=lambda project_id: registry.routes.limits_of(project_id).functions,
+        most_schedules=lambda project_id: registry.routes.limits_of(project_id).schedules,
         code_room=partial(_code_room, registry.routes),
         settings_room=room,
         hosts=registry.hosts,

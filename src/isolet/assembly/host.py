@@ -18,7 +18,7 @@ from isolet.wire.server import Listener
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """`folder` is the data directory, `url` is where clients reach the API.
+    """`folder` is the data directory, `url` is where clients reach the API; they may have `connections_max` open.
 
     Each part pushes its end on `stack` as it is opened. `loops` owns background loops; when one of them fails, the
     server stops.
@@ -29,6 +29,7 @@ class Host(Struct, frozen=True, kw_only=True):
     sandbox: Sandbox
     folder: Path
     url: str
+    connections_max: int
     root_key: str
     clock: Clock
     stack: AsyncExitStack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isolet.access.open_requests import OpenRequests
 from isolet.api.butterbase.loopback import Loopback
 from isolet.assembly.functions import FunctionServices
 from isolet.assembly.host import Host, serve_beside
@@ -57,12 +58,15 @@ def open_invoker(
 
 def serve_loopback(host: Host, routes: Routes, runtime: Runtime, invoker: Invoker, bodies: Bodies) -> Loopback:
     """Where functions call other functions; it stops before the instances do."""
+    # Each connection takes a descriptor, too: functions get half as many as callers.
+    most = max(host.connections_max // 2, 1)
     app = Loopback(
         routes=routes,
         invoker=invoker,
         instance_of=runtime.instance_of,
         bodies=bodies,
         settings=host.settings,
+        opening=OpenRequests(most),
     )
-    serve_beside(app, runtime.loopback, name="loopback", stack=host.stack)
+    serve_beside(app, runtime.loopback, name="loopback", stack=host.stack, connections_max=most)
     return app

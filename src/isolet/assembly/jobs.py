@@ -63,8 +63,11 @@ def open_jobs(
         invoker=invoker,
         clock=clock,
         tell=altair_errors.failure,
+        is_held_back=engine.backlog.is_held_back,
     )
-    engine.register(CALLBACK, deliveries, capacity=settings.callback_concurrency, drain_max_s=_DELIVERY_DRAIN_S)
+    engine.register(
+        CALLBACK, deliveries, capacity=settings.callback_concurrency, drain_max_s=_DELIVERY_DRAIN_S, follows=True
+    )
     engine.register(CALL, calls, capacity=settings.job_concurrency)
     registry.cleanup.add(engine.delete_project)
     queue = Jobs(engine=engine, database=database, clock=clock)

@@ -11,11 +11,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from isolet.access import rates
 from isolet.dashboard import guards
 from isolet.dashboard.in_process import Receive, Scope, Send
 from isolet.dashboard.policy import INERT
-from isolet.dashboard.site import Site
-from isolet.errors import IsoletError
+from isolet.dashboard.site import Site, later_of
+from isolet.errors import IsoletError, TooManyRequests
 from isolet.wire.protocol import WHOLE
 
 PREFIX = "/dashboard/api/"
@@ -39,12 +40,12 @@ class Relay:
         try:
             if found is None:
                 raise _Refused("You are not signed in any more", 401)
-            session = found[0]
+            session, principal = found
             self._check(request, self._site.desk.sessions.form_token(session))
+            rates.count(scope, principal.project_id)
         except IsoletError as exc:
-            status = exc.status if isinstance(exc, _Refused) else 403
-            reply = JSONResponse({"error": {"code": exc.code, "message": exc.message}}, status)
-            await reply(scope, receive, send)
+            told = {"error": {"code": exc.code, "message": exc.message}}
+            await JSONResponse(told, _status(exc), headers=later_of(exc))(scope, receive, send)
             return
         await self._pass(request, self._site.api_of(request, session), receive, send)
 
@@ -75,6 +76,12 @@ class Relay:
 
         with api.request(request.method, target, headers, length=None if length is None else int(length)) as inner:
             await api(inner, receive, pass_on)
+
+
+def _status(error: IsoletError) -> int:
+    if isinstance(error, _Refused):
+        return error.status
+    return 429 if isinstance(error, TooManyRequests) else 403
 
 
 class _Refused(IsoletError):

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from isolet import errors
+from isolet.access import rates
 from isolet.access.lent_keys import LentKeys
 from isolet.access.sessions import Sessions
 from isolet.access.sign_in_links import SignInLinks
@@ -23,11 +24,15 @@ from isolet.dashboard.visits import Visit
 from isolet.domain.access import Principal
 from isolet.domain.platform_pages import PlatformPages, origin_of
 from isolet.domain.sessions import Session
-from isolet.errors import Forbidden, IsoletError, NotFound, TooLarge
+from isolet.errors import Forbidden, IsoletError, NotFound, TooLarge, TooManyRequests
+from isolet.ids import ProjectId
 from isolet.routing.routes import Routes
+from isolet.threads import work_for
 
 LOGIN = "/dashboard/login"
 _USED = "This link was used already, or is too old: sign in with a key, or start the server again"
+# Anybody may send a cookie that looks like a session's: all of them together get what one project gets of the threads.
+_VISITORS = ProjectId("visitors")
 # Of an address that is asked for the second time.
 _ASKED = "from"
 _FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
@@ -67,6 +72,7 @@ class Site(Struct, frozen=True, kw_only=True):
 
     async def signed_in(self, request: Request) -> tuple[Session, Principal] | None:
         """The first good session of those that the request has."""
+        work_for(_VISITORS)
         for token in guards.session_tokens(request):
             session = await self.desk.sessions.find(token)
             principal = None if session is None else self.desk.sessions.principal(session)
@@ -100,6 +106,7 @@ class Site(Struct, frozen=True, kw_only=True):
                 return self._to_login(request)
             visit = self._visit(request, *found, section, page)
             try:
+                rates.count(request.scope, visit.principal.project_id)
                 self._check_project(visit)
                 return await self._answer(visit, page)
             except Unauthenticated:
@@ -108,7 +115,9 @@ class Site(Struct, frozen=True, kw_only=True):
                 status = exc.status if isinstance(exc, Refused) else 502
                 return await _failed(visit, status, _said(exc), exc.code)
             except IsoletError as exc:
-                return await _failed(visit, _status(exc), exc.message, exc.code)
+                reply = await _failed(visit, _status(exc), exc.message, exc.code)
+                reply.headers.update(later_of(exc))
+                return reply
 
         return serve
 
@@ -184,20 +193,25 @@ class Site(Struct, frozen=True, kw_only=True):
         try:
             guards.check_origin(request, self.desk.pages)
             form = await guards.read_form(request, guards.LOGIN_MAX_BYTES)
-            token = await self._open(form, request.headers.get("user-agent", ""))
+            token = await self._open(request, form)
         except Forbidden as exc:
             return self._plain(exc.message, 403)
         except IsoletError as exc:
-            return self._login(401 if exc.code == "unauthenticated" else _status(exc), error=exc.message)
+            refused = self._login(401 if exc.code == "unauthenticated" else _status(exc), error=exc.message)
+            refused.headers.update(later_of(exc))
+            return refused
         reply = RedirectResponse("/dashboard/", 303)
         guards.set_session(reply, token, self.desk.pages)
         return reply
 
-    async def _open(self, form: dict[str, str], agent: str) -> str:
-        """Raises Unauthenticated."""
-        sessions = self.desk.sessions
+    async def _open(self, request: Request, form: dict[str, str]) -> str:
+        """Raises Unauthenticated, TooManyRequests."""
+        sessions, agent = self.desk.sessions, request.headers.get("user-agent", "")
         if "code" not in form:
-            return await sessions.open(form.get("key", "").strip(), agent)
+            key = form.get("key", "").strip()
+            if (principal := self.desk.routes.principal(key)) is not None:
+                rates.count(request.scope, principal.project_id)
+            return await sessions.open(key, agent)
         if not self.desk.links.use(form["code"]):
             raise errors.Unauthenticated(_USED)
         return await sessions.open_root(agent)
@@ -236,7 +250,14 @@ def _said(error: ApiError) -> str:
     return error.text if isinstance(error, Refused) else error.message
 
 
+def later_of(error: IsoletError) -> dict[str, str]:
+    """The header that says when to come again, where an error has that."""
+    return {"retry-after": str(error.retry_after_s)} if isinstance(error, TooManyRequests) else {}
+
+
 def _status(error: IsoletError) -> int:
+    if isinstance(error, TooManyRequests):
+        return 429
     if isinstance(error, Forbidden):
         return 403
     if isinstance(error, NotFound):

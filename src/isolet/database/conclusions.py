@@ -28,8 +28,9 @@ _CONCLUDE = """
         result = CAST(done.result AS TEXT),
         result_body = COALESCE(CAST(done.body AS {blob}), jobs.result_body),
         error = CAST(done.error AS TEXT), history = CAST(done.history AS TEXT),
-        kept_bytes = {row_bytes} + jobs.body_bytes + length(jobs.payload) + length(CAST(done.result AS TEXT))
-            + length(CAST(done.history AS TEXT)) + length(COALESCE(CAST(done.body AS {blob}), jobs.result_body)),
+        kept_bytes = {row_bytes} + jobs.body_bytes + length(jobs.payload) + length(jobs.target)
+            + length(CAST(done.result AS TEXT)) + length(CAST(done.history AS TEXT))
+            + length(COALESCE(CAST(done.body AS {blob}), jobs.result_body)),
         lease_owner = NULL, lease_until_ms = NULL
     FROM done
     WHERE jobs.id = CAST(done.id AS TEXT) AND jobs.state = 'running'

@@ -58,7 +58,7 @@ _LARGE: Mapping[str, Any] = {
 }
 _SMALL = [column for column in invocations.c if column.name not in _LARGE]
 _WINDOW_ROWS = 10_000
-_ENDS = "null"
+_ENDS = "null\n"
 _QUEUED_MS = 10 * 60 * 1000
 _good = invocations.c.status.between(200, 299)
 _failed = or_(invocations.c.outcome != Outcome.OK.value, invocations.c.status >= 500)
@@ -87,7 +87,7 @@ def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> N
         groups.setdefault(_common(call), []).append(
             (
                 *_own(call),
-                _dump(call.console, ends=call.console_truncated) if call.console else "",
+                _dump(call.console, ends=call.console_truncated) if call.console or call.console_truncated else "",
                 _dump_outgoing(call.outgoing) if call.outgoing else "",
                 bytearray(call.request_body),
                 bytearray(call.response_body),

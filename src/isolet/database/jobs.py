@@ -17,7 +17,7 @@ from isolet.database.tables.jobs import jobs
 from isolet.domain.jobs import HELD_UNTIL_MS, LEASE_MS, Attempt, Job, JobEvent, JobKind, JobState, next_state
 from isolet.ids import JobId, ProjectId
 
-_COLUMNS = tuple(column.name for column in jobs.columns if column.name != "kept_bytes")
+_COLUMNS = tuple(column.name for column in jobs.columns)
 # What a row takes besides its texts and bodies.
 ROW_BYTES = 1_000
 # What a job is without its bodies, which may have a hundred megabytes.
@@ -131,7 +131,9 @@ def cancel(
         values: dict[str, Any] = {"cancel_requested": True}
     else:
         state = next_state(state, JobEvent.CANCELLED)
-        kept = jobs.c.body_bytes + func.length(jobs.c.payload) + func.length(jobs.c.history) + ROW_BYTES
+        kept = jobs.c.body_bytes + ROW_BYTES
+        for column in (jobs.c.payload, jobs.c.target, jobs.c.history, jobs.c.result, jobs.c.result_body):
+            kept = kept + func.length(column)
         values = {"state": state.value, "finished_at_ms": now_ms, "kept_bytes": kept}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     if join is not None:
@@ -195,11 +197,11 @@ def next_due_ms(connection: Connection, kind: JobKind, *, after_ms: int = 0) -> 
     return connection.execute(query).scalar()
 
 
-def count_by_project(connection: Connection) -> list[tuple[ProjectId, int, int]]:
-    """Jobs that have not ended, and the bytes of their bodies, of each project that has any. It reads one index."""
-    size = func.sum(jobs.c.body_bytes)
-    rows = connection.execute(select(jobs.c.project_id, func.count(), size).where(_OPEN).group_by(jobs.c.project_id))
-    return [(project_id, count, int(total)) for project_id, count, total in rows]
+def count_by_project(connection: Connection) -> list[tuple[ProjectId, JobKind, int, int]]:
+    """Jobs that have not ended, and the bytes that they take, of each project and kind. It reads one index."""
+    here = (jobs.c.project_id, jobs.c.kind)
+    rows = connection.execute(select(*here, func.count(), func.sum(jobs.c.kept_bytes)).where(_OPEN).group_by(*here))
+    return [(project_id, JobKind(kind), count, int(total)) for project_id, kind, count, total in rows]
 
 
 def count_open(connection: Connection) -> dict[tuple[JobKind, JobState], int]:
@@ -220,6 +222,7 @@ def _row(job: Job) -> tuple[Any, ...]:
     values = {
         "state": job.state.value,
         "history": dump_history(job.history),
+        "kept_bytes": job.size_bytes,
     }
     return tuple(values[name] if name in values else getattr(job, name) for name in _COLUMNS)
 

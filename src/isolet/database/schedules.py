@@ -49,16 +49,21 @@ def insert_schedule(connection: Connection, schedule: Schedule, *, most: int | N
     if connection.execute(count).scalar_one() >= SCHEDULES_MAX:
         raise LimitReached(f"The {word} has {SCHEDULES_MAX} schedules, which is the most")
     if most is not None:
-        lock_project(connection, schedule.project_id)
-        own = select(func.count()).select_from(schedules).where(schedules.c.project_id == schedule.project_id)
-        if connection.execute(own).scalar_one() >= most:
-            raise LimitReached(f"The project has {most} schedules, which is its limit: delete one, or ask for more")
+        check_room(connection, schedule.project_id, most, new=1)
     try:
         connection.execute(insert(schedules).values(_values(schedule)))
     except IntegrityError as exc:
         if is_orphan(exc):
             raise
         raise Conflict(f"name: the {word} has a schedule {schedule.name!r} already") from exc
+
+
+def check_room(connection: Connection, project_id: ProjectId, most: int, *, new: int = 0) -> None:
+    """Raises LimitReached when the project, with `new` ones that are to be written, has more schedules than `most`."""
+    lock_project(connection, project_id)
+    own = select(func.count()).select_from(schedules).where(schedules.c.project_id == project_id)
+    if connection.execute(own).scalar_one() + new > most:
+        raise LimitReached(f"The project has {most} schedules, which is its limit: delete one, or ask for more")
 
 
 def _owner(schedule: Schedule) -> tuple[str, Table, ColumnElement[Any], str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from isolet.database.functions import get_function
+from isolet.database.projects import lock_project
 from isolet.database.schedules import switch_options, sync_options, without_options
 from isolet.database.tables.schedules import space_triggers
 from isolet.domain.space_triggers import TRIGGERS_MAX, SpaceTrigger, SpaceTriggerType
@@ -18,6 +19,7 @@ def put_trigger(connection: Connection, trigger: SpaceTrigger, *, new: bool, now
     """Raises LimitReached, and NotFound for one to change that is gone."""
     values = {"type": trigger.type.value, "description": trigger.description, "config": dict(trigger.config)}
     if new:
+        lock_project(connection, trigger.project_id)
         count = (
             select(func.count()).select_from(space_triggers).where(space_triggers.c.project_id == trigger.project_id)
         )

@@ -145,6 +145,11 @@ class Job(Struct, frozen=True, kw_only=True):
             force_setattr(self, "body_bytes", len(self.body))
 
     @property
+    def size_bytes(self) -> int:
+        """What is asked for, with all that goes with its body: headers and addresses may be long."""
+        return self.body_bytes + len(self.payload) + len(self.target)
+
+    @property
     def held(self) -> bool:
         """Whether it waits in a copy of the database that it was accepted in."""
         return self.state is JobState.QUEUED and self.due_at_ms >= HELD_UNTIL_MS

@@ -145,8 +145,9 @@ class Executions:
         return await asyncio.to_thread(draft_of, workflow, policies, start, now_ms)
 
     async def child(self, step: StepContext, called: Called) -> Draft:
-        """A run that a step calls, with copies of what its own run knows. Raises InvalidInput."""
+        """A run that a step calls, with copies of what its own run knows. Raises InvalidInput, LimitReached."""
         execution, spaces = step.execution, step.spaces
+        await self._database.read(self.check_room, execution.project_id)
         caller = {
             "workflow_id": execution.workflow_id,
             "workflow_name": execution.workflow_name,

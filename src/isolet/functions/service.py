@@ -23,6 +23,7 @@ from isolet.domain.functions import Function, ResponseMode, changed, slug_from
 from isolet.domain.public_routes import HostNames
 from isolet.domain.schedules import TRIGGER_NAME
 from isolet.domain.stores import check_free, named_stores
+from isolet.domain.triggers import CronTrigger
 from isolet.domain.versions import Deployment, Version, VersionSummary
 from isolet.errors import Conflict, InvalidInput, NotFound
 from isolet.functions import private_settings
@@ -52,19 +53,22 @@ class Functions:
         settling: PendingChanges,
         vault: Vault,
         most: Callable[[ProjectId], int | None] = lambda _: None,
+        most_schedules: Callable[[ProjectId], int | None] = lambda _: None,
         code_room: Room = no_bound,
         settings_room: Room = no_bound,
         hosts: HostNames | None = None,
         checks: ToolChecks | None = None,
     ) -> None:
-        """`most` tells how many functions a project may have, `code_room` and `settings_room` how many bytes their code
-        and their settings may take; `hosts` which names a function may claim.
+        """`most` tells how many functions a project may have, `most_schedules` how many schedules, those of functions'
+        own triggers among them; `code_room` and `settings_room` how many bytes their code and their settings may take;
+        `hosts` which names a function may claim.
         """
         self._code_room = code_room
         self._settings_room = settings_room
         self._checks = checks or ToolChecks()
         self._hosts = hosts or HostNames()
         self._most = most
+        self._most_schedules = most_schedules
         self._settling = settling
         self._vault = vault
         self._database = database
@@ -114,6 +118,7 @@ class Functions:
             _insert,
             draft=draft,
             most=self._most(project_id),
+            most_schedules=self._most_schedules(project_id),
             room=self._code_room,
             settings_room=self._settings_room,
             deployment=deployment,
@@ -253,6 +258,7 @@ class Functions:
             function_id=before.id,
             modify=modify,
             with_code=with_code,
+            most_schedules=self._most_schedules(before.project_id),
             room=self._code_room,
             settings_room=self._settings_room,
         )
@@ -282,6 +288,7 @@ def _insert(
     connection: Connection,
     draft: Function,
     most: int | None,
+    most_schedules: int | None,
     room: Room,
     settings_room: Room,
     deployment: Deployment | None,
@@ -292,10 +299,24 @@ def _insert(
     stored.insert_function(connection, function, most=most)
     check_room(connection, function.project_id, room)
     note_settings(connection, function.id, settings_room)
+    _check_schedules(connection, None, function, most_schedules)
     stored_stores.name_stores(connection, function.project_id, named_stores(function.bindings), now_ms)
     if deployment is not None:
         stored_versions.put_deployment(connection, deployment, now_ms)
     return function
+
+
+def _check_schedules(connection: Connection, before: Function | None, after: Function, most: int | None) -> None:
+    """Raises LimitReached when a trigger of the function's own made a schedule that is one too many."""
+    made = _scheduled(after) - (_scheduled(before) if before is not None else 0)
+    if most is not None and made > 0:
+        stored_schedules.check_room(connection, after.project_id, most)
+
+
+def _scheduled(function: Function) -> int:
+    """How many of its settings say when it runs."""
+    has_trigger = any(isinstance(trigger, CronTrigger) for trigger in function.triggers or ())
+    return has_trigger + (function.door_schedule is not None)
 
 
 def _update(
@@ -303,6 +324,7 @@ def _update(
     function_id: FunctionId,
     modify: Callable[[Function], Function],
     with_code: bool,
+    most_schedules: int | None,
     room: Room,
     settings_room: Room,
 ) -> tuple[Function, Function]:
@@ -322,6 +344,7 @@ def _update(
         check_room(connection, after.project_id, room)
     note_settings(connection, function_id, settings_room)
     (before,) = kept
+    _check_schedules(connection, before, after, most_schedules)
     if after.bindings and after.bindings != before.bindings:
         check_free(after.bindings, [secret.name for secret in stored_secrets.list_secrets(connection, function_id)])
         stored_stores.name_stores(connection, after.project_id, named_stores(after.bindings), after.updated_at_ms)

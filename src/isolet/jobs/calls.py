@@ -25,7 +25,7 @@ from isolet.errors import (
     TooManyRequests,
     Unavailable,
 )
-from isolet.ids import InvocationId, JobId, new_id
+from isolet.ids import InvocationId, JobId, ProjectId, new_id
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest, stored_origin
 from isolet.jobs.handler import INTERNAL_ERROR, Handler
@@ -42,7 +42,8 @@ _NOT_KEPT = frozenset({b"x-invocation-id", b"content-length"})
 class Calls(Handler):
     """`find` asks the store for a function that the routes do not have: another server may have just made it.
 
-    `tell` gives the status and the body that stand for a failure.
+    `tell` gives the status and the body that stand for a failure. While a project `is_held_back` its calls wait: each
+    may leave a callback of megabytes.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Calls(Handler):
         invoker: Invoker,
         clock: Clock,
         tell: Callable[[IsoletError], tuple[int, bytes]],
+        is_held_back: Callable[[ProjectId], bool] = lambda _: False,
     ) -> None:
+        self._is_held_back = is_held_back
         self._routes = routes
         self._find = find
         self._invoker = invoker
@@ -65,7 +68,10 @@ class Calls(Handler):
 
     def lane_limit(self, lane: str) -> int:
         """As many calls of a function at once as its instances take."""
-        route = self._routes.function(lane.partition(":")[2])
+        project_id, _, function_id = lane.partition(":")
+        if self._is_held_back(ProjectId(project_id)):
+            return 0
+        route = self._routes.function(function_id)
         return 1 if route is None else route.limits.concurrency * route.limits.max_instances
 
     async def run(self, job: Job) -> Outcome:
@@ -83,7 +89,8 @@ class Calls(Handler):
         now_ms = self._clock.now_ms()
         delay_ms = self._delay_ms(job, status)
         if delay_ms is not None:
-            after = concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, result=result, delay_ms=delay_ms)
+            # Nothing is kept of its result: it may have megabytes, and nobody is shown that of a try that is repeated.
+            after = concluded(job, JobEvent.RETRIED, now_ms, attempt=attempt, delay_ms=delay_ms)
             return Outcome(job=after)
         event = JobEvent.SUCCEEDED if result.error is None and status < 500 else JobEvent.FAILED
         after = concluded(job, event, now_ms, attempt=attempt, result=result)

@@ -74,9 +74,18 @@ class Engine:
         self.backlog = Backlog(database, limits_of, on_ended=self._retention.ended)
         self.counts = OpenCounts(database, self._kinds)
 
-    def register(self, kind: JobKind, handler: Handler, *, capacity: int, drain_max_s: float | None = None) -> None:
+    def register(
+        self,
+        kind: JobKind,
+        handler: Handler,
+        *,
+        capacity: int,
+        drain_max_s: float | None = None,
+        follows: bool = False,
+    ) -> None:
         """Run jobs of this kind, `capacity` at once. To be called before `start`.
 
+        `follows`: they follow from others; `Backlog.is_held_back` tells of a project where these take too much.
         `drain_max_s` bounds how long a server that stops waits for those that run, besides the setting for all.
         Raises ValueError for a name that is taken or over 20 characters.
         """
@@ -93,6 +102,8 @@ class Engine:
             kinds=self._kinds,
         )
         self._kinds.add(kind, handler, worker)
+        if follows:
+            self.backlog.let_follow(kind)
         self._workers.append((kind, worker, drain_max_s))
 
     # The loops.

@@ -48,7 +48,7 @@ class JobRetention:
 
     def ended(self, job: Job) -> None:
         """A job has ended: what a project keeps grows."""
-        size = self._ended.get(job.project_id, 0) + job.body_bytes + len(job.result_body) + len(job.payload)
+        size = self._ended.get(job.project_id, 0) + job.size_bytes + len(job.result_body)
         self._ended[job.project_id] = size
         if size > max(self._limits_of(job.project_id).results_mb * _MIB // _SHARE, _SHARE_MIN_BYTES):
             self._much_ended.set()

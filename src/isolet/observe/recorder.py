@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -38,11 +38,16 @@ _QUEUE_BYTES = 64 * 1024 * 1024
 _LATE_LINES = 10_000
 _LATE_BYTES = 16 * 1024 * 1024
 _RECENT_CALLS = 5_000
+# What calls said takes in memory until their records are written, those of one project together. Each line has so much
+# besides its text.
+_SAID_BYTES = 48 * 1024 * 1024
+_LINE_BYTES = 200
 _CATCH_UP_S = 1.0
 # What one project has of these at most.
 _SHARE = 0.75
 _owner: Callable[[Invocation], Owner] = attrgetter("project_id", "function_id", "function_name")
-Entry = tuple[Invocation, Kept | None]
+# With what it holds in bytes.
+Entry = tuple[Invocation, Kept | None, int]
 
 
 class Recorder:
@@ -79,6 +84,8 @@ class Recorder:
         self._held: dict[ProjectId, _Held] = {}
         self._rows = 0
         self._own = OwnLines()
+        # Of each project what its calls said that are not written yet.
+        self._said: Counter[ProjectId] = Counter()
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._idle = asyncio.Event()
@@ -100,7 +107,10 @@ class Recorder:
         """
         if self._concluding:
             self._concluding.discard(invocation.id)
-        size = _held_bytes(invocation, kept)
+        size = _body_bytes(invocation, kept)
+        if kept is not None and self._rows >= _BATCH_ROWS:
+            # Fewer hold little, and their headers are not looked at.
+            size += sum(len(name) + len(value) for name, value in kept.headers)
         held = self._held.get(invocation.project_id) or _Held()
         if (
             self._rows >= _QUEUE_ROWS
@@ -109,6 +119,7 @@ class Recorder:
             or held.size_bytes + size > _SHARE * _QUEUE_BYTES
         ):
             self._close(invocation)
+            self._let_go(invocation)
             self.lost += 1
             self._tell([invocation])
             return
@@ -119,19 +130,20 @@ class Recorder:
             self._idle.clear()
             self._wake.set()
         self._rows += 1
-        held.entries.append((invocation, kept))
+        held.entries.append((invocation, kept, size))
         if self._rows == _BATCH_ROWS:
             self._full.set()
 
     def drop(self, invocation: Invocation) -> None:
         """The call never ran: it leaves no record."""
         self._close(invocation)
+        self._let_go(invocation)
 
     def print(self, invocation_id: InvocationId, line: ConsoleLine) -> None:
         """A line that a call printed, while it ran or after its reply."""
         invocation = self._open.get(invocation_id)
         if invocation is not None:
-            if line.ends:
+            if line.ends or not self._takes(invocation, _line_bytes(line)):
                 invocation.console_truncated = True
             else:
                 invocation.console.append(line)
@@ -142,11 +154,29 @@ class Recorder:
         if self._keep_late(invocation_id, line, size, recent) and recent is not None:
             self._tail.printed(recent, invocation_id, line)
 
+    def _takes(self, invocation: Invocation, size_bytes: int) -> bool:
+        """Count what a call said; False where the calls of its project hold as much as they may."""
+        size_bytes += self._said[invocation.project_id]
+        if size_bytes > _SAID_BYTES:
+            return False
+        self._said[invocation.project_id] = size_bytes
+        return True
+
+    def _let_go(self, invocation: Invocation) -> None:
+        """Its record is written or lost, or there is none."""
+        if not (invocation.console or invocation.outgoing):
+            return
+        size = sum(map(_line_bytes, invocation.console)) + sum(event.size_bytes for event in invocation.outgoing)
+        self._said[invocation.project_id] -= size
+        if not self._said[invocation.project_id]:
+            del self._said[invocation.project_id]
+
     def requested(self, invocation_id: InvocationId, event: OutgoingEvent) -> None:
         """A request that a call made has begun, or is answered; while the call ran or after its reply."""
         invocation = self._open.get(invocation_id)
         if invocation is not None:
-            invocation.outgoing.append(event)
+            if self._takes(invocation, event.size_bytes):
+                invocation.outgoing.append(event)
         else:
             self._keep_late(invocation_id, event, event.size_bytes, self._recent.get(invocation_id))
 
@@ -245,10 +275,12 @@ class Recorder:
             filled = await self._fill(entries)
             self._put_back(entries[:filled], entries[filled:])
             rest -= filled
-            batch = [invocation for invocation, _ in entries[:filled]]
+            batch = [invocation for invocation, _, _ in entries[:filled]]
             self._tell(batch)
             self._forget(batch)
             lost = await self._insert(batch)
+            for invocation in batch:
+                self._let_go(invocation)
             if lost:
                 self.lost += lost
         await self._append_late()
@@ -267,15 +299,14 @@ class Recorder:
         while len(entries) < most and size < _BATCH_BYTES:
             for held in list(self._held.values()):
                 if len(entries) < most and size < _BATCH_BYTES:
-                    invocation, kept = entry = self._take(held)
+                    invocation, _, held_bytes = entry = self._take(held)
                     entries.append(entry)
                     size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
-                    size += _held_bytes(invocation, kept)
+                    size += held_bytes
         return entries
 
     def _take(self, held: _Held) -> Entry:
-        invocation, kept = entry = held.entries.popleft()
-        size = _held_bytes(invocation, kept)
+        invocation, _, size = entry = held.entries.popleft()
         self._rows -= 1
         self._queued_bytes -= size
         held.size_bytes -= size
@@ -287,16 +318,16 @@ class Recorder:
         """What was not done is the next of its projects again, behind the others of which nothing was done."""
         if not rest:
             return
-        for invocation, kept in reversed(rest):
+        for entry in reversed(rest):
+            invocation, _, size = entry
             held = self._held.get(invocation.project_id)
             if held is None:
                 held = self._held[invocation.project_id] = _Held()
-            size = _held_bytes(invocation, kept)
             self._rows += 1
             self._queued_bytes += size
             held.size_bytes += size
-            held.entries.appendleft((invocation, kept))
-        for invocation, _ in done:
+            held.entries.appendleft(entry)
+        for invocation, _, _ in done:
             if (held := self._held.pop(invocation.project_id, None)) is not None:
                 self._held[invocation.project_id] = held
 
@@ -304,7 +335,7 @@ class Recorder:
         """Cut and redact, in a thread: texts are as large, and values as many, as their owners like. How many were done
         in the time of one step.
         """
-        if any(kept is not None for _, kept in entries):
+        if any(kept is not None for _, kept, _ in entries):
             return await asyncio.to_thread(_fill_some, entries)
         return len(entries)
 
@@ -365,14 +396,20 @@ class _Held:
         self.size_bytes = 0
 
 
-def _held_bytes(invocation: Invocation, kept: Kept | None) -> int:
-    return len(invocation.request_body) + (len(kept.response) if kept is not None else len(invocation.response_body))
+def _line_bytes(line: ConsoleLine) -> int:
+    return _LINE_BYTES + len(line.message) + len(line.stack or "")
+
+
+def _body_bytes(invocation: Invocation, kept: Kept | None) -> int:
+    if kept is None:
+        return len(invocation.request_body) + len(invocation.response_body)
+    return len(invocation.request_body) + len(kept.response) + len(kept.query)
 
 
 def _fill_some(entries: Sequence[Entry]) -> int:
     """As many as take `_FILL_S` of processor time, at least one; how many."""
     until = time.thread_time() + _FILL_S
-    for done, (invocation, kept) in enumerate(entries):
+    for done, (invocation, kept, _) in enumerate(entries):
         if done and time.thread_time() > until:
             return done
         if kept is None:

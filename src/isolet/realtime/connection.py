@@ -60,7 +60,8 @@ class Doing(Protocol):
     async def identify(self, project_id: ProjectId, token: str) -> Identity:
         """Raises TokenRefused."""
 
-    async def may_subscribe(self, connection: Connection, channel: str) -> bool: ...
+    async def may_subscribe(self, connection: Connection, frame: ChannelSubscribed) -> bool:
+        """Raises Refused when that cannot be asked now."""
 
     async def run_event(self, connection: Connection, frame: EventSent) -> str:
         """The frame that answers an event."""
@@ -267,19 +268,25 @@ class Connection:
             return
         if frame.channel not in self._channels and len(self._channels) >= CHANNELS_MAX:
             raise Refused(f"A connection may subscribe to {CHANNELS_MAX} channels", frame.id)
-        if frame.channel not in self._channels and room.subscriptions >= SUBSCRIPTIONS_MAX:
-            raise Refused("The project's clients have as many subscriptions as they may", frame.id)
+        self._check_subscriptions(room, frame)
         try:
-            if not await self._means.doing.may_subscribe(self, frame.channel):
+            if not await self._means.doing.may_subscribe(self, frame):
                 raise Refused(f"Not allowed to subscribe to channel: {frame.channel}", frame.id)
             if self.socket.lost:
                 return
+            # Others may have been asked about meanwhile.
+            self._check_subscriptions(room, frame)
             self._channels.add(frame.channel)
             await self._means.channels.subscribe(self.project.id, room, self, frame.channel, frame.since, frame.id)
         except IsoletError as exc:
             log.error("cannot subscribe a client", error=exc.message)
             self._channels.discard(frame.channel)
             raise Refused("The channel cannot be read now", frame.id) from exc
+
+    def _check_subscriptions(self, room: Room, frame: ChannelSubscribed) -> None:
+        """Raises Refused."""
+        if frame.channel not in self._channels and room.subscriptions >= SUBSCRIPTIONS_MAX:
+            raise Refused("The project's clients have as many subscriptions as they may", frame.id)
 
     def _unsubscribe(self, frame: ChannelUnsubscribed) -> None:
         self._channels.discard(frame.channel)

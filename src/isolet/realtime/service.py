@@ -23,7 +23,7 @@ from isolet.realtime import frames
 from isolet.realtime.calls import EventAnswer, EventCalls, Visitor
 from isolet.realtime.channels import Channels
 from isolet.realtime.connection import POLICY, Connection, Means
-from isolet.realtime.frames import EventSent
+from isolet.realtime.frames import ChannelSubscribed, EventSent, Refused
 from isolet.realtime.identity import Identity, token_end_ms
 from isolet.realtime.rooms import Room, Rooms
 from isolet.realtime.timing import Pace
@@ -41,8 +41,8 @@ _CLOSED_IN_A_TURN = 100
 
 
 class Realtime:
-    """`frame_bytes` is the largest message of a client where its project says nothing. `count` counts an event for the
-    rate of its project, and says whether it may run.
+    """`frame_bytes` is the largest message of a client where its project says nothing. `count` counts a call of a
+    function for the rate of its project, and says whether it may run.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Realtime:
         route = self._routes.for_event(project.id, frame.event)
         if route is None or route.version is None:
             return frames.no_handler(frame.event, frame.id)
-        if not connection.identity.is_root and not self.count(project.id):
+        if not self._counts(connection):
             return frames.event_response(frame.event, '{"error":"Rate limit exceeded"}', frame.id)
         body = _event_body(frame.event, frame.payload)
         answer = await self._calls.run(route, project, connection.visitor, connection.identity, body)
@@ -160,7 +160,12 @@ class Realtime:
             raise NotFound(f"No function is called by the event {event[:EVENT_MAX_CHARS]!r}")
         return route, await self._calls.run(route, project, visitor, identity, _event_body(event, payload))
 
-    async def may_subscribe(self, connection: Connection, channel: str) -> bool:
+    def _counts(self, connection: Connection) -> bool:
+        """Count a call that a client asks for; False when the minute of its project is used up."""
+        return connection.identity.is_root or self.count(connection.project.id)
+
+    async def may_subscribe(self, connection: Connection, frame: ChannelSubscribed) -> bool:
+        """Raises Refused when a function is to say it, and the minute of the project is used up."""
         project = connection.project
         settings = self.settings(project.id)
         if settings.subscribe is Subscribers.PUBLIC:
@@ -171,7 +176,9 @@ class Realtime:
         if route is None or route.version is None:
             log.info("the function that is asked who may subscribe is not there", project=project.slug)
             return False
-        asked = {"channel": channel, "user": connection.identity.shown_user(), "client_id": connection.id}
+        if not self._counts(connection):
+            raise Refused("Rate limit exceeded", frame.id)
+        asked = {"channel": frame.channel, "user": connection.identity.shown_user(), "client_id": connection.id}
         return await self._calls.allows(route, project, connection.visitor, connection.identity, json.dumps(asked))
 
     # What happens elsewhere.

@@ -176,7 +176,9 @@ class Instance:
         raise failed or self._start_failure()
 
     async def _watch_loading(self, timeout_s: float) -> BuildFailed:
-        failed = await loading.watch(self._child, self.priority, self.spec.limits, timeout_s)
+        failed = await loading.watch(
+            self._child, self.priority, self.spec.limits, timeout_s, on_memory=self.memory.loading
+        )
         self.happened(Event.KILLED)
         return failed
 

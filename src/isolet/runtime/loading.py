@@ -46,10 +46,12 @@ def judge_loading(progress: Progress, limits: Limits, timeout_s: float) -> Build
     return None
 
 
-async def watch(child: Child, priority: Priority, limits: Limits, timeout_s: float) -> BuildFailed:
+async def watch(
+    child: Child, priority: Priority, limits: Limits, timeout_s: float, *, on_memory: Callable[[int], None]
+) -> BuildFailed:
     """Look at a child that loads a module until it must be given up; to be cancelled when it has loaded, or ended.
 
-    `priority` is the one that the child got when it was spawned.
+    `priority` is the one that the child got when it was spawned; `on_memory` hears how many bytes it holds.
     """
     loop = asyncio.get_running_loop()
     began_s = loop.time()
@@ -65,6 +67,7 @@ async def watch(child: Child, priority: Priority, limits: Limits, timeout_s: flo
             memory_bytes=anonymous_bytes(pid),
             busy_s=partial(busy_seconds, pid),
         )
+        on_memory(progress.memory_bytes)
         failed = judge_loading(progress, limits, timeout_s)
         if failed is not None:
             return failed

@@ -24,7 +24,7 @@ def cgroup_bytes(limits: Limits) -> int:
 
 
 class Memory:
-    """Private resident memory in bytes: `base` when the instance had started, `used` what was seen beyond that."""
+    """Private resident memory in bytes: `base` when the instance had started, 0 before; `used` what was seen beyond."""
 
     __slots__ = ("_gauge", "_measured_at_s", "_measured_bytes", "base_bytes", "peak_bytes", "used_bytes")
 
@@ -36,10 +36,14 @@ class Memory:
         self.used_bytes = 0
         self.peak_bytes = 0
 
+    def loading(self, seen_bytes: int) -> None:
+        """What a process holds that has not started yet."""
+        self.used_bytes = seen_bytes
+
     def started(self, pid: int) -> None:
         """From now on the process is measured."""
         self._gauge = MemoryGauge(pid)
-        self.base_bytes = self.now_bytes
+        self.base_bytes, self.used_bytes = self.now_bytes, 0
 
     @property
     def now_bytes(self) -> int:

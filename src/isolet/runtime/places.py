@@ -22,6 +22,8 @@ _FREE_PART = 8
 _FREE_MIN = 2
 # With fewer places nothing can be kept free.
 _PLACES_MIN = 4
+# What a process counts that was not looked at yet, as it starts.
+_UNSEEN_BYTES = 16 * 1024 * 1024
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -49,13 +51,17 @@ class Places:
         self._instances = instances
 
     @property
-    def _serving(self) -> list[Instance]:
-        return [instance for instance in self._instances() if instance.state in (State.STARTING, State.READY)]
+    def _holding(self) -> list[Instance]:
+        """Those that hold a place: they start, take calls, or take none any more and still run some.
+
+        One that is told to go while it runs none gives its place up at once: another one waits for it.
+        """
+        return [instance for instance in self._instances() if _holds_place(instance)]
 
     def fits(self, project_id: ProjectId) -> bool:
         """Whether the project may start another instance now."""
-        serving = self._serving
-        own = [instance for instance in serving if instance.spec.project_id == project_id]
+        holding = self._holding
+        own = [instance for instance in holding if instance.spec.project_id == project_id]
         share = self._share_of(project_id)
         if share.is_limit and len(own) >= share.instances:
             return False
@@ -65,17 +71,17 @@ class Places:
         ):
             memory_bytes -= memory_bytes // _FREE_PART
             places -= max(places // _FREE_PART, _FREE_MIN)
-        return len(serving) < places and _memory(serving) < memory_bytes
+        return len(holding) < places and _memory(holding) < memory_bytes
 
     def yielding(self, project_id: ProjectId) -> Instance:
         """The idle instance that stops, so that the project can start one: of who holds most, the one idle longest.
 
         Raises TooManyRequests when there is none.
         """
-        serving = self._serving
-        idle = [instance for instance in serving if instance.state is State.READY and not instance.active]
+        holding = self._holding
+        idle = [instance for instance in holding if instance.state is State.READY and not instance.active]
         share = self._share_of(project_id)
-        held = Counter(instance.spec.project_id for instance in serving)
+        held = Counter(instance.spec.project_id for instance in holding)
         if share.is_limit and held[project_id] >= share.instances:
             idle = [instance for instance in idle if instance.spec.project_id == project_id]
         if not idle:
@@ -91,5 +97,9 @@ class Places:
         return TooManyRequests(text, retry_after_s=_RETRY_AFTER_S)
 
 
+def _holds_place(instance: Instance) -> bool:
+    return instance.state in (State.STARTING, State.READY) or (instance.state is State.DRAINING and instance.active > 0)
+
+
 def _memory(instances: list[Instance]) -> int:
-    return sum(instance.memory.held_bytes for instance in instances)
+    return sum(instance.memory.held_bytes or _UNSEEN_BYTES for instance in instances)

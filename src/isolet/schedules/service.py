@@ -229,9 +229,9 @@ class Schedules:
         return await asyncio.to_thread(first, cron, moment(self._clock.now_ms()), count)
 
     async def _begin(self, schedule: Schedule, dues: Sequence[datetime]) -> Sequence[JobId]:
-        self._engine.backlog.check_count(schedule.project_id, len(dues))
         work = partial(_begin_now, schedule_id=schedule.id, dues=dues, now_ms=self._clock.now_ms())
-        jobs, cancelled = await self._database.write(work)
+        with self._engine.backlog.reserved(schedule.project_id, len(dues)):
+            jobs, cancelled = await self._database.write(work)
         self._engine.joined(jobs, cancelled)
         return [job.id for job in jobs]
 

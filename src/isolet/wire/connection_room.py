@@ -1,17 +1,22 @@
 """Room for one more connection where as many are open as may be: one that waits for its client yields its place.
 
-The address that has most of those yields first, and of its own the one that waited longest.
+The address that has most of those yields first, and of its own the one that waited longest. Of IPv6 a network of 64
+bits counts as one: who has one address there has all of them.
 """
 
 from __future__ import annotations
 
 import heapq
+import socket
 from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
 # So many are closed together, so that not each newcomer makes the server look at all.
 _AT_ONCE = 64
+_NETWORK_BYTES = 8
+# With it, an IPv4 address is written as one of IPv6.
+_MAPPED = bytes(10) + b"\xff\xff"
 # When none could yield, nobody looks again before.
 _PAUSE_S = 0.1
 
@@ -50,11 +55,19 @@ class ConnectionRoom:
         return bool(yielding)
 
 
+def _place(host: str) -> str | bytes:
+    """What stands for all connections of one caller."""
+    if ":" not in host:
+        return host
+    address = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return address if address.startswith(_MAPPED) else address[:_NETWORK_BYTES]
+
+
 def _yielding(connections: Iterable[Idler]) -> list[Idler]:
     idle = sorted(((one.idle_since, one) for one in connections if one.idle_since), key=lambda pair: pair[0])
-    by_host: dict[str, deque[Idler]] = {}
+    by_host: dict[str | bytes, deque[Idler]] = {}
     for _, one in idle:
-        by_host.setdefault(one.peer_host, deque()).append(one)
+        by_host.setdefault(_place(one.peer_host), deque()).append(one)
     # The address with most comes first.
     heap = [(-len(own), place, own) for place, own in enumerate(by_host.values())]
     heapq.heapify(heap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.support.butterbase import Butterbase
 from tests.support.every_door import DOORS, Doors, behind_all_doors
-from tests.support.server import ROOT_KEY, Server
+from tests.support.server import NO_CAS, ROOT_KEY, Server
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,33 @@ def test_a_project_over_its_plan_is_refused_at_every_door(limited: Limited, door
         assert error["status"] == 429
     else:
         assert error == "Rate limit exceeded: 3 requests a minute"
+
+
+def test_what_a_session_asks_of_the_dashboard_counts_against_the_plan_of_its_project(strict: Server) -> None:
+    slug, origin = f"p-{uuid.uuid4().hex[:12]}", strict.pages_url
+    with strict.client() as root:
+        root.post("/isolet/v1/projects", json={"slug": slug, "plan": "free"})
+        key = root.post(f"/isolet/v1/projects/{slug}/keys", json={"name": "a", "role": "admin"}).json()["key"]
+    page, relayed = f"/dashboard/projects/{slug}/functions", "/dashboard/api/functions"
+    browser = httpx.Client(base_url=origin, headers={"Origin": origin}, trust_env=False, verify=NO_CAS, timeout=60)
+    with browser, strict.client(key) as api:
+        replies = [browser.post("/dashboard/login", data={"key": key}), browser.get(page)]
+        found = re.search(r'name="form_token" value="([0-9a-f]{64})"', replies[1].text)
+        assert found is not None
+        replies.append(browser.get(relayed, headers={"X-Form-Token": found[1]}))
+        assert [reply.status_code for reply in replies] == [303, 200, 200]
+        assert [reply.headers["x-ratelimit-remaining"] for reply in replies] == ["2", "1", "0"]
+        for refused in (
+            browser.get(page),
+            browser.get(relayed, headers={"X-Form-Token": found[1]}),
+            browser.post("/dashboard/login", data={"key": key}),
+            api.get("/isolet/v1/functions"),
+        ):
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "60"), refused.url
+            assert "Rate limit exceeded: 3 requests a minute" in refused.text
+        browser.post("/dashboard/login", data={"key": ROOT_KEY})
+        shown = browser.get(page)
+        assert (shown.status_code, "x-ratelimit-limit" in shown.headers) == (200, False)
 
 
 def test_where_no_limit_applies_no_header_speaks_of_one(server: Server, project: httpx.Client, tmp_path: Path) -> None:

@@ -252,3 +252,23 @@ async def test_a_trigger_of_a_project_switches_all_schedules_of_its_functions_se
     assert one.next_due_ms is not None
     await database.write(space_triggers.delete_trigger, other.id, trigger.id, BEGIN)
     assert await enabled() == [False, False, None, False]
+
+
+async def test_a_space_has_no_more_triggers_than_it_may_when_many_are_made_at_once(
+    database: Database, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space_triggers, "TRIGGERS_MAX", 3)
+    empty = SpaceTrigger(
+        id="",
+        project_id=function.project_id,
+        type=SpaceTriggerType.CRON,
+        description="",
+        config={},
+        created_at_ms=BEGIN,
+    )
+    made = [
+        partial(space_triggers.put_trigger, trigger=replace(empty, id=new_id()), new=True, now_ms=BEGIN)
+        for _ in range(12)
+    ]
+    results = await asyncio.gather(*(database.write(one) for one in made), return_exceptions=True)
+    assert [type(result) for result in results if result is not None] == [LimitReached] * 9

@@ -376,11 +376,14 @@ async def test_waiting_and_running_jobs_are_counted_and_ended_ones_are_not(datab
     }
 
 
-async def test_open_jobs_and_their_bytes_are_counted_by_project(database: Database) -> None:
+async def test_open_jobs_and_their_bytes_are_counted_by_project_and_kind(database: Database) -> None:
     over = a_job(state=JobState.FAILED, finished_at_ms=AT_MS, body=b"ended")
-    await accept(database, a_job(body=b"12"), claimed(a_job(body=b"345"), OWNER, AT_MS), a_job("p2"), over)
+    told = a_job(kind=CALLBACK, target="/told", payload="12345678", body=b"9")
+    waiting = [a_job(payload="1", target="/", body=b"12"), claimed(a_job(payload="", body=b"345"), OWNER, AT_MS)]
+    await accept(database, *waiting, a_job("p2", payload=""), told, over)
 
-    assert sorted(await database.read(stored.count_by_project)) == [("p1", 2, 5), ("p2", 1, 0)]
+    found = sorted(await database.read(stored.count_by_project))
+    assert found == [("p1", CALL, 2, 8), ("p1", CALLBACK, 1, 14), ("p2", CALL, 1, 1)]
 
 
 async def test_a_projects_jobs_are_deleted_in_steps_those_that_wait_first(

@@ -457,9 +457,12 @@ async def test_a_run_begins_again_at_a_step_with_the_variables_of_then(database:
 
 async def test_open_runs_of_a_project_have_bounds(database: Database) -> None:
     async with running(database, runs=2) as flows:
-        workflow = flows.workflow(WAIT)
-        for _ in range(2):
-            await flows.run(workflow, RunStatus.WAITING)
+        workflow = flows.workflow(WAIT, slug="inner")
+        await flows.run(workflow, RunStatus.WAITING)
+        calls = await flows.run(flows.workflow(("call", "call", {"workflow_slug": "inner"}), slug="outer"))
+        assert calls.error is not None
+        assert "2 runs of workflows" in calls.error["message"]
+        await flows.run(workflow, RunStatus.WAITING)
         with pytest.raises(LimitReached, match="2 runs of workflows"):
             await flows.executions.start(workflow)
     async with running(database, runs_mb=1) as flows:

@@ -51,7 +51,7 @@ def flow_of(connection: Connection, flow_id: str) -> tuple[int, str]:
     return steps, state
 
 
-def a_step(flow: str, project: str = "p1", *, delay_ms: int = 0, **payload: Any) -> Job:
+def a_step(flow: str, project: str = "p1", *, delay_ms: int = 0, body_bytes: int = 0, **payload: Any) -> Job:
     """`payload`: `adds` is how many steps the join adds, `follows` how many the handler gives, `fails` how many tries
     fail, `breaks` lets the join raise, `waits` lets the try wait for the test.
     """
@@ -63,6 +63,7 @@ def a_step(flow: str, project: str = "p1", *, delay_ms: int = 0, **payload: Any)
         function_id=FunctionId(""),
         function_name="",
         payload=json.dumps({"flow": flow, **payload}),
+        body_bytes=body_bytes,
         created_at_ms=now_ms,
         due_at_ms=now_ms + delay_ms,
     )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -19,14 +20,16 @@ from isolet.database import jobs as stored
 from isolet.database.conclusions import Outcome
 from isolet.database.connection import Connection, Database
 from isolet.database.tables.jobs import jobs as job_table
-from isolet.domain.jobs import Job, JobKind, JobState, claimed
+from isolet.domain.jobs import Job, JobKind, JobState, claimed, lane
 from isolet.domain.project_limits import ProjectLimits
 from isolet.errors import TooManyRequests
-from isolet.ids import JobId
+from isolet.ids import JobId, ProjectId
 from isolet.jobs import leases
+from isolet.jobs.calls import Calls
 from isolet.jobs.engine import Engine
 from isolet.jobs.kinds import Kinds
 from isolet.jobs.leases import Leases
+from isolet.routing.routes import Routes
 from isolet.tasks import Tasks
 from tests.integration.jobs.steps import CLOCK, STEP, Steps, a_step, create_tables, fire_once, firings, flow_of
 from tests.integration.jobs.steps import set_state as set_flow
@@ -42,18 +45,24 @@ async def tables(database: Database) -> None:
 
 @asynccontextmanager
 async def running(
-    database: Database, steps: Steps, *, owner: str = "s1", queued: int = 1_000, clock: Clock = CLOCK
+    database: Database,
+    steps: Steps,
+    *,
+    owner: str = "s1",
+    queued: int = 1_000,
+    clock: Clock = CLOCK,
+    follows: bool = False,
 ) -> AsyncIterator[Engine]:
     engine = Engine(
         database=database,
         clock=clock,
         owner=owner,
         retention_ms=3_600_000,
-        limits_of=lambda _project: ProjectLimits(queued_calls=queued),
+        limits_of=lambda _project: ProjectLimits(queued_calls=queued, queued_mb=1),
         memory_bytes=10_000_000,
         crash_limit=3,
     )
-    engine.register(STEP, steps, capacity=8)
+    engine.register(STEP, steps, capacity=8, follows=follows)
     loops = Tasks()
     await engine.start(loops)
     try:
@@ -316,13 +325,43 @@ async def test_a_job_over_the_budget_of_its_project_writes_no_row(database: Data
         with pytest.raises(TooManyRequests):
             await engine.submit(a_step(FLOW), partial(fire_once, schedule_id="s", due_ms=1))
         assert engine.backlog.full() == {"p1"}
-        with pytest.raises(TooManyRequests, match="queued_calls"):
-            engine.backlog.check_count(a_step(FLOW).project_id, 1)
-        engine.backlog.check_count(a_step(FLOW, "p2").project_id, 1)
+        with pytest.raises(TooManyRequests, match="queued_calls"), engine.backlog.reserved(ProjectId("p1"), 1):
+            pass
+        with engine.backlog.reserved(ProjectId("p2"), 1), pytest.raises(TooManyRequests):
+            await engine.submit(a_step(FLOW, "p2"))
         await engine.submit(a_step(FLOW, "p2"))
 
     count = select(func.count()).select_from(firings)
     assert await database.read(lambda connection: connection.execute(count).scalar_one()) == 0
+
+
+async def test_a_project_is_held_back_while_what_follows_from_its_jobs_takes_more_than_may_wait(
+    database: Database,
+) -> None:
+    kept, joined = (a_step(FLOW, delay_ms=3_600_000, body_bytes=700_000) for _ in range(2))
+    await database.write(stored.insert_jobs, [kept, replace(kept, id=JobId("other"), project_id=ProjectId("p2"))])
+    held = ProjectId("p1")
+    async with running(database, Steps(), follows=True) as engine:
+        assert not engine.backlog.is_held_back(held)
+        engine.joined([joined])
+        assert engine.backlog.is_held_back(held)
+        assert not engine.backlog.is_held_back(ProjectId("p2"))
+        await database.write(stored.insert_jobs, [joined])
+    async with running(database, Steps()) as engine:
+        assert not engine.backlog.is_held_back(held)
+    async with running(database, Steps(), follows=True) as engine:
+        assert engine.backlog.is_held_back(held)
+        await engine.cancel(kept)
+        assert not engine.backlog.is_held_back(held)
+
+
+def test_no_call_of_a_project_that_is_held_back_begins() -> None:
+    routes = Routes("root-key")
+    nothing = cast(Any, None)
+    calls = Calls(
+        routes=routes, find=nothing, invoker=nothing, clock=CLOCK, tell=nothing, is_held_back=lambda one: one == "p1"
+    )
+    assert [calls.lane_limit(lane(ProjectId(project), "f1")) for project in ("p1", "p2")] == [0, 1]
 
 
 @pytest.mark.usefixtures("tables")

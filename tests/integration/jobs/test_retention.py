@@ -24,9 +24,9 @@ pytestmark = pytest.mark.anyio
 OWNER, AT_MS = "server-1", 1_769_860_800_123
 
 
-async def ended(database: Database, project: str, *, at_ms: int, body: bytes = b"") -> Job:
+async def ended(database: Database, project: str, *, at_ms: int, body: bytes = b"", target: str = "") -> Job:
     """A job that ran and ended as any does, with that result."""
-    job = claimed(a_step("f1", project), OWNER, at_ms)
+    job = claimed(replace(a_step("f1", project), target=target), OWNER, at_ms)
     await database.write(stored.accept, [Accepted(job=job)])
     attempt = Attempt(at_ms=at_ms, duration_ms=1)
     after = concluded(job, JobEvent.SUCCEEDED, at_ms, attempt=attempt, result=Result(payload="", body=body))
@@ -65,12 +65,18 @@ async def test_the_oldest_results_of_a_project_that_keeps_too_much_go_and_no_oth
     assert await kept(database, *jobs[2:], later) == [False, True, True]
 
 
-async def test_a_job_that_was_cancelled_as_it_waited_counts_with_its_body(database: Database) -> None:
-    job = replace(a_step("f1", "p1"), body=b"x" * 500_000, body_bytes=500_000)
+async def test_a_job_that_was_cancelled_as_it_waited_counts_with_its_body_and_address(database: Database) -> None:
+    job = replace(a_step("f1", "p1"), body=b"x" * 500_000, body_bytes=500_000, target="/" + "t" * 50_000)
     await database.write(stored.accept, [Accepted(job=job)])
     assert await database.write(stored.cancel, job.id, AT_MS) is JobState.CANCELLED
     ((project, size),) = await database.read(job_retention.kept_sizes)
-    assert (project, size > 500_000) == (ProjectId("p1"), True)
+    assert (project, size > 550_000) == (ProjectId("p1"), True)
+
+
+async def test_the_address_of_a_job_counts_among_what_is_kept_of_it(database: Database) -> None:
+    await ended(database, "p1", at_ms=AT_MS, target="/" + "t" * 50_000)
+    ((_, size),) = await database.read(job_retention.kept_sizes)
+    assert size > 50_000
 
 
 async def test_a_transaction_deletes_few_large_jobs(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

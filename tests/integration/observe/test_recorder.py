@@ -10,6 +10,7 @@ from isolet.database import invocations as stored
 from isolet.database.connection import Connection, Database
 from isolet.domain.functions import Function
 from isolet.domain.invocations import ConsoleLine, Invocation
+from isolet.domain.outgoing import OutgoingEvent
 from isolet.domain.redaction import Redactor
 from isolet.ids import InvocationId, new_id
 from isolet.observe import recorder as recorder_module
@@ -163,6 +164,27 @@ async def test_records_are_lost_when_the_store_stalls_for_long_those_of_who_hold
         await recorder.flush(0.01)
 
 
+async def test_the_headers_of_calls_whose_records_queue_up_count_among_what_waits(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(recorder_module, "_QUEUE_BYTES", 1_000_000)
+    recorder = Recorder(database)
+    kept = Kept(
+        recording=Redaction("root-key"),
+        headers=[(b"x", b"y" * 49_999)],
+        query=b"",
+        response=b"",
+        redactor=None,
+        whole=True,
+    )
+    for _ in range(20):
+        invocation = an_invocation(FUNCTION)
+        recorder.begin(invocation)
+        recorder.end(invocation, kept)
+    assert (recorder.waiting, recorder.lost) == (17, 3)
+
+
 async def test_a_store_that_fails_costs_its_batch_and_no_more(recorder: Recorder, database: Database) -> None:
     await database.write(lambda connection: connection.execute(text("ALTER TABLE invocations RENAME TO away")))
     with capture_logs() as logs:
@@ -309,6 +331,33 @@ async def test_the_end_of_a_console_is_kept(recorder: Recorder, database: Databa
     assert [line.message for line in found[after.id].console] == ["one", "late"]
     assert found[during.id].console_truncated
     assert found[after.id].console_truncated
+
+
+async def test_what_the_calls_of_a_project_say_is_bounded_until_it_is_written(
+    recorder: Recorder, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_SAID_BYTES", 3_000)
+    first, second, other, dropped = (an_invocation(function) for function in (FUNCTION, FUNCTION, OTHER, FUNCTION))
+    for call in (first, second, other, dropped):
+        recorder.begin(call)
+    recorder.print(dropped.id, a_line("x" * 2_500))
+    recorder.drop(dropped)
+    recorder.print(first.id, a_line("x" * 2_500))
+    for call in (second, other):
+        recorder.print(call.id, a_line("y" * 500))
+        recorder.requested(call.id, OutgoingEvent(1, 1, "GET", "h" * 500, "/"))
+    for call in (first, second, other):
+        recorder.end(call)
+    await recorder.flush(10)
+    recorder.print(second.id, a_line("late"))
+    record(recorder, "z" * 2_500)
+    await recorder.flush(10)
+
+    found = await read(database)
+    (theirs,) = await database.read(stored.list_invocations, OTHER.id, limit=10)
+    kept = [(call.console_truncated, [line.message[:4] for line in call.console]) for call in (*found.values(), theirs)]
+    assert kept == [(False, ["zzzz"]), (True, ["late"]), (False, ["xxxx"]), (False, ["yyyy"])]
+    assert (len(found[second.id].outgoing), len(theirs.outgoing)) == (0, 1)
 
 
 async def test_late_lines_that_wait_are_bounded_in_bytes(database: Database) -> None:

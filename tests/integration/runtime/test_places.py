@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -27,6 +27,12 @@ async def a_pool(runtime: Runtime, lines: Lines, places: int, share: Share) -> A
     budget = Budget(instances=places, memory_bytes=2**40)
     async with runtime.pool(lines, budget=budget, share_of=lambda _: share, queue_timeout_s=0.2) as pool:
         yield pool
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not look():
+            await asyncio.sleep(0.01)
 
 
 async def busy(pool: Pool, project_id: ProjectId) -> Instance:
@@ -84,6 +90,42 @@ async def test_memory_is_shared_as_places_are(runtime: Runtime, lines: Lines) ->
         with pytest.raises(TooManyRequests, match="no room"):
             await busy(pool, A)
         await busy(pool, B)
+
+
+async def test_an_instance_that_finishes_calls_of_a_replaced_release_holds_its_place(
+    runtime: Runtime, lines: Lines
+) -> None:
+    async with a_pool(runtime, lines, 64, Share(instances=2, is_limit=True)) as pool:
+        replaced = [await busy(pool, A), await busy(pool, A)]
+        for instance in replaced:
+            pool.retire(instance.spec.release)
+        for start in (busy(pool, A), pool.prove(a_spec(HELLO, project_id=A))):
+            with pytest.raises(TooManyRequests, match="holds its share"):
+                await start
+        await busy(pool, B)
+        replaced[0].end_call(None)
+        await busy(pool, A)
+
+
+async def test_what_modules_take_as_they_load_counts(runtime: Runtime, lines: Lines) -> None:
+    grows = "globalThis.kept = new Uint8Array(96 << 20).fill(1); while (true) {}"
+    budget = Budget(instances=64, memory_bytes=64 * 2**20)
+    async with runtime.pool(lines, budget=budget, share_of=lambda _: Share(instances=32)) as pool:
+        loading = asyncio.ensure_future(acquire(pool, a_spec(grows, project_id=A)))
+        await until(lambda: any(one.memory.held_bytes > 96 * 2**20 for one in pool.instances))
+        with pytest.raises(TooManyRequests, match="no room"):
+            await busy(pool, B)
+        loading.cancel()
+
+
+async def test_processes_that_start_at_one_moment_count_though_nobody_has_looked_at_them(
+    runtime: Runtime, lines: Lines
+) -> None:
+    budget = Budget(instances=64, memory_bytes=32 * 2**20)
+    async with runtime.pool(lines, budget=budget, share_of=lambda _: Share(instances=32)) as pool:
+        starts = [acquire(pool, a_spec(HELLO, project_id=project)) for project in (A, B, ProjectId("c"))]
+        results = await asyncio.gather(*starts, return_exceptions=True)
+        assert [type(result) for result in results] == [Instance, Instance, TooManyRequests]
 
 
 async def test_more_callers_than_may_wait_are_refused_at_once(

@@ -39,6 +39,13 @@ def test_a_project_has_three_quarters_of_the_connections_and_others_the_rest() -
         a_request(opening, BIG)
 
 
+def test_a_request_that_is_open_before_it_is_counted_is_open_once() -> None:
+    scope = a_request(OpenRequests(4))
+    rates.hold(scope, BIG)
+    rates.count(scope, BIG)
+    assert len(scope[ON_END]) == 1
+
+
 def test_without_a_number_a_project_has_as_many_as_it_likes() -> None:
     opening = OpenRequests(None)
     for _ in range(100):

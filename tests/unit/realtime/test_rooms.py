@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -134,13 +134,29 @@ async def test_subscriptions_are_counted_once_each_until_they_end() -> None:
     await tasks.close()
 
 
-async def test_no_client_subscribes_to_more_than_all_of_a_project_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "SUBSCRIPTIONS_MAX", 1)
+class Asked:
+    """Who says who may subscribe: others do meanwhile."""
+
+    def __init__(self, room: Room, *others: str) -> None:
+        self._room, self._others = room, others
+
+    async def may_subscribe(self, _connection: Connection, _frame: ChannelSubscribed) -> bool:
+        for channel in self._others:
+            self._room.subscribe(Occupant(2, [0]), channel)
+        return True
+
+
+@pytest.mark.parametrize("others", [(), ("b",), ("b", "c")])
+async def test_no_client_subscribes_to_more_than_all_of_a_project_may(
+    others: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SUBSCRIPTIONS_MAX", 2)
     tasks, nothing = Tasks(), cast(Any, None)
     room = Room(tasks)
-    room.subscribe(Occupant(1, [0]), "a")
+    for channel in ("b", "c")[len(others) :]:
+        room.subscribe(Occupant(1, [0]), channel)
     means = Means(
-        doing=nothing,
+        doing=cast(Any, Asked(room, *others)),
         rooms=nothing,
         channels=nothing,
         clock=nothing,
@@ -155,5 +171,6 @@ async def test_no_client_subscribes_to_more_than_all_of_a_project_may(monkeypatc
     )
     another._room = room
     with pytest.raises(Refused, match="as many subscriptions as they may"):
-        await another._subscribe(ChannelSubscribed(channel="b", since=None))
+        await another._subscribe(ChannelSubscribed(channel="a", since=None))
+    assert room.subscriptions == 2
     await tasks.close()

@@ -40,3 +40,15 @@ def test_one_look_makes_room_for_many_and_a_look_for_nothing_is_not_repeated_at_
     idle = [*served, Connection("a", 20.0)]
     assert not room.make(idle, 1, 20.05)
     assert room.make(idle, 1, 20.2)
+
+
+def test_who_has_many_addresses_of_one_ipv6_network_yields_before_those_who_have_one_each() -> None:
+    many = [Connection(f"2001:db8:0:1::{place:x}", 10.0 + place) for place in range(66)]
+    others = [
+        *(Connection(f"::ffff:10.0.0.{place}", 1.0) for place in range(70)),
+        *(Connection(f"2001:db8:1:{place:x}::1", 1.0) for place in range(70)),
+        Connection("fe80::1%eth0", 1.0),
+    ]
+    assert ConnectionRoom().make([*others, *many], 20, 1000.0)
+    assert [one.closed for one in many] == [True] * 64 + [False] * 2
+    assert not any(one.closed for one in others)

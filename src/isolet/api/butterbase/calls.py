@@ -103,7 +103,7 @@ class ButterbaseCalls(Struct, frozen=True, kw_only=True):
             if route is None or route.http_auth is None or route.version is None:
                 raise NotFound("Function not found")
             check_method(scope["method"])
-            identity = await self._identify(headers, project, route)
+            identity = await self._identify(scope, project, route)
             if route.http_auth is HttpAuth.REQUIRED and identity.caller == "anonymous":
                 raise Unauthenticated("This function needs a signed-in user or an API key")
             rates.count(scope, None if identity.scope == "*" else project.id)
@@ -164,8 +164,9 @@ class ButterbaseCalls(Struct, frozen=True, kw_only=True):
         _, _, app, _, name, *_ = scope["raw_path"].split(b"/")
         return find_project(self.routes, unquote(app.decode("latin-1"))), unquote(name.decode("latin-1"))
 
-    async def _identify(self, headers: Headers, project: Project, route: Route) -> Identity:
-        """Who calls; a key of another project is nobody's."""
+    async def _identify(self, scope: Scope, project: Project, route: Route) -> Identity:
+        """Who calls; a key of another project is nobody's. Raises TooManyRequests."""
+        headers: Headers = scope["headers"]
         token = bearer(headers)
         principal = self.callers.find(headers)
         identity = Identity()
@@ -173,6 +174,8 @@ class ButterbaseCalls(Struct, frozen=True, kw_only=True):
             principal.require(Role.INVOKE, project.id)
             identity = service_identity(principal, project)
         elif token and len(token) <= TOKEN_MAX_BYTES:
+            # The keys of tokens may have to be fetched first.
+            rates.hold(scope, project.id)
             user_id = await self.identities.user(project.id, token)
             if user_id is not None:
                 identity = Identity(caller="end_user_jwt", user_id=user_id)

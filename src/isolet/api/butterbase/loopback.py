@@ -19,6 +19,8 @@ from urllib.parse import unquote
 
 from msgspec import Struct, field
 
+from isolet.access import rates
+from isolet.access.open_requests import OpenRequests
 from isolet.api.asgi import Headers, Receive, Scope, Send, parse_json, send_json, send_reply
 from isolet.api.body import SMALL_BYTES, Body
 from isolet.api.butterbase.errors import call_error_reply
@@ -50,13 +52,18 @@ Service: TypeAlias = Callable[[ProjectId, Any, Origin], Awaitable[Any]]
 
 
 class Loopback(Struct, frozen=True, kw_only=True):
-    """Plain ASGI. Paths of `services` have a slash, which those of functions never have."""
+    """Plain ASGI. Paths of `services` have a slash, which those of functions never have.
+
+    What functions ask counts in no minute: a caller's request led to it. Of what may be `opening` a project has its
+    share, and what it asks of threads is its own.
+    """
 
     routes: Routes
     invoker: Invoker
     instance_of: Callable[[str], Instance | None]
     bodies: Bodies
     settings: Settings
+    opening: OpenRequests
     services: dict[bytes, Service] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +71,8 @@ class Loopback(Struct, frozen=True, kw_only=True):
             return
         try:
             source, origin = self._source(scope["headers"])
+            rates.opened(scope, self.opening)
+            rates.hold(scope, source.project_id)
             if (service := self.services.get(scope["raw_path"])) is not None:
                 await self._serve(scope, receive, send, source.project_id, origin, service)
                 return

@@ -77,6 +77,9 @@ class RealtimeHandshakes(Struct, frozen=True, kw_only=True):
         token = _token(scope)
         if not token:
             return _NOBODY
+        if self.routes.principal(token) is None:
+            # The keys of tokens may have to be fetched first.
+            rates.hold(scope, project.id)
         try:
             return await self.realtime.identify(project.id, token)
         except TokenRefused as exc:

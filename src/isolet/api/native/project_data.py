@@ -16,7 +16,7 @@ from starlette.convertors import register_url_convertor
 
 from isolet.access.rules import Access, PathSlug
 from isolet.api.body import Body
-from isolet.api.native.files import parts
+from isolet.api.native.files import FileReply
 from isolet.api.native.parameters import Limit
 from isolet.api.native.serving import page, serve
 from isolet.api.request import Parts, open_body
@@ -174,11 +174,8 @@ class StorageDoor(Struct, frozen=True, kw_only=True):
     async def backup(self, project: GrantedProject) -> Response:
         stack = AsyncExitStack()
         file = await stack.enter_async_context(self.backups.create(project.id))
-        headers = {
-            "content-disposition": f'attachment; filename="{project.slug}.backup.tar"',
-            "content-length": str(file.stat().st_size),
-        }
-        return StreamingResponse(parts(file, stack), media_type="application/x-tar", headers=headers)
+        headers = {"content-disposition": f'attachment; filename="{project.slug}.backup.tar"'}
+        return FileReply(file, stack, media_type="application/x-tar", headers=headers)
 
     @serve(Backups.restore, _ADMIN)
     async def restore(self, request: Request, project: GrantedProject) -> None:

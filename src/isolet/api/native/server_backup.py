@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from msgspec import Struct
 
 from isolet.access.rules import Access, OfKey
-from isolet.api.native.files import parts
+from isolet.api.native.files import FileReply
 from isolet.api.native.serving import serve
 from isolet.contract.backups import Backups
 from isolet.domain.access import Role
@@ -23,5 +23,4 @@ class ServerBackupDoor(Struct, frozen=True, kw_only=True):
         """Needs the root key."""
         stack = AsyncExitStack()
         file = await stack.enter_async_context(self.copies.create())
-        headers = {"content-length": str(file.stat().st_size)}
-        return StreamingResponse(parts(file, stack), media_type="application/octet-stream", headers=headers)
+        return FileReply(file, stack, media_type="application/octet-stream")

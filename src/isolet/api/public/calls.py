@@ -44,6 +44,7 @@ from isolet.domain.public_routes import (
 )
 from isolet.errors import IsoletError, NotFound, Unauthenticated
 from isolet.identity.identity import Identities, TokenRefused
+from isolet.ids import new_id
 from isolet.invoke.bodies import Bodies
 from isolet.invoke.invoker import Invoker
 from isolet.invoke.request import CallRequest
@@ -119,7 +120,7 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
                     await send_bytes(send, 204, b"", answer)
                     return
             # A preflight has no credentials, and the function said that it answers it.
-            caller = Caller() if preflight else await self._identify(headers, project, route)
+            caller = Caller() if preflight else await self._identify(scope, project, route)
             rates.count(scope, None if caller.is_root else project.id)
             self.invoker.admit(route)
             await self._call(scope, receive, send, project, route, place, caller, granted)
@@ -192,8 +193,9 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
             Place(project=project, function=function, path=raw_path) for function, project in labels_of(label or "")
         ]
 
-    async def _identify(self, headers: Headers, project: Project, route: Route) -> Caller:
-        """Who calls. Raises Unauthenticated, Forbidden; why a token was refused is for the operator only."""
+    async def _identify(self, scope: Scope, project: Project, route: Route) -> Caller:
+        """Who calls. Raises Unauthenticated, Forbidden, TooManyRequests; why a token was refused the operator sees."""
+        headers: Headers = scope["headers"]
         principal = self.callers.find(headers)
         if principal is not None and principal.sees(project.id):
             principal.require(Role.INVOKE, project.id)
@@ -205,6 +207,8 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
             if route.access is Access.USER:
                 raise Unauthenticated("This function needs a signed-in user")
             return Caller()
+        # The keys of tokens may have to be fetched first.
+        rates.hold(scope, project.id)
         try:
             user = await self.identities.verify(project.id, token)
         except TokenRefused as exc:
@@ -223,8 +227,10 @@ class PublicCalls(Struct, frozen=True, kw_only=True):
     def _request(
         self, scope: Scope, route: Route, place: Place, caller: Caller, payload: Any, body: Body
     ) -> CallRequest:
-        client = scope.get("client")
-        context = caller.context(function=route.name, ip=client[0] if client else None, request_id=request_id_of(scope))
+        client, request_id = scope.get("client"), request_id_of(scope)
+        if self.invoker.own_keys.hold(request_id.encode()):
+            request_id = new_id()
+        context = caller.context(function=route.name, ip=client[0] if client else None, request_id=request_id)
         return CallRequest(
             door=Door.PUBLIC,
             method=scope["method"].encode(),

@@ -37,7 +37,7 @@ jobs = Table(
     # What is to be done and what came of it, beside the bodies: texts that only the kind of the job reads.
     Column("payload", Text, nullable=False, server_default=text("''")),
     Column("result", Text, nullable=False, server_default=text("''")),
-    # What it takes from when it has ended.
+    # What it takes; from its first outcome on with what came of it.
     Column("kept_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
@@ -67,7 +67,7 @@ partial_index("jobs_due", text("state = 'queued'"), jobs.c.kind, jobs.c.due_at_m
 partial_index("jobs_leases", text("state = 'running'"), jobs.c.lease_owner)
 partial_index("jobs_parent", text("parent_id IS NOT NULL"), jobs.c.parent_id)
 partial_index("jobs_deliveries", text("kind = 'callback'"), jobs.c.project_id, jobs.c.state, jobs.c.id)
-partial_index("jobs_open", text("finished_at_ms IS NULL"), jobs.c.project_id, jobs.c.body_bytes)
+partial_index("jobs_open", text("finished_at_ms IS NULL"), jobs.c.project_id, jobs.c.kind, jobs.c.kept_bytes)
 partial_index(
     "jobs_kept", text("finished_at_ms IS NOT NULL"), jobs.c.project_id, jobs.c.finished_at_ms, jobs.c.kept_bytes
 )
