@@ -51,7 +51,7 @@ def an_invocation(function: Function, **values: Any) -> Invocation:
 
 
 def a_schedule(function: Function, **values: Any) -> Schedule:
-    known = {"id": ScheduleId(new_id()), "project_id": function.project_id, "function_id": function.id}
+    known: dict[str, Any] = {"id": ScheduleId(new_id()), "project_id": function.project_id, "function_id": function.id}
     known |= {"name": "often", "cron": read_cron("* * * * *"), "seen_ms": AT_MS}
     made = Schedule(**{**known, "created_at_ms": AT_MS, "updated_at_ms": AT_MS, **values})
     return started(made, AT_MS)
@@ -59,7 +59,7 @@ def a_schedule(function: Function, **values: Any) -> Schedule:
 
 def a_firing(schedule: Schedule, place: int = 0, status: FiringStatus = FiringStatus.SUCCEEDED) -> Firing:
     at_ms = AT_MS + place
-    known = {"id": JobId(new_id()), "schedule_id": schedule.id, "due_ms": at_ms, "fired_at_ms": at_ms}
+    known: dict[str, Any] = {"id": JobId(new_id()), "schedule_id": schedule.id, "due_ms": at_ms, "fired_at_ms": at_ms}
     return Firing(**{**known, "status": status, "counted": True})
 
 

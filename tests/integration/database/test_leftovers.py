@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import pytest
@@ -14,12 +15,14 @@ from isolet.database.tables.functions import deployments, function_sources
 from isolet.database.tables.functions import versions as version_rows
 from isolet.database.tables.leftovers import leftovers as notes
 from isolet.database.tables.schedules import firings
+from isolet.domain.changes import FunctionDeleted, ProjectDeleted
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.domain.schedules import FiringStatus
 from isolet.errors import NotFound
 from isolet.ids import ProjectId
 from isolet.projects.leftovers import Leftovers
+from isolet.tasks import Tasks
 from tests.integration.database.rows import AT_MS, a_deployment, a_firing, a_function, a_project, a_schedule, a_version
 
 _TABLES = (version_rows, function_sources, deployments, firings)
@@ -106,6 +109,32 @@ async def test_a_deleted_project_is_gone_at_once_and_what_it_had_later_after_a_c
     assert dropped == [one.project_id] * 2
     assert await database.read(counts) == [3, 1, 1, _FIRINGS]
     assert await database.read(count, notes) == 0
+
+
+async def test_what_is_deleted_does_not_wait_for_the_next_look(
+    database: Database, pair: tuple[Function, Function]
+) -> None:
+    one, other = pair
+
+    async def drop(_: ProjectId) -> None:
+        pass
+
+    running, tasks = Leftovers(database, drop), Tasks()
+    tasks.loop(running.run(), name="leftovers")
+    try:
+        # Less than a minute, after which it looks anyway.
+        async with asyncio.timeout(40):
+            await database.write(functions.delete_function, one.id)
+            running.follow(FunctionDeleted(function_id=one.id, project_id=one.project_id))
+            while await database.read(count, notes):
+                await asyncio.sleep(0.01)
+            await database.write(projects.delete_project, other.project_id)
+            running.follow(ProjectDeleted(project=a_project()))
+            while await database.read(count, notes):
+                await asyncio.sleep(0.01)
+    finally:
+        await tasks.close()
+    assert await database.read(counts) == [0, 0, 0, 0]
 
 
 async def test_a_function_that_comes_back_has_nothing_of_the_one_before(
