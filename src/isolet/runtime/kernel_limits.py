@@ -17,19 +17,19 @@ def apply(
     *,
     open_files_max: int,
     file_max_bytes: int | None = None,
+    file_most_bytes: int | None = None,
     memory_max_bytes: int | None = None,
     threads_max: int | None = None,
 ) -> None:
     """Limit a process from now on; one that is gone is passed over.
 
+    `file_most_bytes` is how far `let_files_grow` may raise `file_max_bytes` later, if it may.
     `memory_max_bytes` is by how much its private address space may grow. `threads_max` is for a process in a user
     namespace of its own: there alone it counts no others. The kernel does not hold processes of root to it.
     """
     # No more than we may have ourselves: only root could raise that.
     open_files = min(open_files_max, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     limits = {resource.RLIMIT_NOFILE: open_files, resource.RLIMIT_CORE: 0}
-    if file_max_bytes is not None:
-        limits[resource.RLIMIT_FSIZE] = file_max_bytes
     if memory_max_bytes is not None:
         limits[resource.RLIMIT_DATA] = data_bytes(pid) + memory_max_bytes
     if threads_max is not None and kernel_version(os.uname().release) >= _COUNTS_BY_NAMESPACE:
@@ -38,6 +38,15 @@ def apply(
     with contextlib.suppress(ProcessLookupError):
         for name, value in limits.items():
             resource.prlimit(pid, name, (value, value))
+        if file_max_bytes is not None:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_max_bytes, file_most_bytes or file_max_bytes))
+
+
+def let_files_grow(pid: int, max_bytes: int) -> None:
+    """Raise the limit of a process' files, as far as it may be raised; one that is gone is passed over."""
+    with contextlib.suppress(ProcessLookupError):
+        _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (min(max_bytes, most), most))
 
 
 def kernel_version(release: str) -> tuple[int, ...]:

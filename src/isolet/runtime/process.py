@@ -44,8 +44,9 @@ class ChildSpec(Struct, frozen=True, kw_only=True):
     """`listeners` maps a socket's name in the configuration to the socket, which the caller may keep open.
 
     `folders` are bound inside, read-only unless they are in `writable`; `kept` descriptors stay open in the child.
-    No file that it writes may grow over `file_max_bytes`, nor its own memory by `memory_max_bytes` once it listens; and
-    it may have `open_files_max` descriptors and, in a sandbox, `threads_max` threads then.
+    Once it listens no file that it writes may grow over `file_max_bytes`, which may be raised to `file_most_bytes`, nor
+    its own memory by `memory_max_bytes`; and it may have `open_files_max` descriptors and, in a sandbox, `threads_max`
+    threads.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ChildSpec(Struct, frozen=True, kw_only=True):
     writable: Mapping[str, Path] = field(default_factory=dict)
     kept: tuple[int, ...] = ()
     file_max_bytes: int | None = None
+    file_most_bytes: int | None = None
     memory_max_bytes: int | None = None
     open_files_max: int = _OPEN_FILES_MAX
     threads_max: int = _THREADS_MAX
@@ -79,6 +81,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._pid_files = pid_files
         self._spec = spec
+        self._file_max_bytes = spec.file_max_bytes
         self._info = b""
         self._sandboxed = sandbox.enabled
         self._doomed = False
@@ -114,6 +117,13 @@ class Child:
             self._doomed = True
         else:
             _signal(self._target, signal.SIGKILL)
+
+    def let_files_grow(self, max_bytes: int) -> None:
+        """Its files may be so large from now on, or as large as they may be already."""
+        if self._file_max_bytes is not None and max_bytes > self._file_max_bytes:
+            self._file_max_bytes = max_bytes
+            if self.ready.done() and not self.exited.done():
+                kernel_limits.let_files_grow(self.pid, max_bytes)
 
     def pause(self) -> None:
         """Tell the program to stop where it is, until `resume`."""
@@ -245,7 +255,8 @@ class Child:
         kernel_limits.apply(
             self.pid,
             open_files_max=spec.open_files_max,
-            file_max_bytes=spec.file_max_bytes,
+            file_max_bytes=self._file_max_bytes,
+            file_most_bytes=spec.file_most_bytes,
             memory_max_bytes=spec.memory_max_bytes,
             threads_max=spec.threads_max if self._sandboxed else None,
         )

@@ -64,7 +64,6 @@ class LocalStorage:
         self._kv = Channel(str(self.mount / KV_SOCKET))
         self._database = Channel(str(self.mount / DATABASE_SOCKET))
         self._long = 0
-        self._file_max_bytes = 0
         self._alone = asyncio.Lock()
         watchdog = Watchdog(project_id, self._kv, tasks=owner.tasks, is_excused=self._is_excused)
         listeners = {name: listen(self.mount / name) for name in (KV_SOCKET, DATABASE_SOCKET)}
@@ -99,20 +98,14 @@ class LocalStorage:
         try:
             await asyncio.to_thread(self._room.started)
             self._process.check_wanted()
-            self._file_max_bytes = self._owner.file_max_bytes(self.project_id)
-            return self._owner.spawn(self, listeners, lock, file_max_bytes=self._file_max_bytes)
+            return self._owner.spawn(self, listeners, lock)
         finally:
             os.close(lock)
 
     def check_limit(self) -> None:
-        """A process keeps the limit of its files that it began with: where they may be larger, another one starts."""
-        if self._process.child is not None and self._owner.file_max_bytes(self.project_id) > self._file_max_bytes:
-            self._owner.tasks.spawn(self._restart(), name=f"restart storage {self.project_id}")
-
-    async def _restart(self) -> None:
-        with contextlib.suppress(Unavailable):
-            async with self.stopped():
-                pass
+        """Let files grow as far as they may now. Where they are larger than that, they stay writable."""
+        if self._process.child is not None:
+            self._process.child.let_files_grow(self._owner.file_max_bytes(self.project_id))
 
     async def _take_lock(self) -> int:
         """The lock on the files; the child inherits it and keeps it as long as it lives."""
@@ -276,7 +269,7 @@ class LocalStorages:
         """
         return min(self._file_max_bytes, self.limit_mb(project_id) * _MB + _FILE_SLACK_BYTES)
 
-    def spawn(self, storage: LocalStorage, listeners: Mapping[str, socket], lock: int, *, file_max_bytes: int) -> Child:
+    def spawn(self, storage: LocalStorage, listeners: Mapping[str, socket], lock: int) -> Child:
         """Start the process on a project's files. Raises PlatformError."""
         config = self._configs.storage(
             folder=self._sandbox.path(storage.folder, _DATA_INSIDE),
@@ -289,7 +282,8 @@ class LocalStorages:
             folders={_HOST_INSIDE: storage.inside},
             writable={_DATA_INSIDE: storage.folder},
             kept=(lock,),
-            file_max_bytes=file_max_bytes,
+            file_max_bytes=self.file_max_bytes(storage.project_id),
+            file_most_bytes=self._file_max_bytes,
             memory_max_bytes=MEMORY_MAX_BYTES + _MEMORY_SLACK_BYTES,
         )
         return Child(spec, self._sandbox, self._pid_files)
