@@ -13,6 +13,9 @@ _UNCAUGHT = re.compile(r"^service function: (?:Uncaught )?(?P<message>.+)$", re.
 _PLACE = re.compile(r"\bfunction\.js:(?P<line>\d{1,9}):(?P<column>\d{1,9})")
 _IN_NAME = re.compile(r"[\w$#]")
 _MESSAGE_MAX_CHARS = 2_000
+# All that the runtime says of what is thrown and is no error.
+_OBJECT = re.compile(r"Error: (?:#<[^<>]*>|\[object \w+\])")
+_OBJECT_TEXT = "The module threw an object that is no error as it loaded; of an Error the message would be told here"
 _PLACES_MAX = 50
 
 
@@ -25,6 +28,8 @@ def load_failure(stderr_tail: str, module: str, code: str | None = None) -> Buil
     if found is None:
         return None
     message = found["message"][:_MESSAGE_MAX_CHARS]
+    if _OBJECT.fullmatch(message):
+        return BuildFailed(_OBJECT_TEXT)
     place, file = _first_place(stderr_tail, module)
     if file is not None and place is not None:
         return BuildFailed(message, line=place[0], column=place[1], file=file)

@@ -566,9 +566,14 @@ async def test_a_reply_that_goes_on_may_take_longer_than_the_timeout(harness: Ha
 
 async def test_an_asynchronous_call_is_over_after_its_timeout_in_all(harness: Harness) -> None:
     route = harness.route(DRIPS, timeout_ms=1500)
-    reply = await harness.call(route, target=b"/?parts=1000", kind=Kind.ASYNC)
-    with pytest.raises(FunctionTimeout, match=r"\(1500ms\)"):
+
+    async def whole() -> None:
+        reply = await harness.call(route, target=b"/?parts=1000", kind=Kind.ASYNC)
         await reply.read(10_000)
+
+    # On a busy machine the beginning may take as long.
+    with pytest.raises(FunctionTimeout, match=r"\(1500ms\)"):
+        await whole()
 
 
 async def test_a_reply_that_goes_on_is_over_after_an_hour(harness: Harness) -> None:

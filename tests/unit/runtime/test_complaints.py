@@ -77,3 +77,10 @@ def test_long_texts_are_cut() -> None:
 )
 def test_other_complaints_are_not_about_the_module(complaint: str) -> None:
     assert load_failure(complaint, MODULE) is None
+
+
+@pytest.mark.parametrize("said", ["#<Object>", "#<Promise>", "[object Object]"])
+def test_an_object_that_is_no_error_is_told_as_such(said: str) -> None:
+    failure = load_failure(f"service function: Uncaught Error: {said}\n", MODULE)
+    assert failure is not None
+    assert "threw an object that is no error" in failure.message
