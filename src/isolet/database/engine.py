@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -174,13 +175,17 @@ def _postgresql(url: str) -> Engines:
 def _cutter(engine: Engine) -> Callable[[], None]:
     """What shuts the sockets of all connections that were opened, also of those that left the pool."""
     opened: weakref.WeakSet[Any] = weakref.WeakSet()
+    changing = threading.Lock()
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
-        opened.add(connection)
+        with changing:
+            opened.add(connection)
 
     def cut() -> None:
-        for connection in list(opened):
+        with changing:
+            known = list(opened)
+        for connection in known:
             if not connection.closed:
                 with socket.socket(fileno=os.dup(connection.pgconn.socket)) as shared, contextlib.suppress(OSError):
                     shared.shutdown(socket.SHUT_RDWR)
