@@ -22,7 +22,8 @@ export default { async fetch(request, env) {
     caller: env.caller?.type ?? null });
   const { through } = request.body ? await request.json() : {};
   if (through) return new Response((await env.invoke("shown", {}, { headers: through })).body);
-  if (request.headers.get("upgrade") !== "websocket") return new Response(shown());
+  const headers = { "set-cookie": "a=1; Path=/" };
+  if (request.headers.get("upgrade") !== "websocket") return new Response(shown(), { headers });
   const { 0: client, 1: server } = new WebSocketPair();
   server.accept();
   server.send(shown());
@@ -58,7 +59,11 @@ def strange(server: Server) -> Iterator[Doors]:
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     data = tmp_path_factory.mktemp("trusting") / "data"
-    settings = {"trusted_proxies": "127.0.0.0/8, ::1", "public_url": "https://pub.example", "dashboard_port": "off"}
+    settings = {
+        "trusted_proxies": "127.0.0.0/8, ::1",
+        "public_url": "https://pub.example/below",
+        "dashboard_port": "off",
+    }
     with Server(data, **settings) as server:
         # What is told to clients is the public address; the tests call the server's own.
         (port,) = (connection.laddr.port for connection in _listeners(server))
@@ -131,6 +136,12 @@ def test_a_trusted_proxy_says_for_whom_it_asks(trusting: Doors, door: str) -> No
     assert shown["url"].startswith("https://pub.example/")
     if door in ("butterbase", "test", "websocket"):
         assert shown["ip"] == "203.0.113.7"
+
+
+def test_cookies_are_for_the_paths_that_a_proxy_shows(strange: Doors, trusting: Doors) -> None:
+    for doors, base in ((strange, ""), (trusting, "/below")):
+        root = f"{base}/v1/{doors.project.slug}/"
+        assert doors.ask("butterbase").headers["set-cookie"] == f"a=1; Path={root}"
 
 
 @pytest.mark.parametrize("door", [*DOORS, "async"])

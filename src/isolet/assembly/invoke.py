@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from isolet.access.open_requests import OpenRequests
 from isolet.api.butterbase.loopback import Loopback
 from isolet.assembly.functions import FunctionServices
@@ -50,6 +52,7 @@ def open_invoker(
         recording=observation.redaction,
         own_keys=OwnKeys(host.root_key, is_known=projects.credentials.is_known),
         sandbox_pages=host.settings.shared_pages == "sandboxed",
+        base_path=urlsplit(host.settings.public_url or "").path.rstrip("/").encode(),
         on_refused=observation.failures.refused,
     )
     host.stack.push_async_callback(invoker.close)

@@ -69,10 +69,10 @@ _REALM = re.compile(rb'\brealm\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*))', re.IG
 _SCRIPT_DESTINATION = {b"service-worker": b"script", b"sec-fetch-dest": b"serviceworker"}
 
 
-def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"") -> Headers:
+def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"", base: bytes = b"") -> Headers:
     """A function's reply as it may leave on the shared origin. Header names are lower case.
 
-    `asked` is the raw path that a client asked for, where it was one.
+    `asked` is the raw path that a client asked for, where it was one, `base` what stands before it outside of a proxy.
 
     One with a policy of its own is sandboxed whatever it is: a 304, or a further part, may bring none but its policy,
     which takes the place of that of the page that a browser has kept.
@@ -84,9 +84,9 @@ def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"") -> Headers:
         elif name in _RULING or (name == b"set-cookie" and is_session_cookie(value)):
             continue
         elif name in _OF_USERS and sandboxed:
-            value = _confined(value, asked) if name == b"set-cookie" else _own_realm(value, asked)
-            if value:
-                kept.append((name, value))
+            root = base + _root(asked) if asked else b"/"
+            if confined := _confined(value, root) if name == b"set-cookie" else _own_realm(value, root):
+                kept.append((name, confined))
             continue
         elif name == b"x-content-type-options":
             typed = True
@@ -104,19 +104,18 @@ def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"") -> Headers:
     return kept
 
 
-def _confined(cookie: bytes, asked: bytes) -> bytes:
+def _confined(cookie: bytes, root: bytes) -> bytes:
     """A cookie for this host alone, and for paths of the project alone: others get and set none of it."""
     pair, *attributes = cookie.split(b";")
     named = [(attribute.partition(b"=")[0].strip().lower(), attribute) for attribute in attributes]
     # Browsers take the last one; one that is none is the folder of what they asked for.
     path = next((one.partition(b"=")[2].strip() for name, one in reversed(named) if name == b"path"), b"")
-    root = _root(asked)
     if path.startswith(b"/") and not path.startswith(root):
         named = [(name, one) for name, one in named if name != b"path"] + [(b"", b" Path=" + root)]
     return b";".join([pair, *(one for name, one in named if name != b"domain")])
 
 
-def _own_realm(challenge: bytes, asked: bytes) -> bytes:
+def _own_realm(challenge: bytes, root: bytes) -> bytes:
     """What asks a user for a name and a password, in a realm that is the project's own; empty for what is left out.
 
     Browsers give what was typed for a realm to whoever of the host asks in its name, and by some schemes what the user
@@ -130,14 +129,14 @@ def _own_realm(challenge: bytes, asked: bytes) -> bytes:
     named = list(_REALM.finditer(challenge))
     said = (named[-1][1] or named[-1][2] or b"") if named else b""
     charset = b', charset="UTF-8"' if b"charset" in challenge.lower() else b""
-    return b'Basic realm="%b %b"%b' % (_root(asked), said, charset)
+    return b'Basic realm="%b %b"%b' % (root, said, charset)
 
 
 def _root(asked: bytes) -> bytes:
     """What the paths of a project, or of a function, begin with among those that functions share."""
     parts = asked.split(b"/", 5)
     count = 3 if parts[1:2] and parts[1] in _OF_PROJECT else 5
-    return b"/".join(parts[:count]) + b"/" if asked else b"/"
+    return b"/".join(parts[:count]) + b"/"
 
 
 def without_session(headers: Headers) -> Headers:

@@ -53,13 +53,18 @@ class Invoker:
         recording: Redaction,
         own_keys: OwnKeys,
         sandbox_pages: bool = True,
+        base_path: bytes = b"",
         reply_max_ms: int = REPLY_MAX_MS,
         on_refused: Callable[[ProjectId, FunctionId, IsoletError], None] = lambda *_: None,
     ) -> None:
-        """`reply_max_ms` is what a call with a caller may take in all; `on_refused` hears of calls that ran nothing."""
+        """`reply_max_ms` is what a call with a caller may take in all; `on_refused` hears of calls that ran nothing.
+
+        `base_path` is what stands before the paths of the API outside of a proxy, such as `/isolet`.
+        """
         self._on_refused = on_refused
         self.own_keys = own_keys
         self._sandbox_pages = sandbox_pages
+        self._base_path = base_path
         self._means = CallServices(
             loop=asyncio.get_running_loop(),
             tasks=Tasks(),
@@ -110,7 +115,7 @@ class Invoker:
         except (TooManyRequests, Unavailable) as exc:
             self._on_refused(route.project_id, route.function_id, exc)
             raise
-        return Reply(call, request, sandboxed=self._sandbox_pages)
+        return Reply(call, request, sandboxed=self._sandbox_pages, base=self._base_path)
 
     async def close(self) -> None:
         self._means.watch.close()
@@ -136,14 +141,16 @@ class Reply:
 
     __slots__ = ("_call", "_connection", "headers", "invocation_id", "status")
 
-    def __init__(self, call: Call, request: CallRequest, *, sandboxed: bool) -> None:
+    def __init__(self, call: Call, request: CallRequest, *, sandboxed: bool, base: bytes) -> None:
         self._call = call
         self._connection = call.live_connection
         self.invocation_id = call.invocation.id
         self.status = self._connection.status
         told = header_rules.to_caller(self._connection.headers, call.invocation.id)
-        own = request.own_origin
-        self.headers = without_session(told) if own else tamed(told, sandboxed=sandboxed, asked=request.asked)
+        if request.own_origin:
+            self.headers = without_session(told)
+        else:
+            self.headers = tamed(told, sandboxed=sandboxed, asked=request.asked, base=base)
 
     def take_whole(self) -> bytes | None:
         """The whole body, when all of it has come; the call is over then."""

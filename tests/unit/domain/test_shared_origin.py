@@ -121,6 +121,8 @@ def test_a_cookie_is_for_paths_of_its_project_alone(asked: bytes, root: bytes) -
     ):
         assert tamed([(b"set-cookie", given)], sandboxed=True, asked=asked) == [(b"set-cookie", kept), NOSNIFF]
         assert tamed([(b"set-cookie", given)], sandboxed=False, asked=asked)[0] == (b"set-cookie", given)
+    behind = tamed([(b"set-cookie", b"a=1; Path=/")], sandboxed=True, asked=asked, base=b"/isolet")
+    assert behind[0] == (b"set-cookie", b"a=1; Path=/isolet" + root)
 
 
 @pytest.mark.parametrize(
