@@ -41,6 +41,7 @@ _RULING = frozenset(
         b"require-document-policy",
         # Sessions and identities of the origin.
         b"set-login",
+        b"idp-signin-status",
         b"activate-storage-access",
         b"sec-session-registration",
         b"secure-session-registration",

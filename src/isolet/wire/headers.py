@@ -28,7 +28,7 @@ _TO_PROXIES = frozenset(
     {
         *(b"x-accel-redirect", b"x-accel-limit-rate", b"x-accel-expires", b"x-accel-charset", b"x-sendfile"),
         *(b"x-sendfile2", b"x-sendfile-temporary", b"x-lighttpd-send-file", b"x-lighttpd-send-tempfile"),
-        *(b"x-litespeed-location", b"x-reproxy-url", b"x-reproxy-file"),
+        *(b"x-litespeed-location", b"x-litespeed-purge", b"x-reproxy-url", b"x-reproxy-file"),
     }
 )
 # The server puts the date on every reply; that of what a function fetched and passes on would be a second one.

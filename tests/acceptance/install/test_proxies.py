@@ -55,6 +55,7 @@ export default {
       ctx.waitUntil(send());
       return new Response(readable, { headers: { "content-type": "text/event-stream" } });
     }
+    if (pathname === "/other") return new Response("own", { headers: { "x-accel-redirect": "/healthz" } });
     const shown = ["x-real-ip", "x-forwarded-proto", "host"].map((name) => request.headers.get(name));
     return Response.json({ url: request.url, shown });
   },
@@ -191,6 +192,11 @@ def test_a_function_sees_the_client_and_what_it_asked_for(proxy: Proxy, project:
 def test_a_function_answers_on_a_host_of_its_own(proxy: Proxy, project: Project) -> None:
     host = f"one--{project.slug}.fn.example.com"
     assert proxy.get("/x", host=host).json()["url"] == f"https://{host}/x"
+
+
+def test_a_function_has_the_proxy_send_no_other_place(proxy: Proxy, project: Project) -> None:
+    for path, host in ((f"/f/{project.slug}/one/other", HOST), ("/other", f"one--{project.slug}.fn.example.com")):
+        assert proxy.get(path, host=host).text == "own"
 
 
 def test_a_stream_comes_as_it_is_sent(proxy: Proxy, project: Project) -> None:

@@ -22,6 +22,7 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
         b"accept-ch",
         b"critical-ch",
         b"set-login",
+        b"idp-signin-status",
         b"speculation-rules",
         b"document-policy",
     ],
