@@ -28,6 +28,8 @@ export default { async fetch(request, env) {
     } }));
   }
   if (request.method === "HEAD") return new Response(null);
+  const events = { headers: { "content-type": "text/event-stream" } };
+  if ((await request.clone().text()) === '"events"') return new Response("data: 1\\n\\n", events);
   const text = await request.text();
   return Response.json({ url: request.url, path: url.pathname, length: text.length, method: request.method,
     headers: [...request.headers], ip: env.request?.ip ?? null, caller: env.caller ?? null });
@@ -273,6 +275,16 @@ def test_a_reply_to_head_has_the_functions_own_length_or_none(doors: Doors) -> N
     assert "content-length" not in doors.ask("butterbase", method=b"HEAD", body=b"").headers
     longer = Doors(doors.project, "export default { fetch() { return new Response('hello'); } }", "head")
     assert longer.ask("butterbase", method=b"HEAD", body=b"").headers["content-length"] == "5"
+
+
+# Events.
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_proxies_are_told_to_pass_events_on_as_they_come(doors: Doors, door: str) -> None:
+    reply = doors.ask(door, body=b'"events"')
+    assert reply.body == b"data: 1\n\n"
+    assert (reply.headers["x-accel-buffering"], reply.headers["cache-control"]) == ("no", "no-cache, no-transform")
 
 
 # Refusals beside replies.

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from isolet.access.callers import Callers, admitted
+from isolet.api import cors
 from isolet.api.altair.access import INVOKE
 from isolet.api.altair.errors import error_reply
 from isolet.api.asgi import (
@@ -126,7 +127,8 @@ class AltairCalls(Struct, frozen=True, kw_only=True):
                     asked=scope["raw_path"],
                 ),
             )
-            reply.headers = [*(header for header in reply.headers if header[0] != _INVOKED[0]), _INVOKED]
+            own = cors.streaming(reply.headers)
+            reply.headers = [*(header for header in own if header[0] != _INVOKED[0]), _INVOKED]
             await send_reply(send, reply)
 
     async def _accept(self, scope: Scope, receive: Receive, send: Send, route: Route, target: _Target) -> None:

@@ -85,7 +85,7 @@ class KapsoCalls(Struct, frozen=True, kw_only=True):
                         asked=scope["raw_path"],
                     ),
                 )
-                reply.headers = cors.add(reply.headers, granted)
+                reply.headers = cors.streaming(cors.add(reply.headers, granted))
                 if route.response_mode is ResponseMode.WRAPPED and 200 <= reply.status < 300:
                     await send_wrapped(send, reply, self.bodies, route.project_id, limit=limit)
                 else:
