@@ -15,7 +15,9 @@ from isolet.flows.functions import read_json as read_reply
 from isolet.flows.performers.plain import typed
 
 
-@pytest.mark.parametrize("text", ["NaN", "[-Infinity]", '{"a": 1e999}', "-1e999", "", "{"])
+@pytest.mark.parametrize(
+    "text", ["NaN", "[-Infinity]", '{"a": 1e999}', "-1e999", "", "{", "1" * 310, f"[-{'1' * 310}]"]
+)
 def test_what_no_other_reader_takes_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_json(text)
@@ -24,6 +26,8 @@ def test_what_no_other_reader_takes_is_refused(text: str) -> None:
 def test_what_the_standard_has_is_read() -> None:
     assert read_json('{"a": [1.5, 1e308, -0.0, "NaN", null]}') == {"a": [1.5, 1e308, -0.0, "NaN", None]}
     assert read_json(b'"\\ud800"') == "\ud800"
+    assert read_json("-" + "1" * 309) == -int("1" * 309)
+    assert read_json('"' + "1" * 5_000 + '"') == "1" * 5_000
 
 
 def written_below(calls: int, value: Any) -> str:
@@ -40,6 +44,11 @@ def test_what_is_read_to_be_written_elsewhere_can_be_at_every_depth() -> None:
         read += 1
         assert written_below(100, value)
     assert 0 < read < 500
+
+
+def test_what_is_read_to_be_written_elsewhere_is_as_it_was() -> None:
+    for value in ({"a": [1, {"b": [[], {}, "x", None, 1.5]}]}, [], {}, 7, "text", [[1], {"c": {"d": 2}}]):
+        assert read_writable(json.dumps(value)) == value
 
 
 def test_an_event_of_a_run_can_be_shown_at_every_depth() -> None:
