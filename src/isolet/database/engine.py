@@ -167,7 +167,16 @@ def _postgresql(url: str) -> Engines:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     given = {name: value for name, value in _LOST.items() if name not in parsed.query}
-    engine = create_engine(parsed, **_COMMON, pool_size=12, max_overflow=4, pool_pre_ping=True, connect_args=given)
+    engine = create_engine(
+        parsed,
+        **_COMMON,
+        pool_size=12,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args=given,
+        # Whatever the database's default is: who waited for a lock is to see what was written meanwhile.
+        isolation_level="READ COMMITTED",
+    )
     _tell_no_values(engine)
     return Engines(writer=engine, reader=engine, writer_threads=4, shared=True, cut=_cutter(engine))
 

@@ -332,3 +332,11 @@ async def test_a_database_that_does_not_answer_is_not_waited_for_at_the_end(
     done.set()
     assert await holding
     await holder.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_who_waited_for_another_transaction_sees_what_it_wrote_whatever_the_default_is(database_url: str) -> None:
+    database = Database(f"{database_url}&options=-c%20default_transaction_isolation%3Dserializable")
+    level = await database.write(lambda connection: connection.execute(text("SHOW transaction_isolation")).scalar_one())
+    await database.close()
+    assert level == "read committed"
