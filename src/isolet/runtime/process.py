@@ -201,8 +201,9 @@ class Child:
         try:
             self._watch(self._popen.pid, ready_read, info_read)
         except OSError as exc:
-            # Nobody would know of it: it would run until the server ends.
-            self._popen.kill()
+            # Nobody would know of it, and it would run until the server ends. The whole session goes: what bubblewrap
+            # has just begun would wait for ever.
+            os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
             for fd in (out_read, err_read, ready_read, info_read):
                 os.close(fd)

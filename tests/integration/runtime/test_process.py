@@ -85,6 +85,14 @@ async def test_a_child_starts_where_its_pid_cannot_be_noted(spawn: Spawn, pid_fi
     assert await spawn().started(60)
 
 
+def group_exists(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 async def test_a_child_that_cannot_be_watched_does_not_go_on_running(
     spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +108,7 @@ async def test_a_child_that_cannot_be_watched_does_not_go_on_running(
         spawn()
     (pid,) = begun
     assert not psutil.pid_exists(pid)
+    wait_until(lambda: not group_exists(pid), what="the end of what it began")
     # The listener stays the caller's.
     assert len(os.listdir("/proc/self/fd")) == before + 1
 
