@@ -109,10 +109,13 @@ def _confined(cookie: bytes, root: bytes) -> bytes:
     """A cookie for this host alone, and for paths of the project alone: others get and set none of it."""
     pair, *attributes = cookie.split(b";")
     named = [(attribute.partition(b"=")[0].strip().lower(), attribute) for attribute in attributes]
-    # Browsers take the last one; one that is none is the folder of what they asked for.
-    path = next((one.partition(b"=")[2].strip() for name, one in reversed(named) if name == b"path"), b"")
+    # Most browsers take the last one; one that is no path stands for the folder of what they asked for.
+    *earlier, last = [one for name, one in named if name == b"path"] or [b""]
+    path = last.partition(b"=")[2].strip()
     if path.startswith(b"/") and not path.startswith(root):
-        named = [(name, one) for name, one in named if name != b"path"] + [(b"", b" Path=" + root)]
+        earlier, last = [last], b" Path=" + root
+    if earlier:
+        named = [(name, one) for name, one in named if name != b"path"] + [(b"", last)]
     return b";".join([pair, *(one for name, one in named if name != b"domain")])
 
 
