@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
-
-import httptools
 
 from isolet.spread import Spread
 from isolet.tasks import start_in
@@ -23,7 +20,8 @@ from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.crowd import Crowd
 from isolet.wire.exchange import ON_END, WHOLE, Exchange, Flow
 from isolet.wire.half_closed import HalfClosed
-from isolet.wire.message_reader import HEAD_MAX_BYTES, HEADERS_MAX, MessageReader
+from isolet.wire.message_reader import HEAD_MAX_BYTES, HEADERS_MAX
+from isolet.wire.piece_reader import NOTHING, PIPELINED_MAX, PieceReader
 from isolet.wire.refusals import refusal_of
 from isolet.wire.targets import asks_for_websocket, split_target
 from isolet.wire.upgrade import EXTENSION, Upgrade
@@ -32,16 +30,10 @@ __all__ = ["HEADERS_MAX", "HEAD_MAX_BYTES", "PIPELINED_MAX", "WHOLE", "Protocol"
 
 # What a caller may still send of a body that nobody reads, before it is cut off.
 _UNREAD_MAX_BYTES = 16 * 1024 * 1024
-# So many requests may wait for the replies to those before them; what comes then is parsed later. It is parsed in
-# pieces of so many bytes, so that of thousands of requests that come at once few more are read.
-PIPELINED_MAX = 16
-_HEADS_BYTES = 4096
-_BODY_BYTES = 16_384
-_NOTHING = memoryview(b"")
 _NO_PROXIES = Proxies()
 
 
-class Protocol(MessageReader):
+class Protocol(PieceReader):
     """Refuses endless headers and trailers, and says in JSON what it refuses. Cuts a body that goes on after its reply.
 
     A client that lets `body_timeout_s` pass between two pieces of a body is refused, as is one that brings less than
@@ -64,30 +56,21 @@ class Protocol(MessageReader):
         "_app_state",
         "_asked",
         "_connections_max",
-        "_crowd",
-        "_ends_in_line",
-        "_flow",
         "_half_closed",
-        "_held",
         "_is_at_end",
         "_is_from_proxy",
-        "_is_in_line",
         "_latest",
         "_make_rate",
-        "_parser",
         "_passed_over",
         "_peer",
         "_proxies",
         "_refusal",
-        "_refuses",
         "_room",
         "_running",
         "_scheme",
         "_spread",
         "_state",
         "_told",
-        "_upgrade",
-        "_waiting",
     )
 
     def __init__(
@@ -104,7 +87,7 @@ class Protocol(MessageReader):
     ) -> None:
         if not config.loaded:
             config.load()
-        super().__init__(_loop or asyncio.get_running_loop(), float(config.timeout_keep_alive))
+        super().__init__(_loop or asyncio.get_running_loop(), float(config.timeout_keep_alive), crowd or Crowd())
         self._app = config.loaded_app
         self._app_state = app_state
         self._connections_max = config.limit_concurrency
@@ -112,21 +95,12 @@ class Protocol(MessageReader):
         self._proxies = proxies
         self._room = room
         self._spread = spread or Spread()
-        self._crowd = crowd or Crowd()
-        self._parser = httptools.HttpRequestParser(self)
-        # What a client pipelines behind a request that closes waits like any other, and is dropped then.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._running: Exchange | None = None
         self._latest: Exchange | None = None
-        self._waiting: deque[Exchange] = deque()
-        # What came behind them and is not parsed yet.
-        self._held = _NOTHING
         self._refusal: bytes | None = None
-        self._refuses = False
         self._half_closed: HalfClosed | None = None
-        self._is_at_end = self._is_in_line = self._ends_in_line = False
+        self._is_at_end = False
         self._asked: Upgrade | None = None
-        self._upgrade: Upgrade | None = None
         self._passed_over = False
         self._make_rate = partial(BodyRate, window_s=self.body_window_s, least_bytes_s=self.body_least_bytes_s)
 
@@ -179,7 +153,7 @@ class Protocol(MessageReader):
         for exchange in served:
             exchange.disconnected = True
         self._waiting.clear()
-        self._held = _NOTHING
+        self._held = NOTHING
         if served or self._upgrade is not None or self._flow.write_paused:
             self._spread.later(partial(self._tell_lost, served, exc))
         # It refers back to this object.
@@ -248,74 +222,6 @@ class Protocol(MessageReader):
             self._latest.disconnect()
             if self._latest in self._waiting:
                 self._waiting.remove(self._latest)
-
-    # Bytes.
-
-    def data_received(self, data: bytes) -> None:
-        if self._upgrade is not None:
-            self._upgrade.data_received(data)
-            return
-        if self._refuses:
-            return
-        self._idle_since = 0.0
-        if self._held:
-            together = memoryview(bytes(self._held) + data)
-            if self._is_in_line and len(together) <= _BODY_BYTES:
-                self._held = together
-            else:
-                self._parse_pieces(together)
-        elif not self._crowd.at_once():
-            self._held, self._is_in_line = memoryview(data), True
-            self._crowd.later(self._parse_in_line)
-        elif len(data) > _HEADS_BYTES or len(self._waiting) >= PIPELINED_MAX:
-            self._parse_pieces(memoryview(data))
-        elif (taken := self._parse(data)) < len(data):
-            self._parse_pieces(memoryview(data)[taken:])
-
-    def _parse_pieces(self, data: memoryview) -> None:
-        """As long as not too many requests wait; the rest is parsed when fewer do."""
-        self._held = _NOTHING
-        while data and not self._refuses and not self.transport.is_closing():
-            if self._upgrade is not None:
-                self._upgrade.data_received(bytes(data))
-                return
-            if len(self._waiting) >= PIPELINED_MAX:
-                self._held = data
-                self._flow.hold_reading()
-                return
-            size = _BODY_BYTES if self._in_message and not self._in_head else _HEADS_BYTES
-            data = data[self._parse(data[:size]) :]
-
-    def _parse_in_line(self) -> None:
-        """What came in a crowd has its turn."""
-        self._is_in_line = False
-        self._parse_held()
-        if self._ends_in_line:
-            self._ends_in_line = False
-            if not self.eof_received():
-                self.transport.close()
-
-    def _parse_held(self) -> None:
-        if self._held:
-            self._flow.let_reading_go()
-            self._idle_since = 0.0
-            self._parse_pieces(self._held)
-
-    def _parse(self, data: bytes | memoryview) -> int:
-        """How many bytes the parser took: all of them, unless what follows is of another protocol for it."""
-        taken = self._piece_bytes = len(data)
-        self._brought_on = False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            self._go_on()
-            return int(exc.args[0])
-        except httptools.HttpParserError:
-            self._refuse_message()
-            return taken
-        if self._in_message and not self._refuses and not self.transport.is_closing() and self._goes_on(taken):
-            self._refuse_message()
-        return taken
 
     def pause_writing(self) -> None:
         self._flow.pause_writing()
