@@ -223,7 +223,7 @@ def test_a_reply_that_outlives_its_version_says_so(platform: Kapso) -> None:
       const pull = async (control) => { await scheduler.wait(200); control.enqueue(part); };
       return new Response(new ReadableStream({ pull }));
     }"""
-    function_id = platform.deployed(code, runtime_config={"timeout": 1})
+    function_id = platform.deployed(code, runtime_config={"timeout": 3})
     with platform.client.stream("POST", f"/platform/v1/functions/{function_id}/invoke", json={}) as reply:
         parts = reply.iter_raw()
         assert next(parts)

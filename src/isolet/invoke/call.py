@@ -176,6 +176,8 @@ class Call:
     async def _exchange(self, instance: Instance) -> Connection:
         """Send the request and wait for the head; once more when an idle connection had just been closed."""
         fresh = False
+        if self._request.is_large:
+            await instance.check_alive(_EXIT_SHOWS_S)
         while True:
             try:
                 connection = self.connection = await instance.channel.connect(fresh=fresh)

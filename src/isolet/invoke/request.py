@@ -25,6 +25,8 @@ _BODYLESS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 _NOT_IN_TARGET = re.compile(rb'["<>]')
 # The runtime refuses longer ones, in words of its own.
 _TARGET_MAX_BYTES = 65_000
+# With its head, a body of this size is read in one piece.
+_SMALL_BYTES = 2_048
 _UPGRADE_LINES = heads.lines([(b"connection", b"Upgrade"), (b"upgrade", b"websocket")])
 _HTTPS_LINE = heads.line(PROTO_HEADER.encode(), b"https")
 
@@ -57,6 +59,11 @@ class CallRequest(Struct, kw_only=True):
     origin: Origin = NOBODY
     own_origin: bool = False
     asked: bytes = b""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether nobody can tell how much of it a process had read that ended meanwhile."""
+        return not isinstance(self.body, bytes) or len(self.body) > _SMALL_BYTES
 
     def head(self, invocation_id: InvocationId, length: int | None) -> bytes:
         """The request line and the headers that the function sees; `length` is None for a body that comes in parts.

@@ -26,7 +26,7 @@ from isolet.runtime.priority import Priority
 from isolet.runtime.process import Child, ChildSpec
 from isolet.runtime.sandbox import Sandbox
 from isolet.runtime.spec import InstanceSpec
-from isolet.runtime.usage import cpu_seconds
+from isolet.runtime.usage import cpu_seconds, is_ending
 from isolet.tasks import Tasks
 from isolet.telemetry import get_logger
 from isolet.wire import heads
@@ -252,6 +252,12 @@ class Instance:
         except (OSError, TimeoutError):
             return False
         return True
+
+    async def check_alive(self, timeout_s: float) -> None:
+        """Raises NotDelivered for a process that ends; so that others start meanwhile, it waits until it is gone."""
+        if is_ending(self.pid):
+            await self.ends_within(timeout_s)
+            raise NotDelivered
 
     async def ends_within(self, timeout_s: float) -> bool:
         """Whether the process is gone, or goes within this time."""

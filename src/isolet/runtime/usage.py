@@ -12,6 +12,10 @@ _CPUCLOCK_SCHED = 2
 _STATM_MAX_BYTES = 256
 # Stopped, by a tracer too, and dead.
 _STOPPED = frozenset("TtZX")
+_ENDED = frozenset("ZX")
+# Of /proc/PID/stat, behind the state.
+_FLAGS = 5
+_PF_EXITING = 0x4
 
 
 def cpu_seconds(pid: int) -> float:
@@ -49,6 +53,15 @@ def stands_still(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return all(stat.rpartition(")")[2].split()[0] in _STOPPED for stat in threads)
+
+
+def is_ending(pid: int) -> bool:
+    """Whether its first thread has ended, or ends: it does nothing more, but others may still hold its sockets open."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in _ENDED or bool(int(fields[_FLAGS]) & _PF_EXITING)
 
 
 class MemoryGauge:

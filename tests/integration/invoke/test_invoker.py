@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from isolet.invoke.bodies import Bodies, Hold
 from isolet.invoke.spool import Spooled
 from isolet.observe.recorder import Recorder
 from isolet.runtime.sandbox import Sandbox
+from isolet.runtime.usage import is_ending
 from isolet.toolchain import Toolchain
 from tests.support.calling import Harness, a_harness, with_short_hour
 from tests.support.programs import script
@@ -536,6 +538,30 @@ async def test_a_body_on_disk_that_a_crashed_process_may_have_read_is_not_sent_a
             await calling
     assert (await harness.record(route)).outcome is Outcome.CRASHED
     body.close()
+
+
+async def test_no_body_is_sent_to_a_process_that_ends(harness: Harness, bodies: Bodies) -> None:
+    """Its sockets are open until its last thread has ended."""
+    route = harness.route(ECHO, concurrency=10)
+    large = b"x" * 100_000
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"in "
+        yield b"parts"
+
+    with capture_logs():
+        for _ in range(3):
+            assert (await harness.json(route, b"first"))["body"] == "first"
+            (instance,) = harness.pool.instances
+            os.kill(instance.pid, signal.SIGKILL)
+            # The loop has no turn meanwhile, and hears of the end later.
+            deadline = time.monotonic() + 60
+            while not is_ending(instance.pid) and time.monotonic() < deadline:
+                pass
+            body = await spooled(bodies, large)
+            replies = await asyncio.gather(*(harness.json(route, sent) for sent in (large, parts(), body)))
+            assert [reply["body"] for reply in replies] == [large.decode(), "in parts", large.decode()]
+            body.close()
 
 
 DRIPS = """
