@@ -19,6 +19,7 @@ from isolet.database.projects import lock_project
 from isolet.database.schedules import sync_triggers
 from isolet.database.tables.functions import function_hosts, function_sources, functions
 from isolet.database.tables.schedules import schedules
+from isolet.database.tables.secrets import function_environments, secrets
 from isolet.domain.compatibility import Compatibility
 from isolet.domain.functions import (
     DeployError,
@@ -143,6 +144,9 @@ def delete_function(connection: Connection, function_id: FunctionId) -> bool:
         return False
     timed = connection.scalars(select(schedules.c.id).where(schedules.c.function_id == function_id)).all()
     connection.execute(delete(functions).where(own))
+    # Few of one function, and nothing that is to be on a disk any longer.
+    for sealed in (secrets, function_environments):
+        connection.execute(delete(sealed).where(sealed.c.function_id == function_id))
     leftovers.note(connection, [function_id, *timed])
     return True
 

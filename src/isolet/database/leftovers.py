@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Column, ColumnElement, Connection, delete, literal, select, text, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, delete, func, literal, select, text, tuple_
 
 from isolet.database.steps import ROWS, first_step
 from isolet.database.tables.functions import deployments, function_sources, versions
 from isolet.database.tables.leftovers import leftovers
 from isolet.database.tables.schedules import firings
+from isolet.database.tables.secrets import function_environments, secrets
 from isolet.ids import FunctionId, ProjectId
 
 _OWNERS_AT_ONCE = 100
@@ -34,6 +35,8 @@ _OF_FUNCTIONS = (
     _Kind(versions.c.function_id, versions.c.size_bytes),
     _Kind(function_sources.c.function_id, literal(_SOURCE_BYTES)),
     _Kind(deployments.c.function_id, literal(_SOURCE_BYTES)),
+    _Kind(secrets.c.function_id, func.length(secrets.c.sealed)),
+    _Kind(function_environments.c.function_id, func.length(function_environments.c.sealed)),
 )
 _KINDS = (*_OF_FUNCTIONS, _Kind(firings.c.schedule_id, literal(0)))
 

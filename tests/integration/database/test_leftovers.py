@@ -9,23 +9,26 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, Table, func, select
 
-from isolet.database import functions, leftovers, projects, schedules, steps, versions
+from isolet.database import environment, functions, leftovers, projects, schedules, secrets, steps, versions
 from isolet.database.connection import Database
 from isolet.database.tables.functions import deployments, function_sources
 from isolet.database.tables.functions import versions as version_rows
 from isolet.database.tables.leftovers import leftovers as notes
 from isolet.database.tables.schedules import firings
+from isolet.database.tables.secrets import function_environments
+from isolet.database.tables.secrets import secrets as secret_rows
 from isolet.domain.changes import FunctionDeleted, ProjectDeleted
 from isolet.domain.functions import Function
 from isolet.domain.projects import Project
 from isolet.domain.schedules import FiringStatus
+from isolet.domain.secrets import SecretType, StoredSecret
 from isolet.errors import NotFound
 from isolet.ids import ProjectId
 from isolet.projects.leftovers import Leftovers
 from isolet.tasks import Tasks
 from tests.integration.database.rows import AT_MS, a_deployment, a_firing, a_function, a_project, a_schedule, a_version
 
-_TABLES = (version_rows, function_sources, deployments, firings)
+_TABLES = (version_rows, function_sources, deployments, firings, secret_rows, function_environments)
 _FIRINGS = 6
 
 
@@ -36,6 +39,12 @@ async def a_full_function(database: Database, project: Project, slug: str) -> Fu
     for number in (1, 2, 3):
         await database.write(versions.insert_version, a_version(function, number, bundle="x" * 1_000))
     await database.write(versions.put_deployment, a_deployment(function), AT_MS)
+    for name in ("ONE", "OTHER"):
+        secret = StoredSecret(
+            function_id=function.id, name=name, type=SecretType.TEXT, sealed=b"x" * 800, created_at_ms=AT_MS
+        )
+        await database.write(secrets.put_secret, secret)
+    await database.write(environment.put_function_environment, function.id, b"sealed", AT_MS)
     schedule = a_schedule(function)
     await database.write(schedules.insert_schedule, schedule)
     for place in range(_FIRINGS):
@@ -44,7 +53,7 @@ async def a_full_function(database: Database, project: Project, slug: str) -> Fu
 
 
 def counts(connection: Connection) -> list[int]:
-    """Versions, sources, deploys that wait, firings."""
+    """Versions, sources, deploys that wait, firings, secrets, sets of variables."""
     return [connection.scalar(select(func.count()).select_from(table)) or 0 for table in _TABLES]
 
 
@@ -75,12 +84,13 @@ async def test_a_deleted_function_is_gone_at_once_and_its_rows_in_steps(
     assert [found.function_id for found in await database.read(versions.list_deployments)] == [other.id]
 
     seen = [await database.read(counts)]
+    assert seen[0] == [6, 2, 2, 2 * _FIRINGS, 2, 1], "its secrets are gone at once"
     while await database.write(leftovers.delete_some):
         seen.append(await database.read(counts))
     # A version has more than a thousand bytes, so each step takes one.
     versions_left = [found[0] for found in seen]
     assert versions_left[:4] == [6, 5, 4, 3]
-    assert seen[-1] == [3, 1, 1, _FIRINGS]
+    assert seen[-1] == [3, 1, 1, _FIRINGS, 2, 1]
     assert await database.read(count, notes) == 0
 
 
@@ -107,7 +117,7 @@ async def test_a_deleted_project_is_gone_at_once_and_what_it_had_later_after_a_c
     await started_again.clear()
     await started_again.clear()
     assert dropped == [one.project_id] * 2
-    assert await database.read(counts) == [3, 1, 1, _FIRINGS]
+    assert await database.read(counts) == [3, 1, 1, _FIRINGS, 2, 1]
     assert await database.read(count, notes) == 0
 
 
@@ -134,7 +144,7 @@ async def test_what_is_deleted_does_not_wait_for_the_next_look(
                 await asyncio.sleep(0.01)
     finally:
         await tasks.close()
-    assert await database.read(counts) == [0, 0, 0, 0]
+    assert await database.read(counts) == [0] * len(_TABLES)
 
 
 async def test_a_function_that_comes_back_has_nothing_of_the_one_before(
@@ -151,6 +161,8 @@ async def test_a_function_that_comes_back_has_nothing_of_the_one_before(
         pass
 
     assert [found.number for found in await database.read(versions.list_versions, one.id)] == [1]
+    assert await database.read(secrets.list_secrets, one.id) == []
+    assert await database.read(environment.get_function_environment, one.id) is None
     assert (await database.read(partial(functions.get_function, function_id=one.id, with_code=True))).code == "anew"
 
 
@@ -165,7 +177,7 @@ async def test_the_rows_of_one_function_can_be_deleted_first(
     assert await database.write(leftovers.delete_some, one.id) is False
     assert await database.read(leftovers.is_left, other.id) is True
     # Of the one function all is gone but what its schedule left.
-    assert await database.read(counts) == [3, 1, 1, 2 * _FIRINGS]
+    assert await database.read(counts) == [3, 1, 1, 2 * _FIRINGS, 0, 0]
 
 
 async def test_firings_that_ended_age_out(database: Database, pair: tuple[Function, Function]) -> None:

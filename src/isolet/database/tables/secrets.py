@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table
 
-from isolet.database.tables.columns import metadata, ms_column, owner_column
+from isolet.database.tables.columns import id_column, metadata, ms_column, owner_column
 
 data_keys = Table(
     "data_keys",
@@ -22,10 +22,11 @@ master_key = Table(
     Column("key_id", String(16), nullable=False),
 )
 
+# Those of functions have no foreign key: they are deleted in steps (`isolet.database.leftovers`).
 secrets = Table(
     "secrets",
     metadata,
-    owner_column("function_id", "functions.id", primary_key=True),
+    id_column("function_id"),
     Column("name", String(128), primary_key=True),
     Column("type", String(20), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
@@ -35,7 +36,7 @@ secrets = Table(
 function_environments = Table(
     "function_environments",
     metadata,
-    owner_column("function_id", "functions.id", primary_key=True),
+    id_column("function_id"),
     Column("sealed", LargeBinary, nullable=False),
     ms_column("updated_at_ms"),
 )

@@ -21,6 +21,8 @@ _KEYS = (
     ("versions", "function_id"),
     ("function_sources", "function_id"),
     ("deployments", "function_id"),
+    ("secrets", "function_id"),
+    ("function_environments", "function_id"),
     ("firings", "schedule_id"),
     ("realtime_messages", "project_id"),
 )
