@@ -212,7 +212,8 @@ class Call:
         if isinstance(body, bytes):
             # Not added to what an earlier try kept.
             self.invocation.request_body = body if len(body) <= RECORDED_BODY_MAX_BYTES else body[: self._keep_bytes]
-            connection.begin(request.head(self.invocation.id, len(body)) + body, without_body=without_body)
+            whole = request.head(self.invocation.id, len(body)) + body
+            connection.begin(whole, without_body=without_body, head_only=not body)
             return
         self.invocation.request_body = b""
         length = body.size if isinstance(body, Spooled) else None

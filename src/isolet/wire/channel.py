@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_trailer_bytes",
         "_trailers",
         "_transport",
+        "_unread_max_bytes",
         "_unused_bytes",
         "_waiter",
         "chunks",
@@ -84,6 +85,7 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.uses = 0
         self._sent = 0
+        self._unread_max_bytes = _UNREAD_MAX_BYTES
         self.idle_since = 0.0
         self._reset(without_body=False)
 
@@ -105,12 +107,14 @@ class Connection(asyncio.Protocol):
 
     # What the owner of the exchange calls.
 
-    def begin(self, data: bytes, *, without_body: bool = False, more: bool = False) -> None:
+    def begin(self, data: bytes, *, without_body: bool = False, more: bool = False, head_only: bool = False) -> None:
         """Start an exchange by writing its head, and its body when that is whole. HEAD is `without_body`.
 
-        With `more` the body follows by `write`, until `end`.
+        With `more` the body follows by `write`, until `end`. `head_only`: none follows, so that of a request which
+        was not read to its end no more than a part of its head was.
         """
         self._reset(without_body=without_body)
+        self._unread_max_bytes = len(data) if head_only else _UNREAD_MAX_BYTES
         self.uses += 1
         self._sent = len(data)
         self._expects = True
@@ -176,8 +180,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def unread(self) -> bool:
-        """Whether the instance has not read a byte of the request yet; only told of small ones, else False."""
-        if self._transport is None or self._transport.is_closing() or self.started or self._sent > _UNREAD_MAX_BYTES:
+        """Whether the instance has not read the request yet; only told of small ones, and of heads, else False."""
+        if self._transport is None or self._transport.is_closing() or self.started:
+            return False
+        if self._sent > self._unread_max_bytes:
             return False
         return queued_bytes(self._transport) > 0
 
@@ -281,7 +287,7 @@ class Connection(asyncio.Protocol):
         if self.error is None and not self.complete:
             # The kernel reports a reset, not an end, when the other side went with bytes that it had not read.
             answered = self.started or self._unused_bytes > 0
-            unread = exc is not None and not answered and self._sent <= _UNREAD_MAX_BYTES
+            unread = exc is not None and not answered and self._sent <= self._unread_max_bytes
             self.error = Unread() if unread else ConnectionResetError("the instance closed the connection")
         if self._outbox is not None:
             self._outbox.close(self.error or ConnectionResetError("the instance closed the connection"))

@@ -216,6 +216,22 @@ async def test_a_request_on_a_connection_that_had_ended_was_not_read(channel: Ch
             await taken.head()
 
 
+@pytest.mark.parametrize("head_only", [True, False])
+async def test_of_a_large_head_that_was_not_read_to_its_end_nothing_ran(
+    channel: Channel, listener: Listener, head_only: bool
+) -> None:
+    """Of one with a body nobody can tell: that may be all that was not read."""
+    connection = await channel.connect()
+    peer = await listener.accept()
+    peer.writer.transport.pause_reading()
+    connection.begin(GET[:-2] + b"cookie: " + b"x" * 20_000 + b"\r\n\r\n", head_only=head_only)
+    peer.writer.transport.abort()
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionResetError) as told:
+            await connection.head()
+    assert isinstance(told.value, Unread) is head_only
+
+
 async def test_a_request_on_a_connection_whose_end_was_seen_was_not_read(channel: Channel, listener: Listener) -> None:
     connection, peer = await idle(channel, listener)
     taken = await channel.connect()
