@@ -86,6 +86,17 @@ async def test_a_message_that_was_written_while_a_gap_was_read_is_not_taken_for_
     assert client.numbers == [1, 2, 3, 4]
 
 
+class Ticking:
+    """A clock that gives no moment twice."""
+
+    def __init__(self) -> None:
+        self._ms = SystemClock().now_ms()
+
+    def now_ms(self) -> int:
+        self._ms += 1
+        return self._ms
+
+
 async def test_the_oldest_messages_of_a_project_that_keeps_too_much_go_and_no_other_projects(
     database: Database, tasks: Tasks
 ) -> None:
@@ -93,7 +104,7 @@ async def test_the_oldest_messages_of_a_project_that_keeps_too_much_go_and_no_ot
     for project in (shop, blog):
         await database.write(projects.insert_project, project)
     channels = Channels(
-        database=database, clock=SystemClock(), rooms=Rooms(tasks), tasks=tasks, most=lambda _: 50, kept_bytes=100_000
+        database=database, clock=Ticking(), rooms=Rooms(tasks), tasks=tasks, most=lambda _: 50, kept_bytes=100_000
     )
     await channels.publish(blog.id, "c0", "e", "x" * 50_000)
     for number in range(20):
