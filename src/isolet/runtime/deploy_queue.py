@@ -32,8 +32,8 @@ class DeployQueue:
     def give_room(self) -> None:
         """Something has ended: the deploy that has waited longest of those that fit starts before another call."""
         for turn, project_id in self.waiting.items():
-            if self._has_room(project_id):
+            # One that has just given up takes no room.
+            if not turn.done() and self._has_room(project_id):
                 del self.waiting[turn]
-                if not turn.done():
-                    turn.set_result(None)
+                turn.set_result(None)
                 return
