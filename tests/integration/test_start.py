@@ -71,3 +71,26 @@ def test_a_server_that_serves_has_loaded_nothing_that_calls_do_not_need(starts: 
 def test_threads_give_way_to_the_loop_before_calls_stand_in_line(starts: list[dict[str, Any]]) -> None:
     # A call wakes the loop some four times, each of which waits for the interpreter while a thread calculates.
     assert starts[-1]["interval_s"] <= 0.001
+
+
+_CROWD = """
+import gc
+from isolet.server import _settle_memory
+
+_settle_memory()
+found = []
+gc.callbacks.append(lambda phase, told: found.append(told["collected"]) if phase == "stop" else None)
+for _ in range(10):
+    kept = []
+    for _ in range(30_000):
+        # What a failed call leaves refers to itself.
+        one = []
+        one.append(one)
+        kept.append(one)
+print(max(found))
+"""
+
+
+def test_what_hundreds_of_failed_calls_leave_is_collected_in_small_parts() -> None:
+    done = subprocess.run([sys.executable, "-c", _CROWD], capture_output=True, text=True, timeout=120, check=True)
+    assert int(done.stdout) <= 20_000

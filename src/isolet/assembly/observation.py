@@ -20,6 +20,7 @@ from isolet.observe.retention import Retention
 from isolet.observe.tail import Tail
 from isolet.observe.traces import Traces
 from isolet.routing.routes import Routes
+from isolet.spread import Spread
 from isolet.telemetry import open_tracing
 
 _FLUSH_TIMEOUT_S = 10.0
@@ -44,7 +45,7 @@ def open_observation(host: Host, persistence: Persistence, routes: Routes, count
         rows=host.settings.retention_rows,
         max_bytes=lambda project_id: routes.limits_of(project_id).records_mb * _MB,
     )
-    tail, failures = Tail(), Failures(time.monotonic)
+    tail, failures = Tail(), Failures(time.monotonic, Spread().later)
     hear_ended: list[Callable[[Sequence[Invocation]], None]] = [failures.ended]
     if tracing is not None:
         hear_ended.append(Traces(tracing).add)

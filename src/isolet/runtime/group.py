@@ -15,7 +15,7 @@ from isolet.runtime.lifecycle import State
 QUARANTINE_AFTER = 3
 _RETRY_AFTER_S = 1
 # Each looks for its place, and waits again when there is none.
-_WOKEN_AT_ONCE = 100
+_WOKEN_AT_ONCE = 16
 
 
 class Group:

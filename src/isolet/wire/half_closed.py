@@ -10,6 +10,8 @@ import asyncio
 import select
 from collections.abc import Callable
 
+from isolet.spread import Spread
+
 _FIRST_S = 0.05
 _LATEST_S = 1.0
 # Bytes that can be sent early are few: each is for a later moment, in seconds after the first.
@@ -17,9 +19,13 @@ _PROBES_S = (0.0, 0.5, 2.0, 8.0, 30.0, 120.0, 600.0)
 
 
 class HalfClosed:
-    """Aborts the connection once its client is gone. `probe` gives the next byte of the reply, or none."""
+    """Aborts the connection once its client is gone. `probe` gives the next byte of the reply, or none.
 
-    def __init__(self, transport: asyncio.Transport, probe: Callable[[], bytes]) -> None:
+    Each look takes some system calls, and a crowd of clients leaves at once: `spread` has them in several turns.
+    """
+
+    def __init__(self, transport: asyncio.Transport, probe: Callable[[], bytes], spread: Spread) -> None:
+        self._spread = spread
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._probe = probe
@@ -27,7 +33,7 @@ class HalfClosed:
         self._probed = 0
         self._wait_s = _FIRST_S
         self._timer: asyncio.TimerHandle | None = None
-        self._look()
+        spread.later(self._look)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -46,7 +52,7 @@ class HalfClosed:
             # What is on its way already tells as much.
             if not transport.get_write_buffer_size() and (byte := self._probe()):
                 transport.write(byte)
-        self._timer = self._loop.call_later(self._wait_s, self._look)
+        self._timer = self._loop.call_later(self._wait_s, self._spread.later, self._look)
         self._wait_s = min(2 * self._wait_s, _LATEST_S)
 
 

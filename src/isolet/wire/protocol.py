@@ -183,7 +183,7 @@ class Protocol(PieceReader):
             return False
         self._is_at_end = True
         self._last.keep_alive = False
-        self._half_closed = HalfClosed(self.transport, self._probe)
+        self._half_closed = HalfClosed(self.transport, self._probe, self._spread)
         return True
 
     def shutdown(self) -> None:

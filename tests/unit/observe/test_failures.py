@@ -1,5 +1,7 @@
 """Lines of failed and refused calls in the server's log."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
@@ -30,9 +32,23 @@ def call(project_id: ProjectId = ONE, **members: object) -> Invocation:
 FAILED = call(status=504, outcome=Outcome.TIMEOUT, error="it took\ntoo\x1b[2J long\x85")
 
 
+def at_once(work: Callable[[], None]) -> None:
+    work()
+
+
+def test_lines_of_calls_that_end_together_are_written_one_by_one() -> None:
+    later: list[Callable[[], None]] = []
+    with capture_logs() as lines:
+        Failures(lambda: 0.0, later.append).ended([FAILED] * 3)
+        assert not lines
+        later[0]()
+        assert len(lines) == 1
+    assert len(later) == 3
+
+
 def test_a_failed_call_has_one_line_and_a_good_one_none() -> None:
     with capture_logs() as lines:
-        Failures(lambda: 0.0).ended([call(), FAILED, call(status=404), call(status=500)])
+        Failures(lambda: 0.0, at_once).ended([call(), FAILED, call(status=404), call(status=500)])
     assert [(line["event"], line["log_level"], line["status"]) for line in lines] == [
         ("call failed", "info", 504),
         ("call failed", "info", 500),
@@ -43,7 +59,7 @@ def test_a_failed_call_has_one_line_and_a_good_one_none() -> None:
 @pytest.mark.parametrize(("later_s", "more"), [(59.0, []), (60.0, [{"untold": 10}])])
 def test_a_project_has_so_many_lines_a_minute(later_s: float, more: list[dict[str, int]]) -> None:
     now = [0.0]
-    failures = Failures(lambda: now[0])
+    failures = Failures(lambda: now[0], at_once)
     with capture_logs() as lines:
         failures.ended([FAILED] * (LINES_A_MINUTE + 10))
         failures.ended([replace(FAILED, project_id=OTHER)])
