@@ -380,6 +380,9 @@ async def _asynchronous_calls(client: Any, slug: str, altair: Altair, receiver: 
     call_id = altair.start(altair.running("hello", HELLO), callback=receiver.url)
     receiver.wait()
     altair.ended(call_id)
+    # Its attempt is noted once the receiver has answered.
+    path = f"/isolet/v1/invocations/{call_id}"
+    wait_until(lambda: client.raw.get(path).json()["callback"]["attempts"], what="the callback's attempt")
     state = await done(client.invocations.get(call_id))
     assert (state.result.body, state.callback.url, state.attempts[0].status) == ("hello", receiver.url, 200)
     assert [one.url for one in (await done(client.deliveries.list(function=state.function_id))).data] == [receiver.url]
