@@ -224,7 +224,8 @@ def test_a_chunked_body_without_end_is_cut_off(small: Server, echo: str, method:
     reply = send_raw(small.url, chain([head, b'1\r\n"\r\n'], endless(128 * MB)))
 
     assert reply.status in (None, 413)
-    assert reply.accepted_bytes < 32 * MB
+    # 8 MB are read, 16 MB more behind the reply, and the kernel holds up to 10 MB on both sides.
+    assert reply.accepted_bytes < 48 * MB
 
 
 def test_code_over_one_megabyte_is_refused(root: httpx.Client) -> None:
