@@ -1,49 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from functools import partial
 
 from isolet.spread import IN_A_TURN, Spread
-
-
-class Turns:
-    """Counts the turns of the loop, and notes in which of them something is done."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.done: list[tuple[int, int]] = []
-        self._handle = asyncio.get_running_loop().call_soon(self._next)
-
-    def _next(self) -> None:
-        self.now += 1
-        self._handle = asyncio.get_running_loop().call_soon(self._next)
-
-    def note(self, number: int) -> None:
-        self.done.append((self.now, number))
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(60):
-            while len(self.done) < count:
-                await asyncio.sleep(0)
-        self._handle.cancel()
-
-    @property
-    def most(self) -> int:
-        return max(Counter(turn for turn, _ in self.done).values())
+from tests.support.loop_turns import LoopTurns
 
 
 async def test_a_crowd_is_served_in_its_order_some_in_each_turn() -> None:
-    turns, spread = Turns(), Spread()
+    turns, spread = LoopTurns(), Spread()
     for number in range(10 * IN_A_TURN):
         spread.later(partial(turns.note, number))
     await turns.until(10 * IN_A_TURN)
-    assert [number for _, number in turns.done] == list(range(10 * IN_A_TURN))
-    assert turns.most == IN_A_TURN
+    assert [number for _, number in turns.noted] == list(range(10 * IN_A_TURN))
+    assert turns.most() == IN_A_TURN
 
 
 async def test_what_a_piece_of_work_asks_for_comes_behind_the_others() -> None:
-    turns, spread = Turns(), Spread()
+    turns, spread = LoopTurns(), Spread()
 
     def work() -> None:
         turns.note(1)
@@ -52,11 +26,11 @@ async def test_what_a_piece_of_work_asks_for_comes_behind_the_others() -> None:
     spread.later(work)
     spread.later(partial(turns.note, 2))
     await turns.until(3)
-    assert [number for _, number in turns.done] == [1, 2, 3]
+    assert [number for _, number in turns.noted] == [1, 2, 3]
 
 
 async def test_one_that_fails_fails_no_other() -> None:
-    turns, spread = Turns(), Spread()
+    turns, spread = LoopTurns(), Spread()
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
 

@@ -7,7 +7,7 @@ from isolet.errors import FunctionCrashed, FunctionTimeout
 from isolet.spread import IN_A_TURN
 from isolet.wire.channel import Channel, Connection
 from isolet.wire.crowd import AT_ONCE
-from tests.integration.wire.turns import Turns
+from tests.support.loop_turns import LoopTurns
 from tests.support.peer import Listener, Peer
 
 GET = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
@@ -388,7 +388,7 @@ async def test_a_connection_that_is_gone_is_not_asked_what_was_read_of_it(channe
 
 @pytest.mark.parametrize("ends", ["replied", "closed"])
 async def test_many_replies_at_once_are_told_of_in_several_turns_of_the_loop(tmp_path: Path, ends: str) -> None:
-    count, turns = 200, Turns()
+    count, turns = 200, LoopTurns()
     writers: list[asyncio.StreamWriter] = []
     channel = Channel(str(tmp_path / "many"))
 

@@ -16,7 +16,7 @@ from isolet.wire.crowd import AT_ONCE, Crowd
 from isolet.wire.exchange import ON_END, BrokenReply
 from isolet.wire.protocol import WHOLE, Protocol
 from isolet.wire.upgrade import EXTENSION, Upgrade
-from tests.integration.wire.turns import Turns
+from tests.support.loop_turns import LoopTurns
 
 MB = 1024 * 1024
 HEAD = b"%b / HTTP/1.1\r\nhost: test\r\n%b\r\n"
@@ -429,7 +429,7 @@ async def test_what_is_to_hear_of_the_end_of_a_request_does(fails: bool) -> None
 
 
 async def test_a_crowd_of_clients_that_leave_at_once_is_told_of_in_several_turns_of_the_loop() -> None:
-    turns, crowd = Turns(), 100
+    turns, crowd = LoopTurns(), 100
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         turns.note("come")
@@ -464,7 +464,7 @@ CROWD = [
 
 
 async def test_a_crowd_of_requests_is_parsed_in_several_turns_of_the_loop_and_all_are_answered() -> None:
-    turns, loop = Turns(), asyncio.get_running_loop()
+    turns, loop = LoopTurns(), asyncio.get_running_loop()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         turns.note("begun")
