@@ -182,21 +182,31 @@ def _postgresql(url: str) -> Engines:
 
 
 def _cutter(engine: Engine) -> Callable[[], None]:
-    """What shuts the sockets of all connections that were opened, also of those that left the pool."""
+    """What shuts the sockets of all connections, also of those that left the pool, and of those that open later."""
     opened: weakref.WeakSet[Any] = weakref.WeakSet()
     changing = threading.Lock()
+    is_cut = False
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         with changing:
             opened.add(connection)
+            late = is_cut
+        if late:
+            _shut(connection)
 
     def cut() -> None:
+        nonlocal is_cut
         with changing:
+            is_cut = True
             known = list(opened)
         for connection in known:
-            if not connection.closed:
-                with socket.socket(fileno=os.dup(connection.pgconn.socket)) as shared, contextlib.suppress(OSError):
-                    shared.shutdown(socket.SHUT_RDWR)
+            _shut(connection)
 
     return cut
+
+
+def _shut(connection: Any) -> None:
+    if not connection.closed:
+        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as shared, contextlib.suppress(OSError):
+            shared.shutdown(socket.SHUT_RDWR)

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from isolet.database import connection as connections
 from isolet.database import projects as stored
 from isolet.database.connection import Database
+from isolet.database.engine import open_engines
 from isolet.database.plain_sql import savepoint
 from isolet.database.tables.identity import api_keys
 from isolet.database.tables.projects import projects
@@ -332,6 +334,15 @@ async def test_a_database_that_does_not_answer_is_not_waited_for_at_the_end(
     done.set()
     assert await holding
     await holder.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_connection_that_opens_after_the_others_were_cut_is_cut_too(database_url: str) -> None:
+    engines = open_engines(database_url)
+    engines.cut()
+    with pytest.raises(DBAPIError), engines.reader.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    engines.dispose()
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
