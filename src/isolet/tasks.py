@@ -14,9 +14,9 @@ log = get_logger("tasks")
 T = TypeVar("T")
 
 
-def start_in(owned: set[asyncio.Task[Any]], work: Coroutine[Any, Any, None]) -> None:
+def start_in(loop: asyncio.AbstractEventLoop, owned: set[asyncio.Task[Any]], work: Coroutine[Any, Any, None]) -> None:
     """Run work that logs its own failures, in the set of an owner that waits for its tasks or cancels them."""
-    task = asyncio.get_running_loop().create_task(work)
+    task = loop.create_task(work)
     task.add_done_callback(owned.discard)
     owned.add(task)
 

@@ -98,7 +98,7 @@ async def test_an_owner_has_a_task_until_it_ends() -> None:
     async def work() -> None:
         await go_on.wait()
 
-    start_in(owned, work())
+    start_in(asyncio.get_running_loop(), owned, work())
     (task,) = owned
     go_on.set()
     await task

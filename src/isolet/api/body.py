@@ -17,7 +17,6 @@ from isolet.ids import ProjectId
 from isolet.invoke import spool
 from isolet.invoke.bodies import Bodies, Hold
 from isolet.invoke.spool import PART_BYTES, Spooled
-from isolet.wire.headers import get
 
 # Up to here a body is read into memory.
 SMALL_BYTES = 262_144
@@ -74,9 +73,11 @@ class Body:
         self._ended = False
         self._hold: Hold | None = None
         self._spooled: Spooled | None = None
-        length = get(scope["headers"], b"content-length")
+        # Neither is there twice.
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length")
         self._told = None if length is None else int(length)
-        self._is_chunked = get(scope["headers"], b"transfer-encoding") is not None
+        self._is_chunked = b"transfer-encoding" in headers
         if self._told is not None and self._told > limit:
             raise self._too_large()
 

@@ -20,7 +20,7 @@ from isolet.domain.kills import KillReport
 from isolet.domain.outgoing import OutgoingEvent
 from isolet.domain.search import CallFilter, CallPage, Status
 from isolet.errors import NotFound
-from isolet.ids import FunctionId, InvocationId, first_of_ms
+from isolet.ids import FunctionId, InvocationId, ProjectId, first_of_ms
 
 # What the calls of a function mostly have in common.
 _COMMON = (
@@ -44,7 +44,7 @@ _OWN = (
 # SQLite's driver looks for a converter of every value that is no plain text or number, enums and bytes among them, and
 # that takes longer than to store it.
 _common = attrgetter(*_COMMON[:-4], "door._value_", "kind._value_", "outcome._value_", "kill_report")
-_own = attrgetter(*_OWN[:-5])
+_own = attrgetter(*_OWN[:-6])
 # A page looks at so many records at most; what it has not seen is for the next page.
 # What a list does without: of one call it may be megabytes.
 _LARGE: Mapping[str, Any] = {
@@ -80,13 +80,19 @@ _AGAIN = ", ".join(f"{name} = excluded.{name}" for name in (*_COMMON, *_OWN) if 
 _INSERT = BulkInsert(table=invocations.name, common=_COMMON, own=_OWN, conflict=f"(id) DO UPDATE SET {_AGAIN}")
 
 
-def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> None:
-    """A call that is tried again keeps its id: the record of its last attempt stays."""
+def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> dict[ProjectId, int]:
+    """How many bytes the records of each project take. A call that is tried again keeps its id: the record of its last
+    attempt stays.
+    """
     groups: dict[Values, list[Values]] = {}
+    sizes: dict[ProjectId, int] = {}
     for call in {call.id: call for call in batch}.values():
+        size = call.size_bytes
+        sizes[call.project_id] = sizes.get(call.project_id, 0) + size
         groups.setdefault(_common(call), []).append(
             (
                 *_own(call),
+                size,
                 _dump(call.console, ends=call.console_truncated) if call.console or call.console_truncated else "",
                 _dump_outgoing(call.outgoing) if call.outgoing else "",
                 bytearray(call.request_body),
@@ -95,6 +101,7 @@ def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> N
             )
         )
     _INSERT.run(connection, {_stored(common): rows for common, rows in groups.items()})
+    return sizes
 
 
 def _stored(common: Values) -> Values:

@@ -30,10 +30,14 @@ _OK = Outcome.OK
 _Key = tuple[str, str, int, str]
 
 
-def insert_ended(connection: Connection, batch: Sequence[Invocation]) -> None:
-    """The records of calls that have ended, and their part in the roll-ups, in one transaction."""
-    insert_invocations(connection, batch)
+def insert_ended(connection: Connection, batch: Sequence[Invocation]) -> dict[ProjectId, int]:
+    """The records of calls that have ended, and their part in the roll-ups, in one transaction.
+
+    How many bytes the records of each project take.
+    """
+    sizes = insert_invocations(connection, batch)
     add_rollups(connection, batch)
+    return sizes
 
 
 def add_rollups(connection: Connection, batch: Iterable[Invocation]) -> None:

@@ -106,11 +106,15 @@ class Invocation(Struct, kw_only=True):
     @property
     def size_bytes(self) -> int:
         """About what its record takes."""
-        texts = (self.path, self.query, self.error or "", self.stack or "")
-        bodies = (self.request_body, self.response_body, self.request_headers)
-        console = sum(len(line.message) + len(line.stack or "") + _LINE_BYTES for line in self.console)
-        outgoing = sum(event.size_bytes for event in self.outgoing)
-        return _RECORD_BYTES + console + outgoing + sum(map(len, texts)) + sum(map(len, bodies))
+        size = _RECORD_BYTES + len(self.path) + len(self.query) + len(self.request_headers)
+        size += len(self.request_body) + len(self.response_body)
+        size += len(self.error or "") + len(self.stack or "")
+        # Most calls have none of either, and a sum over nothing costs as much as all of the rest.
+        if self.console:
+            size += sum(len(line.message) + len(line.stack or "") + _LINE_BYTES for line in self.console)
+        if self.outgoing:
+            size += sum(event.size_bytes for event in self.outgoing)
+        return size
 
     @property
     def failed(self) -> bool:

@@ -57,12 +57,15 @@ _RULING = frozenset(
 )
 # Types that browsers run scripts of. Several types in one reply are read by the last, so any of them counts.
 _PAGE = re.compile(rb"text/html|[/+]xml|text/xsl|multipart/", re.IGNORECASE)
-_HARMLESS = frozenset({b"application/json", b"text/plain;charset=UTF-8"})
+_TYPE = b"content-type"
+_PLAIN = b"application/json"
+_HARMLESS = frozenset({_PLAIN, b"text/plain;charset=UTF-8"})
 _POLICY = b"content-security-policy"
 _SANDBOX = (_POLICY, b"sandbox allow-scripts allow-forms allow-popups")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 # What functions ask of users that the browser keeps for the host.
 _OF_USERS = frozenset({b"set-cookie", b"www-authenticate"})
+_LOOKED_AT = _RULING | _OF_USERS | {_POLICY, _NOSNIFF[0]}
 # After the first of these, the segment of the path that is the project's; after others the function's is the fourth.
 _OF_PROJECT = frozenset({b"f", b"v1", b"spaces"})
 _SCHEME = re.compile(rb"(?:^|,)\s*(basic|digest|ntlm|negotiate)\b", re.IGNORECASE)
@@ -78,9 +81,13 @@ def tamed(headers: Headers, *, sandboxed: bool, asked: bytes = b"", base: bytes 
     One with a policy of its own is sandboxed whatever it is: a 304, or a further part, may bring none but its policy,
     which takes the place of that of the page that a browser has kept.
     """
+    names = dict(headers)
+    if _LOOKED_AT.isdisjoint(names) and len(names) == len(headers) and names.get(_TYPE, _PLAIN) in _HARMLESS:
+        # As most replies are.
+        return [*headers, _NOSNIFF]
     kept, is_page, typed, has_policy = [], False, False, False
     for name, value in headers:
-        if name == b"content-type":
+        if name == _TYPE:
             is_page = is_page or (value not in _HARMLESS and _PAGE.search(value) is not None)
         elif name in _RULING or (name == b"set-cookie" and is_session_cookie(value)):
             continue
@@ -150,7 +157,6 @@ def without_session(headers: Headers) -> Headers:
 
 def asks_for_worker(headers: Headers) -> bool:
     """Whether a browser asks for the script of a service worker, which would rule every path below it."""
-    for name, value in headers:
-        if name in _SCRIPT_DESTINATION and value.strip().lower() == _SCRIPT_DESTINATION[name]:
-            return True
-    return False
+    if _SCRIPT_DESTINATION.keys().isdisjoint(dict(headers)):
+        return False
+    return any(value.strip().lower() == _SCRIPT_DESTINATION.get(name) for name, value in headers)

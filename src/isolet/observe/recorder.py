@@ -301,8 +301,9 @@ class Recorder:
                 if len(entries) < most and size < _BATCH_BYTES:
                     invocation, _, held_bytes = entry = self._take(held)
                     entries.append(entry)
-                    size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
                     size += held_bytes
+                    if invocation.console:
+                        size += sum(len(line.message) + len(line.stack or "") for line in invocation.console)
         return entries
 
     def _take(self, held: _Held) -> Entry:
@@ -349,24 +350,19 @@ class Recorder:
         while waiting:
             part = waiting.pop()
             try:
-                await self._database.write(insert_ended, part)
-                self._count_written(part)
+                sizes = await self._database.write(insert_ended, part)
             except StoreError as exc:
                 middle = len(part) // 2
                 if isinstance(exc, StoreRefused) and middle:
                     waiting += (part[middle:], part[:middle])
                 else:
                     lost, cause = lost + len(part), exc.message
+            else:
+                for project_id, size in sizes.items():
+                    self._on_written(project_id, size)
         if lost:
             log.error("cannot write the records of calls", rows=lost, error=cause)
         return lost
-
-    def _count_written(self, batch: Sequence[Invocation]) -> None:
-        sizes: dict[ProjectId, int] = {}
-        for call in batch:
-            sizes[call.project_id] = sizes.get(call.project_id, 0) + call.size_bytes
-        for project_id, size in sizes.items():
-            self._on_written(project_id, size)
 
     async def _append_late(self) -> None:
         late: dict[InvocationId, stored.Late] = {}

@@ -326,7 +326,7 @@ class Exchange:
         lines = [*self._flow.fixed_lines(self._fixed), *heads.lines(headers)]
         is_empty = status in _WITHOUT_BODY or self.scope["method"] == "HEAD"
         # To HEAD the length would be that of a GET's reply, which nobody knows here (RFC 9110, 8.6).
-        if not is_empty and b"content-length" not in [name for name, _ in headers]:
+        if not is_empty and b"content-length" not in dict(headers):
             lines.append(heads.line(b"content-length", b"%d" % len(body)))
         head = self._begin(status, lines)
         self._transport.write(head if is_empty else head + body)

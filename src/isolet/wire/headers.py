@@ -43,15 +43,11 @@ def to_function(headers: Headers) -> list[bytes]:
 
 def forwarded(headers: Headers) -> Headers:
     """The caller's headers that go on to a function: none that belongs to the connection, and none that is ours."""
-    passed = []
-    is_named = False
-    for header in headers:
-        name = header[0]
-        if name in _NOT_TO_FUNCTION or name.startswith(_OURS):
-            is_named = is_named or (name == b"connection" and header[1].lower() not in _EVERYDAY)
-            continue
-        passed.append(header)
-    if not is_named:
+    names = dict(headers)
+    passed = [header for header in headers if header[0] not in _NOT_TO_FUNCTION]
+    if _OURS in b"\n".join(names):
+        passed = [header for header in passed if not header[0].startswith(_OURS)]
+    if len(names) == len(headers) and names.get(b"connection", b"").lower() in _EVERYDAY:
         return passed
     hop = named(headers)
     return [header for header in passed if header[0] not in hop]
@@ -66,9 +62,12 @@ def named(headers: Headers) -> frozenset[bytes]:
 
 def to_caller(headers: Headers, invocation_id: str) -> Headers:
     """The headers of a reply that go back, with the id of the call."""
+    own = (b"x-invocation-id", invocation_id.encode())
+    names = dict(headers)
+    if _NOT_TO_CALLER.isdisjoint(names) and _OURS not in b"\n".join(names):
+        return [*headers, own]
     passed = [header for header in headers if header[0] not in _NOT_TO_CALLER and not header[0].startswith(_OURS)]
-    passed.append((b"x-invocation-id", invocation_id.encode()))
-    return passed
+    return [*passed, own]
 
 
 def get(headers: Headers, wanted: bytes) -> bytes | None:

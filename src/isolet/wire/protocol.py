@@ -311,7 +311,7 @@ class Protocol(PieceReader):
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
         # The server waits for them when it stops, and then cancels them.
-        start_in(self._state.tasks, exchange.run(self._app))
+        start_in(self.loop, self._state.tasks, exchange.run(self._app))
 
     def _on_complete(self) -> None:
         self._state.total_requests += 1
