@@ -14,6 +14,8 @@ from isolet.errors import (
     MethodNotAllowed,
     PlatformError,
     SecretsFailed,
+    StoreError,
+    StoreRefused,
     TooManyRequests,
     Unavailable,
     UpgradeRequired,
@@ -77,7 +79,8 @@ def headers_of(error: IsoletError) -> dict[str, str]:
 
 
 def public_error(error: Exception, names: Mapping[str, str] | None = None) -> IsoletError:
-    """The error to tell: our own faults become one sentence with an id that stands in the log.
+    """The error to tell: our own faults become one sentence with an id that stands in the log. That the store cannot be
+    used now passes, which callers are told.
 
     `names` are what the dialect calls members that have another name here.
     """
@@ -94,4 +97,7 @@ def public_error(error: Exception, names: Mapping[str, str] | None = None) -> Is
     fault = new_id()
     log.error("request failed", fault=fault, exc_info=error)
     ran = getattr(error, "details", {}).get("invocation_id")
-    return PlatformError(f"Internal server error ({fault})", details={"invocation_id": ran} if ran else None)
+    details = {"invocation_id": ran} if ran else None
+    if isinstance(error, StoreError) and not isinstance(error, StoreRefused):
+        return Unavailable(f"The server cannot use its database now; try again later ({fault})", details=details)
+    return PlatformError(f"Internal server error ({fault})", details=details)

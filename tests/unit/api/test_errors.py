@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,6 +25,7 @@ from isolet.errors import (
     NotFound,
     RequestError,
     StoreError,
+    StoreRefused,
     TooLarge,
     TooManyRequests,
     Unauthenticated,
@@ -87,7 +89,7 @@ def test_headers_say_what_to_do_next() -> None:
     assert headers_of(InvalidInput("no")) == {}
 
 
-@pytest.mark.parametrize("fault", [StoreError("disk /secret is full"), RuntimeError("at /secret"), KeyError("secret")])
+@pytest.mark.parametrize("fault", [StoreRefused("no /secret"), RuntimeError("at /secret"), KeyError("secret")])
 def test_a_fault_of_our_own_is_told_as_an_id_that_stands_in_the_log(fault: Exception) -> None:
     with capture_logs() as logs:
         told = kapso.error_reply(fault)
@@ -98,6 +100,20 @@ def test_a_fault_of_our_own_is_told_as_an_id_that_stands_in_the_log(fault: Excep
     assert [(entry["event"], entry["fault"], entry["exc_info"]) for entry in logs] == [
         ("request failed", found[1], fault)
     ]
+
+
+@pytest.mark.parametrize("door", [kapso, native_errors, altair, butterbase])
+def test_a_store_that_is_away_is_told_as_what_passes(door: Any) -> None:
+    fault = StoreError("cannot read from the database: no disk at /secret", details={"invocation_id": "the-id"})
+    with capture_logs() as logs:
+        told = door.error_reply(fault)
+
+    assert (told.status, told.headers) == (503, {"x-invocation-id": "the-id"})
+    assert "The server cannot use its database now; try again later" in str(told.body)
+    assert "/secret" not in str(told.body)
+    (entry,) = logs
+    assert (entry["event"], entry["exc_info"]) == ("request failed", fault)
+    assert entry["fault"] in str(told.body)
 
 
 def test_a_value_that_no_column_holds_is_the_callers() -> None:
