@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,8 @@ def test_of_two_servers_of_which_one_is_killed_before_a_due_time_one_runs_it_onc
     with postgres.temporary() as url:
         dues, runs = due_times.run(tmp_path, url, rounds=4)
     assert len(set(dues)) == 4
-    assert runs == Counter(dues)
+    assert runs.keys() >= set(dues)
+    assert set(runs.values()) == {1}, runs
 
 
 class Schedules:

@@ -21,9 +21,9 @@ def _due_times(rounds: int) -> int:
         Path(folder).chmod(0o755)
         with Postgres(Path(folder) / "postgres") as postgres, postgres.temporary() as url:
             dues, runs = due_times.run(Path(folder), url, rounds=rounds)
-    wrong = {due: runs[due] for due in dues if runs[due] != 1}
-    print(f"{rounds} kills, {len(dues)} due times, {sum(runs.values())} runs, {len(wrong)} due times not run once")
-    return 1 if wrong or len(runs) != len(dues) else 0
+    wrong = [due for due, count in runs.items() if count != 1]
+    print(f"{len(dues)} kills, {len(runs)} due times, {sum(runs.values())} runs, {len(wrong)} due times not run once")
+    return 1 if wrong else 0
 
 
 def _flow_steps(steps: int) -> int:

@@ -10,10 +10,12 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from isolet.domain.networks import Network
 from isolet.ids import ProjectId
-from isolet.runtime.addresses import Addresses
+from isolet.runtime.addresses import Addresses, own_networks
 from isolet.runtime.config import ConfigBuilder
 from isolet.runtime.egress import Egresses
 from isolet.runtime.pid_files import PidFiles
@@ -58,6 +60,10 @@ async def status(egresses: Egresses, host: str, port: int) -> int:
             egress.channel.release(connection)
 
 
+def _told(networks: Iterable[Network]) -> set[str]:
+    return {str(network.network_address) for network in networks}
+
+
 async def main(folder: Path, allowed: list[str]) -> None:
     toolchain = find()
     runtime = Runtime(
@@ -66,6 +72,10 @@ async def main(folder: Path, allowed: list[str]) -> None:
         sandbox=Sandbox(toolchain, enabled=True),
         pid_files=PidFiles(folder / "pids"),
     )
+    # The kernel makes the routes to new addresses of IPv6 some time after it has taken the addresses.
+    async with asyncio.timeout(_TIMEOUT_S):
+        while not _told(own_networks()) >= {"93.184.216.34", "2600:1f18::5"}:
+            await asyncio.sleep(0.01)
     addresses = Addresses()
     addresses.start()
     egresses = runtime.egresses(*allowed, addresses=addresses)
@@ -76,7 +86,7 @@ async def main(folder: Path, allowed: list[str]) -> None:
     for address in LATER:
         add(address)
     async with asyncio.timeout(_TIMEOUT_S):
-        while not {str(network.network_address) for network in addresses.current} >= {"93.184.216.35", "2600:1f18::6"}:
+        while not _told(addresses.current) >= {"93.184.216.35", "2600:1f18::6"}:
             await asyncio.sleep(0.01)
         # The process that runs at that moment is ended, and the next one knows.
         for address in LATER:
