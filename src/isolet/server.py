@@ -270,8 +270,7 @@ def _settle_memory() -> None:
     """What is loaded now stays: the collector need not look at it again, nor look often at what calls leave.
 
     What loading left as garbage stays as well, two MiB or so: to look for it would hold every call up for 200 ms. What
-    failing calls leave is in circles, and goes ten thousand objects at a time: the hundred thousand that hundreds of
-    them leave would take 80 ms.
+    refers to itself later goes ten thousand objects at a time, where a hundred thousand would take 80 ms.
     """
     gc.freeze()
     gc.enable()

@@ -203,6 +203,7 @@ class Call:
                 if connection.uses == 1:
                     raise
                 instance.calls.discard(connection)
+                connection.forget()
                 fresh = True
 
     def _send(self, connection: Connection) -> None:
@@ -238,7 +239,8 @@ class Call:
         try:
             data = await self.live_connection.chunk()
         except BaseException as exc:
-            await self.fail(exc)
+            # The connection of a call that was ended while this waited no longer knows why.
+            await self.fail(self._aborted if self._aborted and isinstance(exc, ConnectionAbortedError) else exc)
             raise
         if not data:
             self.finish(None)
@@ -318,9 +320,15 @@ class Call:
         if isinstance(error, PlatformError):
             error.details = {**error.details, "function_id": self.invocation.function_id}
         self.finish(error)
-        if error is exc:
-            raise exc
-        raise error from exc
+        try:
+            if error is exc:
+                raise exc
+            raise error from exc
+        finally:
+            # What was raised leads to the frames it went through: what these, or the call, hold of it goes with the
+            # garbage collector alone, and that would take a tenth of a second once thousands of calls have failed.
+            self._aborted = None
+            del exc, error
 
     def finish(self, error: BaseException | None) -> None:
         """Give everything back and hand over the record; only the first time counts."""
@@ -370,6 +378,7 @@ class Call:
             self._timer.cancel()
         for task in self._watch or ():
             task.cancel()
+        self._watch = None
 
     def _give_back(self, *, succeeded: bool = False) -> None:
         instance, connection = self.instance, self.connection

@@ -203,6 +203,13 @@ class Connection(asyncio.Protocol):
             return False
         return not has_arrived(self._descriptor)
 
+    def forget(self) -> None:
+        """Drop what ended the exchange, once that was told: from where it was raised it leads back here."""
+        given_up = ConnectionAbortedError("the exchange was given up")
+        self.error = given_up
+        if self._outbox is not None:
+            self._outbox.forget(given_up)
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -284,6 +291,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        # It refers back to this object.
+        del self._parser
         if self.error is None and not self.complete:
             # The kernel reports a reset, not an end, when the other side went with bytes that it had not read.
             answered = self.started or self._unused_bytes > 0
@@ -390,10 +399,12 @@ class Channel:
         if connection.reusable and not self._closed:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)
-        elif connection.complete:
+            return
+        if connection.complete:
             connection.close()
         else:
             connection.abort(ConnectionAbortedError("the exchange was given up"))
+        connection.forget()
 
     def close(self) -> None:
         self._closed = True

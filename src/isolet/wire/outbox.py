@@ -65,6 +65,11 @@ class Outbox:
         """Nothing more is sent; who waits is told why."""
         self._fail(error)
 
+    def forget(self, error: BaseException) -> None:
+        """The same, with this in the place of what ended the sending before."""
+        self._fail(error)
+        self._error = error
+
     def _refused(self, exc: OSError) -> int:
         """How much was taken: nothing, for the moment or for good."""
         if not isinstance(exc, BlockingIOError):

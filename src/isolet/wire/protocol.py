@@ -149,6 +149,8 @@ class Protocol(PieceReader):
         self._end_timers()
         if self._half_closed is not None:
             self._half_closed.close()
+            # It refers back to this object, as the parser does.
+            self._half_closed = None
         served = [one for one in (self._running, self._latest, *self._waiting) if one and not one.response_complete]
         for exchange in served:
             exchange.disconnected = True
@@ -156,7 +158,6 @@ class Protocol(PieceReader):
         self._held = NOTHING
         if served or self._upgrade is not None or self._flow.write_paused:
             self._spread.later(partial(self._tell_lost, served, exc))
-        # It refers back to this object.
         del self._parser
 
     def _tell_lost(self, served: Sequence[Exchange], exc: Exception | None) -> None:

@@ -13,9 +13,10 @@ from uvicorn.server import ServerState
 from isolet.spread import IN_A_TURN, Spread
 from isolet.wire.connection_room import ConnectionRoom
 from isolet.wire.crowd import AT_ONCE, Crowd
-from isolet.wire.exchange import ON_END, BrokenReply
+from isolet.wire.exchange import ON_END, BrokenReply, Exchange
 from isolet.wire.protocol import WHOLE, Protocol
 from isolet.wire.upgrade import EXTENSION, Upgrade
+from tests.support.garbage import garbage
 from tests.support.loop_turns import LoopTurns
 
 MB = 1024 * 1024
@@ -503,3 +504,27 @@ async def test_a_crowd_of_requests_is_parsed_in_several_turns_of_the_loop_and_al
     assert [(one[:15], one[-4:]) for one in replies] == [(b"HTTP/1.1 200 OK", b"body")] * len(clients)
     for what in ("begun", "answered"):
         assert turns.most(what) <= AT_ONCE + IN_A_TURN
+
+
+async def test_a_client_that_closes_its_sending_side_and_leaves_is_forgotten_at_once() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def waits(_scope: Any, receive: Any, _send: Any) -> None:
+        asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with asyncio.timeout(60), listening(waits, Protocol) as address:
+        with garbage() as left:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(HEAD % (b"GET", b""))
+            await asked.wait()
+            writer.write_eof()
+            # The probe of a side that may be gone has begun.
+            assert await reader.read(1) == b"H"
+            writer.transport.abort()
+            await gone.wait()
+            for _ in range(10):
+                await asyncio.sleep(0)
+    assert [one for one in left if isinstance(one, Protocol | Exchange)] == []
