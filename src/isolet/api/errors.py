@@ -79,8 +79,9 @@ def headers_of(error: IsoletError) -> dict[str, str]:
 
 
 def public_error(error: Exception, names: Mapping[str, str] | None = None) -> IsoletError:
-    """The error to tell: our own faults become one sentence with an id that stands in the log. That the store cannot be
-    used now passes, which callers are told.
+    """The error to tell: our own faults become one sentence with an id that stands in the log.
+
+    A store that cannot be used now passes, which callers are told so that they try again.
 
     `names` are what the dialect calls members that have another name here.
     """

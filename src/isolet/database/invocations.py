@@ -81,8 +81,9 @@ _INSERT = BulkInsert(table=invocations.name, common=_COMMON, own=_OWN, conflict=
 
 
 def insert_invocations(connection: Connection, batch: Iterable[Invocation]) -> dict[ProjectId, int]:
-    """How many bytes the records of each project take. A call that is tried again keeps its id: the record of its last
-    attempt stays.
+    """Write records; how many bytes those of each project take.
+
+    A call that is tried again keeps its id: the record of its last attempt stays.
     """
     groups: dict[Values, list[Values]] = {}
     sizes: dict[ProjectId, int] = {}

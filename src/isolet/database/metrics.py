@@ -31,7 +31,7 @@ _Key = tuple[str, str, int, str]
 
 
 def insert_ended(connection: Connection, batch: Sequence[Invocation]) -> dict[ProjectId, int]:
-    """The records of calls that have ended, and their part in the roll-ups, in one transaction.
+    """Write the records of calls that have ended, and their part in the roll-ups, in one transaction.
 
     How many bytes the records of each project take.
     """
