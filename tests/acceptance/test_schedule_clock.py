@@ -31,6 +31,7 @@ def test_of_two_servers_of_which_one_is_killed_before_a_due_time_one_runs_it_onc
     assert len(set(dues)) == 4
     assert runs.keys() >= set(dues)
     assert set(runs.values()) == {1}, runs
+    assert all(due % MINUTE_MS == 0 for due in runs), runs
 
 
 class Schedules:

@@ -63,11 +63,16 @@ def named(headers: Headers) -> frozenset[bytes]:
 def to_caller(headers: Headers, invocation_id: str) -> Headers:
     """The headers of a reply that go back, with the id of the call."""
     own = (b"x-invocation-id", invocation_id.encode())
-    names = dict(headers)
-    if _NOT_TO_CALLER.isdisjoint(names) and _OURS not in b"\n".join(names):
+    if not may_have(headers, _NOT_TO_CALLER, _OURS):
         return [*headers, own]
     passed = [header for header in headers if header[0] not in _NOT_TO_CALLER and not header[0].startswith(_OURS)]
     return [*passed, own]
+
+
+def may_have(headers: Headers, names: frozenset[bytes], family: bytes) -> bool:
+    """The quick look on the path of calls. False: no header has one of these names, or one with `family` in it."""
+    told = dict(headers)
+    return not names.isdisjoint(told) or family in b"\n".join(told)
 
 
 def get(headers: Headers, wanted: bytes) -> bytes | None:

@@ -129,6 +129,7 @@ async def test_a_caller_that_leaves_does_not_undo_its_write(database: Database) 
     async with asyncio.timeout(60):
         while not await database.read(stored.list_projects):
             pass
+    assert len(await database.read(stored.list_projects)) == 1
 
 
 async def test_closing_finishes_what_was_begun(database_url: str) -> None:

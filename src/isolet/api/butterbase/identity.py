@@ -12,6 +12,7 @@ from isolet.domain.projects import Project
 from isolet.ids import new_id
 from isolet.routing.routes import Route
 from isolet.runtime.envelope import Event, EventName
+from isolet.wire.headers import may_have
 
 CALLER_FAMILY = b"x-butterbase-caller-"
 # What callers say here is not passed on: the platform says it itself.
@@ -20,9 +21,7 @@ _OWN_HEADERS = frozenset({b"x-user-id", b"x-app-id", b"x-butterbase-loop-depth",
 
 def passed(headers: Headers) -> Headers:
     """The caller's headers without those that the platform says itself."""
-    names = dict(headers)
-    if _OWN_HEADERS.isdisjoint(names) and CALLER_FAMILY not in b"\n".join(names):
-        # As most callers send none.
+    if not may_have(headers, _OWN_HEADERS, CALLER_FAMILY):
         return headers
     return [(name, value) for name, value in headers if name not in _OWN_HEADERS and not name.startswith(CALLER_FAMILY)]
 
